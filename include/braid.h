@@ -1,0 +1,270 @@
+/* braid.h: what should this person watch next, and why?
+ *
+ * Braid weaves three strands into one ranked, explained answer: vectors (what is like it), graph (what is connected to
+ * it) and policy (what works for this person). This header is the whole public interface and its manual; what is not
+ * here is not API. The HTTP server and the command line are written on nothing else.
+ *
+ * In one breath
+ *
+ *     braid_db *db; braid_query *q; braid_result *r; braid_report *w; braid_error err = {0};
+ *     braid_open("films.db", NULL, &db, &err);
+ *     braid_write(db, ndjson, ndjson_len, NULL, &w, &err);                     // items, relations, users, interactions
+ *     braid_query_new(db, BRAID_RECOMMEND, "{\"user\":\"ana\",\"k\":5}", 0, &q, &err);
+ *     braid_run(db, q, &r, &err);
+ *     for (size_t i = 0; i < braid_result_count(r); i++) { braid_hit h; braid_result_hit(r, i, &h); puts(h.title); }
+ *     braid_result_free(r); braid_query_free(q); braid_report_free(w); braid_close(db);
+ *
+ * examples/hello.c is this, complete; the tests build and run it.
+ *
+ * Words
+ *   item         a film, a series, a documentary: what can be recommended.
+ *   relation     a typed, directed edge between two items with a strength in 0..1.
+ *   interaction  what a person did with an item; it becomes a reward in 0..1 and moves that person's policy.
+ *   strand       one source of evidence: vector, graph or policy.
+ *   LSN          the number of a change in the change log. Callers see an opaque token ("lsn") that orders writes of one
+ *                database: give it back as "min_lsn" to read your own writes.
+ *   facet        a value that many items share: a genre, theme, mood, context, person.
+ *
+ * Requests and answers are JSON text (UTF-8), the same text over C, HTTP and the command line; docs/api.md holds every
+ * field. A query is parsed once (braid_query_new) and may be run many times; what changes from run to run can be bound
+ * without JSON (braid_query_bind_*). Results have typed accessors besides their JSON.
+ *
+ * Rules that hold for every function
+ *   - Returns BRAID_OK (0) or a negative braid_code, and fills `err` (may be NULL) on failure.
+ *   - Failure leaves nothing behind: out-pointers are NULL, nothing needs freeing.
+ *   - A braid_db may be used from any number of threads at once. A query, result, report or options object belongs to
+ *     one thread at a time; a query may be run by one thread at a time.
+ *   - Strings that go in are copied where they are kept. `len` 0 with a non-NULL text means "NUL-terminated".
+ *   - Text that comes out through `char **` belongs to the caller: braid_free(). Text inside a result or report is
+ *     borrowed and lives until that object is freed.
+ *   - An acknowledged write is on stable storage before the call returns; it survives kill -9 and power loss.
+ *
+ * Caveats, and what to do
+ *   - One process at a time opens a database file for writing (a lock file tells a second one BRAID_E_LOCKED). Let others talk to
+ *     `braid serve`.
+ *   - The vector dimension is fixed when the file is created (option vector.dimension). Another dimension
+ *     means another file: braid export | braid load.
+ *   - The side files FILE-wal, FILE-shm belong to the database: copy them with it, or copy after braid_close(). FILE-hnsw
+ *     is a cache of the vector index and may be deleted at any time; the next start builds it again.
+ *   - Text search here is lexical (hashed words and character n-grams), not semantic: give vectors of your own encoder
+ *     for meaning.
+ */
+#ifndef BRAID_H
+#define BRAID_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "braid_error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BRAID_VERSION "0.1.0"
+#define BRAID_API __attribute__((visibility("default")))
+
+typedef struct braid_options braid_options; /* settings, before open */
+typedef struct braid_db braid_db;           /* an open database */
+typedef struct braid_report braid_report;   /* what a write did */
+typedef struct braid_query braid_query;     /* a parsed question */
+typedef struct braid_result braid_result;   /* an answer */
+
+/* The version of the library that is linked (BRAID_VERSION is that of the header). Static text. */
+BRAID_API const char *braid_version(void);
+
+/* Frees text that a braid function handed out through `char **`. NULL is allowed. */
+BRAID_API void braid_free(void *text);
+
+/* ---------------------------------------------------------------------------------------------------- errors -------- */
+
+/* The name of a code ("NOT_FOUND"; "OK" for 0), its sentence, HTTP status and exit code of the command line. Static text; an
+ * unknown code gives those of BRAID_E_INTERNAL. */
+BRAID_API const char *braid_error_name(int code);
+BRAID_API const char *braid_error_sentence(int code);
+BRAID_API int braid_error_http_status(int code);
+BRAID_API int braid_error_exit_code(int code);
+
+/* ---------------------------------------------------------------------------------------------------- options ------- */
+
+/* One table of options feeds braid.yaml, the environment (BRAID__SECTION__KEY), the flags, --help, the sample
+ * configuration and `braid info`. Later calls override earlier ones; the customary order is file, environment, flags. */
+
+typedef enum braid_option_type { BRAID_OPT_STRING, BRAID_OPT_INT, BRAID_OPT_REAL, BRAID_OPT_BOOL, BRAID_OPT_ENUM } braid_option_type;
+
+/* One row of the table; all text is static. */
+typedef struct braid_option_row {
+    const char *section, *name;    /* "server", "listen": server.listen, --listen, BRAID__SERVER__LISTEN */
+    braid_option_type type;
+    const char *default_value;     /* as text */
+    double min, max;               /* range of INT and REAL */
+    const char *choices;           /* ENUM: "a|b|c"; else NULL */
+    const char *flag;              /* the command-line flag without dashes, "listen"; unique over the table */
+    const char *help;              /* one sentence with unit */
+} braid_option_row;
+
+/* The i-th row, or NULL past the end. */
+BRAID_API const braid_option_row *braid_option_at(size_t i);
+
+BRAID_API int braid_options_new(braid_options **out, braid_error *err);      /* all defaults */
+BRAID_API void braid_options_free(braid_options *options);
+/* Reads a YAML file of sections and scalars. NOT_FOUND if it is not there; UNKNOWN_FIELD names an unknown key with its line. */
+BRAID_API int braid_options_load_file(braid_options *options, const char *path, braid_error *err);
+/* Reads every BRAID__SECTION__KEY of the environment; an unknown one is an error, so that a typing slip is seen. */
+BRAID_API int braid_options_load_env(braid_options *options, braid_error *err);
+/* Sets "section.name" from text; INVALID with the permitted range if the value does not fit. */
+BRAID_API int braid_options_set(braid_options *options, const char *key, const char *value, braid_error *err);
+/* Reads a value back; the key must be in the table. Text is borrowed until the next set. */
+BRAID_API const char *braid_options_get(const braid_options *options, const char *key);
+BRAID_API int64_t braid_options_get_int(const braid_options *options, const char *key);
+BRAID_API double braid_options_get_real(const braid_options *options, const char *key);
+BRAID_API bool braid_options_get_bool(const braid_options *options, const char *key);
+/* The whole table as a commented braid.yaml with the values of `options` (NULL: the defaults). */
+BRAID_API int braid_options_sample(const braid_options *options, char **yaml, braid_error *err);
+
+/* ---------------------------------------------------------------------------------------------------- life cycle ---- */
+
+/* Opens the database file `path`, creating it if it is not there (unless option record.create is false), rebuilds what is
+ * missing of the derived stores and returns when they can answer. `options` may be NULL for the defaults; they are copied.
+ * Errors: NOT_A_DATABASE, NEWER_FORMAT (the file is left untouched), CORRUPT, READ_ONLY, LOCKED, DISK_FULL, IO,
+ * DIMENSION (option given and different from the file's). */
+BRAID_API int braid_open(const char *path, const braid_options *options, braid_db **db, braid_error *err);
+
+/* Waits for calls in flight, stops the feed, saves the index and closes. No call may begin on `db` after this has begun. */
+BRAID_API void braid_close(braid_db *db);
+
+/* Dimension of the vectors of this database. */
+BRAID_API uint32_t braid_dimension(const braid_db *db);
+
+/* ---------------------------------------------------------------------------------------------------- writing ------- */
+
+/* What a line may be when it does not say so itself. */
+typedef enum braid_line_kind {
+    BRAID_LINE_ITEM,        /* a bare object is an item */
+    BRAID_LINE_INTERACTION, /* a bare object is an interaction */
+    BRAID_LINE_RELATION,    /* a bare object is a relation */
+    BRAID_LINE_USER         /* a bare object is a user */
+} braid_line_kind;
+
+typedef struct braid_write_options {
+    braid_line_kind bare;        /* what an unwrapped object is; default item */
+    const char *idempotency_key; /* for a whole call of interactions: a repeat with the same key changes nothing; or NULL */
+    size_t first_line;           /* number of the first line, for reports of a stream sent in pieces; default 1 */
+} braid_write_options;
+
+/* Writes one JSON object, an array of objects, or NDJSON (an object a line): the one stream format. Each element is a bare object
+ * (see `bare`) or one of
+ *   {"item":{..}} {"relation":{..}} {"user":{..}} {"interaction":{..}}
+ *   {"delete":{"item":"ID"}} {"delete":{"user":"ID"}} {"delete":{"relation":{"from":..,"to":..,"type":..}}}
+ * Good elements are written, in order, each in the transaction of its change-log row; bad ones are named in the report by line. A
+ * put replaces the whole item or user. Returns BRAID_OK when the call as a whole made sense, even if every element was
+ * refused; an error only if nothing could be written (READ_ONLY, DISK_FULL, IO, TOO_LARGE, CLOSED ...), and then it says
+ * nothing of earlier calls. Durable on return. */
+BRAID_API int braid_write(braid_db *db, const char *text, size_t len, const braid_write_options *options, braid_report **report,
+                          braid_error *err);
+
+typedef struct braid_rejection {
+    size_t line;        /* 1-based line of NDJSON or element of an array */
+    int code;           /* braid_code */
+    const char *message; /* borrowed from the report */
+} braid_rejection;
+
+BRAID_API size_t braid_report_accepted(const braid_report *report);   /* written or already there (a repeated key) */
+BRAID_API size_t braid_report_duplicates(const braid_report *report); /* of these: repeats that changed nothing */
+BRAID_API size_t braid_report_rejected(const braid_report *report);   /* all of them */
+/* The i-th rejection; only the first 1,000 are kept in detail. NOT_FOUND past that. */
+BRAID_API int braid_report_rejection(const braid_report *report, size_t i, braid_rejection *out);
+BRAID_API const char *braid_report_lsn(const braid_report *report);   /* token of the last change */
+BRAID_API const char *braid_report_json(const braid_report *report);  /* {accepted, duplicates, rejected:[{line,code,error}], lsn} */
+BRAID_API void braid_report_free(braid_report *report);
+
+/* ---------------------------------------------------------------------------------------------------- asking -------- */
+
+typedef enum braid_question { BRAID_SEARCH, BRAID_RECOMMEND } braid_question;
+
+/* Parses a request (docs/api.md). Unknown fields, fields that contradict each other, k = 0, a filter on a field that does not
+ * exist, a vector of the wrong dimension or with NaN are refused here. */
+BRAID_API int braid_query_new(braid_db *db, braid_question question, const char *json, size_t len, braid_query **query,
+                              braid_error *err);
+/* Replaces the request's vector (`n` floats, copied) or user before the next run, without JSON. */
+BRAID_API int braid_query_bind_vector(braid_query *query, const float *vector, size_t n, braid_error *err);
+BRAID_API int braid_query_bind_user(braid_query *query, const char *user, braid_error *err);
+BRAID_API void braid_query_free(braid_query *query);
+
+/* Answers. Never later than the request's deadline_ms by more than scheduling noise: a strand that is late or failing is left
+ * out and named in `degraded`. */
+BRAID_API int braid_run(braid_db *db, braid_query *query, braid_result **result, braid_error *err);
+
+/* The plan that braid_run would choose, with its estimates, as JSON; nothing is run. */
+BRAID_API int braid_explain(braid_db *db, braid_query *query, char **json, braid_error *err);
+
+enum { BRAID_STRAND_VECTOR, BRAID_STRAND_GRAPH, BRAID_STRAND_POLICY, BRAID_STRANDS };
+
+typedef struct braid_hit {
+    const char *id, *title;      /* borrowed from the result */
+    double score;                /* fused; comparable within one answer only */
+    double strand[BRAID_STRANDS]; /* each normalised to 0..1 within the answer; 0 if the strand knew nothing of it */
+    size_t because_count;
+    const char *const *because;  /* sentences from real evidence */
+} braid_hit;
+
+BRAID_API size_t braid_result_count(const braid_result *result);
+BRAID_API int braid_result_hit(const braid_result *result, size_t i, braid_hit *hit); /* NOT_FOUND past the end */
+BRAID_API const char *braid_result_id(const braid_result *result);       /* recommendation_id */
+BRAID_API const char *braid_result_strategy(const braid_result *result); /* "hybrid_parallel" ... */
+BRAID_API const char *braid_result_degraded(const braid_result *result); /* "" or the missing stores, comma-separated */
+BRAID_API const char *braid_result_json(const braid_result *result);     /* the whole answer, see docs/api.md */
+BRAID_API void braid_result_free(braid_result *result);
+
+/* ---------------------------------------------------------------------------------------------------- reading ------- */
+
+/* Each hands out JSON text to be freed with braid_free(). NOT_FOUND for an id that is not there. */
+BRAID_API int braid_get_item(braid_db *db, const char *id, char **json, braid_error *err);
+/* Items in id order after `after` (NULL: from the start), at most `limit` (1..1000); with `q`, those whose title or original title holds
+ * its words, accents and case folded. {"items":[..],"next":"ID"|null} */
+BRAID_API int braid_list_items(braid_db *db, const char *after, size_t limit, const char *q, char **json, braid_error *err);
+/* Items reached over the graph: depth 1..3, score (1/depth) x connections. {"results":[{id,title,score,depth,connections,via}]} */
+BRAID_API int braid_similar(braid_db *db, const char *id, size_t k, unsigned depth, char **json, braid_error *err);
+/* The neighbourhood to draw: {"center":id,"nodes":[{id,label,kind}],"edges":[{from,to,type,strength}]} */
+BRAID_API int braid_graph(braid_db *db, const char *id, char **json, braid_error *err);
+BRAID_API int braid_get_user(braid_db *db, const char *id, char **json, braid_error *err);
+BRAID_API int braid_list_users(braid_db *db, const char *after, size_t limit, char **json, braid_error *err);
+/* Posteriors per state and action: {"user":id,"policies":[{agent,state,state_hash,actions:[{action,mean,variance,count}]}]} */
+BRAID_API int braid_user_policy(braid_db *db, const char *id, char **json, braid_error *err);
+/* Everything that is known of a person. */
+BRAID_API int braid_user_export(braid_db *db, const char *id, char **json, braid_error *err);
+/* A page of the whole database as NDJSON that braid_write takes back: users, items, relations, interactions in turn. `cursor` NULL
+ * begins; *next is NULL after the last page, else freed by the caller. A page holds at most `limit` lines. */
+BRAID_API int braid_export(braid_db *db, const char *cursor, size_t limit, char **ndjson, char **next, braid_error *err);
+
+/* ---------------------------------------------------------------------------------------------------- state --------- */
+
+/* Sections "server", "options", "record", "feed", "vector", "graph", "catalogue", "cache", "policy", "memory"; NULL or "" for all. */
+BRAID_API int braid_info(braid_db *db, const char *section, char **json, braid_error *err);
+/* Prometheus text exposition 0.0.4. */
+BRAID_API int braid_metrics(braid_db *db, char **text, braid_error *err);
+/* Counts what the faces above see, so that it appears in braid_metrics: name like "http_requests", label text like
+ * "route=\"/v1/search\",status=\"200\"" or "", and microseconds for the histogram NAME_duration_seconds (negative: only count). */
+BRAID_API void braid_observe(braid_db *db, const char *name, const char *labels, double microseconds);
+/* BRAID_OK when every store answers and the feed's lag is below option feed.ready_lag; else UNAVAILABLE with the reason. */
+BRAID_API int braid_ready(braid_db *db, braid_error *err);
+/* Waits until every derived store has applied `lsn` (a token; NULL: all that is written so far). DEADLINE if not in time. */
+BRAID_API int braid_wait(braid_db *db, const char *lsn, unsigned timeout_ms, braid_error *err);
+/* Saves the vector index beside the file and trims the change log. */
+BRAID_API int braid_checkpoint(braid_db *db, braid_error *err);
+
+/* Progress of long work: called now and then from the calling thread; return false to stop (the call then returns BRAID_E_CLOSED
+ * and has left nothing broken). `total` 0 if unknown. */
+typedef bool braid_progress(void *ctx, const char *phase, uint64_t done, uint64_t total);
+
+/* Compares every derived store with the record store, by key and content; with `repair`, feeds again what differs.
+ * {"ok":bool,"stores":[{"store","missing","extra","different","repaired","examples":[..]}],"record":{"integrity":"ok"}} */
+BRAID_API int braid_verify(braid_db *db, bool repair, braid_progress *progress, void *ctx, char **json, braid_error *err);
+/* Measured thresholds turned into sentences: {"findings":[{"level":"ok|warn|fail","what","measured","mend"}]} */
+BRAID_API int braid_doctor(braid_db *db, char **json, braid_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
