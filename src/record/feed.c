@@ -1,0 +1,261 @@
+/* feed: one thread that carries the change log into one derived store.
+ *
+ * It reads the rows after its cursor, gives them to `apply`, and moves on only when that succeeded, so delivery is at least once and in LSN order. When apply or
+ * the log fails, the same place is tried again after 10, 20, 40 ms ... 5 s; a success resets the pause. Batches are read anew each time, since rows
+ * of a deleted person may have left the log meanwhile.
+ *
+ * No wake-up is lost: the thread looks at the head under the log's own lock before it sleeps (record_log_wait), and feed_wait looks at `applied` under
+ * the feed's. Log rows that were removed leave gaps, so after a read that filled no batch the cursor moves to the head that was seen
+ * before the read.
+ *
+ * Under a stream of small commits, a feed that ran for each of them would eat the processor that the writers need. So when nobody waits in feed_wait,
+ * it lets PACE_NS pass between two reads; one that waits ends the pause at once. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "record/record.h"
+
+enum {
+    FEED_BATCH_DEFAULT = 1000,
+    FEED_NAME_BYTES = 64,
+    FEED_BACKOFF_FIRST_MS = 10,
+    FEED_BACKOFF_MAX_MS = 5000,
+    FEED_PACE_MS = 2,
+    FEED_IDLE_MS = 1000, /* looks again although nothing woke it */
+    FEED_STOP_MS = 5     /* between two attempts to wake a feed that is to stop */
+};
+
+struct feed {
+    record_store *store;
+    feed_options options;
+    char name[FEED_NAME_BYTES];
+    arena *arena;
+    pthread_t thread;
+    _Atomic uint64_t applied;
+    pthread_mutex_t mutex;   /* of what follows */
+    pthread_cond_t changed;  /* applied, stop or waiters changed */
+    unsigned waiters;
+    bool stop, done;
+    braid_error last;
+    metric_counter *lag, *applied_total, *errors_total;
+};
+
+static void feed_until(struct timespec *t, int64_t ms) {
+    clock_gettime(CLOCK_MONOTONIC, t);
+    t->tv_sec += (time_t)(ms / 1000);
+    t->tv_nsec += (long)(ms % 1000) * 1000000;
+    if (t->tv_nsec >= 1000000000) {
+        t->tv_sec++;
+        t->tv_nsec -= 1000000000;
+    }
+}
+
+static bool feed_stopping(feed *f) {
+    pthread_mutex_lock(&f->mutex);
+    bool stop = f->stop;
+    pthread_mutex_unlock(&f->mutex);
+    return stop;
+}
+
+/* Sleeps; a stop ends it, and a waiter too if `for_waiters`. */
+static void feed_pause(feed *f, int64_t ms, bool for_waiters) {
+    struct timespec until;
+    feed_until(&until, ms);
+    pthread_mutex_lock(&f->mutex);
+    while (!f->stop && !(for_waiters && f->waiters > 0))
+        if (pthread_cond_timedwait(&f->changed, &f->mutex, &until) == ETIMEDOUT)
+            break;
+    pthread_mutex_unlock(&f->mutex);
+}
+
+static void feed_report(feed *f, uint64_t upto, size_t rows, const braid_error *err) {
+    uint64_t head = record_head(f->store);
+    pthread_mutex_lock(&f->mutex);
+    bool was_failing = f->last.code != BRAID_OK;
+    f->last = *err;
+    atomic_store_explicit(&f->applied, upto, memory_order_release);
+    pthread_cond_broadcast(&f->changed);
+    pthread_mutex_unlock(&f->mutex);
+    metric_add(f->applied_total, rows);
+    metric_set(f->lag, head > upto ? (double)(head - upto) : 0.0);
+    if (err->code != BRAID_OK)
+        metric_add(f->errors_total, 1);
+    if (f->options.log == NULL || was_failing == (err->code != BRAID_OK))
+        return;
+    if (was_failing)
+        log_write(f->options.log, LOG_INFO, "feed", "%s applies changes again", f->name);
+    else
+        log_write(f->options.log, LOG_WARN, "feed", "%s cannot apply changes after %llu and will try again: %s", f->name,
+                  (unsigned long long)upto, err->message);
+}
+
+/* One batch. Returns the number of rows, 0 if there was none; *failed says whether it has to be tried again. */
+static size_t feed_step(feed *f, bool *failed) {
+    braid_error err = {0};
+    record_log_entry *rows = NULL;
+    size_t n = 0;
+    uint64_t applied = atomic_load(&f->applied), head = record_head(f->store), upto = applied;
+    arena_reset(f->arena);
+    int code = record_log_read(f->store, applied, f->options.batch_max, f->arena, &rows, &n, &err);
+    if (code == BRAID_OK) {
+        uint64_t last = n > 0 ? rows[n - 1].lsn : 0;
+        upto = last > head || n == f->options.batch_max ? last : head;
+        upto = upto > applied ? upto : applied;
+        if (n > 0)
+            code = f->options.apply(f->options.ctx, rows, n, upto, f->arena, &err);
+    }
+    *failed = code != BRAID_OK;
+    if (*failed && err.code == BRAID_OK) /* apply gave a code and no words */
+        error_set(&err, code, f->name, "%s", error_sentence(code));
+    if (*failed || upto != applied || n > 0)
+        feed_report(f, *failed ? applied : upto, *failed ? 0 : n, &err);
+    return n;
+}
+
+static void *feed_main(void *arg) {
+    feed *f = arg;
+    int64_t backoff = FEED_BACKOFF_FIRST_MS;
+    while (!feed_stopping(f)) {
+        bool failed = false;
+        size_t n = 0;
+        if (record_head(f->store) > atomic_load(&f->applied))
+            n = feed_step(f, &failed);
+        if (failed) {
+            feed_pause(f, backoff, false);
+            backoff = backoff * 2 < FEED_BACKOFF_MAX_MS ? backoff * 2 : FEED_BACKOFF_MAX_MS;
+            continue;
+        }
+        backoff = FEED_BACKOFF_FIRST_MS;
+        if (n >= f->options.batch_max || feed_stopping(f))
+            continue;
+        if (n > 0)
+            feed_pause(f, FEED_PACE_MS, true);
+        if (!feed_stopping(f))
+            record_log_wait(f->store, atomic_load(&f->applied),
+                            clock_mono_ns(f->options.clock) + FEED_IDLE_MS * INT64_C(1000000));
+    }
+    pthread_mutex_lock(&f->mutex);
+    f->done = true;
+    pthread_cond_broadcast(&f->changed);
+    pthread_mutex_unlock(&f->mutex);
+    return NULL;
+}
+
+static void feed_free(feed *f) {
+    pthread_cond_destroy(&f->changed);
+    pthread_mutex_destroy(&f->mutex);
+    arena_free(f->arena);
+    free(f);
+}
+
+static feed *feed_new(record_store *s, const feed_options *options) {
+    feed *f = calloc(1, sizeof *f);
+    pthread_condattr_t attr;
+    if (f == NULL)
+        return NULL;
+    f->store = s;
+    f->options = *options;
+    snprintf(f->name, sizeof f->name, "%s", options->name);
+    f->options.name = f->name;
+    f->options.batch_max = options->batch_max == 0 ? FEED_BATCH_DEFAULT : options->batch_max;
+    f->options.clock = options->clock != NULL ? options->clock : &clock_system;
+    atomic_init(&f->applied, options->start);
+    pthread_mutex_init(&f->mutex, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&f->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    f->arena = arena_new(64 * 1024);
+    if (f->arena == NULL) {
+        feed_free(f);
+        return NULL;
+    }
+    if (options->metrics != NULL) {
+        char labels[FEED_NAME_BYTES + 16];
+        snprintf(labels, sizeof labels, "consumer=\"%s\"", f->name);
+        f->lag = metrics_gauge(options->metrics, "feed_lag", labels, "Changes that a derived store has not applied yet.");
+        f->applied_total = metrics_counter(options->metrics, "feed_applied_total", labels, "Log rows applied to a derived store.");
+        f->errors_total = metrics_counter(options->metrics, "feed_errors_total", labels, "Batches that a derived store refused.");
+    }
+    return f;
+}
+
+int feed_start(record_store *s, const feed_options *options, feed **out, braid_error *err) {
+    *out = NULL;
+    if (options->name == NULL || options->name[0] == '\0' || strlen(options->name) >= FEED_NAME_BYTES || options->apply == NULL)
+        return error_set(err, BRAID_E_INVALID, "feed", "a feed has a name of 1..%d bytes and something to apply", FEED_NAME_BYTES - 1);
+    feed *f = feed_new(s, options);
+    if (f == NULL)
+        return error_set(err, BRAID_E_NO_MEMORY, "feed", "no memory for the feed %s", options->name);
+    int rc = pthread_create(&f->thread, NULL, feed_main, f);
+    if (rc != 0) {
+        feed_free(f);
+        return error_set(err, BRAID_E_NO_MEMORY, "feed", "cannot start the feed %s: %s", options->name, strerror(rc));
+    }
+    *out = f;
+    return BRAID_OK;
+}
+
+void feed_stop(feed *f) {
+    if (f == NULL)
+        return;
+    pthread_mutex_lock(&f->mutex);
+    f->stop = true;
+    pthread_cond_broadcast(&f->changed);
+    while (!f->done) { /* the thread may be about to sleep in the log, where only the log can wake it */
+        struct timespec until;
+        pthread_mutex_unlock(&f->mutex);
+        record_log_wake(f->store);
+        feed_until(&until, FEED_STOP_MS);
+        pthread_mutex_lock(&f->mutex);
+        if (!f->done)
+            pthread_cond_timedwait(&f->changed, &f->mutex, &until);
+    }
+    pthread_mutex_unlock(&f->mutex);
+    pthread_join(f->thread, NULL);
+    feed_free(f);
+}
+
+uint64_t feed_applied(const feed *f) {
+    return atomic_load_explicit(&f->applied, memory_order_acquire);
+}
+
+bool feed_wait(feed *f, uint64_t lsn, deadline until) {
+    if (feed_applied(f) >= lsn)
+        return true;
+    pthread_mutex_lock(&f->mutex);
+    f->waiters++;
+    pthread_cond_broadcast(&f->changed);
+    while (atomic_load(&f->applied) < lsn && !f->stop) {
+        struct timespec t;
+        int64_t left = until == 0 ? INT64_C(1000000000) : until - clock_mono_ns(f->options.clock);
+        if (left <= 0)
+            break;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        int64_t at = (int64_t)t.tv_nsec + left % 1000000000;
+        t.tv_sec += (time_t)(left / 1000000000 + at / 1000000000);
+        t.tv_nsec = (long)(at % 1000000000);
+        pthread_cond_timedwait(&f->changed, &f->mutex, &t);
+    }
+    f->waiters--;
+    pthread_mutex_unlock(&f->mutex);
+    return feed_applied(f) >= lsn;
+}
+
+const char *feed_name(const feed *f) {
+    return f->name;
+}
+
+int feed_last_error(feed *f, braid_error *out) {
+    pthread_mutex_lock(&f->mutex);
+    if (out != NULL)
+        *out = f->last;
+    int code = f->last.code;
+    pthread_mutex_unlock(&f->mutex);
+    return code;
+}
