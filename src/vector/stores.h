@@ -1,0 +1,9 @@
+/* The tables of the stores, for the registry in vector.c; private to src/vector. */
+#ifndef VECTOR_STORES_H
+#define VECTOR_STORES_H
+
+#include "vector/vector.h"
+
+extern const vector_ops vector_hnsw, vector_flat;
+
+#endif
