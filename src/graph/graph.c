@@ -1,0 +1,158 @@
+/* graph: the thin forwarder in front of every graph store, and the registry.
+ *
+ * Arguments are checked, calls timed and truncated walks counted here once, so that an adapter holds only its own work. */
+#include "graph/graph.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/graph_adjacency.h"
+
+enum { GRAPH_SEEDS_MAX = 64, GRAPH_DEPTH_MAX = 3, GRAPH_HUB_DEFAULT = 200, GRAPH_VISITS_DEFAULT = 200000 };
+
+struct graph_store {
+    const graph_ops *ops;
+    void *self;
+    const clock_ops *clock;
+    metric_histogram *walk_time;
+    metric_counter *walks_cut;
+};
+
+const graph_ops *graph_registry(size_t i) {
+    static const graph_ops *const rows[] = {&graph_adjacency_ops};
+    return i < sizeof rows / sizeof rows[0] ? rows[i] : NULL;
+}
+
+const graph_ops *graph_find(const char *name) {
+    for (size_t i = 0; graph_registry(i) != NULL; i++)
+        if (strcmp(graph_registry(i)->name, name) == 0)
+            return graph_registry(i);
+    return NULL;
+}
+
+int graph_open(const graph_ops *ops, const graph_options *options, graph_store **out, braid_error *err) {
+    BRAID_ASSERT(ops != NULL && options != NULL && options->clock != NULL && out != NULL);
+    *out = NULL;
+    graph_store *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return error_set(err, BRAID_E_NO_MEMORY, "graph", "no memory to open the graph");
+    graph_options o = *options;
+    if (o.hub_max == 0)
+        o.hub_max = GRAPH_HUB_DEFAULT;
+    if (o.visits_max == 0)
+        o.visits_max = GRAPH_VISITS_DEFAULT;
+    int rc = ops->open(&o, &s->self, err);
+    if (rc != BRAID_OK) {
+        free(s);
+        return rc;
+    }
+    s->ops = ops;
+    s->clock = options->clock;
+    if (options->metrics != NULL) {
+        s->walk_time = metrics_histogram(options->metrics, "graph_walk_seconds", "", "Time of one walk of the graph");
+        s->walks_cut = metrics_counter(options->metrics, "graph_walks_cut_total", "",
+                                       "Walks that ended at their deadline or at visits_max");
+    }
+    *out = s;
+    return BRAID_OK;
+}
+
+void graph_close(graph_store *s) {
+    if (s == NULL)
+        return;
+    s->ops->close(s->self);
+    free(s);
+}
+
+const char *graph_name(const graph_store *s) {
+    return s->ops->name;
+}
+
+static int graph_check_num(uint32_t num, braid_error *err) {
+    if (num == 0)
+        return error_set(err, BRAID_E_INVALID, "graph", "item number 0 is not an item");
+    if (num > GRAPH_NUM_MAX)
+        return error_set(err, BRAID_E_TOO_LARGE, "graph", "item number %u is over %u", num, (unsigned)GRAPH_NUM_MAX);
+    return BRAID_OK;
+}
+
+int graph_upsert_item(graph_store *s, uint32_t num, const item *it, braid_error *err) {
+    int rc = graph_check_num(num, err);
+    return rc != BRAID_OK ? rc : s->ops->upsert_item(s->self, num, it, err);
+}
+
+int graph_remove_item(graph_store *s, uint32_t num, braid_error *err) {
+    int rc = graph_check_num(num, err);
+    return rc != BRAID_OK ? rc : s->ops->remove_item(s->self, num, err);
+}
+
+int graph_upsert_relation(graph_store *s, const graph_edge *e, braid_error *err) {
+    int rc = graph_check_num(e->from, err);
+    if (rc == BRAID_OK)
+        rc = graph_check_num(e->to, err);
+    if (rc != BRAID_OK)
+        return rc;
+    if (e->type == NULL || !relation_type_valid(e->type))
+        return error_set(err, BRAID_E_INVALID, "graph", "the relation type \"%.64s\" is not [A-Z][A-Z0-9_]{0,63}",
+                         e->type != NULL ? e->type : "");
+    if (!(e->strength >= 0.0f && e->strength <= 1.0f))
+        return error_set(err, BRAID_E_INVALID, "graph", "the strength of a relation is 0..1, not %g", (double)e->strength);
+    return s->ops->upsert_relation(s->self, e, err);
+}
+
+int graph_remove_relation(graph_store *s, uint32_t from, uint32_t to, const char *type, braid_error *err) {
+    int rc = graph_check_num(from, err);
+    if (rc == BRAID_OK)
+        rc = graph_check_num(to, err);
+    return rc != BRAID_OK ? rc : s->ops->remove_relation(s->self, from, to, type, err);
+}
+
+int graph_walk_from(graph_store *s, const graph_walk *w, graph_hit *out, size_t *count, graph_stats *stats,
+                    braid_error *err) {
+    graph_stats unused;
+    stats = stats != NULL ? stats : &unused;
+    *stats = (graph_stats){0};
+    *count = 0;
+    if (w->seed_count < 1 || w->seed_count > GRAPH_SEEDS_MAX)
+        return error_set(err, BRAID_E_INVALID, "graph", "a walk has 1..%d seeds, not %zu", GRAPH_SEEDS_MAX, w->seed_count);
+    if (w->depth < 1 || w->depth > GRAPH_DEPTH_MAX)
+        return error_set(err, BRAID_E_INVALID, "graph", "the depth of a walk is 1..%d, not %u", GRAPH_DEPTH_MAX, w->depth);
+    if (w->k == 0)
+        return BRAID_OK;
+    int64_t start = clock_mono_ns(s->clock);
+    int rc = s->ops->walk(s->self, w, out, count, stats, err);
+    metric_observe_us(s->walk_time, (double)(clock_mono_ns(s->clock) - start) / 1e3);
+    if (stats->truncated || stats->deadline)
+        metric_add(s->walks_cut, 1);
+    return rc;
+}
+
+int graph_neighbours(graph_store *s, uint32_t num, bool (*each)(void *ctx, const graph_neighbour *n), void *ctx,
+                     braid_error *err) {
+    return s->ops->neighbours(s->self, num, each, ctx, err);
+}
+
+int graph_shared(graph_store *s, uint32_t a, uint32_t b, graph_neighbour *out, size_t max, size_t *count, arena *mem,
+                 braid_error *err) {
+    *count = 0;
+    return s->ops->shared(s->self, a, b, out, max, count, mem, err);
+}
+
+void graph_estimate(graph_store *s, size_t seeds, unsigned depth, graph_cost *out) {
+    *out = (graph_cost){0};
+    s->ops->estimate(s->self, seeds, depth, out);
+}
+
+int graph_scan(graph_store *s, bool (*item_fn)(void *ctx, uint32_t num),
+               bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err) {
+    return s->ops->scan(s->self, item_fn, edge_fn, ctx, err);
+}
+
+int graph_check(graph_store *s, buf *problems, braid_error *err) {
+    return s->ops->check(s->self, problems, err);
+}
+
+void graph_get_info(graph_store *s, graph_info *out) {
+    *out = (graph_info){0};
+    s->ops->info(s->self, out);
+}
