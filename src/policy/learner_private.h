@@ -1,0 +1,54 @@
+/* What the files of the learner share (learner.c, learner_batch.c, learner_items.c); nobody else includes it. */
+#ifndef POLICY_LEARNER_PRIVATE_H
+#define POLICY_LEARNER_PRIVATE_H
+
+#include "policy/intern.h"
+#include "policy/policy_private.h"
+
+enum {
+    LEARNER_ROWS_MAX = 2048,     /* interactions in one transaction */
+    LEARNER_CHANGES_MAX = 30000, /* rows written in one transaction; one interaction alone is always allowed */
+    LEARNER_ITEMS_CACHED = 4096  /* a power of two */
+};
+
+/* ---- learner_items.c: what the learner must know of an item, kept between batches ---- */
+typedef struct learner_item {
+    uint32_t num;
+    bool gone;
+    int32_t duration_s;
+    uint32_t genres;
+    char text[]; /* id NUL genre NUL genre NUL ... */
+} learner_item;
+
+typedef struct learner_items { learner_item *slots[LEARNER_ITEMS_CACHED]; } learner_items;
+
+/* The item, valid until the next call; one that is not in the record has gone == true. */
+int learner_items_get(learner_items *c, record_store *record, uint32_t num, const learner_item **out, braid_error *err);
+void learner_items_forget(learner_items *c, uint32_t num);
+void learner_items_clear(learner_items *c);
+
+/* ---- learner.c ---- */
+struct policy_learner {
+    record_store *record;
+    catalogue *cat;
+    const logger *log;
+    uint64_t position;     /* everything up to here is done */
+    uint64_t stored;       /* the cursor in the record store; <= position */
+    record_stats *stats;   /* by item number; num 0: none yet */
+    size_t stats_count;
+    learner_items items;
+    arena *scratch;        /* of one transaction */
+    metric_counter *learned, *refused;
+};
+
+/* Makes room for the counters of item `num`; false when memory ran out. */
+bool learner_stats_room(policy_learner *l, uint32_t num);
+
+/* ---- learner_batch.c: one transaction ---- */
+/* Learns from the interactions in (after, upto], or from as many of the first as one transaction may hold. *done gets
+ * the LSN up to which it is now learned and stored, *rows how many interactions were found; with 0 nothing was
+ * written. */
+int learner_batch_run(policy_learner *l, uint64_t after, uint64_t upto, size_t expected, uint64_t *done, size_t *rows,
+                      braid_error *err);
+
+#endif

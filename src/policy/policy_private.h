@@ -1,0 +1,22 @@
+/* What the files of the room share; nobody else includes it. */
+#ifndef POLICY_PRIVATE_H
+#define POLICY_PRIVATE_H
+
+#include "policy/policy.h"
+
+/* Pseudo-observations with which a level leans on the one above it, and with which a sample is drawn. */
+#define POLICY_N0 4.0
+
+/* Actions are genres: their text is this and the genre's name. */
+#define POLICY_ACTION_PREFIX "genres="
+#define POLICY_ACTION_FIELD FIELD_GENRES
+
+/* The genre of an action's text, or NULL if it is an action of another kind. */
+static inline const char *policy_action_genre(const char *action) {
+    size_t n = sizeof POLICY_ACTION_PREFIX - 1;
+    for (size_t i = 0; i < n; i++)
+        if (action[i] != POLICY_ACTION_PREFIX[i]) return NULL;
+    return action + n;
+}
+
+#endif

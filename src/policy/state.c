@@ -1,0 +1,112 @@
+/* States: the little of a situation that is worth telling apart, in a form that recurs.
+ *
+ * A state that never comes twice teaches nothing, so it is four discrete values in a fixed order and spelling. The
+ * canonical text is what people read, its SHA-256 is what rows are found by; the hash covers the text as it stands,
+ * so that anyone can check one against the other with sha256sum. Words are lower-cased (ASCII and Latin-1, which
+ * covers French), the region is an upper-case code; blanks around a value go. "%", ";" and "=" within a value are
+ * written %25, %3b and %3d: no value can look like another field. A value is cut at 39 bytes, so that four of them
+ * always fit. */
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "policy/policy.h"
+
+enum { STATE_VALUE_BYTES_MAX = 39 };
+_Static_assert(sizeof "v1;daypart=;device=;mood=;region=" + 4 * STATE_VALUE_BYTES_MAX <=
+                   sizeof((policy_state *)0)->text,
+              "four values of full length fit in a state's text");
+
+/* Lower case of one code point: ASCII and Latin-1. */
+static uint32_t state_lower(uint32_t c) {
+    bool upper = (c >= 'A' && c <= 'Z') || (c >= 0xc0 && c <= 0xde && c != 0xd7);
+    return upper ? c + 0x20 : c;
+}
+
+static uint32_t state_upper(uint32_t c) {
+    return c >= 'a' && c <= 'z' ? c - 0x20 : c;
+}
+
+/* Writes the code point as it stands in a canonical text; returns its length. Only ASCII and two-byte letters change,
+ * so that the length of others is that of the source. */
+static size_t state_encode(uint32_t c, const char *source, size_t len, char out[4]) {
+    if (c == '%' || c == ';' || c == '=') {
+        static const char digits[] = "0123456789abcdef";
+        out[0] = '%';
+        out[1] = digits[c >> 4];
+        out[2] = digits[c & 15];
+        return 3;
+    }
+    if (c < 0x80) {
+        out[0] = (char)c;
+        return 1;
+    }
+    if (c < 0x800) {
+        out[0] = (char)(0xc0 | c >> 6);
+        out[1] = (char)(0x80 | (c & 0x3f));
+        return 2;
+    }
+    memcpy(out, source, len);
+    return len;
+}
+
+/* Appends `value` to the text, at most STATE_VALUE_BYTES_MAX bytes, whole characters only. */
+static char *state_append(char *to, const char *value, uint32_t (*fold)(uint32_t)) {
+    const char *at = value ? value : "", *start;
+    while (*at == ' ') at++;
+    size_t left = strlen(at);
+    while (left && at[left - 1] == ' ') left--;
+    for (start = to; left;) {
+        uint32_t c;
+        size_t len = utf8_decode(at, left, &c);
+        if (len == 0) break; /* not UTF-8: models never let that through */
+        char out[4];
+        size_t n = state_encode(fold(c), at, len, out);
+        if ((size_t)(to - start) + n > STATE_VALUE_BYTES_MAX) break;
+        memcpy(to, out, n);
+        to += n;
+        at += len;
+        left -= len;
+    }
+    return to;
+}
+
+static const char *state_daypart(int64_t at) {
+    if (at == TIME_NONE) return "";
+    const int64_t day_ms = INT64_C(24) * 3600 * 1000;
+    int64_t ms = at % day_ms;
+    int hour = (int)((ms < 0 ? ms + day_ms : ms) / (3600 * 1000));
+    if (hour >= 5 && hour <= 11) return "morning";
+    if (hour >= 12 && hour <= 17) return "afternoon";
+    return hour >= 18 && hour <= 22 ? "evening" : "night";
+}
+
+static void state_hash(const char *text, char out[RECORD_HASH_BYTES]) {
+    static const char digits[] = "0123456789abcdef";
+    unsigned char sum[SHA256_DIGEST_LENGTH];
+    _Static_assert(2 * SHA256_DIGEST_LENGTH + 1 == RECORD_HASH_BYTES, "a hash in hex and NUL");
+    BRAID_ASSERT(SHA256((const unsigned char *)text, strlen(text), sum) != NULL);
+    for (size_t i = 0; i < sizeof sum; i++) {
+        out[2 * i] = digits[sum[i] >> 4];
+        out[2 * i + 1] = digits[sum[i] & 15];
+    }
+    out[2 * sizeof sum] = '\0';
+}
+
+void policy_state_make(const char *daypart, const char *device, const char *mood, const char *region, int64_t at,
+                       policy_state *out) {
+    const struct {
+        const char *name, *value;
+        uint32_t (*fold)(uint32_t);
+    } parts[] = {{"v1;daypart=", daypart && *daypart ? daypart : state_daypart(at), state_lower},
+                 {";device=", device, state_lower},
+                 {";mood=", mood, state_lower},
+                 {";region=", region, state_upper}};
+    char *to = out->text;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        to = stpcpy(to, parts[i].name);
+        to = state_append(to, parts[i].value, parts[i].fold);
+    }
+    *to = '\0';
+    state_hash(out->text, out->hash);
+}

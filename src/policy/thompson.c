@@ -1,0 +1,175 @@
+/* Thompson sampling: one draw an action and answer.
+ *
+ * An action is a genre. Its posterior is shrunk from the broadest level down: everybody, everybody in this state, the
+ * person in any state, the person in this state. An answer draws each action once, so that all items of a genre rise
+ * or fall together, as one try of that genre; drawing per item would average the noise out over a genre and explore
+ * nothing.
+ *
+ * The draw depends on the seed and the action's name alone: neither the order of items nor which other items were
+ * scored changes an answer, so a seed replays it. Actions are drawn when first met. Facets are known by number; what
+ * each facet number is (an action or not) is remembered in a small hash, so scoring an item costs one probe a facet.
+ * If memory for remembering runs out, the draw is simply made again: same seed, same result. */
+#include <string.h>
+#include <xxhash.h>
+
+#include "policy/intern.h"
+#include "policy/policy_private.h"
+
+enum { LEVEL_ALL, LEVEL_STATE, LEVEL_USER, LEVEL_USER_STATE, LEVELS };
+
+static const double explored_above_mean = 0.15;
+static const float explored_count_max = 3;
+
+/* What is known of one facet number. */
+typedef struct scorer_action {
+    policy_posterior levels[LEVELS];
+    bool present[LEVELS];
+    bool is_action, drawn;
+    float sampled, mean, count;
+} scorer_action;
+
+struct policy_scorer {
+    catalogue *cat;
+    uint64_t seed;
+    policy_intern facets; /* facet number -> index into actions */
+    scorer_action *actions;
+    size_t actions_cap;
+    arena *a;
+};
+
+/* The facet's entry; NULL when memory ran out. *fresh: it was not there. */
+static scorer_action *scorer_find(policy_scorer *s, uint32_t facet, bool *fresh) {
+    size_t before = s->facets.count;
+    uint32_t i = policy_intern_add(&s->facets, &facet, sizeof facet);
+    if (i == POLICY_INTERN_NONE) return NULL;
+    if (i >= s->actions_cap) {
+        size_t cap = s->actions_cap ? s->actions_cap * 2 : 64;
+        scorer_action *actions = arena_alloc(s->a, cap * sizeof *actions);
+        if (!actions) return NULL; /* the number stays interned without an entry, so the next call comes here again */
+        if (s->actions_cap) memcpy(actions, s->actions, s->actions_cap * sizeof *actions);
+        memset(actions + s->actions_cap, 0, (cap - s->actions_cap) * sizeof *actions);
+        s->actions = actions;
+        s->actions_cap = cap;
+    }
+    *fresh = i == before;
+    return &s->actions[i];
+}
+
+/* ---- loading ---- */
+typedef struct scorer_load {
+    policy_scorer *s;
+    int level;
+    bool no_memory;
+} scorer_load;
+
+static bool scorer_load_row(void *ctx, const record_policy *row) {
+    scorer_load *x = ctx;
+    const char *genre = policy_action_genre(row->action);
+    uint32_t facet;
+    if (!genre || !catalogue_facet_id(x->s->cat, POLICY_ACTION_FIELD, genre, &facet)) return true; /* no item has it */
+    bool fresh;
+    scorer_action *act = scorer_find(x->s, facet, &fresh);
+    if (!act) {
+        x->no_memory = true;
+        return false;
+    }
+    act->is_action = true;
+    act->present[x->level] = true;
+    act->levels[x->level] = (policy_posterior){row->mean, row->variance, row->count};
+    return true;
+}
+
+static int scorer_load_level(policy_scorer *s, record_store *record, const char *agent, const char *user_id,
+                             const char *hash, int level,
+                             braid_error *err) {
+    scorer_load x = {s, level, false};
+    int rc = record_get_policy(record, agent, user_id, hash, scorer_load_row, &x, err);
+    if (rc == BRAID_OK && x.no_memory)
+        rc = error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for the policy of an answer");
+    return rc;
+}
+
+int policy_scorer_new(record_store *record, catalogue *cat, const char *agent, const char *user_id,
+                      const policy_state *state, uint64_t seed, arena *a,
+                      policy_scorer **out, braid_error *err) {
+    *out = NULL;
+    policy_scorer *s = arena_calloc(a, 1, sizeof *s);
+    if (!s) return error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for the policy of an answer");
+    s->cat = cat;
+    s->seed = seed;
+    s->a = a;
+    policy_intern_init(&s->facets, a);
+    if (!agent || !*agent) agent = "default";
+    bool person = user_id && *user_id;
+    int rc = scorer_load_level(s, record, agent, "", "", LEVEL_ALL, err);
+    if (rc == BRAID_OK && state) rc = scorer_load_level(s, record, agent, "", state->hash, LEVEL_STATE, err);
+    if (rc == BRAID_OK && person) rc = scorer_load_level(s, record, agent, user_id, "", LEVEL_USER, err);
+    if (rc == BRAID_OK && person && state)
+        rc = scorer_load_level(s, record, agent, user_id, state->hash, LEVEL_USER_STATE, err);
+    if (rc == BRAID_OK) *out = s;
+    return rc;
+}
+
+/* ---- drawing ---- */
+static void scorer_draw(const policy_scorer *s, scorer_action *act, const char *name, size_t len) {
+    policy_posterior p = policy_prior();
+    for (int i = 0; i < LEVELS; i++)
+        if (act->present[i]) p = policy_shrink(act->levels[i], p, POLICY_N0);
+    rng r;
+    rng_seed(&r, XXH3_64bits_withSeed(name, len, s->seed));
+    act->sampled = (float)policy_sample(p, POLICY_N0, &r);
+    act->mean = (float)p.mean;
+    act->count = act->present[LEVEL_USER] ? (float)act->levels[LEVEL_USER].count : 0;
+    act->drawn = true;
+}
+
+/* The facet's entry, drawn if it is an action. */
+static const scorer_action *scorer_get(policy_scorer *s, uint32_t facet, scorer_action *spare) {
+    bool fresh = true;
+    scorer_action *act = scorer_find(s, facet, &fresh);
+    if (!act) {
+        *spare = (scorer_action){0};
+        act = spare;
+    }
+    if (act->drawn || (!fresh && !act->is_action)) return act;
+    filter_field field = FIELD_COUNT;
+    const char *name = catalogue_facet_name(s->cat, facet, &field);
+    act->is_action = name && field == POLICY_ACTION_FIELD;
+    if (act->is_action) scorer_draw(s, act, name, strlen(name));
+    return act;
+}
+
+/* An item without an action gets a draw from the prior, the same for all of them. */
+static policy_score scorer_prior(const policy_scorer *s) {
+    scorer_action none = {0};
+    scorer_draw(s, &none, "", 0);
+    return (policy_score){.sampled = none.sampled, .mean = none.mean, .best = UINT32_MAX};
+}
+
+policy_score policy_score_item(policy_scorer *s, const catalogue_card *card) {
+    policy_score out = {.best = UINT32_MAX};
+    float best = -1;
+    unsigned actions = 0;
+    for (size_t i = 0; i < card->facet_count; i++) {
+        scorer_action spare;
+        const scorer_action *act = scorer_get(s, card->facets[i], &spare);
+        if (!act->is_action) continue;
+        actions++;
+        out.sampled += act->sampled;
+        out.mean += act->mean;
+        out.count += act->count;
+        if (act->sampled > best) {
+            best = act->sampled;
+            out.best = card->facets[i];
+        }
+    }
+    if (actions) {
+        out.sampled /= (float)actions;
+        out.mean /= (float)actions;
+        out.count /= (float)actions;
+    } else {
+        out = scorer_prior(s);
+    }
+    out.explored = out.sampled - out.mean > explored_above_mean && out.count < explored_count_max;
+    return out;
+}
