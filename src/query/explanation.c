@@ -1,0 +1,199 @@
+/* Sentences from evidence: why this item, in words that an editor could defend.
+ *
+ * Every sentence names something that can be looked up: an item that the person finished or liked, a relation or facet that two items share, a posterior with its
+ * count. Nothing is said that did not contribute. The strongest evidence comes first; at most REASONS_MAX sentences an item. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "query/run.h"
+
+typedef enum phrase {
+    P_LIKED, P_FINISHED, P_WATCHED, P_LIKE_TARGET, P_SHARES, P_PERSON, P_RELATION_TO, P_TEXT, P_NEAR, P_NEAR_TASTE, P_AFFINITY, P_POLICY, P_POLICY_ALL,
+    P_EXPLORED, P_POPULAR, P_NEW, P_COUNT
+} phrase;
+
+static const char *const fr[P_COUNT] = {
+    [P_LIKED] = "parce que vous avez aimé « %s »",
+    [P_FINISHED] = "parce que vous avez terminé « %s »",
+    [P_WATCHED] = "parce que vous avez regardé « %s »",
+    [P_LIKE_TARGET] = "dans le voisinage de « %s »",
+    [P_SHARES] = "partage %s avec « %s »",
+    [P_PERSON] = "avec %s, comme « %s »",
+    [P_RELATION_TO] = "%s « %s »",
+    [P_TEXT] = "son titre ou son résumé répond à « %s »",
+    [P_NEAR] = "proche de ce que vous cherchez (similarité %.2f)",
+    [P_NEAR_TASTE] = "proche de ce que vous avez aimé dernièrement (similarité %.2f)",
+    [P_AFFINITY] = "correspond à votre goût pour %s",
+    [P_POLICY] = "%s vous réussit dans ce contexte (moyenne %.2f sur %.0f)",
+    [P_POLICY_ALL] = "%s plaît en général (moyenne %.2f)",
+    [P_EXPLORED] = "proposé pour découvrir : nous savons encore peu de vous et de %s",
+    [P_POPULAR] = "souvent regardé et apprécié",
+    [P_NEW] = "fait partie des titres disponibles pour vous",
+};
+static const char *const en[P_COUNT] = {
+    [P_LIKED] = "because you liked “%s”",
+    [P_FINISHED] = "because you finished “%s”",
+    [P_WATCHED] = "because you watched “%s”",
+    [P_LIKE_TARGET] = "in the neighbourhood of “%s”",
+    [P_SHARES] = "shares %s with “%s”",
+    [P_PERSON] = "with %s, like “%s”",
+    [P_RELATION_TO] = "%s “%s”",
+    [P_TEXT] = "its title or synopsis answers “%s”",
+    [P_NEAR] = "close to what you look for (similarity %.2f)",
+    [P_NEAR_TASTE] = "close to what you liked lately (similarity %.2f)",
+    [P_AFFINITY] = "matches your taste for %s",
+    [P_POLICY] = "%s works for you in this context (mean %.2f over %.0f)",
+    [P_POLICY_ALL] = "%s is generally liked (mean %.2f)",
+    [P_EXPLORED] = "offered as a discovery: we know little yet of you and %s",
+    [P_POPULAR] = "often watched and liked",
+    [P_NEW] = "one of the titles available to you",
+};
+
+/* How a relation reads from the item (outgoing) or towards it. */
+static const struct {
+    const char *type, *fr_out, *fr_in, *en_out, *en_in;
+} relations[] = {
+    {"SEQUEL_OF", "est la suite de", "précède", "is the sequel of", "comes before"},
+    {"REMAKE_OF", "est une nouvelle version de", "a inspiré la nouvelle version", "is a remake of", "was remade as"},
+    {"SAME_DIRECTOR", "de la même réalisation que", "de la même réalisation que", "by the director of", "by the director of"},
+    {"INSPIRED_BY", "s’inspire de", "a inspiré", "is inspired by", "inspired"},
+    {"SAME_SOURCE", "adapte la même œuvre que", "adapte la même œuvre que", "adapts the same work as", "adapts the same work as"},
+    {"SPIN_OFF_OF", "est dérivé de", "a donné naissance à", "is a spin-off of", "gave birth to"},
+    {"SAME_UNIVERSE", "se passe dans l’univers de", "se passe dans l’univers de", "shares the universe of", "shares the universe of"},
+    {"SIMILAR_TO", "plaît aux mêmes personnes que", "plaît aux mêmes personnes que", "is liked by people who liked", "is liked by people who liked"},
+};
+
+typedef struct speaker {
+    query_run_state *q;
+    bool french;
+    const char *const *phrases;
+} speaker;
+
+static const char *facet_words(speaker *s, filter_field field, const char *value) {
+    static const char *const names[2][FIELD_COUNT] = {
+        {[FIELD_GENRES] = "genre", [FIELD_THEMES] = "theme", [FIELD_MOODS] = "mood", [FIELD_CONTEXTS] = "cultural context"},
+        {[FIELD_GENRES] = "le genre", [FIELD_THEMES] = "le thème", [FIELD_MOODS] = "l’ambiance", [FIELD_CONTEXTS] = "le contexte culturel"},
+    };
+    if (field == FIELD_PEOPLE || field >= FIELD_COUNT || !names[s->french][field]) return value;
+    return s->french ? arena_printf(s->q->a, "%s « %s »", names[1][field], value) : arena_printf(s->q->a, "the %s “%s”", names[0][field], value);
+}
+
+static filter_field field_of_kind(graph_node_kind kind) {
+    switch (kind) {
+    case GRAPH_GENRE: return FIELD_GENRES;
+    case GRAPH_THEME: return FIELD_THEMES;
+    case GRAPH_MOOD: return FIELD_MOODS;
+    case GRAPH_CONTEXT: return FIELD_CONTEXTS;
+    default: return FIELD_PEOPLE;
+    }
+}
+
+static const char *title_of(speaker *s, uint32_t num) {
+    catalogue_card card;
+    return catalogue_get_card(s->q->rooms->catalogue, num, s->q->a, &card) ? card.title : NULL;
+}
+
+static void say(query_item *it, const char *text) {
+    if (!text || it->because_count == REASONS_MAX) return;
+    for (size_t i = 0; i < it->because_count; i++)
+        if (strcmp(it->because[i], text) == 0) return;
+    it->because[it->because_count++] = text;
+}
+
+#define PHRASE(s, p, ...) arena_printf((s)->q->a, (s)->phrases[p], __VA_ARGS__)
+
+static const char *relation_words(speaker *s, const char *type, bool outgoing) {
+    for (size_t i = 0; i < sizeof relations / sizeof relations[0]; i++)
+        if (strcmp(relations[i].type, type) == 0)
+            return s->french ? (outgoing ? relations[i].fr_out : relations[i].fr_in) : (outgoing ? relations[i].en_out : relations[i].en_in);
+    return s->french ? "est apparenté à" : "is related to";
+}
+
+/* What the person did with the item that led here. */
+static void say_history(speaker *s, query_item *it, uint32_t seed) {
+    const policy_profile *p = s->q->profile;
+    for (size_t i = 0; p && i < p->recent_count; i++) {
+        if (p->recent[i].num != seed) continue;
+        const char *title = title_of(s, seed);
+        interaction_type t = p->recent[i].type;
+        phrase ph = t == INTERACTION_LIKE || t == INTERACTION_RATE ? P_LIKED : t == INTERACTION_COMPLETE ? P_FINISHED : P_WATCHED;
+        if (title) say(it, PHRASE(s, ph, title));
+        return;
+    }
+    if (seed == s->q->like_num) {
+        const char *title = title_of(s, seed);
+        if (title) say(it, PHRASE(s, P_LIKE_TARGET, title));
+    }
+}
+
+static void say_shared(speaker *s, query_item *it, uint32_t seed) {
+    graph_neighbour shared[3];
+    size_t n = 0;
+    braid_error ignored = {0};
+    const char *title = title_of(s, seed);
+    if (!title || graph_shared(s->q->rooms->graph, it->num, seed, shared, 3, &n, s->q->a, &ignored) != BRAID_OK) return;
+    for (size_t i = 0; i < n; i++) {
+        if (shared[i].kind == GRAPH_ITEM) say(it, PHRASE(s, P_RELATION_TO, relation_words(s, shared[i].type, shared[i].outgoing), title));
+        else if (shared[i].kind == GRAPH_PERSON) say(it, PHRASE(s, P_PERSON, shared[i].label, title));
+        else say(it, PHRASE(s, P_SHARES, facet_words(s, field_of_kind(shared[i].kind), shared[i].label), title));
+        if (it->because_count >= 2) return;
+    }
+}
+
+static void say_vector(speaker *s, query_item *it, const scored *c) {
+    if (!c->has[STRAND_VECTOR] || c->raw[STRAND_VECTOR] <= 0.05f) return;
+    double cosine = c->raw[STRAND_VECTOR];
+    if (s->q->rq->text && cosine > 0.1) say(it, PHRASE(s, P_TEXT, s->q->rq->text));
+    else if (strcmp(s->q->vector_from ? s->q->vector_from : "", "taste") == 0 && !s->q->cold) say(it, PHRASE(s, P_NEAR_TASTE, cosine));
+    else if (s->q->rq->vector || s->q->rq->like) say(it, PHRASE(s, P_NEAR, cosine));
+}
+
+static const char *facet_sentence(speaker *s, uint32_t facet) {
+    filter_field field = FIELD_COUNT;
+    const char *name = facet == UINT32_MAX ? NULL : catalogue_facet_name(s->q->rooms->catalogue, facet, &field);
+    return name ? facet_words(s, field, name) : NULL;
+}
+
+static void say_affinity(speaker *s, query_item *it, const scored *c) {
+    const char *words = c->affinity > 0.05 ? facet_sentence(s, c->affinity_facet) : NULL;
+    if (words) say(it, PHRASE(s, P_AFFINITY, words));
+}
+
+static void say_policy(speaker *s, query_item *it, const scored *c) {
+    const char *words = c->has[STRAND_POLICY] ? facet_sentence(s, c->policy.best) : NULL;
+    if (!words) return;
+    if (c->policy.explored) say(it, PHRASE(s, P_EXPLORED, words));
+    else if (c->policy.count >= 1 && c->policy.mean >= 0.5f) say(it, PHRASE(s, P_POLICY, words, (double)c->policy.mean, (double)c->policy.count));
+    else if (c->policy.mean >= 0.55f) say(it, PHRASE(s, P_POLICY_ALL, words, (double)c->policy.mean));
+}
+
+static void explain_item(speaker *s, query_item *it, const scored *c) {
+    if (c->hit && !s->q->cold) {
+        say_history(s, it, c->hit->seed);
+        if (!bitset_has(&s->q->allow, c->hit->seed) || s->q->profile || s->q->rq->like) say_shared(s, it, c->hit->seed);
+    }
+    say_vector(s, it, c);
+    say_affinity(s, it, c);
+    say_policy(s, it, c);
+    if (c->card->interactions >= 5 && c->card->reward_sum / c->card->interactions >= 0.5) say(it, s->phrases[P_POPULAR]);
+    if (it->because_count == 0 && c->hit) say_shared(s, it, c->hit->seed);
+    if (it->because_count == 0) say(it, s->phrases[P_NEW]);
+}
+
+int explanation_write(query_run_state *q, query_item *items, braid_error *err) {
+    speaker s = {q, strcmp(q->rq->lang, "en") != 0, strcmp(q->rq->lang, "en") != 0 ? fr : en};
+    for (size_t i = 0; i < q->count; i++) {
+        const scored *c = &q->items[i];
+        query_item *it = &items[i];
+        it->num = c->num;
+        it->id = c->card->id;
+        it->title = c->card->title;
+        it->score = c->score;
+        for (int k = 0; k < STRAND_COUNT; k++) it->strand[k] = c->strand[k];
+        it->because = arena_calloc(q->a, REASONS_MAX, sizeof *it->because);
+        if (!it->because) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for reasons");
+        it->explored = c->policy.explored;
+        explain_item(&s, it, c);
+    }
+    return BRAID_OK;
+}

@@ -1,0 +1,119 @@
+/* query: request -> plan -> gather -> fuse -> personalise -> shape -> explain.
+ *
+ * The plan is read-only once made; what a run finds out (times, rows, which strand failed) lives in the run beside it, so that EXPLAIN can
+ * print estimate next to actual. The planner asks stores for capabilities and prices, never for names.
+ *
+ *   request.c      JSON -> query_request, with everything checked
+ *   planner.c      five strategies priced, one chosen, with the reason
+ *   executor.c     runs the plan's steps, in parallel where the plan says so, each with its share of the deadline
+ *   fusion.c       normalises each strand and combines (weighted sum or reciprocal ranks)
+ *   shaping.c      rights, seen, exclusions, diversity (MMR), k filled
+ *   explanation.c  sentences from evidence, French and English
+ *   answer.c       the answer as JSON
+ *   slate.c        what was shown under a recommendation_id: next pages and attribution */
+#ifndef QUERY_H
+#define QUERY_H
+
+#include "base/base.h"
+#include "cache/cache.h"
+#include "catalogue/catalogue.h"
+#include "embed/embed.h"
+#include "graph/graph.h"
+#include "model/model.h"
+#include "policy/policy.h"
+#include "record/record.h"
+#include "vector/vector.h"
+
+enum {
+    QUERY_K_MAX = 1000,
+    QUERY_EXCLUDE_MAX = 200000,
+    QUERY_DEADLINE_MS_MAX = 60000,
+    QUERY_SLATE_MAX = 10000, /* items remembered under one recommendation_id over all its pages */
+    QUERY_SEEDS_MAX = 16
+};
+
+typedef enum query_strategy { STRATEGY_AUTO, STRATEGY_VECTOR_ONLY, STRATEGY_GRAPH_ONLY, STRATEGY_HYBRID_PARALLEL, STRATEGY_HYBRID_SEQUENTIAL,
+                              STRATEGY_CACHED_ONLY, STRATEGY_COUNT } query_strategy;
+typedef enum query_fusion { FUSION_WEIGHTED, FUSION_RRF } query_fusion;
+enum { STRAND_VECTOR, STRAND_GRAPH, STRAND_POLICY, STRAND_COUNT };
+
+const char *query_strategy_name(query_strategy s);
+const char *query_strand_name(int strand);
+
+/* The rooms that a query enters; borrowed. Lives as long as the database. */
+typedef struct query_rooms {
+    record_store *record;
+    vector_store *vector;
+    graph_store *graph;
+    cache *cache;
+    catalogue *catalogue;
+    policy_profiles *profiles;
+    embedder *embedder;
+    pool *pool;
+    const clock_ops *clock;
+    metrics *metrics;
+    const logger *log;
+    model_limits limits;
+    uint64_t epoch;
+    const char *default_region;      /* option rights.region; "" none */
+    const char *default_lang;        /* "fr" or "en" */
+    unsigned default_deadline_ms, cache_ttl_ms, slate_ttl_ms;
+    unsigned ef_search;
+    double weights[STRAND_COUNT];
+    bool vectors_are_given;          /* most items carry the caller's own vectors: a lexical query text is of another space (noted in answers) */
+    /* Waits until the derived stores hold the LSN; false if not in time. */
+    bool (*wait)(void *ctx, uint64_t lsn, deadline until);
+    uint64_t (*applied)(void *ctx);  /* LSN that all derived stores hold */
+    void *ctx;
+} query_rooms;
+
+/* A question, parsed and checked. Memory belongs to its arena. */
+typedef struct query_request {
+    bool recommend;
+    const char *text, *like;             /* NULL if absent */
+    float *vector;                       /* dim floats or NULL */
+    const char *user, *agent;            /* user "" if absent */
+    const char *region, *device, *daypart, *mood; int32_t age, tier; /* from context; "" / -1 if absent */
+    int64_t at;                          /* TIME_NONE: now */
+    size_t k;
+    const filter *filter; const char *filter_text; /* canonical */
+    const char **exclude; size_t exclude_count;
+    bool include_seen, use_cache, diversity_given, deadline_given;
+    query_strategy strategy;
+    query_fusion fusion; double weights[STRAND_COUNT]; bool weights_given;
+    double diversity;
+    unsigned deadline_ms;
+    uint64_t min_lsn;
+    const char *after;                   /* recommendation_id or NULL */
+    const char *lang;
+    bool seed_given; uint64_t seed;
+    const char *canonical;               /* the whole request but user and vector, in canonical form: the cache key's middle */
+} query_request;
+
+int query_request_parse(const query_rooms *rooms, bool recommend, const char *json, size_t len, arena *a, query_request **out, braid_error *err);
+
+typedef struct query_item {              /* one line of an answer */
+    const char *id, *title;
+    uint32_t num;
+    double score, strand[STRAND_COUNT];
+    bool explored;                       /* offered to learn, on little evidence */
+    const char **because; size_t because_count;
+} query_item;
+
+typedef struct query_answer {            /* memory belongs to the arena it was made in */
+    const char *recommendation_id, *strategy, *degraded, *json;
+    query_item *items; size_t count;
+} query_answer;
+
+/* Runs a request. `a` belongs to the caller, is used by one thread, and holds the answer. */
+int query_run(const query_rooms *rooms, const query_request *request, arena *a, query_answer **out, braid_error *err);
+/* The plan alone, as JSON {"plan":{..}}. */
+int query_explain(const query_rooms *rooms, const query_request *request, buf *out, braid_error *err);
+/* JSON of the place an item had in a slate, for attribution, appended to `out`; false if the slate is not known (any more) or was another person's. */
+bool query_slate_attribution(const query_rooms *rooms, const char *recommendation_id, const char *user, const char *item, buf *out);
+
+/* LSN tokens: "EPOCH-LSN" in hex. Parsing refuses tokens of another database. */
+void query_lsn_token(uint64_t epoch, uint64_t lsn, char out[40]);
+int query_lsn_parse(uint64_t epoch, const char *token, uint64_t *lsn, braid_error *err);
+
+#endif

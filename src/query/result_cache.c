@@ -1,0 +1,129 @@
+/* The result cache: an answer may be given again while nothing that shaped it has changed.
+ *
+ * The key is the WHOLE question: the canonical request, filter, vector, user, the person's state and region, and the versions of the catalogue and of the person's
+ * profile, each part with its length. So a changed item, a new interaction or another filter is another key, and nothing needs to be
+ * invalidated. What time alone changes is checked on the way out: an entry lives at most until the next window opens or closes, and every item passes the rule of rights
+ * again. An answer that is short, degraded or about an unknown write is not kept. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "query/run.h"
+
+typedef struct kept_item {
+    uint32_t num, because, explored, zero;
+    double score, strand[STRAND_COUNT];
+} kept_item;
+
+typedef struct kept_head {
+    uint32_t count, strategy, cold, filled;
+} kept_head;
+
+static bool make_key(const query_run_state *q, buf *key) {
+    const query_request *rq = q->rq;
+    /* cached_only asks for what the planner's own choice left behind. */
+    query_strategy strategy = rq->strategy == STRATEGY_CACHED_ONLY ? STRATEGY_AUTO : rq->strategy;
+    uint64_t numbers[] = {catalogue_version(q->rooms->catalogue), q->profile ? q->profile->version : 0, rq->k, (uint64_t)q->rights.age,
+                          (uint64_t)q->rights.tier, rq->include_seen, (uint64_t)rq->fusion, (uint64_t)strategy};
+    buf_init(key, 0);
+    return cache_key(key, "result", 6) && cache_key(key, rq->canonical, strlen(rq->canonical)) && cache_key(key, rq->filter_text, strlen(rq->filter_text)) &&
+           cache_key(key, rq->user, strlen(rq->user)) && cache_key(key, rq->vector, rq->vector ? sizeof(float) * q->rooms->limits.dim : 0) &&
+           cache_key(key, rq->weights, sizeof rq->weights) && cache_key(key, q->rights.region, strlen(q->rights.region)) &&
+           cache_key(key, q->state.hash, strlen(q->state.hash)) && cache_key(key, rq->lang, strlen(rq->lang)) && cache_key(key, numbers, sizeof numbers);
+}
+
+static bool usable(const query_run_state *q) {
+    return q->rq->use_cache && q->rooms->cache_ttl_ms > 0 && !q->rq->after && q->rq->at == TIME_NONE;
+}
+
+static bool take(const char **at, const char *end, void *out, size_t len) {
+    if ((size_t)(end - *at) < len) return false;
+    memcpy(out, *at, len);
+    *at += len;
+    return true;
+}
+
+static const char *take_string(query_run_state *q, const char **at, const char *end) {
+    uint32_t len;
+    if (!take(at, end, &len, sizeof len) || (size_t)(end - *at) < len) return NULL;
+    const char *text = arena_strndup(q->a, *at, len);
+    *at += len;
+    return text;
+}
+
+static bool read_item(query_run_state *q, const char **at, const char *end, query_item *it) {
+    kept_item k;
+    catalogue_card card;
+    if (!take(at, end, &k, sizeof k) || k.because > REASONS_MAX) return false;
+    it->because = arena_calloc(q->a, REASONS_MAX, sizeof *it->because);
+    if (!it->because) return false;
+    for (uint32_t i = 0; i < k.because; i++)
+        if (!(it->because[it->because_count++] = take_string(q, at, end))) return false;
+    /* From the second its window ends, a title is in no answer. */
+    if (!catalogue_may_show(q->rooms->catalogue, &q->rights, k.num) || !bitset_has(&q->allow, k.num)) return false;
+    if (!catalogue_get_card(q->rooms->catalogue, k.num, q->a, &card)) return false;
+    it->num = k.num;
+    it->id = card.id;
+    it->title = card.title;
+    it->score = k.score;
+    it->explored = k.explored;
+    memcpy(it->strand, k.strand, sizeof k.strand);
+    return true;
+}
+
+static bool read_answer(query_run_state *q, const buf *value, query_item **items, size_t *count) {
+    const char *at = value->data, *end = value->data + value->len;
+    kept_head head;
+    if (!take(&at, end, &head, sizeof head) || head.count > QUERY_K_MAX || head.strategy >= STRATEGY_COUNT) return false;
+    query_item *list = arena_calloc(q->a, head.count + 1, sizeof *list);
+    if (!list) return false;
+    for (uint32_t i = 0; i < head.count; i++)
+        if (!read_item(q, &at, end, &list[i])) return false;
+    *items = list;
+    *count = head.count;
+    q->plan.strategy = (query_strategy)head.strategy;
+    q->plan.reason = "this question was answered a moment ago and nothing that shaped the answer has changed";
+    q->cold = head.cold;
+    q->cached = true;
+    if (head.cold) run_note(q, "little is known of this person yet: a diverse, popular start");
+    return true;
+}
+
+bool result_cache_get(query_run_state *q, query_item **items, size_t *count) {
+    if (!usable(q)) return false;
+    buf key, value;
+    uint64_t version;
+    bool found = false, taken = false;
+    buf_init(&value, 0);
+    if (make_key(q, &key)) cache_get(q->rooms->cache, key.data, key.len, 0, &value, &version, &found, NULL);
+    if (found) taken = read_answer(q, &value, items, count);
+    buf_free(&key);
+    buf_free(&value);
+    return taken;
+}
+
+static void add_string(buf *b, const char *text) {
+    uint32_t len = (uint32_t)strlen(text);
+    buf_add(b, &len, sizeof len);
+    buf_add(b, text, len);
+}
+
+void result_cache_put(query_run_state *q, const query_item *items, size_t count) {
+    if (!usable(q) || q->degraded_count || count < q->rq->k || q->plan.strategy == STRATEGY_CACHED_ONLY) return;
+    int64_t edge = catalogue_next_window_edge(q->rooms->catalogue, q->now_ms);
+    int64_t ttl = q->rooms->cache_ttl_ms;
+    if (edge != INT64_MAX && edge - q->now_ms < ttl) ttl = edge - q->now_ms;
+    if (ttl <= 0) return;
+    buf key, value;
+    kept_head head = {(uint32_t)count, q->plan.strategy, q->cold, 1};
+    buf_init(&value, 0);
+    buf_add(&value, &head, sizeof head);
+    for (size_t i = 0; i < count; i++) {
+        kept_item k = {.num = items[i].num, .because = (uint32_t)items[i].because_count, .explored = items[i].explored, .score = items[i].score};
+        memcpy(k.strand, items[i].strand, sizeof k.strand);
+        buf_add(&value, &k, sizeof k);
+        for (size_t b = 0; b < items[i].because_count; b++) add_string(&value, items[i].because[b]);
+    }
+    if (make_key(q, &key) && !value.failed) cache_put(q->rooms->cache, key.data, key.len, 1, value.data, value.len, (unsigned)ttl, NULL);
+    buf_free(&key);
+    buf_free(&value);
+}

@@ -1,0 +1,159 @@
+/* One run from request to answer: the stages in order, each with its time taken. */
+#include "query/run.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+void run_note(query_run_state *q, const char *text) {
+    for (size_t i = 0; i < q->note_count; i++)
+        if (strcmp(q->notes[i], text) == 0) return;
+    if (text && q->note_count < NOTES_MAX) q->notes[q->note_count++] = text;
+}
+
+void run_degraded(query_run_state *q, const char *what) {
+    for (size_t i = 0; i < q->degraded_count; i++)
+        if (strcmp(q->degraded[i], what) == 0) return;
+    if (q->degraded_count < sizeof q->degraded / sizeof q->degraded[0]) q->degraded[q->degraded_count++] = what;
+}
+
+run_step *run_step_add(query_run_state *q, const char *name, const char *method, double estimate_us, double estimate_rows) {
+    run_step *s = &q->steps[q->step_count < STEPS_MAX ? q->step_count++ : STEPS_MAX - 1];
+    *s = (run_step){name, method, estimate_us, 0, estimate_rows, 0};
+    return s;
+}
+
+double run_elapsed_us(const query_run_state *q, int64_t since_ns) {
+    return (double)(clock_mono_ns(q->rooms->clock) - since_ns) / 1000.0;
+}
+
+static int run_begin(query_run_state *q, const query_rooms *rooms, const query_request *rq, arena *a, braid_error *err) {
+    *q = (query_run_state){.rooms = rooms, .rq = rq, .a = a, .like_num = UINT32_MAX};
+    q->started_ns = clock_mono_ns(rooms->clock);
+    q->now_ms = rq->at == TIME_NONE ? clock_wall_ms(rooms->clock) : rq->at;
+    q->until = q->started_ns + (int64_t)rq->deadline_ms * 1000000;
+    uint64_t random[2];
+    if (getrandom(random, sizeof random, 0) != sizeof random) return error_set(err, BRAID_E_INTERNAL, "query", "the system gave no random bytes");
+    snprintf(q->recommendation_id, sizeof q->recommendation_id, "r%016llx%016llx", (unsigned long long)random[0], (unsigned long long)random[1]);
+    q->seed = rq->seed_given ? rq->seed : random[0];
+    return BRAID_OK;
+}
+
+/* A write of this caller must be visible: the person's own last write here, or the token that came with the request. */
+static void wait_for_writes(query_run_state *q) {
+    uint64_t lsn = q->rq->min_lsn;
+    if (q->rq->user[0]) {
+        uint64_t own = policy_profile_last_write(q->rooms->profiles, q->rq->user);
+        if (own > lsn) lsn = own;
+    }
+    if (lsn == 0) return;
+    int64_t half = q->started_ns + (q->until - q->started_ns) / 2;
+    if (!q->rooms->wait(q->rooms->ctx, lsn, half)) {
+        run_degraded(q, "feed");
+        run_note(q, "some stores had not yet applied the write that was asked for; the answer may lack it");
+    }
+}
+
+static double lap(const query_run_state *q, int64_t *mark) {
+    int64_t now = clock_mono_ns(q->rooms->clock);
+    double us = (double)(now - *mark) / 1000.0;
+    *mark = now;
+    return us;
+}
+
+static int run_stages(query_run_state *q, query_item **items, size_t *count, braid_error *err) {
+    int64_t mark = clock_mono_ns(q->rooms->clock);
+    int rc = planner_choose(q, err);
+    q->us_plan = lap(q, &mark);
+    if (rc) return rc;
+    rc = executor_gather(q, err);
+    q->us_gather = lap(q, &mark);
+    if (rc) return rc;
+    rc = shaping_personalise(q, err); /* cards first: fusing wants to know what is still there */
+    q->us_personalise = lap(q, &mark);
+    if (rc) return rc;
+    rc = shaping_select(q, err);
+    q->us_shape = lap(q, &mark);
+    if (rc) return rc;
+    *items = arena_calloc(q->a, q->count + 1, sizeof **items);
+    if (!*items) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for the answer");
+    *count = q->count;
+    rc = explanation_write(q, *items, err);
+    q->us_explain = lap(q, &mark);
+    return rc;
+}
+
+static void observe(const query_run_state *q) {
+    char labels[96];
+    snprintf(labels, sizeof labels, "question=\"%s\",strategy=\"%s\"", q->rq->recommend ? "recommend" : "search",
+             q->cached ? "cached" : query_strategy_name(q->plan.strategy));
+    metric_observe_us(metrics_histogram(q->rooms->metrics, "query_duration", labels, "Time from request to answer."), q->us_total);
+}
+
+static const char *joined(query_run_state *q) {
+    buf b;
+    buf_init(&b, 1024);
+    for (size_t i = 0; i < q->degraded_count; i++) buf_printf(&b, "%s%s", i ? "," : "", q->degraded[i]);
+    const char *text = arena_strdup(q->a, b.data ? b.data : "");
+    buf_free(&b);
+    return text;
+}
+
+static int finish(query_run_state *q, query_item *items, size_t count, query_answer **out, braid_error *err) {
+    uint64_t lsn = q->rooms->applied(q->rooms->ctx);
+    q->us_total = run_elapsed_us(q, q->started_ns);
+    observe(q);
+    buf json;
+    buf_init(&json, 0);
+    query_answer *answer = arena_calloc(q->a, 1, sizeof *answer);
+    int rc = answer ? answer_print(q, items, count, lsn, &json) : BRAID_E_NO_MEMORY;
+    if (rc == BRAID_OK) {
+        *answer = (query_answer){
+            .recommendation_id = arena_strdup(q->a, q->recommendation_id), .strategy = query_strategy_name(q->plan.strategy),
+            .degraded = joined(q), .json = arena_strndup(q->a, json.data, json.len), .items = items, .count = count,
+        };
+        if (!answer->recommendation_id || !answer->degraded || !answer->json) rc = BRAID_E_NO_MEMORY;
+    }
+    buf_free(&json);
+    if (rc) return error_set(err, rc, "query", "no memory for the answer");
+    *out = answer;
+    return BRAID_OK;
+}
+
+int query_run(const query_rooms *rooms, const query_request *request, arena *a, query_answer **out, braid_error *err) {
+    query_run_state q;
+    query_item *items = NULL;
+    size_t count = 0;
+    *out = NULL;
+    int rc = run_begin(&q, rooms, request, a, err);
+    if (rc) return rc;
+    wait_for_writes(&q);
+    rc = scope_make(&q, err);
+    if (rc == BRAID_OK && !result_cache_get(&q, &items, &count)) {
+        rc = run_stages(&q, &items, &count, err);
+        if (rc == BRAID_OK) result_cache_put(&q, items, count);
+    }
+    if (rc == BRAID_OK) slate_keep(&q, items, count);
+    if (rc == BRAID_OK) rc = finish(&q, items, count, out, err);
+    scope_release(&q);
+    return rc;
+}
+
+int query_explain(const query_rooms *rooms, const query_request *request, buf *out, braid_error *err) {
+    arena *a = arena_new(16 * 1024);
+    if (!a) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for a plan");
+    query_run_state q;
+    int rc = run_begin(&q, rooms, request, a, err);
+    if (rc == BRAID_OK) {
+        rc = scope_make(&q, err);
+        if (rc == BRAID_OK) rc = planner_choose(&q, err);
+        if (rc == BRAID_OK) {
+            buf_puts(out, "{\"plan\":");
+            plan_print(&q, out);
+            buf_putc(out, '}');
+        }
+        scope_release(&q);
+    }
+    arena_free(a);
+    return rc;
+}

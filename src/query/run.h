@@ -1,0 +1,114 @@
+/* What the stages of one run share. Private to src/query. */
+#ifndef QUERY_RUN_H
+#define QUERY_RUN_H
+
+#include "query/query.h"
+
+enum { OVERFETCH = 3, GRAPH_WIDTH = 10, GRAPH_K_MAX = 4000, REASONS_MAX = 3, NOTES_MAX = 8, STEPS_MAX = 8 };
+
+/* One strategy as the planner weighed it. */
+typedef struct plan_option {
+    query_strategy strategy;
+    bool possible;
+    double estimate_us;
+    const char *why;
+} plan_option;
+
+/* Read-only once planned. */
+typedef struct query_plan {
+    query_strategy strategy;
+    const char *reason;
+    plan_option options[STRATEGY_COUNT];
+    double estimate_us, vector_us, graph_us, policy_us;
+    double vector_rows, graph_rows;
+    const char *vector_method;
+    size_t fetch;             /* candidates wanted from each strand */
+    bool overlap;             /* the graph walk goes to a worker */
+} query_plan;
+
+/* A step as it went. */
+typedef struct run_step {
+    const char *name, *method;
+    double estimate_us, actual_us, estimate_rows, rows;
+} run_step;
+
+/* A candidate on its way to the answer. */
+typedef struct scored {
+    uint32_t num;
+    float raw[STRAND_COUNT];   /* each strand's own scale */
+    bool has[STRAND_COUNT];
+    double strand[STRAND_COUNT]; /* normalised */
+    double fused, score;
+    double affinity; uint32_t affinity_facet;
+    const catalogue_card *card;
+    const graph_hit *hit;      /* NULL if the graph did not reach it */
+    policy_score policy;
+    bool popular;              /* came from the popular list */
+} scored;
+
+typedef struct query_run_state {
+    const query_rooms *rooms;
+    const query_request *rq;
+    arena *a;
+    int64_t started_ns, now_ms;
+    deadline until;
+    char recommendation_id[40];
+    uint64_t seed;
+
+    const policy_profile *profile; /* NULL without a user */
+    viewer_rights rights;
+    policy_state state;
+    bool cold;
+
+    bitset allow;
+    uint64_t total, filter_matches, rights_left, allow_count;
+    bool filtered;
+
+    float *vector;                 /* what to search near, or NULL */
+    const char *vector_from;       /* "text", "vector", "like", "taste" */
+    uint32_t *seeds; float *seed_weights; size_t seed_count;
+    uint32_t like_num;             /* UINT32_MAX: none */
+
+    query_plan plan;
+    run_step steps[STEPS_MAX]; size_t step_count;
+    double us_plan, us_gather, us_vector, us_graph, us_policy, us_fuse, us_personalise, us_shape, us_explain, us_total;
+
+    scored *items; size_t count, cap;
+    uint32_t *slots, slot_mask;    /* positions of candidates + 1, by hashed number */
+    const char *notes[NOTES_MAX]; size_t note_count;
+    const char *degraded[8]; size_t degraded_count;
+    const char *unfilled;          /* why fewer than k */
+    const uint32_t *shown; size_t shown_count; /* by the pages before */
+    bool cached;
+} query_run_state;
+
+void run_note(query_run_state *q, const char *text);
+void run_degraded(query_run_state *q, const char *what);
+run_step *run_step_add(query_run_state *q, const char *name, const char *method, double estimate_us, double estimate_rows);
+double run_elapsed_us(const query_run_state *q, int64_t since_ns);
+
+/* scope.c: who asks, what may be shown, where to start from */
+int scope_make(query_run_state *q, braid_error *err);
+void scope_release(query_run_state *q);
+/* planner.c */
+int planner_choose(query_run_state *q, braid_error *err);
+/* executor.c */
+int executor_gather(query_run_state *q, braid_error *err);
+/* fusion.c */
+void fusion_combine(query_run_state *q);
+/* shaping.c */
+int shaping_personalise(query_run_state *q, braid_error *err);
+int shaping_select(query_run_state *q, braid_error *err);
+/* explanation.c */
+int explanation_write(query_run_state *q, query_item *items, braid_error *err);
+/* answer.c */
+int answer_print(query_run_state *q, const query_item *items, size_t count, uint64_t lsn, buf *out);
+void plan_print(const query_run_state *q, buf *out);
+/* slate.c */
+int slate_load(query_run_state *q, braid_error *err);
+void slate_keep(query_run_state *q, const query_item *items, size_t count);
+/* result_cache.c */
+bool result_cache_get(query_run_state *q, query_item **items, size_t *count);
+void result_cache_put(query_run_state *q, const query_item *items, size_t count);
+
+#endif

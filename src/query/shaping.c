@@ -1,0 +1,149 @@
+/* Personalising and shaping: from fused scores to the k that are shown.
+ *
+ * Personalising adds the person's affinity to the item's facets, a little for what is new and, for somebody unknown, for what is popular. Shaping checks the one rule of
+ * rights again on every item (the set was made a moment ago; a window may have closed), and picks by maximal marginal relevance (Carbonell &
+ * Goldstein 1998): score against likeness to what is already picked, likeness being the Jaccard overlap of facets, which an editor can
+ * see, unlike a distance of vectors. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "query/run.h"
+
+static const double AFFINITY_WEIGHT = 0.2, POPULAR_WEIGHT = 0.03, POPULAR_COLD_WEIGHT = 0.5, RECENCY_WEIGHT = 0.02;
+enum { DIVERSE_MAX = 100, RECENT_YEARS = 20 };
+
+static double popularity(const catalogue_card *c) {
+    double mean = (c->reward_sum + 1) / (c->interactions + 2);
+    double volume = log1p(c->interactions) / log(1000);
+    return mean * (volume < 1 ? volume : 1);
+}
+
+static double recency(const query_run_state *q, const catalogue_card *c) {
+    double year = 1970 + (double)q->now_ms / (365.2425 * 86400000.0);
+    double age = year - c->year;
+    return c->year == 0 || age > RECENT_YEARS ? 0 : age < 0 ? 1 : 1 - age / RECENT_YEARS;
+}
+
+static void drop_gone(query_run_state *q) {
+    size_t kept = 0;
+    for (size_t i = 0; i < q->count; i++) {
+        scored *s = &q->items[i];
+        if (s->card && catalogue_may_show(q->rooms->catalogue, &q->rights, s->num) && bitset_has(&q->allow, s->num)) q->items[kept++] = *s;
+    }
+    q->count = kept;
+}
+
+int shaping_personalise(query_run_state *q, braid_error *err) {
+    (void)err;
+    drop_gone(q);
+    int64_t begun = clock_mono_ns(q->rooms->clock);
+    fusion_combine(q);
+    q->us_fuse = run_elapsed_us(q, begun);
+    bool plain = q->plan.strategy == STRATEGY_VECTOR_ONLY || q->plan.strategy == STRATEGY_GRAPH_ONLY;
+    for (size_t i = 0; i < q->count; i++) {
+        scored *s = &q->items[i];
+        s->score = s->fused;
+        if (q->profile) {
+            s->affinity = policy_affinity_score(q->profile, s->card, &s->affinity_facet);
+            s->score += AFFINITY_WEIGHT * s->affinity;
+        }
+        if (plain) continue;
+        bool cold = q->cold || q->plan.strategy == STRATEGY_CACHED_ONLY;
+        s->score += (cold ? POPULAR_COLD_WEIGHT : q->rq->recommend ? POPULAR_WEIGHT : 0) * popularity(s->card);
+        if (q->rq->recommend) s->score += RECENCY_WEIGHT * recency(q, s->card);
+    }
+    return BRAID_OK;
+}
+
+/* ---- picking ---- */
+static int by_score(const void *a, const void *b) {
+    const scored *x = a, *y = b;
+    if (x->score != y->score) return x->score > y->score ? -1 : 1;
+    return x->num < y->num ? -1 : x->num > y->num;
+}
+
+static int compare_facets(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Facets in order, so that overlap is one merge. */
+static const uint32_t *sorted_facets(query_run_state *q, const catalogue_card *c) {
+    uint32_t *copy = arena_alloc(q->a, (c->facet_count + 1) * sizeof *copy);
+    if (!copy) return NULL;
+    memcpy(copy, c->facets, c->facet_count * sizeof *copy);
+    qsort(copy, c->facet_count, sizeof *copy, compare_facets);
+    return copy;
+}
+
+static double overlap(const uint32_t *a, size_t na, const uint32_t *b, size_t nb) {
+    size_t i = 0, j = 0, both = 0;
+    while (i < na && j < nb) {
+        if (a[i] == b[j]) both++, i++, j++;
+        else if (a[i] < b[j]) i++;
+        else j++;
+    }
+    size_t all = na + nb - both;
+    return all ? (double)both / (double)all : 0;
+}
+
+/* Moves the k best by marginal relevance to the front. Each pick updates every other's nearest likeness: k x n merges. */
+static int pick_diverse(query_run_state *q, size_t k, braid_error *err) {
+    size_t width = q->count < k * OVERFETCH ? q->count : k * OVERFETCH;
+    const uint32_t **facets = arena_calloc(q->a, width + 1, sizeof *facets);
+    double *nearest = arena_calloc(q->a, width + 1, sizeof *nearest);
+    if (!facets || !nearest) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for diversity");
+    for (size_t i = 0; i < width; i++)
+        if (!(facets[i] = sorted_facets(q, q->items[i].card))) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for diversity");
+    double lambda = q->rq->diversity;
+    for (size_t picked = 0; picked < k && picked < width; picked++) {
+        size_t best = picked;
+        double best_value = -INFINITY;
+        for (size_t i = picked; i < width; i++) {
+            double value = (1 - lambda) * q->items[i].score - lambda * nearest[i];
+            if (value > best_value) best = i, best_value = value;
+        }
+        scored s = q->items[best];
+        const uint32_t *f = facets[best];
+        double n = nearest[best];
+        /* Shift, not swap: what is left keeps its order by score. */
+        memmove(&q->items[picked + 1], &q->items[picked], (best - picked) * sizeof s);
+        memmove(&facets[picked + 1], &facets[picked], (best - picked) * sizeof *facets);
+        memmove(&nearest[picked + 1], &nearest[picked], (best - picked) * sizeof *nearest);
+        q->items[picked] = s;
+        facets[picked] = f;
+        nearest[picked] = n;
+        for (size_t i = picked + 1; i < width; i++) {
+            double like = overlap(f, s.card->facet_count, facets[i], q->items[i].card->facet_count);
+            if (like > nearest[i]) nearest[i] = like;
+        }
+    }
+    return BRAID_OK;
+}
+
+/* Why an answer is shorter than what was asked for. */
+static const char *why_unfilled(query_run_state *q) {
+    arena *a = q->a;
+    if (q->plan.strategy == STRATEGY_GRAPH_ONLY && q->count < q->allow_count)
+        return arena_printf(a, "the graph reaches only %zu of the %llu items that may be shown; another strategy fills the rest", q->count,
+                            (unsigned long long)q->allow_count);
+    if (q->plan.strategy == STRATEGY_VECTOR_ONLY && q->count < q->allow_count)
+        return arena_printf(a, "only %zu of the %llu items that may be shown were found by vector", q->count, (unsigned long long)q->allow_count);
+    return arena_printf(a, "of %llu items %llu match the filter, %llu of these may be shown to this viewer now, and %llu are left after exclusions, what was seen and earlier pages",
+                        (unsigned long long)q->total, (unsigned long long)q->filter_matches, (unsigned long long)q->rights_left,
+                        (unsigned long long)q->allow_count);
+}
+
+int shaping_select(query_run_state *q, braid_error *err) {
+    size_t k = q->rq->k;
+    qsort(q->items, q->count, sizeof *q->items, by_score);
+    if (q->rq->diversity > 0 && q->count > 1) {
+        int rc = pick_diverse(q, k < DIVERSE_MAX ? k : DIVERSE_MAX, err);
+        if (rc) return rc;
+    }
+    if (q->count > k) q->count = k;
+    if (q->count < k) q->unfilled = why_unfilled(q);
+    if (q->cold) run_note(q, q->profile && q->profile->known ? "little is known of this person yet: a diverse, popular start" : "this person is not known yet: a diverse, popular start");
+    return BRAID_OK;
+}

@@ -1,0 +1,89 @@
+/* Slates: what was shown under a recommendation_id. They let the next page repeat nothing and let a reward find the place that earned it.
+ *
+ * A slate is a small binary value in the cache: the person it was for, then the numbers shown on this and all earlier pages, in order. Losing one costs
+ * attribution and the next page of that answer, never a wrong answer. */
+#include <string.h>
+
+#include "query/run.h"
+
+typedef struct slate_head {
+    uint32_t shown;     /* numbers in all */
+    uint32_t page;      /* of these, on the last page */
+    uint32_t user_len;
+    uint8_t strategy, recommend;
+    uint16_t zero;
+} slate_head;
+
+static bool slate_key(buf *key, const char *id) {
+    buf_init(key, 1024);
+    return cache_key(key, "slate", 5) && cache_key(key, id, strlen(id));
+}
+
+/* Reads a slate into `value`; false if it is not there or not for this person. */
+static bool slate_read(const query_rooms *rooms, const char *id, const char *person, buf *value, slate_head *head) {
+    buf key;
+    bool found = false;
+    uint64_t version;
+    if (slate_key(&key, id)) cache_get(rooms->cache, key.data, key.len, 0, value, &version, &found, NULL);
+    buf_free(&key);
+    if (!found || value->len < sizeof *head) return false;
+    memcpy(head, value->data, sizeof *head);
+    if (value->len != sizeof *head + head->user_len + head->shown * sizeof(uint32_t)) return false;
+    return head->user_len == strlen(person) && memcmp(value->data + sizeof *head, person, head->user_len) == 0;
+}
+
+int slate_load(query_run_state *q, braid_error *err) {
+    if (!q->rq->after) return BRAID_OK;
+    buf value;
+    slate_head head;
+    buf_init(&value, 0);
+    int rc = BRAID_OK;
+    if (!slate_read(q->rooms, q->rq->after, q->rq->user, &value, &head)) {
+        rc = error_set(err, BRAID_E_NOT_FOUND, "request", "\"after\" names an answer that is not known (any more) or was another person's; ask without it");
+    } else {
+        uint32_t *shown = arena_alloc(q->a, (head.shown + 1) * sizeof *shown);
+        if (!shown) rc = error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for the pages before");
+        else memcpy(shown, value.data + sizeof head + head.user_len, head.shown * sizeof *shown);
+        q->shown = shown;
+        q->shown_count = rc ? 0 : head.shown;
+    }
+    buf_free(&value);
+    return rc;
+}
+
+void slate_keep(query_run_state *q, const query_item *items, size_t count) {
+    size_t room = QUERY_SLATE_MAX > count ? QUERY_SLATE_MAX - count : 0;
+    size_t before = q->shown_count < room ? q->shown_count : room;
+    slate_head head = {.shown = (uint32_t)(before + count), .page = (uint32_t)count, .user_len = (uint32_t)strlen(q->rq->user),
+                       .strategy = (uint8_t)q->plan.strategy, .recommend = q->rq->recommend};
+    buf key, value;
+    buf_init(&value, 0);
+    buf_add(&value, &head, sizeof head);
+    buf_add(&value, q->rq->user, head.user_len);
+    if (before) buf_add(&value, q->shown + (q->shown_count - before), before * sizeof *q->shown);
+    for (size_t i = 0; i < count; i++) buf_add(&value, &items[i].num, sizeof items[i].num);
+    if (slate_key(&key, q->recommendation_id) && !value.failed)
+        cache_put(q->rooms->cache, key.data, key.len, 1, value.data, value.len, q->rooms->slate_ttl_ms, NULL);
+    buf_free(&key);
+    buf_free(&value);
+}
+
+bool query_slate_attribution(const query_rooms *rooms, const char *recommendation_id, const char *person, const char *item_id, buf *out) {
+    uint32_t num;
+    slate_head head;
+    buf value;
+    bool known = false;
+    buf_init(&value, 0);
+    if (catalogue_num(rooms->catalogue, item_id, &num) && slate_read(rooms, recommendation_id, person, &value, &head)) {
+        const char *at = value.data + sizeof head + head.user_len;
+        for (uint32_t i = 0; i < head.shown && !known; i++) {
+            uint32_t shown;
+            memcpy(&shown, at + i * sizeof shown, sizeof shown);
+            if (shown != num) continue;
+            known = buf_printf(out, "{\"recommendation_id\":\"%s\",\"position\":%u,\"shown\":%u,\"strategy\":\"%s\",\"question\":\"%s\"}", recommendation_id, i + 1,
+                               head.shown, query_strategy_name((query_strategy)(head.strategy % STRATEGY_COUNT)), head.recommend ? "recommend" : "search");
+        }
+    }
+    buf_free(&value);
+    return known;
+}
