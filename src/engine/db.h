@@ -1,0 +1,87 @@
+/* engine: the one place where the rooms meet. Implements braid.h; nobody else includes this header.
+ *
+ *   open.c      opens the stores, rebuilds what is missing, starts the feeds; closes in reverse
+ *   indexer.c   the change log's consumers: catalogue, graph, vector (the learner is policy's)
+ *   keeper.c    the housekeeping thread: index snapshots, trimming the log, letting histograms age
+ *   write.c     the stream format -> changes -> report
+ *   ask.c       queries and results
+ *   read.c      items, users, neighbourhoods; export.c the whole database as NDJSON
+ *   info.c      sections of state; verify.c comparison and repair; doctor.c sentences from measured thresholds */
+#ifndef ENGINE_DB_H
+#define ENGINE_DB_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/base.h"
+#include "braid.h"
+#include "cache/cache.h"
+#include "catalogue/catalogue.h"
+#include "embed/embed.h"
+#include "graph/graph.h"
+#include "model/model.h"
+#include "policy/policy.h"
+#include "query/query.h"
+#include "record/record.h"
+#include "vector/vector.h"
+
+enum { FEED_CATALOGUE, FEED_GRAPH, FEED_VECTOR, FEED_POLICY, FEED_COUNT };
+
+struct braid_db {
+    option_set *options;
+    logger log;
+    metrics *metrics;
+    char *path, *snapshot_path;
+    uint32_t dim;
+    uint64_t epoch;
+    model_limits limits;
+
+    record_store *record;
+    catalogue *catalogue;
+    vector_store *vector;
+    graph_store *graph;
+    cache *cache;
+    embedder *embedder;
+    pool *pool;
+    policy_profiles *profiles;
+    policy_learner *learner;
+    feed *feeds[FEED_COUNT];
+    query_rooms rooms;
+
+    pthread_mutex_t vector_writer;  /* one thread at a time changes or saves the vector store: the feed, or a snapshot */
+    uint64_t snapshot_lsn;          /* under vector_writer: LSN of the snapshot on disk */
+    uint64_t vector_stopped_at;     /* what the vector store holds once its feed has ended */
+    pthread_t keeper;
+    bool keeper_runs;
+    pthread_mutex_t keeper_lock;
+    pthread_cond_t keeper_wake;
+    bool closing;                   /* under keeper_lock */
+    int64_t opened_ns, opened_ms;
+    double open_seconds;
+    const char *vector_origin;      /* "snapshot", "rebuilt", "empty" */
+};
+
+/* Hands a buffer's text to the caller, or says that memory ran out. */
+int engine_text(buf *b, char **out, braid_error *err);
+int engine_options_copy(const braid_options *from, option_set **out, braid_error *err);
+const option_row *engine_option_at(size_t i);
+
+/* Opens an empty vector store, closing the one that is there. */
+int engine_vector_open(braid_db *db, braid_error *err);
+
+/* indexer.c */
+int indexer_load(braid_db *db, uint64_t *start, uint64_t *vector_start, braid_error *err); /* fills the derived stores from the record store */
+int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_error *err);
+void indexer_stop(braid_db *db);
+bool indexer_wait(void *db, uint64_t lsn, deadline until);
+uint64_t indexer_applied(void *db);
+/* Feeds one item again to every derived store, whatever it holds; for repair. */
+int indexer_repair_item(braid_db *db, uint32_t num, braid_error *err);
+
+/* keeper.c */
+int keeper_start(braid_db *db, braid_error *err);
+void keeper_stop(braid_db *db);
+int keeper_snapshot(braid_db *db, braid_error *err);
+int keeper_trim(braid_db *db, braid_error *err);
+
+#endif

@@ -1,0 +1,166 @@
+/* Doctor: measured thresholds turned into one sentence and one remedy each, most serious first. Nothing is changed. */
+#include <sys/statvfs.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/db.h"
+
+enum { RECALL_SAMPLES = 20, RECALL_K = 10 };
+
+typedef struct doctor {
+    braid_db *db;
+    buf *out;
+    size_t findings;
+} doctor;
+
+static void found(doctor *d, const char *level, const char *what, const char *measured, const char *mend) {
+    buf_printf(d->out, "%s{\"level\":\"%s\",\"what\":", d->findings++ ? "," : "", level);
+    buf_json_string(d->out, what);
+    buf_puts(d->out, ",\"measured\":");
+    buf_json_string(d->out, measured);
+    buf_puts(d->out, ",\"mend\":");
+    buf_json_string(d->out, mend);
+    buf_putc(d->out, '}');
+}
+
+static void look_at_feeds(doctor *d) {
+    uint64_t head = record_head(d->db->record);
+    for (size_t i = 0; i < FEED_COUNT; i++) {
+        feed *f = d->db->feeds[i];
+        if (!f) continue;
+        char measured[320];
+        braid_error last = {0};
+        uint64_t applied = feed_applied(f), lag = head > applied ? head - applied : 0;
+        snprintf(measured, sizeof measured, "%s: %llu changes behind%s%s", feed_name(f), (unsigned long long)lag,
+                 feed_last_error(f, &last) ? ", last error: " : "", last.message);
+        if (last.code) found(d, "fail", "a derived store cannot apply changes", measured, "see the message; the feed tries again by itself");
+        else if (lag > (uint64_t)option_get_int(d->db->options, "feed.ready_lag"))
+            found(d, "warn", "a derived store lags behind", measured, "wait, or write more slowly; feed.batch may be raised");
+        else found(d, "ok", "a derived store follows the log", measured, "");
+    }
+}
+
+static void look_at_record(doctor *d) {
+    record_info r;
+    braid_error err = {0};
+    char measured[200];
+    if (record_get_info(d->db->record, &r, &err) != BRAID_OK) {
+        found(d, "fail", "the record store does not answer", err.message, "braid verify; restore a backup if it says so");
+        return;
+    }
+    uint64_t wal_limit = (uint64_t)option_get_int(d->db->options, "record.wal_bytes");
+    snprintf(measured, sizeof measured, "WAL %llu bytes, limit %llu", (unsigned long long)r.wal_bytes, (unsigned long long)wal_limit);
+    if (r.wal_bytes > wal_limit * 8) found(d, "warn", "the WAL is not being checkpointed", measured, "look for a reader that never ends; braid checkpoint");
+    else found(d, "ok", "the WAL is of ordinary size", measured, "");
+    struct statvfs fs;
+    if (statvfs(d->db->path, &fs) == 0) {
+        uint64_t left = (uint64_t)fs.f_bavail * fs.f_frsize;
+        snprintf(measured, sizeof measured, "%llu MB left on the disk, the file has %llu MB", (unsigned long long)(left >> 20), (unsigned long long)(r.file_bytes >> 20));
+        if (left < r.file_bytes / 5 + (64u << 20)) found(d, "warn", "the disk is nearly full", measured, "make room: a full disk refuses every write");
+        else found(d, "ok", "the disk has room", measured, "");
+    }
+    snprintf(measured, sizeof measured, "%llu of %llu items carry the caller's own vectors", (unsigned long long)r.vectors_given, (unsigned long long)r.items);
+    if (r.items && r.vectors_given && r.vectors_given < r.items)
+        found(d, "warn", "two kinds of vectors share one index", measured, "give vectors for all items, or for none: lexical and encoder vectors cannot be compared");
+    else found(d, "ok", "all vectors are of one kind", measured, "");
+}
+
+/* Recall of the index against exact scoring, on items of the index itself. */
+typedef struct recall_sample {
+    doctor *d;
+    uint32_t nums[RECALL_SAMPLES];
+    size_t seen, kept;
+    rng r;
+} recall_sample;
+
+static bool sample_item(void *ctx, uint32_t num, const char *id, uint64_t version) {
+    (void)id;
+    (void)version;
+    recall_sample *s = ctx;
+    s->seen++;
+    if (s->kept < RECALL_SAMPLES) s->nums[s->kept++] = num;
+    else {
+        uint64_t at = rng_below(&s->r, s->seen);
+        if (at < RECALL_SAMPLES) s->nums[at] = num;
+    }
+    return true;
+}
+
+static int exact_open(doctor *d, vector_store **flat, braid_error *err) {
+    vector_options o = {.dim = d->db->dim, .kernel = "auto", .clock = &clock_system, .metrics = NULL};
+    return vector_open(vector_find("flat"), &o, flat, err);
+}
+
+typedef struct copy_ctx {
+    vector_store *flat;
+    int rc;
+} copy_ctx;
+
+static bool copy_vector(void *ctx, uint32_t num, const float *values) {
+    copy_ctx *c = ctx;
+    vector_entry e = {num, values};
+    braid_error ignored = {0};
+    c->rc = vector_upsert(c->flat, &e, 1, &ignored);
+    return c->rc == BRAID_OK;
+}
+
+static void look_at_recall(doctor *d) {
+    recall_sample s = {.d = d};
+    rng_seed(&s.r, 1);
+    catalogue_scan(d->db->catalogue, sample_item, &s);
+    vector_store *flat = NULL;
+    braid_error err = {0};
+    if (s.kept == 0 || exact_open(d, &flat, &err) != BRAID_OK) return;
+    copy_ctx copy = {flat, BRAID_OK};
+    float *v = malloc(sizeof(float) * d->db->dim);
+    size_t hits = 0, of = 0;
+    if (v && vector_scan(d->db->vector, copy_vector, &copy, &err) == BRAID_OK && copy.rc == BRAID_OK) {
+        for (size_t i = 0; i < s.kept; i++) {
+            candidate near[RECALL_K], exact[RECALL_K];
+            size_t n = 0, m = 0;
+            vector_stats st;
+            if (vector_fetch(d->db->vector, s.nums[i], v, &err) != BRAID_OK) continue;
+            vector_query q = {.values = v, .k = RECALL_K, .ef = (unsigned)option_get_int(d->db->options, "vector.ef_search")};
+            if (vector_search(d->db->vector, &q, near, &n, &st, &err) || vector_search(flat, &q, exact, &m, &st, &err)) continue;
+            of += m;
+            for (size_t a = 0; a < m; a++)
+                for (size_t b = 0; b < n; b++) hits += exact[a].num == near[b].num;
+        }
+        char measured[96];
+        double recall = of ? (double)hits / (double)of : 1;
+        snprintf(measured, sizeof measured, "recall@%d %.3f over %zu samples", RECALL_K, recall, s.kept);
+        if (recall < 0.95) found(d, "warn", "the vector index misses neighbours", measured, "raise vector.ef_search; below 0.9 delete FILE-hnsw and start again");
+        else found(d, "ok", "the vector index finds the true neighbours", measured, "");
+    }
+    free(v);
+    vector_close(flat);
+}
+
+static void look_at_rights(doctor *d) {
+    viewer_rights nobody = {.region = option_get(d->db->options, "rights.region"), .age = -1, .tier = -1, .now = clock_wall_ms(&clock_system)};
+    bitset all;
+    if (!bitset_init(&all, catalogue_bits(d->db->catalogue))) return;
+    bitset_fill(&all);
+    catalogue_apply_rights(d->db->catalogue, &nobody, &all);
+    uint64_t shown = bitset_count(&all), items = catalogue_count(d->db->catalogue);
+    char measured[128];
+    snprintf(measured, sizeof measured, "%llu of %llu items may be shown to a request without region", (unsigned long long)shown, (unsigned long long)items);
+    if (items && shown * 2 < items) found(d, "warn", "a request that names no region sees little", measured, "set rights.region, or send context.region");
+    else found(d, "ok", "a request that names no region sees the catalogue", measured, "");
+    bitset_free(&all);
+}
+
+int braid_doctor(braid_db *db, char **json, braid_error *err) {
+    *json = NULL;
+    buf b;
+    buf_init(&b, 0);
+    doctor d = {.db = db, .out = &b};
+    buf_puts(&b, "{\"findings\":[");
+    look_at_feeds(&d);
+    look_at_record(&d);
+    look_at_recall(&d);
+    look_at_rights(&d);
+    buf_puts(&b, "]}");
+    return engine_text(&b, json, err);
+}

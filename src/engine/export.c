@@ -1,0 +1,145 @@
+/* The whole database as NDJSON that braid_write takes back, in pages: people, items (with the vectors their owner gave), relations, interactions.
+ *
+ * A cursor is "SECTION:POSITION"; what changes while an export goes on is in it or not, but no line is broken. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/db.h"
+
+enum { PAGE_MAX = 10000 };
+
+typedef struct page {
+    braid_db *db;
+    buf *out;
+    size_t count, limit;
+    char last[1024];
+    arena *a;
+    int rc;
+    braid_error *err;
+} page;
+
+static bool user_line(void *ctx, const char *id, const char *body, size_t len, uint64_t version) {
+    (void)version;
+    page *p = ctx;
+    buf_puts(p->out, "{\"user\":");
+    buf_add(p->out, body, len);
+    buf_puts(p->out, "}\n");
+    snprintf(p->last, sizeof p->last, "%s", id);
+    p->count++;
+    return !p->out->failed;
+}
+
+typedef struct vectors_out {
+    buf *out;
+    size_t count;
+} vectors_out;
+
+static bool vector_field(void *ctx, const char *name, const float *values, uint32_t dim) {
+    vectors_out *v = ctx;
+    buf_puts(v->out, v->count++ ? "," : ",\"vectors\":{");
+    buf_json_string(v->out, name);
+    buf_puts(v->out, ":[");
+    for (uint32_t i = 0; i < dim; i++) buf_printf(v->out, "%s%.9g", i ? "," : "", (double)values[i]);
+    buf_putc(v->out, ']');
+    return !v->out->failed;
+}
+
+static bool item_line(void *ctx, const record_item *row) {
+    page *p = ctx;
+    buf_puts(p->out, "{\"item\":");
+    buf_add(p->out, row->body, row->body_len - 1); /* without the closing brace: vectors may follow */
+    vectors_out v = {.out = p->out};
+    p->rc = record_item_vectors(p->db->record, row->num, vector_field, &v, p->err);
+    buf_puts(p->out, v.count ? "}}}\n" : "}}\n");
+    snprintf(p->last, sizeof p->last, "%s", row->id);
+    p->count++;
+    return p->rc == BRAID_OK && !p->out->failed;
+}
+
+static bool relation_line(void *ctx, const record_relation *row) {
+    page *p = ctx;
+    buf_puts(p->out, "{\"relation\":");
+    relation_to_json(&row->r, p->out);
+    buf_puts(p->out, "}\n");
+    p->count++;
+    return !p->out->failed;
+}
+
+static bool interaction_line(void *ctx, const record_interaction *row) {
+    page *p = ctx;
+    buf_puts(p->out, "{\"interaction\":");
+    interaction_to_json(&row->in, p->out);
+    buf_puts(p->out, "}\n");
+    snprintf(p->last, sizeof p->last, "%llu", (unsigned long long)row->lsn);
+    p->count++;
+    return !p->out->failed;
+}
+
+static int page_users(page *p, const char *at) {
+    return record_list_users(p->db->record, *at ? at : NULL, p->limit, user_line, p, p->err);
+}
+
+static int page_items(page *p, const char *at) {
+    int rc = record_list_items(p->db->record, *at ? at : NULL, p->limit, item_line, p, p->err);
+    return rc ? rc : p->rc;
+}
+
+static int page_relations(page *p, const char *at) {
+    char *last = NULL;
+    int rc = record_list_relations(p->db->record, *at ? at : NULL, p->limit, relation_line, p, &last, p->err);
+    if (last) snprintf(p->last, sizeof p->last, "%s", last);
+    free(last);
+    return rc;
+}
+
+static int page_interactions(page *p, const char *at) {
+    return record_scan_interactions(p->db->record, strtoull(at, NULL, 10), UINT64_MAX, p->limit, interaction_line, p, p->err);
+}
+
+static const struct {
+    const char *name;
+    int (*read)(page *p, const char *at);
+} sections[] = {{"users", page_users}, {"items", page_items}, {"relations", page_relations}, {"interactions", page_interactions}};
+enum { SECTIONS = sizeof sections / sizeof sections[0] };
+
+static int find_section(const char *cursor, size_t *section, const char **at, braid_error *err) {
+    *section = 0;
+    *at = "";
+    if (!cursor || !*cursor) return BRAID_OK;
+    const char *colon = strchr(cursor, ':');
+    for (size_t i = 0; colon && i < SECTIONS; i++)
+        if (strlen(sections[i].name) == (size_t)(colon - cursor) && strncmp(cursor, sections[i].name, (size_t)(colon - cursor)) == 0) {
+            *section = i;
+            *at = colon + 1;
+            return BRAID_OK;
+        }
+    return error_set(err, BRAID_E_INVALID, "request", "the cursor is not one that an export answered");
+}
+
+int braid_export(braid_db *db, const char *cursor, size_t limit, char **ndjson, char **next, braid_error *err) {
+    *ndjson = *next = NULL;
+    size_t section;
+    const char *at;
+    int rc = find_section(cursor, &section, &at, err);
+    if (rc == BRAID_OK && (limit < 1 || limit > PAGE_MAX)) rc = error_set(err, BRAID_E_INVALID, "request", "the limit goes from 1 to %d", PAGE_MAX);
+    if (rc) return rc;
+    buf b;
+    buf_init(&b, 0);
+    page p = {.db = db, .out = &b, .limit = limit, .err = err};
+    rc = sections[section].read(&p, at);
+    /* A short page ends its section. */
+    bool more = p.count == limit;
+    if (rc == BRAID_OK && (more || section + 1 < SECTIONS)) {
+        buf n;
+        buf_init(&n, 2048);
+        buf_printf(&n, "%s:%s", sections[more ? section : section + 1].name, more ? p.last : "");
+        rc = engine_text(&n, next, err);
+    }
+    if (rc == BRAID_OK) rc = engine_text(&b, ndjson, err);
+    else buf_free(&b);
+    if (rc) {
+        free(*next);
+        *next = NULL;
+    }
+    return rc;
+}

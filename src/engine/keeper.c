@@ -1,0 +1,86 @@
+/* The housekeeping thread: saves the vector index now and then, trims the change log behind the slowest reader.
+ *
+ * A row of the log may go when every feed has applied it, the learner's stored cursor is past it, and the saved index holds it: then nobody
+ * can ask for it again. */
+#include <time.h>
+
+#include "engine/db.h"
+
+enum { KEEPER_PERIOD_S = 10 };
+
+int keeper_snapshot(braid_db *db, braid_error *err) {
+    if (!(vector_caps_of(db->vector) & VECTOR_CAP_SNAPSHOT)) return BRAID_OK;
+    pthread_mutex_lock(&db->vector_writer);
+    /* Under the writer's lock the feed cannot be inside a batch, so what it reports as applied is what the store holds. */
+    uint64_t lsn = db->feeds[FEED_VECTOR] ? feed_applied(db->feeds[FEED_VECTOR]) : db->vector_stopped_at;
+    int rc = BRAID_OK;
+    if (lsn != db->snapshot_lsn || lsn == 0) rc = vector_save(db->vector, db->snapshot_path, db->epoch, lsn, err);
+    if (rc == BRAID_OK) db->snapshot_lsn = lsn;
+    pthread_mutex_unlock(&db->vector_writer);
+    return rc;
+}
+
+int keeper_trim(braid_db *db, braid_error *err) {
+    uint64_t upto = indexer_applied(db), learned = 0;
+    int rc = record_cursor_get(db->record, POLICY_LEARNER_NAME, &learned, err);
+    if (rc) return rc;
+    if (learned < upto) upto = learned;
+    pthread_mutex_lock(&db->vector_writer);
+    if ((vector_caps_of(db->vector) & VECTOR_CAP_SNAPSHOT) && db->snapshot_lsn < upto) upto = db->snapshot_lsn;
+    pthread_mutex_unlock(&db->vector_writer);
+    return upto ? record_log_trim(db->record, upto, err) : BRAID_OK;
+}
+
+int braid_checkpoint(braid_db *db, braid_error *err) {
+    int rc = keeper_snapshot(db, err);
+    if (rc == BRAID_OK) rc = keeper_trim(db, err);
+    return rc ? rc : record_checkpoint(db->record, err);
+}
+
+static void keep(braid_db *db) {
+    uint64_t every = (uint64_t)option_get_int(db->options, "feed.snapshot_changes");
+    pthread_mutex_lock(&db->vector_writer);
+    uint64_t saved = db->snapshot_lsn;
+    pthread_mutex_unlock(&db->vector_writer);
+    braid_error err = {0};
+    uint64_t applied = feed_applied(db->feeds[FEED_VECTOR]);
+    if (applied < saved + every) return;
+    int rc = keeper_snapshot(db, &err);
+    if (rc == BRAID_OK) rc = keeper_trim(db, &err);
+    if (rc) log_write(&db->log, LOG_WARN, err.store, "housekeeping: %s", err.message);
+}
+
+static void *keeper_main(void *ctx) {
+    braid_db *db = ctx;
+    pthread_mutex_lock(&db->keeper_lock);
+    while (!db->closing) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += KEEPER_PERIOD_S;
+        pthread_cond_timedwait(&db->keeper_wake, &db->keeper_lock, &until);
+        if (db->closing) break;
+        pthread_mutex_unlock(&db->keeper_lock);
+        keep(db);
+        pthread_mutex_lock(&db->keeper_lock);
+    }
+    pthread_mutex_unlock(&db->keeper_lock);
+    return NULL;
+}
+
+int keeper_start(braid_db *db, braid_error *err) {
+    if (option_get_bool(db->options, "record.read_only")) return BRAID_OK;
+    if (pthread_create(&db->keeper, NULL, keeper_main, db) != 0)
+        return error_set(err, BRAID_E_NO_MEMORY, "engine", "the housekeeping thread could not be started");
+    db->keeper_runs = true;
+    return BRAID_OK;
+}
+
+void keeper_stop(braid_db *db) {
+    if (!db->keeper_runs) return;
+    pthread_mutex_lock(&db->keeper_lock);
+    db->closing = true;
+    pthread_cond_signal(&db->keeper_wake);
+    pthread_mutex_unlock(&db->keeper_lock);
+    pthread_join(db->keeper, NULL);
+    db->keeper_runs = false;
+}

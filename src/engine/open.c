@@ -1,0 +1,201 @@
+/* Opening and closing: the record store first, the derived stores from it, the feeds last; closing in reverse.
+ *
+ * After any failure braid_close() on what there is leaves nothing behind: every destroyer accepts what was never made. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/db.h"
+
+const char *braid_version(void) {
+    return BRAID_VERSION;
+}
+
+void braid_free(void *text) {
+    free(text);
+}
+
+const char *braid_error_name(int code) {
+    return error_name(code);
+}
+
+const char *braid_error_sentence(int code) {
+    return error_sentence(code);
+}
+
+int braid_error_http_status(int code) {
+    return error_http_status(code);
+}
+
+int braid_error_exit_code(int code) {
+    return error_exit_code(code);
+}
+
+uint32_t braid_dimension(const braid_db *db) {
+    return db->dim;
+}
+
+int engine_text(buf *b, char **out, braid_error *err) {
+    *out = buf_steal(b);
+    return *out ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for the answer's text");
+}
+
+static log_level level_of(const char *name) {
+    static const char *const names[] = {"debug", "info", "warn", "error", "off"};
+    for (int i = 0; i < 5; i++)
+        if (strcmp(names[i], name) == 0) return (log_level)i;
+    return LOG_INFO;
+}
+
+static int open_record(braid_db *db, const char *path, braid_error *err) {
+    option_set *o = db->options;
+    record_options r = {
+        .path = path,
+        .dim = (uint32_t)option_get_int(o, "vector.dimension"),
+        .create = option_get_bool(o, "record.create"),
+        .read_only = option_get_bool(o, "record.read_only"),
+        .readers = (unsigned)option_get_int(o, "record.readers"),
+        .group_max = (size_t)option_get_int(o, "record.group_max"),
+        .wal_bytes_checkpoint = (uint64_t)option_get_int(o, "record.wal_bytes"),
+        .clock = &clock_system, .metrics = db->metrics, .log = &db->log,
+    };
+    const record_ops *ops = record_find("sqlite");
+    int rc = record_open(ops, &r, &db->record, err);
+    /* A dimension that nobody asked for must not stand in the way of a file that has another. */
+    if (rc == BRAID_E_DIMENSION && option_is_default(o, "vector.dimension")) {
+        error_clear(err);
+        r.dim = 0;
+        rc = record_open(ops, &r, &db->record, err);
+    }
+    if (rc) return rc;
+    record_info info;
+    if ((rc = record_get_info(db->record, &info, err))) return rc;
+    db->dim = info.dim;
+    db->epoch = info.epoch;
+    db->limits = (model_limits){(size_t)option_get_int(o, "limits.json_bytes"), (unsigned)option_get_int(o, "limits.json_depth"), info.dim};
+    db->rooms.vectors_are_given = info.items > 0 && info.vectors_given * 2 > info.items;
+    return BRAID_OK;
+}
+
+int engine_vector_open(braid_db *db, braid_error *err) {
+    option_set *o = db->options;
+    vector_options v = {
+        .dim = db->dim,
+        .m = (unsigned)option_get_int(o, "vector.m"),
+        .ef_construction = (unsigned)option_get_int(o, "vector.ef_construction"),
+        .ef_search = (unsigned)option_get_int(o, "vector.ef_search"),
+        .seed = 20261121, .kernel = option_get(o, "vector.kernel"),
+        .clock = &clock_system, .metrics = db->metrics,
+    };
+    vector_close(db->vector);
+    db->vector = NULL;
+    return vector_open(vector_find(option_get(o, "vector.store")), &v, &db->vector, err);
+}
+
+static int open_derived(braid_db *db, braid_error *err) {
+    option_set *o = db->options;
+    graph_options g = {(uint32_t)option_get_int(o, "graph.hub_max"), (uint32_t)option_get_int(o, "graph.visits_max"), &clock_system, db->metrics};
+    cache_options c = {(uint64_t)option_get_int(o, "cache.bytes"), &clock_system, db->metrics};
+    int rc;
+    if ((rc = catalogue_open(&clock_system, db->metrics, &db->catalogue, err))) return rc;
+    if ((rc = engine_vector_open(db, err))) return rc;
+    if ((rc = graph_open(graph_find(option_get(o, "graph.store")), &g, &db->graph, err))) return rc;
+    if ((rc = cache_open(cache_find(option_get(o, "cache.store")), &c, &db->cache, err))) return rc;
+    if ((rc = embed_open(embed_find(option_get(o, "embed.store")), db->dim, &db->embedder, err))) return rc;
+    if ((rc = policy_profiles_open(db->record, db->catalogue, &db->limits, (size_t)option_get_int(o, "policy.profiles_max"), &clock_system, db->metrics,
+                                   &db->profiles, err)))
+        return rc;
+    if ((rc = policy_learner_open(db->record, db->catalogue, &db->log, db->metrics, &db->learner, err))) return rc;
+    db->pool = pool_new((unsigned)option_get_int(o, "query.workers"), 1024, &clock_system);
+    return db->pool ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, "engine", "the worker threads could not be started");
+}
+
+static void fill_rooms(braid_db *db) {
+    option_set *o = db->options;
+    db->rooms = (query_rooms){
+        .record = db->record, .vector = db->vector, .graph = db->graph, .cache = db->cache, .catalogue = db->catalogue, .profiles = db->profiles,
+        .embedder = db->embedder, .pool = db->pool, .clock = &clock_system, .metrics = db->metrics, .log = &db->log, .limits = db->limits,
+        .epoch = db->epoch, .default_region = option_get(o, "rights.region"), .default_lang = option_get(o, "query.lang"),
+        .default_deadline_ms = (unsigned)option_get_int(o, "query.deadline_ms"), .cache_ttl_ms = (unsigned)option_get_int(o, "cache.result_ttl_ms"),
+        .slate_ttl_ms = (unsigned)option_get_int(o, "cache.slate_ttl_ms"), .ef_search = (unsigned)option_get_int(o, "vector.ef_search"),
+        .weights = {option_get_real(o, "query.weight_vector"), option_get_real(o, "query.weight_graph"), option_get_real(o, "query.weight_policy")},
+        .vectors_are_given = db->rooms.vectors_are_given, .wait = indexer_wait, .applied = indexer_applied, .ctx = db,
+    };
+}
+
+static int db_new(const char *path, const braid_options *options, braid_db **out, braid_error *err) {
+    braid_db *db = calloc(1, sizeof *db);
+    if (!db) return error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory to open a database");
+    pthread_condattr_t monotonic;
+    pthread_mutex_init(&db->vector_writer, NULL);
+    pthread_mutex_init(&db->keeper_lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&db->keeper_wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    db->opened_ns = clock_mono_ns(&clock_system);
+    db->opened_ms = clock_wall_ms(&clock_system);
+    size_t len = strlen(path) + sizeof "-hnsw";
+    db->path = strdup(path);
+    db->snapshot_path = malloc(len);
+    db->metrics = metrics_new();
+    *out = db;
+    if (!db->path || !db->snapshot_path || !db->metrics) return error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory to open a database");
+    snprintf(db->snapshot_path, len, "%s-hnsw", path);
+    int rc = engine_options_copy(options, &db->options, err);
+    if (rc == BRAID_OK) db->log = (logger){level_of(option_get(db->options, "log.level")), 2};
+    return rc;
+}
+
+int braid_open(const char *path, const braid_options *options, braid_db **out, braid_error *err) {
+    *out = NULL;
+    if (!path || !*path) return error_set(err, BRAID_E_INVALID, "engine", "no database file was named");
+    braid_db *db = NULL;
+    uint64_t start = 0, vector_start = 0;
+    int rc = db_new(path, options, &db, err);
+    if (rc == BRAID_OK) rc = open_record(db, path, err);
+    if (rc == BRAID_OK) rc = open_derived(db, err);
+    if (rc == BRAID_OK) rc = indexer_load(db, &start, &vector_start, err);
+    if (rc == BRAID_OK) rc = indexer_start(db, start, vector_start, err);
+    if (rc == BRAID_OK) {
+        fill_rooms(db);
+        rc = keeper_start(db, err);
+    }
+    if (rc) {
+        braid_close(db);
+        return rc;
+    }
+    /* What the last run left in the log is applied before the first answer. */
+    indexer_wait(db, record_head(db->record), clock_mono_ns(&clock_system) + INT64_C(5000000000));
+    db->open_seconds = (double)(clock_mono_ns(&clock_system) - db->opened_ns) / 1e9;
+    *out = db;
+    return BRAID_OK;
+}
+
+void braid_close(braid_db *db) {
+    if (!db) return;
+    bool complete = db->keeper_runs;
+    keeper_stop(db);
+    indexer_stop(db);
+    if (complete && !option_get_bool(db->options, "record.read_only")) {
+        braid_error err = {0};
+        if (keeper_snapshot(db, &err) != BRAID_OK)
+            log_write(&db->log, LOG_WARN, err.store, "the index was not saved (%s); the next start builds it again", err.message);
+    }
+    pool_free(db->pool);
+    policy_learner_close(db->learner);
+    policy_profiles_close(db->profiles);
+    embed_close(db->embedder);
+    cache_close(db->cache);
+    graph_close(db->graph);
+    vector_close(db->vector);
+    catalogue_close(db->catalogue);
+    record_close(db->record);
+    metrics_free(db->metrics);
+    option_set_free(db->options);
+    pthread_cond_destroy(&db->keeper_wake);
+    pthread_mutex_destroy(&db->keeper_lock);
+    pthread_mutex_destroy(&db->vector_writer);
+    free(db->snapshot_path);
+    free(db->path);
+    free(db);
+}
