@@ -1,0 +1,107 @@
+# Braid. `make run` serves the sample catalogue; `make test` tests everything; `make help` lists the rest.
+#
+# MODE=release|asan|tsan|cov chooses the flags, BUILD the folder, ROOMS the rooms to build (all by default).
+MODE  ?= release
+BUILD ?= build
+PORT  ?= 8080
+OUT   := $(BUILD)/$(MODE)
+
+CC ?= cc
+Q  := $(if $(V),,@)
+ROOMS ?= base model record vector graph cache embed catalogue policy query engine
+
+WARN   := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla
+COMMON := -std=c17 -D_GNU_SOURCE -pthread -g -fPIC -fvisibility=hidden -fno-omit-frame-pointer -MMD -MP -I. -Isrc -Iinclude $(WARN)
+FLAGS_release := -O2 -fno-math-errno -fno-trapping-math
+FLAGS_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+FLAGS_tsan    := -O1 -fsanitize=thread
+FLAGS_cov     := -O0 --coverage
+CFLAGS_ALL := $(COMMON) $(FLAGS_$(MODE)) $(CFLAGS)
+LIBS := -lsqlite3 -lmicrohttpd -ljansson -lyaml -lxxhash -lroaring -lssl -lcrypto -lm -pthread
+
+src_of    = $(wildcard src/$(1)/*.c)
+LIB_SRC  := $(foreach r,$(ROOMS),$(call src_of,$(r)))
+LIB_OBJ  := $(LIB_SRC:%.c=$(OUT)/%.o)
+APP_SRC  := $(wildcard server/*.c cli/*.c)
+APP_OBJ  := $(APP_SRC:%.c=$(OUT)/%.o)
+TEST_SRC := $(wildcard test/unit/*.c test/contract_*.c)
+TESTS    := $(TEST_SRC:%.c=$(OUT)/%)
+
+DEMO := $(BUILD)/demo/braid.db
+
+.PHONY: all run test bench install clean help deps test-programs
+all: $(OUT)/braid
+
+run: ## install what is needed, build, load the sample catalogue, serve on 127.0.0.1:$PORT (8080)
+	@scripts/deps.sh run
+	@$(MAKE) --no-print-directory -j$$(nproc) $(OUT)/braid
+	@scripts/demo.sh $(OUT)/braid $(DEMO)
+	@exec $(OUT)/braid serve --db $(DEMO) --listen 127.0.0.1:$(PORT) --region CA
+
+test: ## install what testing needs, build, run every test, print one summary
+	@scripts/deps.sh run && scripts/deps.sh test
+	@python3 test/run.py
+
+bench: ## measure; writes bench/results/
+	@scripts/deps.sh run && scripts/deps.sh bench
+	@bench/run.sh
+
+clean: ## remove everything that was built
+	rm -rf $(BUILD)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+
+test-programs: $(TESTS)
+
+$(OUT)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	$(Q)$(CC) $(CFLAGS_ALL) -c $< -o $@
+
+$(OUT)/libinternal.a: $(LIB_OBJ)
+	@rm -f $@
+	@echo "  AR   $@"
+	$(Q)ar rcs $@ $^
+
+# The page's files and the schemas of /openapi.json become a C source, so that the program carries them with it.
+ASSETS     := $(sort $(shell find web -type f)) server/openapi_schemas.json
+SERVER_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard server/*.c)) $(OUT)/assets_data.o
+
+$(BUILD)/tools/embed: tools/embed.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c17 -O1 $(WARN) $< -o $@
+
+$(OUT)/assets_data.c: $(BUILD)/tools/embed $(ASSETS) web
+	@mkdir -p $(@D)
+	$(Q)$(BUILD)/tools/embed $@ web $(ASSETS)
+
+$(OUT)/assets_data.o: $(OUT)/assets_data.c
+	$(Q)$(CC) $(CFLAGS_ALL) -c $< -o $@
+
+$(OUT)/libserver.a: $(SERVER_OBJ)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+$(OUT)/braid: $(APP_OBJ) $(OUT)/assets_data.o $(OUT)/libinternal.a
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(APP_OBJ) $(OUT)/assets_data.o $(OUT)/libinternal.a -o $@ $(LIBS)
+
+$(OUT)/test/unit/server_%: $(OUT)/test/unit/server_%.o $(OUT)/libserver.a $(OUT)/libinternal.a
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ -lcmocka $(LIBS)
+
+# One test program a file; any helper file test/support/*.c is linked into all of them.
+SUPPORT_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard test/support/*.c))
+$(OUT)/test/%: $(OUT)/test/%.o $(SUPPORT_OBJ) $(OUT)/libinternal.a
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $< $(SUPPORT_OBJ) $(OUT)/libinternal.a -o $@ -lcmocka $(LIBS)
+
+$(OUT)/bench/%: $(OUT)/bench/%.o $(OUT)/libinternal.a
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $< $(OUT)/libinternal.a -o $@ $(LIBS)
+
+.SECONDARY:
+-include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TESTS:=.d)

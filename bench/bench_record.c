@@ -1,0 +1,221 @@
+/* bench_record: what a durable interaction costs, beside bare SQLite writing the same rows.
+ *
+ *     bench_record [FILE] [SECONDS]       default ./bench_record.db, 2 s a row of the table
+ *
+ * "bare" is the least that could be written by hand: one thread, one connection, WAL, synchronous=FULL, prepared statements, an
+ * append to the same table with the same indexes, no look-up of people and items, no acknowledgement to anybody. "one a commit" pays an
+ * fdatasync for each row; "8 a commit" is what eight callers could share at best. */
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "record/record.h"
+
+enum { ITEMS = 400, PEOPLE = 2000, THREADS = 8, DIM = 384, VECTORS = 20000, VECTOR_DIM = 768 };
+
+typedef struct writer { record_store *store; size_t batch; uint64_t seed, done; double worst_us; const atomic_bool *stop; } writer;
+
+static double now_s(void) {
+    return (double)clock_mono_ns(&clock_system) / 1e9;
+}
+
+static void die(const char *what, const braid_error *err) {
+    fprintf(stderr, "bench_record: %s: %s\n", what, err->message);
+    exit(1);
+}
+
+static void remove_files(const char *path) {
+    static const char *const ends[] = {"", "-wal", "-shm", "-lock", "-journal"};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        char name[512];
+        snprintf(name, sizeof name, "%s%s", path, ends[i]);
+        unlink(name);
+    }
+}
+
+static interaction interaction_of(const char *person, const char *title) {
+    return (interaction){.user = person, .item = title, .agent = "default", .session = "s-12345678", .recommendation_id = "",
+                         .idempotency_key = "", .type = INTERACTION_WATCH, .watch_s = 1800, .rating = 4.0, .at = TIME_NONE,
+                         .device = "tv", .daypart = "evening", .region = "CA", .mood = ""};
+}
+
+static void *write_some(void *arg) {
+    writer *w = arg;
+    rng r;
+    rng_seed(&r, w->seed);
+    record_change *changes = calloc(w->batch, sizeof *changes);
+    interaction *ins = calloc(w->batch, sizeof *ins);
+    char(*names)[2][16] = calloc(w->batch, sizeof *names);
+    if (changes == NULL || ins == NULL || names == NULL)
+        exit(1);
+    while (!atomic_load(w->stop)) {
+        for (size_t i = 0; i < w->batch; i++) {
+            snprintf(names[i][0], 16, "u%u", (unsigned)rng_below(&r, PEOPLE));
+            snprintf(names[i][1], 16, "i%u", (unsigned)rng_below(&r, ITEMS));
+            ins[i] = interaction_of(names[i][0], names[i][1]);
+            changes[i] = (record_change){.kind = RECORD_INTERACTION, .interaction = &ins[i]};
+        }
+        braid_error err = {0};
+        double start = now_s();
+        if (record_write(w->store, changes, w->batch, (record_write_flags){0}, &err) != BRAID_OK)
+            die("write", &err);
+        double us = (now_s() - start) * 1e6;
+        w->worst_us = us > w->worst_us ? us : w->worst_us;
+        for (size_t i = 0; i < w->batch; i++)
+            w->done += changes[i].code == BRAID_OK;
+    }
+    free(changes);
+    free(ins);
+    free(names);
+    return NULL;
+}
+
+static record_store *open_store(const char *path, uint32_t dim, metrics *m) {
+    braid_error err = {0};
+    record_store *store = NULL;
+    record_options o = {.path = path, .dim = dim, .create = true, .readers = 2, .metrics = m};
+    remove_files(path);
+    if (record_open(record_find("sqlite"), &o, &store, &err) != BRAID_OK)
+        die("open", &err);
+    return store;
+}
+
+static void put_items(record_store *store, unsigned count, uint32_t dim) {
+    rng r;
+    rng_seed(&r, 7);
+    float *vector = calloc(dim, sizeof *vector);
+    for (unsigned i = 0; i < count; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "i%u", i);
+        for (uint32_t d = 0; d < dim; d++)
+            vector[d] = (float)rng_uniform(&r);
+        item it = {.id = id, .title = "A film", .original_title = "", .kind = "film", .language = "fr", .synopsis = "", .year = 1999,
+                   .available_from = TIME_NONE, .available_until = TIME_NONE};
+        record_change c = {.kind = RECORD_ITEM, .item = &it, .vector = vector, .vector_given = true};
+        braid_error err = {0};
+        if (record_write(store, &c, 1, (record_write_flags){0}, &err) != BRAID_OK || c.code != BRAID_OK)
+            die("items", &err);
+    }
+    free(vector);
+}
+
+static double run(const char *path, unsigned threads, size_t batch, double seconds, const char *what, double bare) {
+    metrics *m = metrics_new();
+    record_store *store = open_store(path, DIM, m);
+    put_items(store, ITEMS, DIM);
+    atomic_bool stop = false;
+    pthread_t ids[THREADS];
+    writer ws[THREADS];
+    double start = now_s();
+    for (unsigned i = 0; i < threads; i++) {
+        ws[i] = (writer){.store = store, .batch = batch, .seed = i + 1, .stop = &stop};
+        pthread_create(&ids[i], NULL, write_some, &ws[i]);
+    }
+    usleep((useconds_t)(seconds * 1e6));
+    atomic_store(&stop, true);
+    uint64_t done = 0;
+    double worst = 0;
+    for (unsigned i = 0; i < threads; i++) {
+        pthread_join(ids[i], NULL);
+        done += ws[i].done;
+        worst = ws[i].worst_us > worst ? ws[i].worst_us : worst;
+    }
+    double rate = (double)done / (now_s() - start);
+    metric_histogram *calls = metrics_histogram(m, "record_call_duration_seconds", "store=\"sqlite\",call=\"write\"", "");
+    printf("%-34s %10.0f /s   %5.2f x bare   call p50 %6.0f us p99 %6.0f us, worst %6.0f us\n", what, rate, rate / bare,
+           metric_quantile_us(calls, 0.5, 1, 0), metric_quantile_us(calls, 0.99, 1, 0), worst);
+    record_close(store);
+    metrics_free(m);
+    remove_files(path);
+    return rate;
+}
+
+static void bare_bind(sqlite3_stmt *st, rng *r) {
+    sqlite3_bind_int(st, 1, (int)rng_below(r, PEOPLE) + 1);
+    sqlite3_bind_int(st, 2, (int)rng_below(r, ITEMS) + 1);
+    sqlite3_bind_int64(st, 3, clock_wall_ms(&clock_system));
+    sqlite3_bind_int(st, 4, INTERACTION_WATCH);
+    sqlite3_bind_int(st, 5, 1800);
+    sqlite3_bind_double(st, 6, 4.0);
+    sqlite3_bind_text(st, 7, "s-12345678", -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 8, "tv", -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 9, "evening", -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 10, "CA", -1, SQLITE_STATIC);
+}
+
+static double run_bare(const char *path, unsigned group, double seconds) {
+    sqlite3 *db;
+    sqlite3_stmt *begin, *commit, *insert;
+    rng r;
+    rng_seed(&r, 1);
+    remove_files(path);
+    if (sqlite3_open(path, &db) != SQLITE_OK ||
+        sqlite3_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-32768;"
+                         "CREATE TABLE interactions(lsn INTEGER PRIMARY KEY, person, item, at, type, watch_s, rating, agent, session,"
+                         " recommendation, idempotency, device, daypart, region, mood, simulated, attribution);"
+                         "CREATE INDEX a ON interactions(person, at);"
+                         "CREATE UNIQUE INDEX b ON interactions(person, idempotency) WHERE idempotency IS NOT NULL;",
+                     NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_prepare_v2(db, "BEGIN IMMEDIATE", -1, &begin, NULL) != SQLITE_OK ||
+        sqlite3_prepare_v2(db, "COMMIT", -1, &commit, NULL) != SQLITE_OK ||
+        sqlite3_prepare_v2(db, "INSERT INTO interactions(person, item, at, type, watch_s, rating, session, device, daypart, region)"
+                               " VALUES(?,?,?,?,?,?,?,?,?,?)", -1, &insert, NULL) != SQLITE_OK) {
+        fprintf(stderr, "bench_record: bare SQLite: %s\n", sqlite3_errmsg(db));
+        exit(1);
+    }
+    uint64_t done = 0;
+    double start = now_s();
+    while (now_s() - start < seconds) {
+        sqlite3_step(begin), sqlite3_reset(begin);
+        for (unsigned i = 0; i < group; i++) {
+            bare_bind(insert, &r);
+            sqlite3_step(insert), sqlite3_reset(insert);
+        }
+        if (sqlite3_step(commit) != SQLITE_DONE)
+            exit(1);
+        sqlite3_reset(commit);
+        done += group;
+    }
+    double rate = (double)done / (now_s() - start);
+    sqlite3_finalize(begin), sqlite3_finalize(commit), sqlite3_finalize(insert);
+    sqlite3_close(db);
+    remove_files(path);
+    printf("bare SQLite, %5u a commit          %10.0f /s\n", group, rate);
+    return rate;
+}
+
+static bool add_bytes(void *ctx, const record_item *row) {
+    *(double *)ctx += row->vector != NULL ? (double)row->vector[0] : 0;
+    return true;
+}
+
+static void scan(const char *path) {
+    record_store *store = open_store(path, VECTOR_DIM, NULL);
+    double start = now_s(), sum = 0;
+    put_items(store, VECTORS, VECTOR_DIM);
+    printf("items one at a time, %d x %d      %8.0f /s\n", VECTORS, VECTOR_DIM, VECTORS / (now_s() - start));
+    braid_error err = {0};
+    record_scan_items(store, 0, true, add_bytes, &sum, &err);
+    start = now_s();
+    if (record_scan_items(store, 0, true, add_bytes, &sum, &err) != BRAID_OK)
+        die("scan", &err);
+    printf("scan with vectors                    %8.0f MB/s (%.2f)\n", VECTORS * VECTOR_DIM * 4.0 / 1e6 / (now_s() - start), sum > 0 ? 1.0 : 0.0);
+    record_close(store);
+    remove_files(path);
+}
+
+int main(int argc, char **argv) {
+    const char *path = argc > 1 ? argv[1] : "bench_record.db";
+    double seconds = argc > 2 ? strtod(argv[2], NULL) : 2.0;
+    double one = run_bare(path, 1, seconds), eight = run_bare(path, 8, seconds), many = run_bare(path, 1000, seconds);
+    run(path, 1, 1, seconds, "1 writer, one at a time", one);
+    run(path, THREADS, 1, seconds, "8 writers, one at a time", eight);
+    run(path, 1, 1000, seconds, "1 writer, 1,000 at a time", many);
+    run(path, THREADS, 1000, seconds, "8 writers, 1,000 at a time", many);
+    scan(path);
+    return 0;
+}

@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Runs every test and prints one summary.
+
+A suite is a command with a time limit and a way to count: cmocka programs are counted by their own lines, scripts by their closing
+line "N passed, N failed". A program that dies counts as one failure with its last lines shown. Usage: test/run.py [--only WORD] [--list]
+"""
+import argparse, concurrent.futures, glob, os, re, subprocess, sys, time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.environ.get("BUILD", "build")
+ENV = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0:allocator_may_return_null=1", UBSAN_OPTIONS="print_stacktrace=1",
+           TSAN_OPTIONS=f"halt_on_error=1:second_deadlock_stack=1:suppressions={ROOT}/test/tsan.supp", BRAID_TEST_DATA=os.path.join(ROOT, "data"))
+
+
+def sh(command, limit):
+    """Exit code, output and seconds; 124 when the limit passed. The whole process group is ended with it."""
+    begun = time.monotonic()
+    p = subprocess.Popen(command, cwd=ROOT, env=ENV, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        out, _ = p.communicate(timeout=limit)
+        code = p.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(p.pid, 9)
+        out, _ = p.communicate()
+        code = 124
+    return code, out.decode("utf-8", "replace"), time.monotonic() - begun
+
+
+def count(code, out):
+    """(passed, failed, skipped) from what a suite printed."""
+    scripts = re.findall(r"(?m)^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?", out)
+    if scripts:
+        passed, failed, skipped = (int(x or 0) for x in scripts[-1])
+    else:
+        passed = len(re.findall(r"(?m)^\[\s+OK \]", out))
+        failed = len(set(re.findall(r"(?m)^\[\s*FAILED\s*\]\s*(\S+)", out)) - {"TESTS"})
+        skipped = len(set(re.findall(r"(?m)^\[\s*SKIPPED\s*\]\s*(\S+)", out)) - {"TESTS"})
+    if code != 0 and failed == 0:
+        failed = 1
+    if code == 0 and passed + failed + skipped == 0:
+        failed = 1  # a suite that ran nothing is a defect
+    return passed, failed, skipped
+
+
+def programs(mode):
+    for source in sorted(glob.glob(os.path.join(ROOT, "test/unit/*.c")) + glob.glob(os.path.join(ROOT, "test/contract_*.c"))):
+        name = os.path.relpath(source, ROOT)[:-2]
+        yield f"{mode} {name[5:]}", [os.path.join(ROOT, BUILD, mode, name)], 240
+
+
+def scripts():
+    """Suites that are scripts, where they exist: (name, command, seconds)."""
+    braid = os.path.join(ROOT, BUILD, "release", "braid")
+    rows = [
+        ("data catalogue", ["python3", "test/data.py"], 60),
+        ("tidy architecture", ["python3", "test/tidy.py", braid], 60),
+        ("http conformance", ["python3", "test/http.py", braid], 240),
+        ("http slow clients", ["python3", "test/fault/slow.py", braid], 240),
+        ("cli commands", ["python3", "test/cli.py", braid], 300),
+        ("example hello.c", ["python3", "test/install.py"], 240),
+        ("fault kill -9", ["python3", "test/fault/kill9.py", "--rounds", os.environ.get("KILL9_ROUNDS", "40")], 400),
+        ("fault system calls", ["python3", "test/fault/syscalls.py"], 400),
+        ("fuzz smoke", ["python3", "test/fuzz/run.py", "--seconds", "4"], 400),
+        ("browser page", ["python3", "test/browser/run.py", braid], 300),
+    ]
+    for name, command, limit in rows:
+        if os.path.exists(os.path.join(ROOT, command[1])):
+            yield name, command, limit
+
+
+def build():
+    for mode, targets in (("release", [f"{BUILD}/release/braid", "test-programs"]), ("asan", [f"{BUILD}/asan/braid", "test-programs"]), ("tsan", ["test-programs"])):
+        print(f"building {mode}", flush=True)
+        code, out, seconds = sh(["make", "--no-print-directory", f"-j{os.cpu_count()}", f"MODE={mode}", *targets], 1500)
+        if code:
+            print(out[-6000:])
+            print("0 passed, 1 failed")
+            sys.exit(1)
+        print(f"  {seconds:.0f} s", flush=True)
+
+
+def main():
+    args = argparse.ArgumentParser()
+    args.add_argument("--only", default="")
+    args.add_argument("--list", action="store_true")
+    args.add_argument("--no-build", action="store_true")
+    args = args.parse_args()
+    parallel = [s for mode in ("asan", "tsan") for s in programs(mode)] + [("release " + n.split(" ", 1)[1], c, l) for n, c, l in programs("release") if "kernels" in n]
+    alone = list(scripts())
+    if args.list:
+        print("\n".join(name for name, _, _ in parallel + alone))
+        return 0
+    if not args.no_build:
+        build()
+    chosen = lambda suites: [s for s in suites if args.only in s[0]]
+    total = [0, 0, 0]
+    bad = []
+
+    def show(name, code, out, seconds):
+        passed, failed, skipped = count(code, out)
+        for i, n in enumerate((passed, failed, skipped)):
+            total[i] += n
+        mark = "ok  " if failed == 0 else "FAIL"
+        print(f"{mark} {name:<44} {passed:>4} passed {failed:>3} failed {skipped:>3} skipped {seconds:6.1f} s", flush=True)
+        if failed:
+            bad.append((name, code, out))
+        elif skipped:
+            for line in re.findall(r"(?m)^.*(?:SKIP|skipped).*$", out)[:3]:
+                print("       " + line.strip()[:150])
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        futures = {pool.submit(sh, command, limit): name for name, command, limit in chosen(parallel)}
+        for f in concurrent.futures.as_completed(futures):
+            show(futures[f], *f.result())
+    for name, command, limit in chosen(alone):
+        show(name, *sh(command, limit))
+
+    for name, code, out in bad:
+        print(f"\n==== {name} (exit {code}) ====")
+        print(out[-4000:])
+    print(f"\n{total[0]} passed, {total[1]} failed, {total[2]} skipped")
+    return 1 if total[1] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
