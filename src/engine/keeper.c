@@ -20,9 +20,22 @@ int keeper_snapshot(braid_db *db, braid_error *err) {
     return rc;
 }
 
+/* The learner stores its cursor only now and then when there is nothing to learn; before trimming it is brought up to what was applied, so that
+ * the log can go that far. (A cursor never goes back, so this cannot undo what the learner writes meanwhile.) */
+static int settle_cursor(braid_db *db, uint64_t *learned, braid_error *err) {
+    int rc = record_cursor_get(db->record, POLICY_LEARNER_NAME, learned, err);
+    uint64_t applied = db->feeds[FEED_POLICY] ? feed_applied(db->feeds[FEED_POLICY]) : 0;
+    if (rc || applied <= *learned) return rc;
+    record_cursor cursor = {POLICY_LEARNER_NAME, applied};
+    record_change change = {.kind = RECORD_CURSOR, .cursor = &cursor};
+    rc = record_write(db->record, &change, 1, (record_write_flags){true}, err);
+    if (rc == BRAID_OK && change.code == BRAID_OK) *learned = applied;
+    return rc;
+}
+
 int keeper_trim(braid_db *db, braid_error *err) {
     uint64_t upto = indexer_applied(db), learned = 0;
-    int rc = record_cursor_get(db->record, POLICY_LEARNER_NAME, &learned, err);
+    int rc = settle_cursor(db, &learned, err);
     if (rc) return rc;
     if (learned < upto) upto = learned;
     pthread_mutex_lock(&db->vector_writer);

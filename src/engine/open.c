@@ -117,7 +117,9 @@ static void fill_rooms(braid_db *db) {
         .epoch = db->epoch, .default_region = option_get(o, "rights.region"), .default_lang = option_get(o, "query.lang"),
         .default_deadline_ms = (unsigned)option_get_int(o, "query.deadline_ms"), .cache_ttl_ms = (unsigned)option_get_int(o, "cache.result_ttl_ms"),
         .slate_ttl_ms = (unsigned)option_get_int(o, "cache.slate_ttl_ms"), .ef_search = (unsigned)option_get_int(o, "vector.ef_search"),
-        .weights = {option_get_real(o, "query.weight_vector"), option_get_real(o, "query.weight_graph"), option_get_real(o, "query.weight_policy")},
+        .weights = {{option_get_real(o, "query.search_weight_vector"), option_get_real(o, "query.search_weight_graph"),
+                     option_get_real(o, "query.search_weight_policy")},
+                    {option_get_real(o, "query.weight_vector"), option_get_real(o, "query.weight_graph"), option_get_real(o, "query.weight_policy")}},
         .vectors_are_given = db->rooms.vectors_are_given, .wait = indexer_wait, .applied = indexer_applied, .ctx = db,
     };
 }

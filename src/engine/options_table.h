@@ -27,9 +27,12 @@
     X("embed", "store", ENUM, "hashing", 0, 0, "hashing", "embedder", "text -> vector; hashing is lexical, not semantic")            \
     X("query", "deadline_ms", INT, "200", 1, 60000, NULL, "deadline", "deadline of a request that names none, in ms")                \
     X("query", "workers", INT, "2", 1, 256, NULL, "workers", "threads that gather strands in parallel")                              \
-    X("query", "weight_vector", REAL, "0.5", 0, 1, NULL, "weight-vector", "weight of the vector strand")                             \
-    X("query", "weight_graph", REAL, "0.25", 0, 1, NULL, "weight-graph", "weight of the graph strand")                               \
-    X("query", "weight_policy", REAL, "0.25", 0, 1, NULL, "weight-policy", "weight of the policy strand")                            \
+    X("query", "weight_vector", REAL, "0.5", 0, 1, NULL, "weight-vector", "weight of the vector strand in a recommendation")         \
+    X("query", "weight_graph", REAL, "0.25", 0, 1, NULL, "weight-graph", "weight of the graph strand in a recommendation")           \
+    X("query", "weight_policy", REAL, "0.25", 0, 1, NULL, "weight-policy", "weight of the policy strand in a recommendation")        \
+    X("query", "search_weight_vector", REAL, "0.75", 0, 1, NULL, "search-weight-vector", "weight of the vector strand in a search")  \
+    X("query", "search_weight_graph", REAL, "0.15", 0, 1, NULL, "search-weight-graph", "weight of the graph strand in a search")     \
+    X("query", "search_weight_policy", REAL, "0.1", 0, 1, NULL, "search-weight-policy", "weight of the policy strand in a search by somebody") \
     X("query", "lang", ENUM, "fr", 0, 0, "fr|en", "lang", "language of the reasons when a request names none")                       \
     X("rights", "region", STRING, "", 0, 0, NULL, "region", "region of a request that names none (ISO 3166 code); empty: only items free everywhere") \
     X("policy", "profiles_max", INT, "10000", 1, 1e7, NULL, "profiles-max", "taste profiles kept in memory")                         \

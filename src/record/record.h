@@ -54,7 +54,7 @@ typedef struct record_episode {
     double reward; bool done; int64_t at;
 } record_episode;
 typedef struct record_stats { uint32_t num; double interactions, reward_sum; int64_t last_at; } record_stats; /* absolute values, not increments */
-typedef struct record_cursor { const char *name; uint64_t lsn; } record_cursor;
+typedef struct record_cursor { const char *name; uint64_t lsn; } record_cursor; /* never goes back: a lower one changes nothing */
 
 /* ---- writing ---- */
 typedef struct record_change {

@@ -202,13 +202,27 @@ static int record_sqlite_peek_path(record_sqlite *s, bool *there, braid_error *e
     *there = true;
     if (!S_ISREG(st.st_mode))
         return error_set(err, BRAID_E_NOT_A_DATABASE, RECORD_SQLITE, "'%s' is not a file: choose another --db", s->path);
-    if (access(s->path, R_OK) != 0)
+    if (st.st_size == 1) /* SQLite takes a single byte for an empty file */
+        return error_set(err, BRAID_E_NOT_A_DATABASE, RECORD_SQLITE, "'%s' is not a Braid database: choose another --db", s->path);
+    if (euidaccess(s->path, R_OK) != 0)
         return error_set(err, BRAID_E_IO, RECORD_SQLITE, "'%s' may not be read (%s): give this user the right", s->path, strerror(errno));
-    if (!s->options.read_only && access(s->path, W_OK) != 0)
+    if (!s->options.read_only && euidaccess(s->path, W_OK) != 0)
         return error_set(err, BRAID_E_READ_ONLY, RECORD_SQLITE,
                          "'%s' may not be written (%s): make the file writable for this user, or copy it elsewhere", s->path,
                          strerror(errno));
     return BRAID_OK;
+}
+
+/* A database in WAL mode wants a -shm beside it even to be read; where none can be made, nobody can write either, and SQLite may be told so. */
+static bool record_sqlite_folder_fixed(const record_sqlite *s) {
+    char *side = record_sqlite_beside(s, "-shm");
+    bool fixed = side != NULL && access(side, F_OK) != 0;
+    char *slash = side != NULL ? strrchr(side, '/') : NULL;
+    if (slash != NULL)
+        slash[slash == side ? 1 : 0] = '\0';
+    fixed = fixed && euidaccess(slash != NULL ? side : ".", W_OK) != 0;
+    free(side);
+    return fixed;
 }
 
 int record_sqlite_peek(record_sqlite *s, bool *fresh, braid_error *err) {
@@ -230,11 +244,8 @@ int record_sqlite_peek(record_sqlite *s, bool *fresh, braid_error *err) {
         return error_set(err, BRAID_E_NOT_A_DATABASE, RECORD_SQLITE, "'%s' is empty, and it was opened for reading only", s->path);
     if (!*fresh)
         code = header_judge(s, &h, err);
-    if (code == BRAID_OK && s->options.read_only && s->options.vfs == NULL && !h.wal) {
-        char *side = record_sqlite_beside(s, "-shm");
-        s->immutable = side != NULL && access(side, F_OK) != 0 && access(s->path, W_OK) != 0;
-        free(side);
-    }
+    if (code == BRAID_OK && s->options.read_only && s->options.vfs == NULL && !h.wal)
+        s->immutable = record_sqlite_folder_fixed(s);
     return code;
 }
 

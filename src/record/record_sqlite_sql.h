@@ -74,7 +74,7 @@
     X(STATS_PUT, "INSERT INTO stats(num, interactions, reward_sum, last_at) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(num)"    \
                  " DO UPDATE SET interactions = excluded.interactions, reward_sum = excluded.reward_sum,"               \
                  " last_at = excluded.last_at")                                                                         \
-    X(CURSOR_PUT, "INSERT INTO cursors(name, lsn) VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET lsn = excluded.lsn")   \
+    X(CURSOR_PUT, "INSERT INTO cursors(name, lsn) VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET lsn = max(lsn, excluded.lsn)")\
     /* the log */                                                                                                       \
     X(LOG_ADD, "INSERT INTO log(lsn, kind, removed, num, num2, person, key) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")        \
     X(LOG_TRIM, "DELETE FROM log WHERE lsn <= ?1 AND lsn <= (SELECT max(lsn) FROM"                                      \
