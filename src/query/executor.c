@@ -12,7 +12,7 @@
 
 #include "query/run.h"
 
-enum { SEQUENTIAL_SEEDS = 3 };
+enum { SEQUENTIAL_SEEDS = 3, NARROW_TO = 5, NARROW_MIN = 60 };
 
 /* ---- candidates ---- */
 /* Candidates by number: open addressing over positions, at most half full, so a look-up is a probe or two. */
@@ -151,19 +151,6 @@ static walk_job *walk_from_seeds(query_run_state *q, size_t k) {
 }
 
 /* ---- the two hybrids ---- */
-static void gather_parallel(query_run_state *q) {
-    walk_job *w = walk_from_seeds(q, graph_width(q));
-    bool on_worker = w && q->plan.overlap && pool_submit(q->rooms->pool, &w->job, POOL_FAST);
-    gather_vector(q);
-    if (!w) return;
-    /* The walk carries the same deadline, so waiting for one that has begun is bounded. */
-    if (!on_worker) walk_run(&w->job);
-    else if (!pool_wait(q->rooms->pool, &w->job, q->until) && pool_cancel(q->rooms->pool, &w->job)) w->rc = BRAID_E_DEADLINE;
-    else pool_wait(q->rooms->pool, &w->job, 0);
-    walk_take(q, w);
-    enrich_vector(q);
-}
-
 /* A walk never returns its seeds; those that are candidates themselves stand at its centre and get what the best of the reached got. */
 static void credit_seeds(query_run_state *q, const uint32_t *seeds, size_t n) {
     float best = 0;
@@ -176,6 +163,20 @@ static void credit_seeds(query_run_state *q, const uint32_t *seeds, size_t n) {
         s->raw[STRAND_GRAPH] = best;
         s->has[STRAND_GRAPH] = true;
     }
+}
+
+static void gather_parallel(query_run_state *q) {
+    walk_job *w = walk_from_seeds(q, graph_width(q));
+    bool on_worker = w && q->plan.overlap && pool_submit(q->rooms->pool, &w->job, POOL_FAST);
+    gather_vector(q);
+    if (!w) return;
+    /* The walk carries the same deadline, so waiting for one that has begun is bounded. */
+    if (!on_worker) walk_run(&w->job);
+    else if (!pool_wait(q->rooms->pool, &w->job, q->until) && pool_cancel(q->rooms->pool, &w->job)) w->rc = BRAID_E_DEADLINE;
+    else pool_wait(q->rooms->pool, &w->job, 0);
+    walk_take(q, w);
+    enrich_vector(q);
+    credit_seeds(q, q->seeds, q->seed_count);
 }
 
 static void gather_sequential(query_run_state *q) {
@@ -210,6 +211,29 @@ static void gather_sequential(query_run_state *q) {
     bitset_free(&brought);
 }
 
+/* ---- narrowing ---- */
+static int by_fused(const void *a, const void *b) {
+    const scored *x = a, *y = b;
+    if (x->fused != y->fused) return x->fused > y->fused ? -1 : 1;
+    return x->num < y->num ? -1 : x->num > y->num;
+}
+
+/* The walk reaches ten times what is wanted, so that vectors and graph can meet; what both find weak goes before cards are read and policy is
+ * asked, which is where the time of a wide union went. */
+static void narrow(query_run_state *q) {
+    size_t keep = q->rq->k * NARROW_TO > NARROW_MIN ? q->rq->k * NARROW_TO : NARROW_MIN;
+    if (q->count <= keep) return;
+    fusion_combine(q);
+    qsort(q->items, q->count, sizeof *q->items, by_fused);
+    q->count = keep;
+    memset(q->slots, 0, (q->slot_mask + 1) * sizeof *q->slots);
+    for (size_t i = 0; i < keep; i++) {
+        uint32_t at = q->items[i].num * UINT32_C(2654435769) & q->slot_mask;
+        while (q->slots[at]) at = (at + 1) & q->slot_mask;
+        q->slots[at] = (uint32_t)i + 1;
+    }
+}
+
 /* ---- policy ---- */
 static int gather_policy(query_run_state *q, braid_error *err) {
     run_step *step = run_step_add(q, "policy", "thompson", q->plan.policy_us, (double)q->count);
@@ -222,7 +246,8 @@ static int gather_policy(query_run_state *q, braid_error *err) {
     int rc = catalogue_get_cards(q->rooms->catalogue, nums, q->count, q->a, &cards, err);
     if (rc) return rc;
     for (size_t i = 0; i < q->count; i++) q->items[i].card = cards[i].num ? &cards[i] : NULL;
-    bool wanted = q->plan.strategy != STRATEGY_VECTOR_ONLY && q->plan.strategy != STRATEGY_GRAPH_ONLY;
+    /* Without a person there is no policy to ask: samples of what works for everybody would only stir a search. */
+    bool wanted = q->plan.strategy != STRATEGY_VECTOR_ONLY && q->plan.strategy != STRATEGY_GRAPH_ONLY && q->rq->user[0];
     if (!wanted) {
         q->step_count--;
         return BRAID_OK;
@@ -285,6 +310,7 @@ int executor_gather(query_run_state *q, braid_error *err) {
     default:
         gather_parallel(q);
     }
+    narrow(q);
     bool short_of_k = q->count < q->rq->k && q->count < q->allow_count;
     bool forced_single = q->plan.strategy == STRATEGY_VECTOR_ONLY || q->plan.strategy == STRATEGY_GRAPH_ONLY;
     if (q->allow_count && (q->cold || q->plan.strategy == STRATEGY_CACHED_ONLY || (short_of_k && !forced_single))) {

@@ -20,13 +20,13 @@ static const char *const fr[P_COUNT] = {
     [P_SHARES] = "partage %s avec « %s »",
     [P_PERSON] = "avec %s, comme « %s »",
     [P_RELATION_TO] = "%s « %s »",
-    [P_TEXT] = "son titre ou son résumé répond à « %s »",
+    [P_TEXT] = "ses mots sont proches de « %s » (similarité %.2f)",
     [P_NEAR] = "proche de ce que vous cherchez (similarité %.2f)",
     [P_NEAR_TASTE] = "proche de ce que vous avez aimé dernièrement (similarité %.2f)",
     [P_AFFINITY] = "correspond à votre goût pour %s",
     [P_POLICY] = "%s vous réussit dans ce contexte (moyenne %.2f sur %.0f)",
     [P_POLICY_ALL] = "%s plaît en général (moyenne %.2f)",
-    [P_EXPLORED] = "proposé pour découvrir : nous savons encore peu de vous et de %s",
+    [P_EXPLORED] = "proposé pour découvrir %s : nous connaissons encore peu vos goûts ici",
     [P_POPULAR] = "souvent regardé et apprécié",
     [P_NEW] = "fait partie des titres disponibles pour vous",
 };
@@ -38,13 +38,13 @@ static const char *const en[P_COUNT] = {
     [P_SHARES] = "shares %s with “%s”",
     [P_PERSON] = "with %s, like “%s”",
     [P_RELATION_TO] = "%s “%s”",
-    [P_TEXT] = "its title or synopsis answers “%s”",
+    [P_TEXT] = "its words are close to “%s” (similarity %.2f)",
     [P_NEAR] = "close to what you look for (similarity %.2f)",
     [P_NEAR_TASTE] = "close to what you liked lately (similarity %.2f)",
     [P_AFFINITY] = "matches your taste for %s",
     [P_POLICY] = "%s works for you in this context (mean %.2f over %.0f)",
     [P_POLICY_ALL] = "%s is generally liked (mean %.2f)",
-    [P_EXPLORED] = "offered as a discovery: we know little yet of you and %s",
+    [P_EXPLORED] = "offered to discover %s: we know little of your taste here yet",
     [P_POPULAR] = "often watched and liked",
     [P_NEW] = "one of the titles available to you",
 };
@@ -143,7 +143,7 @@ static void say_shared(speaker *s, query_item *it, uint32_t seed) {
 static void say_vector(speaker *s, query_item *it, const scored *c) {
     if (!c->has[STRAND_VECTOR] || c->raw[STRAND_VECTOR] <= 0.05f) return;
     double cosine = c->raw[STRAND_VECTOR];
-    if (s->q->rq->text && cosine > 0.1) say(it, PHRASE(s, P_TEXT, s->q->rq->text));
+    if (s->q->rq->text && cosine > 0.1) say(it, PHRASE(s, P_TEXT, s->q->rq->text, cosine));
     else if (strcmp(s->q->vector_from ? s->q->vector_from : "", "taste") == 0 && !s->q->cold) say(it, PHRASE(s, P_NEAR_TASTE, cosine));
     else if (s->q->rq->vector || s->q->rq->like) say(it, PHRASE(s, P_NEAR, cosine));
 }

@@ -59,7 +59,7 @@ typedef struct query_rooms {
     const char *default_lang;        /* "fr" or "en" */
     unsigned default_deadline_ms, cache_ttl_ms, slate_ttl_ms;
     unsigned ef_search;
-    double weights[STRAND_COUNT];
+    double weights[2][STRAND_COUNT]; /* of a search, of a recommendation */
     bool vectors_are_given;          /* most items carry the caller's own vectors: a lexical query text is of another space (noted in answers) */
     /* Waits until the derived stores hold the LSN; false if not in time. */
     bool (*wait)(void *ctx, uint64_t lsn, deadline until);

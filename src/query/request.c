@@ -347,7 +347,7 @@ int query_request_parse(const query_rooms *rooms, bool recommend, const char *js
     rq->use_cache = true;
     rq->deadline_ms = rooms->default_deadline_ms;
     rq->lang = rooms->default_lang;
-    for (int s = 0; s < STRAND_COUNT; s++) rq->weights[s] = rooms->weights[s];
+    for (int s = 0; s < STRAND_COUNT; s++) rq->weights[s] = rooms->weights[recommend][s];
 
     json_t *doc = NULL;
     int rc = model_json_parse(json, len, &rooms->limits, &doc, err);

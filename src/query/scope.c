@@ -9,7 +9,7 @@
 
 #include "query/run.h"
 
-enum { COLD_SEEDS = 5, TASTE_ITEMS = 20 };
+enum { COLD_SEEDS = 5, TASTE_ITEMS = 20, MEMBERS_LOOKED_AT = 64 };
 
 static int no_memory(braid_error *err) {
     return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for the question's scope");
@@ -134,7 +134,25 @@ static void seeds_from_taste(query_run_state *q) {
     }
 }
 
-/* Nobody knows this person yet: stated preferences if there are any, else what is popular, spread over genres. */
+/* Nobody has seen this person choose yet, but they may have said what they like: items that hold the facets they named. */
+static void seeds_from_preferences(query_run_state *q) {
+    const user *person = q->profile ? q->profile->person : NULL;
+    uint32_t members[MEMBERS_LOOKED_AT];
+    for (size_t i = 0; person && i < person->preferences_count && q->seed_count < QUERY_SEEDS_MAX; i++) {
+        const user_preference *p = &person->preferences[i];
+        filter_field field = field_of(p->field);
+        if (p->weight < 0.5 || field == FIELD_COUNT) continue;
+        uint64_t there = catalogue_facet_members(q->rooms->catalogue, field, p->value, members, MEMBERS_LOOKED_AT);
+        size_t n = there < MEMBERS_LOOKED_AT ? there : MEMBERS_LOOKED_AT, taken = 0;
+        for (size_t m = 0; m < n && taken < 2; m++) {
+            if (!bitset_has(&q->allow, members[m])) continue;
+            add_seed(q, members[m], 0.5f * (float)p->weight);
+            taken++;
+        }
+    }
+}
+
+/* Nothing is known at all: what is popular, spread over genres. */
 static void seeds_from_popular(query_run_state *q) {
     candidate popular[COLD_SEEDS];
     size_t n = catalogue_popular(q->rooms->catalogue, &q->allow, COLD_SEEDS, 1, popular);
@@ -225,7 +243,8 @@ static int make_targets(query_run_state *q, braid_error *err) {
     if (q->seed_count == 0) seeds_from_taste(q);
     if (rq->recommend) {
         q->cold = q->seed_count == 0;
-        if (q->cold) seeds_from_popular(q);
+        if (q->cold) seeds_from_preferences(q);
+        if (q->seed_count == 0) seeds_from_popular(q);
         return vector_from_taste(q, err);
     }
     return BRAID_OK;

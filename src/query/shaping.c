@@ -11,6 +11,8 @@
 #include "query/run.h"
 
 static const double AFFINITY_WEIGHT = 0.2, POPULAR_WEIGHT = 0.03, POPULAR_COLD_WEIGHT = 0.5, RECENCY_WEIGHT = 0.02;
+/* For somebody unknown the popular list, which is spread over genres, leads; strands that grew from a guess follow. */
+static const double START_WEIGHT = 0.4;
 enum { DIVERSE_MAX = 100, RECENT_YEARS = 20 };
 
 static double popularity(const catalogue_card *c) {
@@ -50,6 +52,7 @@ int shaping_personalise(query_run_state *q, braid_error *err) {
         }
         if (plain) continue;
         bool cold = q->cold || q->plan.strategy == STRATEGY_CACHED_ONLY;
+        if (q->cold && s->popular) s->score += START_WEIGHT;
         s->score += (cold ? POPULAR_COLD_WEIGHT : q->rq->recommend ? POPULAR_WEIGHT : 0) * popularity(s->card);
         if (q->rq->recommend) s->score += RECENCY_WEIGHT * recency(q, s->card);
     }
