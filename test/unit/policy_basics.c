@@ -43,7 +43,8 @@ static void a_reward_follows_the_table(void **state) {
 }
 
 /* ---- states ---- */
-static policy_state state_of(const char *daypart, const char *device, const char *mood, const char *region, int64_t at) {
+static policy_state state_of(const char *daypart, const char *device, const char *mood, const char *region,
+                             int64_t at) {
     policy_state s;
     memset(&s, 0x55, sizeof s);
     policy_state_make(daypart, device, mood, region, at, &s);
@@ -62,7 +63,8 @@ static void a_state_has_its_golden_text_and_hash(void **state) {
 
 static void spelling_does_not_make_another_state(void **state) {
     (void)state;
-    policy_state a = state_of("Evening", " TV ", "Émerveillé", "ca", 0), b = state_of("evening", "tv", "émerveillé", "CA", 1);
+    policy_state a = state_of("Evening", " TV ", "Émerveillé", "ca", 0), b = state_of("evening", "tv",
+            "émerveillé", "CA", 1);
     assert_string_equal(a.text, b.text);
     assert_string_equal(a.hash, b.hash);
     assert_string_equal(a.text, "v1;daypart=evening;device=tv;mood=émerveillé;region=CA");
@@ -93,7 +95,8 @@ static void long_values_are_cut_between_characters(void **state) {
 
 static void the_daypart_comes_from_the_hour(void **state) {
     (void)state;
-    const char *names[24] = {[5] = "morning", [11] = "morning", [12] = "afternoon", [17] = "afternoon", [18] = "evening",
+    const char *names[24] = {[5] = "morning", [11] = "morning", [12] = "afternoon", [17] = "afternoon",
+                             [18] = "evening",
                              [22] = "evening", [23] = "night",  [0] = "night",      [4] = "night"};
     for (int hour = 0; hour < 24; hour++) {
         if (!names[hour]) continue;

@@ -7,19 +7,30 @@ static policy_learner *learner_open(room *r) {
     return l;
 }
 
+#if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
+enum { SPEED_STREAM = 2000 };
+#else
+enum { SPEED_STREAM = 20000 };
+#endif
+
 /* ---- what is stored, as text ---- */
 static bool dump_policy(void *ctx, const record_policy *row) {
-    return buf_printf(ctx, "policy %s|%s|%s|%s|%s %.17g %.17g %g @%llu\n", row->agent, row->user, row->state_hash, row->state, row->action,
+    return buf_printf(ctx, "policy %s|%s|%s|%s|%s %.17g %.17g %g @%llu\n", row->agent, row->user, row->state_hash,
+                      row->state, row->action,
                       row->mean, row->variance, row->count, (unsigned long long)row->version);
 }
 
-static bool dump_episode(void *ctx, const record_episode *row) { /* without next_state_hash: it depends on where batches end */
-    return buf_printf(ctx, "episode %llu %s|%s|%s|%s|%s %u %s %.17g %d %lld\n", (unsigned long long)row->interaction_lsn, row->agent, row->user,
-                      row->session, row->state_hash, row->state, row->item_num, row->action, row->reward, row->done, (long long)row->at);
+static bool dump_episode(void *ctx,
+                         const record_episode *row) { /* without next_state_hash: it depends on where batches end */
+    return buf_printf(ctx, "episode %llu %s|%s|%s|%s|%s %u %s %.17g %d %lld\n",
+                      (unsigned long long)row->interaction_lsn, row->agent, row->user,
+                      row->session, row->state_hash, row->state, row->item_num, row->action, row->reward, row->done,
+                          (long long)row->at);
 }
 
 static bool dump_stats(void *ctx, const record_stats *row) {
-    return buf_printf(ctx, "stats %u %g %.17g %lld\n", row->num, row->interactions, row->reward_sum, (long long)row->last_at);
+    return buf_printf(ctx, "stats %u %g %.17g %lld\n", row->num, row->interactions, row->reward_sum,
+                      (long long)row->last_at);
 }
 
 static char *dump(room *r, const char *const *users, size_t n) {
@@ -101,7 +112,8 @@ static void an_episode_leads_to_the_next_state_of_its_session(void **state) {
     first.session = second.session = other.session = "s";
     second.device = "tv";
     other.device = "phone";
-    uint64_t lsn[4] = {room_did(&r, &first, NULL), room_did(&r, &other, NULL), room_did(&r, &second, NULL), room_did(&r, &loose, NULL)};
+    uint64_t lsn[4] = {room_did(&r, &first, NULL), room_did(&r, &other, NULL), room_did(&r, &second, NULL),
+            room_did(&r, &loose, NULL)};
     policy_learner *l = learner_open(&r);
     room_learn(&r, l, 0, 100, lsn[3]);
     chain c = {0};
@@ -133,13 +145,15 @@ static void fill(room *r, uint64_t seed, size_t n) {
         char fields[160];
         snprintf(ids[i], sizeof ids[i], "i%u", i);
         const char *second = i % 3 ? genres[(i + 2) % 5] : "autre";
-        snprintf(fields, sizeof fields, "\"duration_s\":%u,\"genres\":[\"%s\",\"%s\"]", i % 4 ? 600 + i : 1, genres[i % 5], second);
+        snprintf(fields, sizeof fields, "\"duration_s\":%u,\"genres\":[\"%s\",\"%s\"]", i % 4 ? 600 + i : 1,
+                 genres[i % 5], second);
         room_item(r, ids[i], i == 7 ? "" : fields);
     }
     interaction *list = calloc(n, sizeof *list);
     assert_non_null(list);
     for (size_t i = 0; i < n; i++) {
-        list[i] = did(user_ids[rng_below(&x, USERS)], ids[rng_below(&x, ITEMS)], (interaction_type)rng_below(&x, INTERACTION_TYPES),
+        list[i] = did(user_ids[rng_below(&x, USERS)], ids[rng_below(&x, ITEMS)], (interaction_type)rng_below(&x,
+                INTERACTION_TYPES),
                       (int64_t)i * 1000);
         list[i].watch_s = (int32_t)rng_below(&x, 700);
         if (list[i].type == INTERACTION_RATE) list[i].rating = 0.5 * (double)(1 + rng_below(&x, 10));
@@ -240,12 +254,12 @@ static void policy_rows_alone_make_it_write_nothing(void **state) {
     (void)state;
     room r;
     room_open(&r);
-    fill(&r, 3, 2000);
+    fill(&r, 3, 6000);
     uint64_t head = record_head(r.record);
     policy_learner *l = learner_open(&r);
-    room_learn(&r, l, 0, 1000, head);
+    room_learn(&r, l, 0, 500, head);
     uint64_t learned = record_head(r.record);
-    assert_true(learned > head);
+    assert_true(learned > head + 2000); /* more than it lets the cursor lag behind other changes */
     room_learn(&r, l, head, 5000, learned); /* its own rows come back to it */
     assert_int_equal(record_head(r.record), learned);
     assert_int_equal(cursor_of(&r), head);
@@ -262,7 +276,8 @@ static void other_changes_move_the_stored_cursor_now_and_then(void **state) {
     static record_change changes[1100];
     for (int i = 0; i < 1100; i++) {
         snprintf(ids[i], sizeof ids[i], "u%d", i);
-        people[i] = (user){.id = ids[i], .name = "", .description = "", .region = "", .age = -1, .tier = -1, .mood = "", .context = ""};
+        people[i] = (user){.id = ids[i], .name = "", .description = "", .region = "", .age = -1, .tier = -1, .mood = "",
+                           .context = ""};
         changes[i] = (record_change){.kind = RECORD_USER, .user = &people[i]};
     }
     must(record_write(r.record, changes, 1100, (record_write_flags){0}, err));
@@ -282,7 +297,8 @@ static void behind_a_feed_it_catches_up_and_comes_to_rest(void **state) {
     room r;
     room_open(&r);
     policy_learner *l = learner_open(&r);
-    feed_options o = {.name = POLICY_LEARNER_NAME, .apply = policy_learner_apply, .ctx = l, .clock = &clock_system, .metrics = r.m};
+    feed_options o = {.name = POLICY_LEARNER_NAME, .apply = policy_learner_apply, .ctx = l, .clock = &clock_system,
+                      .metrics = r.m};
     feed *f = NULL;
     must(feed_start(r.record, &o, &f, err));
     fill(&r, 9, 3000);
@@ -310,7 +326,8 @@ static void the_removed_are_skipped_without_a_word(void **state) {
     room_open(&r);
     room_item(&r, "a", "\"genres\":[\"drame\"]");
     room_item(&r, "gone", "\"genres\":[\"essai\"]");
-    interaction list[] = {did("ann", "a", INTERACTION_LIKE, 1), did("gone", "a", INTERACTION_LIKE, 2), did("ann", "gone", INTERACTION_LIKE, 3)};
+    interaction list[] = {did("ann", "a", INTERACTION_LIKE, 1), did("gone", "a", INTERACTION_LIKE, 2), did("ann",
+            "gone", INTERACTION_LIKE, 3)};
     room_did_many(&r, list, 3);
     arena *a = arena_new(4096);
     record_log_entry *entries = NULL;
@@ -378,7 +395,32 @@ static void an_item_of_very_many_genres_is_learned(void **state) {
     room_close(&r);
 }
 
-/* ---- speed: printed; judged only where the build is for speed ---- */
+static void a_batch_that_could_not_be_written_stays_to_be_done(void **state) {
+    (void)state;
+    room r;
+    room_open(&r);
+    fill(&r, 2, 50);
+    record_close(r.record);
+    record_options o = {.path = r.path, .read_only = true, .readers = 2, .clock = &clock_system};
+    must(record_open(record_find("sqlite"), &o, &r.record, err));
+    policy_learner *l = learner_open(&r);
+    arena *a = arena_new(4096);
+    record_log_entry *entries = NULL;
+    size_t n = 0;
+    must(record_log_read(r.record, 0, 1000, a, &entries, &n, err));
+    for (int i = 0; i < 3; i++) { /* a batch taken for done would succeed the second time */
+        braid_error refused = {0};
+        assert_int_equal(policy_learner_apply(l, entries, n, entries[n - 1].lsn, a, &refused), BRAID_E_READ_ONLY);
+    }
+    catalogue_card card;
+    assert_true(catalogue_get_card(r.cat, 1, r.a, &card));
+    assert_true(card.interactions == 0);
+    arena_free(a);
+    policy_learner_close(l);
+    room_close(&r);
+}
+
+/* ---- speed: printed ---- */
 static void measure(const char *what, size_t people, size_t items, size_t genres, size_t n) {
     room r;
     room_open(&r);
@@ -391,11 +433,13 @@ static void measure(const char *what, size_t people, size_t items, size_t genres
     for (size_t i = 0; i < items; i++) {
         char fields[160];
         snprintf(item_ids[i], sizeof item_ids[i], "i%zu", i);
-        snprintf(fields, sizeof fields, "\"duration_s\":6000,\"genres\":[\"g%zu\",\"g%zu\"]", i % genres, (i * 7 + 3) % genres);
+        snprintf(fields, sizeof fields, "\"duration_s\":6000,\"genres\":[\"g%zu\",\"g%zu\"]", i % genres,
+                 (i * 7 + 3) % genres);
         room_item(&r, item_ids[i], fields);
     }
     for (size_t i = 0; i < n; i++) {
-        list[i] = did(people_ids[rng_below(&x, people)], item_ids[rng_below(&x, items)], (interaction_type)rng_below(&x, 6), (int64_t)i);
+        list[i] = did(people_ids[rng_below(&x, people)], item_ids[rng_below(&x, items)],
+                (interaction_type)rng_below(&x, 6), (int64_t)i);
         list[i].daypart = rng_below(&x, 2) ? "evening" : "night";
         list[i].device = rng_below(&x, 4) ? "tv" : "phone";
         list[i].watch_s = 3000;
@@ -406,7 +450,8 @@ static void measure(const char *what, size_t people, size_t items, size_t genres
     double start = test_ms();
     room_learn(&r, l, 0, 10000, head);
     double ms = test_ms() - start;
-    print_message("%s: %zu interactions in %.0f ms: %.0f a second; %llu policy rows written\n", what, n, ms, (double)n / ms * 1000,
+    print_message("%s: %zu interactions in %.0f ms: %.0f a second; %llu policy rows written\n", what, n, ms,
+                  (double)n / ms * 1000,
                   (unsigned long long)(record_head(r.record) - head));
     assert_int_equal(info_of(&r).episodes, n);
     policy_learner_close(l);
@@ -418,8 +463,8 @@ static void measure(const char *what, size_t people, size_t items, size_t genres
 
 static void speed_in_large_batches(void **state) {
     (void)state;
-    measure("10 people, 100 items, 8 genres", 10, 100, 8, 20000);
-    measure("120 people, 400 items, 25 genres", 120, 400, 25, 20000);
+    measure("10 people, 100 items, 8 genres", 10, 100, 8, SPEED_STREAM);
+    measure("120 people, 400 items, 25 genres", 120, 400, 25, SPEED_STREAM);
 }
 
 int main(void) {
@@ -435,6 +480,7 @@ int main(void) {
         cmocka_unit_test(the_removed_are_skipped_without_a_word),
         cmocka_unit_test(a_changed_item_is_learned_with_its_new_genres),
         cmocka_unit_test(an_item_of_very_many_genres_is_learned),
+        cmocka_unit_test(a_batch_that_could_not_be_written_stays_to_be_done),
         cmocka_unit_test(speed_in_large_batches),
     };
     return cmocka_run_group_tests_name("policy learner", tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* What the tests of src/policy share: a room with a real record store (a temporary SQLite file) and a real catalogue, and short ways to fill them. */
+/* What the tests of src/policy share: a room with a real record store (a temporary SQLite file) and a real catalogue,
+ * and short ways to fill them. */
 #ifndef POLICY_TEST_H
 #define POLICY_TEST_H
 
@@ -21,7 +22,7 @@ static const model_limits test_limits = {4 << 20, 64, 0};
 enum { TEST_DIM = 4 };
 
 typedef struct room {
-    char dir[64], path[96];
+    char dir[80], path[96];
     record_store *record;
     catalogue *cat;
     metrics *m;
@@ -36,14 +37,15 @@ typedef struct room {
     } while (0)
 
 static inline void room_open_record(room *r) {
-    record_options o = {.path = r->path, .dim = TEST_DIM, .create = true, .readers = 3, .clock = &clock_system, .metrics = r->m};
+    record_options o = {.path = r->path, .dim = TEST_DIM, .create = true, .readers = 3, .clock = &clock_system,
+                        .metrics = r->m};
     must(record_open(record_find("sqlite"), &o, &r->record, err));
 }
 
 static inline void room_open(room *r) {
     const char *tmp = getenv("TMPDIR");
     memset(r, 0, sizeof *r);
-    snprintf(r->dir, sizeof r->dir, "%.40s/braid-XXXXXX", tmp ? tmp : "/tmp");
+    snprintf(r->dir, sizeof r->dir, "%.40s/braid-policy-XXXXXX", tmp ? tmp : "/tmp");
     assert_non_null(mkdtemp(r->dir));
     snprintf(r->path, sizeof r->path, "%s/test.db", r->dir);
     r->m = metrics_new();
@@ -74,7 +76,8 @@ static inline uint64_t room_write(room *r, record_change *c) {
     return c->lsn;
 }
 
-/* Writes the item into the record store and, if `known`, the catalogue; returns its number. `fields` is the rest of its JSON. */
+/* Writes the item into the record store and, if `known`, the catalogue; returns its number. `fields` is the rest of
+ * its JSON. */
 static inline uint32_t room_item_in(room *r, const char *id, const char *fields, bool known) {
     char text[4096];
     snprintf(text, sizeof text, "{\"id\":\"%s\",\"title\":\"%s\"%s%s}", id, id, *fields ? "," : "", fields);
@@ -116,8 +119,10 @@ static inline uint64_t room_remove_user(room *r, const char *id) {
 
 /* An interaction with everything absent but what is named. */
 static inline interaction did(const char *user_id, const char *item_id, interaction_type type, int64_t at) {
-    return (interaction){.user = user_id, .item = item_id, .agent = "default", .session = "", .recommendation_id = "", .idempotency_key = "",
-                         .type = type, .watch_s = -1, .rating = NAN, .position = -1, .at = at, .device = "", .daypart = "evening",
+    return (interaction){.user = user_id, .item = item_id, .agent = "default", .session = "", .recommendation_id = "",
+                         .idempotency_key = "",
+                         .type = type, .watch_s = -1, .rating = NAN, .position = -1, .at = at, .device = "",
+                             .daypart = "evening",
                          .region = "", .mood = ""};
 }
 
@@ -134,7 +139,8 @@ static inline void room_did_many(room *r, const interaction *list, size_t n) {
     assert_non_null(changes);
     for (size_t i = 0; i < n;) {
         size_t count = n - i < 1000 ? n - i : 1000;
-        for (size_t j = 0; j < count; j++, i++) changes[j] = (record_change){.kind = RECORD_INTERACTION, .interaction = &list[i]};
+        for (size_t j = 0; j < count; j++, i++)
+            changes[j] = (record_change){.kind = RECORD_INTERACTION, .interaction = &list[i]};
         must(record_write(r->record, changes, count, (record_write_flags){0}, err));
         for (size_t j = 0; j < count; j++) assert_int_equal(changes[j].code, BRAID_OK);
     }
