@@ -1,6 +1,7 @@
 /* cache: the thin forwarder in front of every cache store, the registry, and the one way to make keys.
  *
- * Arguments are checked and hits and misses counted here once, so that an adapter holds only its own work. Nothing here waits or locks. */
+ * Arguments are checked and hits and misses counted here once, so that an adapter holds only its own work. Nothing
+ * here waits or locks. */
 #include "cache/cache.h"
 
 #include <stdlib.h>
@@ -63,7 +64,8 @@ static int cache_check_key(const void *key, size_t key_len, braid_error *err) {
     if (key == NULL || key_len == 0)
         return error_set(err, BRAID_E_INVALID, "cache", "the cache key is empty");
     if (key_len > CACHE_KEY_BYTES_MAX)
-        return error_set(err, BRAID_E_TOO_LARGE, "cache", "the cache key has %zu bytes; at most %d are allowed", key_len,
+        return error_set(err, BRAID_E_TOO_LARGE, "cache", "the cache key has %zu bytes; at most %d are allowed",
+                         key_len,
                          CACHE_KEY_BYTES_MAX);
     return BRAID_OK;
 }
@@ -80,7 +82,8 @@ int cache_get(cache *c, const void *key, size_t key_len, uint64_t min_version, b
     return rc;
 }
 
-int cache_put(cache *c, const void *key, size_t key_len, uint64_t version, const void *value, size_t len, unsigned ttl_ms,
+int cache_put(cache *c, const void *key, size_t key_len, uint64_t version, const void *value, size_t len,
+              unsigned ttl_ms,
               braid_error *err) {
     int rc = cache_check_key(key, key_len, err);
     return rc != BRAID_OK ? rc : c->ops->put(c->self, key, key_len, version, value, len, ttl_ms, err);

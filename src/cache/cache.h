@@ -2,11 +2,16 @@
  *
  * Every value has a version; put keeps the higher version, so a slow filler never overwrites a newer value, and invalidate leaves a tombstone of its
  * version for as long as any fill may take, so that an invalidation is never lost. A miss is always an allowed answer. Keys are bytes: join
- * parts with cache_key(), which prefixes each with its length, so that no two keys collide. Thread-safe. */
+ * parts with cache_key(), which prefixes each with its length, so that no two keys collide. Thread-safe.
+ *
+ * A filler takes the version before it reads what it computes from, and puts with that version: then a write that came in between refuses it. ttl_ms 0
+ * means "until evicted". What has expired or was evicted has no version any more; a tombstone lives CACHE_TOMBSTONE_MS, whatever is put over it. */
 #ifndef CACHE_H
 #define CACHE_H
 
 #include "base/base.h"
+
+enum { CACHE_TOMBSTONE_MS = 60 * 1000 };
 
 typedef struct cache_options {
     uint64_t bytes_max;        /* evicts the least recently used beyond it (per shard) */
@@ -24,6 +29,7 @@ typedef struct cache_ops {
     int (*get)(void *self, const void *key, size_t key_len, uint64_t min_version, buf *out, uint64_t *version, bool *found, braid_error *err);
     /* Keeps it if no value or tombstone of a higher version is there. */
     int (*put)(void *self, const void *key, size_t key_len, uint64_t version, const void *value, size_t len, unsigned ttl_ms, braid_error *err);
+    /* Drops a value of this version or a lower one, and refuses fills of lower versions from now on. */
     int (*invalidate)(void *self, const void *key, size_t key_len, uint64_t version, braid_error *err);
     int (*clear)(void *self, braid_error *err);
     void (*stats)(void *self, cache_stats *out);

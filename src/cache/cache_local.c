@@ -1,21 +1,23 @@
 /* The in-process cache: sixteen shards, each a hash table with an LRU list, a byte budget and its own mutex.
  *
- * Promise: a value older than an invalidation that was acknowledged is never handed out, however slow its filler was, and the bytes held
- * stay under bytes_max. How: an entry holds a value, a tombstone, or both.
+ * Promise: a value older than an invalidation that was acknowledged is never handed out, however slow its filler was,
+ * and the bytes held stay under bytes_max. How: an entry holds a value, a tombstone, or both.
  *
- *     invalidate(v)   drops a value of version <= v and leaves floor = max(floor, v) for TOMBSTONE_MS
+ *     invalidate(v)   drops a value of version <= v and leaves floor = max(floor, v) for CACHE_TOMBSTONE_MS
  *     put(v)          is refused if v < floor, or if the value there has a higher version
  *
- * The floor outlives the value: a fresh value may be put over a tombstone and be evicted at once, and the slow filler must still be refused
- * afterwards. So eviction takes the value and leaves the tombstone. Tombstones too are bounded (a quarter of the shard's budget); the oldest one
- * then goes, but not what it says: its version is folded into a floor for the whole shard, which refuses more than it must for a
- * minute, and that is only a miss. clear() does the same.
+ * The floor outlives the value: a fresh value may be put over a tombstone and be evicted at once, and the slow filler
+ * must still be refused afterwards. So eviction takes the value and leaves the tombstone. Tombstones too are bounded
+ * (a quarter of the shard's budget); the oldest one then goes, but not what it says: its version is folded into a
+ * floor for the whole shard, which refuses more than it must for a minute, and that is only a miss. clear() does the
+ * same.
  *
- * Lists: `lru` of entries with a value, most recently used first; `tombs` of entries with a floor, oldest first. As every tombstone lives equally
- * long, the oldest is the next to expire. Expiry runs on the monotonic clock, so steps of the wall clock change nothing.
+ * Lists: `lru` of entries with a value, most recently used first; `tombs` of entries with a floor, oldest first. As
+ * every tombstone lives equally long, the oldest is the next to expire. Expiry runs on the monotonic clock, so steps
+ * of the wall clock change nothing.
  *
- * Rejected: one lock (all readers of hot answers would queue), versions in the key (dead versions fill the budget), and values handed out
- * by reference (a copy of a few kB costs less than the counting). */
+ * Rejected: one lock (all readers of hot answers would queue), versions in the key (dead versions fill the budget),
+ * and values handed out by reference (a copy of a few kB costs less than the counting). */
 #include "cache/cache_local.h"
 
 #include <pthread.h>
@@ -27,7 +29,6 @@
 enum {
     SHARDS = 16,
     BUCKETS_MIN = 64,
-    TOMBSTONE_MS = 60 * 1000,
     ENTRY_OVERHEAD = 48 /* malloc's headers of entry and value, and the entry's share of the bucket array */
 };
 
@@ -348,7 +349,7 @@ static int local_invalidate(void *self, const void *key, size_t key_len, uint64_
     (void)err;
     cache_local *c = self;
     uint64_t hash = local_hash(c, key, key_len);
-    int64_t now = clock_mono_ns(c->clock), until = now + (int64_t)TOMBSTONE_MS * 1000000;
+    int64_t now = clock_mono_ns(c->clock), until = now + (int64_t)CACHE_TOMBSTONE_MS * 1000000;
     cache_shard *s = local_lock(c, hash);
     uint64_t before = s->bytes;
     shard_expire_tombs(s, now);

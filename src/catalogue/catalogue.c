@@ -1,7 +1,8 @@
 /* catalogue: opening, numbers and counts, facets by name, cards. catalogue_state.h says what lies in the other files.
  *
- * Promise: a reader sees the catalogue between two changes, never within one. Every call takes the lock shared for its own length, the feed exclusively for
- * one item; writers go first. Callbacks run under the lock and must not call the catalogue. */
+ * Promise: a reader sees the catalogue between two changes, never within one. Every call takes the lock shared for its
+ * own length, the feed exclusively for one item; writers go first. Callbacks run under the lock and must not call the
+ * catalogue. */
 #include "catalogue/catalogue.h"
 
 #include <stdlib.h>
@@ -55,7 +56,7 @@ int catalogue_open(const clock_ops *clock, metrics *m, catalogue **out, braid_er
 static void columns_free(catalogue_columns *a) {
     void *columns[] = {a->entries, a->versions, a->year, a->duration_s, a->age_rating, a->tier, a->available_from,
                        a->available_until, a->title_hash, a->original_hash, a->synopsis_hash, a->synopsis_len,
-                       a->title_marks, a->interactions, a->reward_sum, a->last_at, a->popularity};
+                       a->fields, a->title_marks, a->interactions, a->reward_sum, a->last_at, a->popularity};
     for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++)
         free(columns[i]);
 }
@@ -168,39 +169,65 @@ static int by_count(const void *a, const void *b) {
     return strcmp(x->value, y->value);
 }
 
+/* Heap with the last in order at the root. */
+static void facet_sift(facet_count *heap, size_t count, size_t at) {
+    for (;;) {
+        size_t last = at, left = 2 * at + 1;
+        for (size_t child = left; child < left + 2 && child < count; child++)
+            if (by_count(&heap[child], &heap[last]) > 0)
+                last = child;
+        if (last == at)
+            return;
+        facet_count t = heap[at];
+        heap[at] = heap[last];
+        heap[last] = t;
+        at = last;
+    }
+}
+
+/* The first `max` of the field in order: there may be a hundred thousand people and ten wanted. */
+static size_t facet_select(const catalogue *c, filter_field field, size_t max, facet_count *heap) {
+    size_t n = 0;
+    for (uint32_t i = 0; max > 0 && i < c->facets.count; i++) {
+        const catalogue_term *t = &c->facets.rows[i];
+        facet_count one = {.value = t->value, .count = t->items.count};
+        if (t->field != field || one.count == 0)
+            continue;
+        if (n < max) {
+            heap[n++] = one;
+            for (size_t at = n == max ? n / 2 : 0; at-- > 0;)
+                facet_sift(heap, n, at);
+        } else if (by_count(&one, &heap[0]) < 0) {
+            heap[0] = one;
+            facet_sift(heap, n, 0);
+        }
+    }
+    if (n > 1)
+        qsort(heap, n, sizeof *heap, by_count);
+    return n;
+}
+
 int catalogue_facets(catalogue *c, filter_field field, size_t max, arena *a, facet_count **out, size_t *count,
                      braid_error *err) {
     *out = NULL;
     *count = 0;
     if (!catalogue_field_is_facet(field))
         return error_set(err, BRAID_E_INVALID, CATALOGUE_STORE, "\"%s\" is not a facet", filter_field_name(field));
-    int rc = BRAID_OK;
     pthread_rwlock_rdlock(c->lock);
-    size_t n = 0;
-    facet_count *all = malloc(((size_t)c->facets.count + 1) * sizeof *all), *best = NULL;
-    for (uint32_t i = 0; all != NULL && i < c->facets.count; i++) {
-        const catalogue_term *t = &c->facets.rows[i];
-        if (t->field == field && t->items.count > 0)
-            all[n++] = (facet_count){.value = t->value, .count = t->items.count};
-    }
-    if (n > 1)
-        qsort(all, n, sizeof *all, by_count);
-    n = n < max ? n : max;
-    best = all != NULL ? arena_alloc(a, (n + 1) * sizeof *best) : NULL;
+    max = max < c->facets.count ? max : c->facets.count;
+    facet_count *best = arena_alloc(a, (max + 1) * sizeof *best);
+    size_t n = best != NULL ? facet_select(c, field, max, best) : 0;
     bool ok = best != NULL;
     for (size_t i = 0; ok && i < n; i++) {
-        best[i] = (facet_count){.value = arena_strdup(a, all[i].value), .count = all[i].count};
+        best[i].value = arena_strdup(a, best[i].value);
         ok = best[i].value != NULL;
     }
     pthread_rwlock_unlock(c->lock);
-    free(all);
-    if (ok) {
-        *out = best;
-        *count = n;
-    } else {
-        rc = no_memory(err);
-    }
-    return rc;
+    if (!ok)
+        return no_memory(err);
+    *out = best;
+    *count = n;
+    return BRAID_OK;
 }
 
 /* ---- cards ---- */
@@ -250,7 +277,8 @@ bool catalogue_get_card(catalogue *c, uint32_t num, arena *a, catalogue_card *ou
     return there;
 }
 
-int catalogue_get_cards(catalogue *c, const uint32_t *nums, size_t n, arena *a, catalogue_card **out, braid_error *err) {
+int catalogue_get_cards(catalogue *c, const uint32_t *nums, size_t n, arena *a, catalogue_card **out,
+                        braid_error *err) {
     *out = NULL;
     catalogue_card *cards = arena_alloc(a, (n + 1) * sizeof *cards);
     bool ok = cards != NULL;

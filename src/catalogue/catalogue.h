@@ -4,6 +4,9 @@
  * anything is run. Posting lists are CRoaring bitmaps per facet value; numbers and times are columns; titles and facets are there for sentences; popularity counters
  * come from record_stats. Attributes are indexed by path and value as they appear.
  *
+ * Per item the version decides, never arrival: an upsert or removal older than what is there changes nothing. A synopsis is not kept; filters on it compare a
+ * 64-bit hash and the length.
+ *
  * Readers take a shared lock for the length of one call (microseconds); the feed thread takes it exclusively for a batch. */
 #ifndef CATALOGUE_H
 #define CATALOGUE_H
@@ -30,7 +33,7 @@ int catalogue_remove(catalogue *c, uint32_t num, uint64_t version, braid_error *
 void catalogue_set_stats(catalogue *c, uint32_t num, double interactions, double reward_sum, int64_t last_at);
 
 /* ---- reading ---- */
-uint64_t catalogue_version(const catalogue *c);  /* grows with every change: part of cache keys */
+uint64_t catalogue_version(const catalogue *c);  /* grows with every change of an item, not of its counters: part of cache keys */
 uint64_t catalogue_count(const catalogue *c);
 uint32_t catalogue_bits(const catalogue *c);     /* highest number + 1 */
 bool catalogue_num(const catalogue *c, const char *id, uint32_t *num);

@@ -1,8 +1,9 @@
 /* Free attributes: indexed by path and value as they appear.
  *
- * For every path that a filter can name ("a.b.c", names without a dot, values that are not null) an item gets a term "exists"; strings and booleans,
- * alone or in a list, get a term of their value; numbers go to the path's column, a sorted array of (item, number), so that ranges and equality are one
- * short scan. That is filter_matches() of src/model turned around; the property test holds the two together. */
+ * For every path that a filter can name ("a.b.c", names without a dot, values that are not null) an item gets a term
+ * "exists"; strings and booleans, alone or in a list, get a term of their value; numbers go to the path's column, a
+ * sorted array of (item, number), so that ranges and equality are one short scan. That is filter_matches() of
+ * src/model turned around; the property test holds the two together. */
 #include <stdlib.h>
 #include <string.h>
 

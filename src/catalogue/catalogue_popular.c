@@ -1,8 +1,12 @@
 /* What to show someone of whom nothing is known: the best by smoothed popularity, spread over genres.
  *
- * popularity = (reward_sum + PRIOR_MEAN x PRIOR_WEIGHT) / (interactions + PRIOR_WEIGHT) x log(1 + interactions): ten imagined interactions of
- * middling reward keep one enthusiast from ruling the list, and the logarithm lets much-seen items win over equally liked rare ones. It is
- * computed when the counters change, so that a call only selects: heapify all allowed items, then pop until k are taken. */
+ * popularity = (reward_sum + PRIOR_MEAN x PRIOR_WEIGHT) / (interactions + PRIOR_WEIGHT) x log(1 + interactions): ten
+ * imagined interactions of middling reward keep one enthusiast from ruling the list, and the logarithm lets much-seen
+ * items win over equally liked rare ones. It is computed when the counters change, so that a call only selects.
+ *
+ * Taking in falling order, skipping genres that have had their share, needs the items in order but seldom many of
+ * them: the best so many are selected by a bounded heap and sorted; if that does not fill the list, again with eight
+ * times as many. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -26,23 +30,28 @@ static bool before(const popular *a, const popular *b) {
     return a->num < b->num;
 }
 
-/* Heap with the best at the root. */
+static int compare(const void *a, const void *b) {
+    return before(a, b) ? -1 : 1; /* numbers are distinct: never equal */
+}
+
+/* Heap with the worst at the root. */
 static void sift(popular *heap, size_t count, size_t at) {
     for (;;) {
-        size_t best = at, left = 2 * at + 1;
+        size_t worst = at, left = 2 * at + 1;
         for (size_t child = left; child < left + 2 && child < count; child++)
-            if (before(&heap[child], &heap[best]))
-                best = child;
-        if (best == at)
+            if (before(&heap[worst], &heap[child]))
+                worst = child;
+        if (worst == at)
             return;
         popular t = heap[at];
-        heap[at] = heap[best];
-        heap[best] = t;
-        at = best;
+        heap[at] = heap[worst];
+        heap[worst] = t;
+        at = worst;
     }
 }
 
-/* Counts the item against its main genre; false if that genre has had its share. Items without a genre are not limited. */
+/* Counts the item against its main genre; false if that genre has had its share. Items without a genre are not
+ * limited. */
 static bool genre_take(genre_taken *taken, size_t *genres, uint32_t genre, size_t spread) {
     if (spread == 0 || genre == CATALOGUE_NONE)
         return true;
@@ -57,31 +66,56 @@ static bool genre_take(genre_taken *taken, size_t *genres, uint32_t genre, size_
     return true;
 }
 
-static size_t heap_fill(const catalogue *c, const bitset *allow, popular *heap) {
+/* The best `kept` of the allowed items, in order. */
+static size_t select_best(const catalogue *c, const bitset *allow, size_t kept, popular *heap) {
     size_t count = 0;
     const bitset *from = allow != NULL ? allow : &c->present;
-    for (uint32_t num = bitset_next(from, 0); num != UINT32_MAX; num = bitset_next(from, num + 1))
-        if (bitset_has(&c->present, num))
-            heap[count++] = (popular){c->at.popularity[num], c->at.year[num], num};
-    for (size_t at = count / 2; at-- > 0;)
-        sift(heap, count, at);
+    for (uint32_t num = bitset_next(from, 0); num != UINT32_MAX; num = bitset_next(from, num + 1)) {
+        if (!bitset_has(&c->present, num))
+            continue;
+        popular p = {c->at.popularity[num], c->at.year[num], num};
+        if (count < kept) {
+            heap[count++] = p;
+            for (size_t at = count == kept ? count / 2 : 0; at-- > 0;)
+                sift(heap, count, at);
+        } else if (before(&p, &heap[0])) {
+            heap[0] = p;
+            sift(heap, count, 0);
+        }
+    }
+    if (count > 1)
+        qsort(heap, count, sizeof *heap, compare);
     return count;
 }
 
-size_t catalogue_popular(catalogue *c, const bitset *allow, size_t k, size_t spread, candidate *out) {
+static size_t take(const catalogue *c, const popular *best, size_t count, size_t k, size_t spread, genre_taken *taken,
+                   candidate *out) {
     size_t found = 0, genres = 0;
+    for (size_t i = 0; i < count && found < k; i++)
+        if (genre_take(taken, &genres, c->at.entries[best[i].num]->main_genre, spread))
+            out[found++] = (candidate){.num = best[i].num, .score = best[i].score};
+    return found;
+}
+
+size_t catalogue_popular(catalogue *c, const bitset *allow, size_t k, size_t spread, candidate *out) {
+    enum { KEPT_MIN = 256 };
     pthread_rwlock_rdlock(c->lock);
-    size_t most = c->count;
-    size_t kept = k < most ? k : most; /* each taken item brings at most one genre */
-    popular *heap = malloc((most + 1) * sizeof *heap);
-    genre_taken *taken = malloc((kept + 1) * sizeof *taken);
-    size_t count = heap != NULL && taken != NULL ? heap_fill(c, allow, heap) : 0;
-    while (found < kept && count > 0) {
-        popular best = heap[0];
-        heap[0] = heap[--count];
-        sift(heap, count, 0);
-        if (genre_take(taken, &genres, c->at.entries[best.num]->main_genre, spread))
-            out[found++] = (candidate){.num = best.num, .score = best.score};
+    size_t most = c->count, found = 0, count = most;
+    k = k < most ? k : most;
+    genre_taken *taken = malloc((k + 1) * sizeof *taken); /* each taken item brings at most one genre */
+    popular *heap = NULL;
+    bool ok = taken != NULL && k > 0;
+    for (size_t kept = spread > 0 &&
+         k + KEPT_MIN < most ? k + KEPT_MIN : k; ok; kept = kept < most / 8 ? kept * 8 : most) {
+        popular *more = realloc(heap, kept * sizeof *heap);
+        ok = more != NULL;
+        if (!ok)
+            break;
+        heap = more;
+        count = select_best(c, allow, kept, heap);
+        found = take(c, heap, count, k, spread, taken, out);
+        if (found == k || count < kept || kept == most)
+            break;
     }
     pthread_rwlock_unlock(c->lock);
     free(heap);

@@ -1,5 +1,6 @@
-/* Posting lists in two forms; see the header. A list that has become a bitmap stays one until it is empty, so that a value at the border does
- * not change form with every write. Bitmaps are read in blocks of numbers, which costs about a nanosecond a member. */
+/* Posting lists in two forms; see the header. A list that has become a bitmap stays one until it is empty, so that a
+ * value at the border does not change form with every write. Bitmaps are read in blocks of numbers, which costs two
+ * or three nanoseconds a member. */
 #include "catalogue/catalogue_posting.h"
 
 #include <stdlib.h>
@@ -79,6 +80,22 @@ bool posting_has(const posting *p, uint32_t num) {
     return at < p->count && p->small[at] == num;
 }
 
+/* Ascending numbers: those of one word are gathered in a register, so that no store waits for the one before. */
+static void block_or_into(const uint32_t *block, uint32_t count, bitset *out) {
+    uint32_t at = block[0] >> 6;
+    uint64_t word = 0;
+    for (uint32_t i = 0; i < count && block[i] < out->bits; i++) {
+        if (block[i] >> 6 != at) {
+            out->words[at] |= word;
+            at = block[i] >> 6;
+            word = 0;
+        }
+        word |= UINT64_C(1) << (block[i] & 63);
+    }
+    if (word != 0)
+        out->words[at] |= word;
+}
+
 void posting_or_into(const posting *p, bitset *out) {
     for (uint32_t i = 0; p->big == NULL && i < p->count; i++)
         bitset_set(out, p->small[i]);
@@ -88,8 +105,7 @@ void posting_or_into(const posting *p, bitset *out) {
     roaring_uint32_iterator_t it;
     roaring_init_iterator(p->big, &it);
     while ((got = roaring_read_uint32_iterator(&it, block, POSTING_BLOCK)) > 0)
-        for (uint32_t i = 0; i < got; i++)
-            bitset_set(out, block[i]);
+        block_or_into(block, got, out);
 }
 
 size_t posting_list(const posting *p, uint32_t *out, size_t max) {

@@ -1,7 +1,8 @@
 /* A posting list: the set of items that hold one value.
  *
- * Most values are rare (a person in three films, an external id in one), a few are very common (a genre in a third of the catalogue). So up to
- * POSTING_SMALL_MAX items are a sorted array of 4 bytes each, more are a CRoaring bitmap. One writer or many readers. */
+ * Most values are rare (a person in three films, an external id in one), a few are very common (a genre in a third of
+ * the catalogue). So up to POSTING_SMALL_MAX items are a sorted array of 4 bytes each, more are a CRoaring bitmap. One
+ * writer or many readers. */
 #ifndef CATALOGUE_POSTING_H
 #define CATALOGUE_POSTING_H
 

@@ -1,17 +1,21 @@
-/* Rights: may this viewer see this item, now? region AND window [from, until) AND age AND tier, and nothing else decides.
+/* Rights: may this viewer see this item, now? region AND window [from, until) AND age AND tier, and nothing else
+ * decides.
  *
- * For one item the columns are asked directly. For a set of all items everything is kept as dense sets that only need to be ANDed:
+ * For one item the columns are asked directly. For a set of all items everything is kept as dense sets that only need
+ * to be ANDed:
  *
- *     everywhere | region    remembered for the last CATALOGUE_REGIONS_KEPT regions asked for, kept up to date by every write
+ *     everywhere | region    remembered for the last CATALOGUE_REGIONS_KEPT regions asked for, kept up by every write
  *     open                   whose window is open; see below
  *     ages, tiers            one set a distinct value (there are few); those above the viewer's are taken out
  *
- * `open` is exact to the millisecond without being computed for every call. It is divided into blocks of CATALOGUE_BLOCK items; each block
- * remembers the span [from, until) between the edges of its windows around the instant for which it was computed. While `now` lies in the span no
- * edge has passed, so the bits stand; outside of it, forwards or backwards, the block alone is computed again (about a microsecond). A
- * write makes its block invalid. The least `until` of all blocks is the next edge.
+ * `open` is exact to the millisecond without being computed for every call. It is divided into blocks of
+ * CATALOGUE_BLOCK items; each block remembers the span [from, until) between the edges of its windows around the
+ * instant for which it was computed. While `now` lies in the span no edge has passed, so the bits stand; outside of
+ * it, forwards or backwards, the block alone is computed again (a few microseconds). A write makes its block invalid.
+ * The least `until` of all blocks is the next edge.
  *
- * Rejected: one sorted list of edges (a write moves megabytes), a set per viewer (any number of viewers), a tolerance of some seconds. */
+ * Rejected: one sorted list of edges (a write moves megabytes), a set per viewer (any number of viewers), a tolerance
+ * of some seconds. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -127,31 +131,29 @@ void rights_set(catalogue *c, uint32_t num, const item *it, int32_t age, int32_t
 
 /* ---- windows ---- */
 
-static void edge_seen(rights_block *b, int64_t edge, int64_t now) {
-    if (edge == TIME_NONE || edge == INT64_MAX) /* since ever, for ever: no edge */
-        return;
-    if (edge <= now)
-        b->from = edge > b->from ? edge : b->from;
-    else
-        b->until = edge < b->until ? edge : b->until;
+/* "Since ever" and "for ever", also of items that are gone, are the ends of time and change nothing here. */
+static inline void edge_seen(rights_block *b, int64_t edge, int64_t now) {
+    int64_t past = edge <= now ? edge : INT64_MIN, ahead = edge > now ? edge : INT64_MAX;
+    b->from = past > b->from ? past : b->from;
+    b->until = ahead < b->until ? ahead : b->until;
 }
 
 static bool window_open(const catalogue *c, uint32_t num, int64_t now) {
-    return c->at.available_from[num] <= now && (now < c->at.available_until[num] || c->at.available_until[num] == INT64_MAX);
+    int64_t until = c->at.available_until[num];
+    return (c->at.available_from[num] <= now) & ((now < until) | (until == INT64_MAX));
 }
 
 static void block_compute(catalogue *c, size_t block, int64_t now) {
     rights_block b = {.from = INT64_MIN, .until = INT64_MAX};
     uint32_t first = (uint32_t)(block * CATALOGUE_BLOCK), end = first + CATALOGUE_BLOCK, bits = c->bits;
-    for (uint32_t num = first; num < end && num < bits; num++) {
-        if (c->at.entries[num] == NULL)
-            continue;
-        edge_seen(&b, c->at.available_from[num], now);
-        edge_seen(&b, c->at.available_until[num], now);
-        if (window_open(c, num, now))
-            bitset_set(&c->rights.open, num);
-        else
-            bitset_unset(&c->rights.open, num);
+    for (; first < end && first < bits; first += 64) {
+        uint64_t word = 0;
+        for (uint32_t num = first, last = first + 64 < c->cap ? first + 64 : c->cap; num < last; num++) {
+            edge_seen(&b, c->at.available_from[num], now);
+            edge_seen(&b, c->at.available_until[num], now);
+            word |= (uint64_t)window_open(c, num, now) << (num & 63);
+        }
+        c->rights.open.words[first >> 6] = word;
     }
     c->rights.blocks[block] = b;
 }

@@ -10,8 +10,9 @@
  *     catalogue_popular.c    the best for those of whom nothing is known
  *     catalogue_title.c      find by title
  *
- * Locks: `lock` (writers first, so that searches never starve the feed) is held by every call for its own length; `rights.lock` guards what readers
- * remember for each other in there and is taken inside `lock`, never the other way round. */
+ * Locks: `lock` (writers first, so that searches never starve the feed) is held by every call for its own length;
+ * `rights.lock` guards what readers remember for each other in there and is taken inside `lock`, never the other way
+ * round. */
 #ifndef CATALOGUE_STATE_H
 #define CATALOGUE_STATE_H
 
@@ -33,7 +34,8 @@ enum {
 
 /* ---- values ---- */
 
-typedef struct catalogue_term { posting items; char *value; uint8_t field; } catalogue_term; /* value NULL: an attribute's */
+/* value NULL: an attribute's */
+typedef struct catalogue_term { posting items; char *value; uint8_t field; } catalogue_term;
 
 typedef struct catalogue_terms {
     map *ids;
@@ -58,7 +60,6 @@ typedef struct catalogue_entry {
     const uint32_t *numbers;    /* paths with numbers: indexes into catalogue.numbers */
     uint32_t attributes_count, numbers_count;
     uint32_t kind, language, main_genre; /* facet ids or CATALOGUE_NONE */
-    bool has_people;
     size_t bytes;
 } catalogue_entry;
 
@@ -69,6 +70,7 @@ typedef struct catalogue_columns {
     int64_t *available_from, *available_until;
     uint64_t *title_hash, *original_hash, *synopsis_hash; /* 0: empty */
     uint32_t *synopsis_len;
+    uint32_t *fields;          /* which facet fields have a value: bits by filter_field */
     uint64_t *title_marks;     /* which first letters and pairs the words of the titles have */
     double *interactions, *reward_sum;
     int64_t *last_at;
@@ -78,9 +80,11 @@ typedef struct catalogue_columns {
 /* ---- rights ---- */
 
 typedef struct rights_level { int32_t value; bitset items; } rights_level;
-typedef struct rights_levels { rights_level *rows; size_t count; } rights_levels; /* one row a distinct age rating or tier */
+/* one row a distinct age rating or tier */
+typedef struct rights_levels { rights_level *rows; size_t count; } rights_levels;
 typedef struct rights_region { char *region; bitset items; uint64_t used; } rights_region;
-typedef struct rights_block { int64_t from, until; } rights_block; /* `open` holds for from <= now < until; from > until: never */
+/* `open` holds for from <= now < until; from > until: never */
+typedef struct rights_block { int64_t from, until; } rights_block;
 
 typedef struct catalogue_rights {
     pthread_mutex_t lock;
@@ -114,8 +118,8 @@ struct catalogue {
 /* catalogue_terms.c */
 bool terms_open(catalogue_terms *t);
 void terms_free(catalogue_terms *t);
-/* `path` is "" for facets. CATALOGUE_NONE if there is none (find) or memory ran out (intern). `kind` is the field of a facet, or one of the attribute
- * kinds below. */
+/* `path` is "" for facets. CATALOGUE_NONE if there is none (find) or memory ran out (intern). `kind` is the field of a
+ * facet, or one of the attribute kinds below. */
 enum { TERM_STRING = FIELD_COUNT, TERM_BOOL, TERM_EXISTS };
 uint32_t terms_find(const catalogue_terms *t, uint8_t kind, const char *path, const char *value);
 uint32_t terms_intern(catalogue_terms *t, uint8_t kind, const char *path, const char *value);
@@ -124,7 +128,8 @@ bool catalogue_field_is_facet(filter_field f);
 
 /* catalogue_attribute.c: what an item's attributes come to. */
 typedef struct attribute_list { uint32_t *values; size_t count, cap; } attribute_list;
-typedef struct attribute_numbers { catalogue_number *rows; size_t count, cap; } attribute_numbers; /* num: the path's index */
+/* num: the path's index */
+typedef struct attribute_numbers { catalogue_number *rows; size_t count, cap; } attribute_numbers;
 typedef struct attribute_set { attribute_list terms; attribute_numbers numbers; } attribute_set;
 bool attributes_read(catalogue *c, const json_t *json, attribute_set *out); /* false when memory ran out */
 void attribute_set_free(attribute_set *s);
@@ -135,6 +140,7 @@ void numbers_remove(catalogue_numbers *n, uint32_t num); /* all of the item's */
 /* catalogue_scan.c: every matching number among those below `bits` is set in out. */
 void scan_int32(const int32_t *column, uint32_t bits, int64_t low, int64_t high, bitset *out);
 void scan_int64(const int64_t *column, uint32_t bits, int64_t low, int64_t high, bitset *out);
+void scan_fields(const uint32_t *column, uint32_t bits, unsigned field, bitset *out); /* whose bit `field` is set */
 void catalogue_or(bitset *out, const bitset *other);
 
 /* catalogue_rights.c; all but the last two under the exclusive lock */

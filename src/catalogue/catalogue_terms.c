@@ -1,7 +1,8 @@
 /* Terms: (field, value) -> small id -> posting list; and (attribute path, type, value) likewise.
  *
- * Ids are given in order of appearance and never used again, so that inner loops can hold arrays by id. A facet keeps its text, for
- * sentences; an attribute's value is only ever looked up, so its key is all there is, and long texts are keyed by a 128-bit hash. */
+ * Ids are given in order of appearance and never used again, so that inner loops can hold arrays by id. A facet keeps
+ * its text, for sentences; an attribute's value is only ever looked up, so its key is all there is, and long texts are
+ * keyed by a 128-bit hash. */
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>

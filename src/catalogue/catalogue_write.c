@@ -1,9 +1,10 @@
 /* The feed's side of the catalogue: upsert, remove, popularity counters.
  *
- * An upsert has three parts: read the item into an entry and ids, making new terms as needed (may fail, changes nothing that answers show); take
- * the old state out of every index (cannot fail); put the new one in. If memory runs out in the third part the item is taken out again and its
- * version forgotten, so that the feed's next attempt brings it back whole: absent for a moment, never half there. Versions decide, not arrival;
- * a removal leaves its version behind. Roaring bitmaps do not report failed allocations; everything else here does. */
+ * An upsert has three parts: read the item into an entry and ids, making new terms as needed (may fail, changes
+ * nothing that answers show); take the old state out of every index (cannot fail); put the new one in. If memory runs
+ * out in the third part the item is taken out again and its version forgotten, so that the feed's next attempt brings
+ * it back whole: absent for a moment, never half there. Versions decide, not arrival; a removal leaves its version
+ * behind. Roaring bitmaps do not report failed allocations; everything else here does. */
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -55,7 +56,7 @@ static bool column_grow(void *column, size_t size, uint32_t from, uint32_t to) {
 }
 
 /* Bytes of all columns of one item; the rows of reserve() are these. */
-enum { COLUMN_BYTES = 8 + 8 + 4 * 4 + 2 * 8 + 3 * 8 + 4 + 8 + 2 * 8 + 8 + 4 };
+enum { COLUMN_BYTES = 8 + 8 + 4 * 4 + 2 * 8 + 3 * 8 + 4 + 4 + 8 + 2 * 8 + 8 + 4 };
 
 static bool reserve(catalogue *c, uint32_t num) {
     if (num < c->cap)
@@ -70,7 +71,8 @@ static bool reserve(catalogue *c, uint32_t num) {
         {&a->available_from, sizeof *a->available_from}, {&a->available_until, sizeof *a->available_until},
         {&a->title_hash, sizeof *a->title_hash}, {&a->original_hash, sizeof *a->original_hash},
         {&a->synopsis_hash, sizeof *a->synopsis_hash}, {&a->synopsis_len, sizeof *a->synopsis_len},
-        {&a->title_marks, sizeof *a->title_marks}, {&a->interactions, sizeof *a->interactions},
+        {&a->fields, sizeof *a->fields}, {&a->title_marks, sizeof *a->title_marks},
+        {&a->interactions, sizeof *a->interactions},
         {&a->reward_sum, sizeof *a->reward_sum}, {&a->last_at, sizeof *a->last_at},
         {&a->popularity, sizeof *a->popularity}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
@@ -78,6 +80,10 @@ static bool reserve(catalogue *c, uint32_t num) {
             return false;
     if (!catalogue_bitset_grow(&c->present, to) || !rights_grow(&c->rights, to))
         return false;
+    for (uint32_t i = from; i < to; i++) {
+        a->available_from[i] = TIME_NONE;
+        a->available_until[i] = INT64_MAX;
+    }
     c->cap = to;
     return true;
 }
@@ -132,7 +138,8 @@ static bool read_terms(catalogue *c, const item *it, incoming *in) {
            add_list(c, in, FIELD_COUNTRIES, &it->countries) && add_list(c, in, FIELD_REGIONS, &it->regions);
 }
 
-/* " words of the title words of the original title": every word has a space before it, so a word's prefix is a substring. */
+/* " words of the title words of the original title": every word has a space before it, so a word's prefix is a
+ * substring. */
 static bool fold_titles(const item *it, buf *out) {
     buf_putc(out, ' ');
     utf8_fold(it->title, strlen(it->title), out);
@@ -161,7 +168,8 @@ static catalogue_entry *entry_pack(const item *it, incoming *in) {
     const attribute_set *as = &in->attributes;
     size_t id_len = strlen(it->id), title_len = strlen(it->title), original_len = strlen(it->original_title);
     size_t ids = in->terms.count + as->terms.count + as->numbers.count;
-    size_t bytes = sizeof(catalogue_entry) + ids * sizeof(uint32_t) + id_len + title_len + original_len + in->folded.len + 4;
+    size_t texts = id_len + title_len + original_len + in->folded.len + 4; /* with their ends */
+    size_t bytes = sizeof(catalogue_entry) + ids * sizeof(uint32_t) + texts;
     char *block = malloc(bytes);
     if (block == NULL)
         return NULL;
@@ -171,7 +179,7 @@ static catalogue_entry *entry_pack(const item *it, incoming *in) {
     *e = (catalogue_entry){
         .terms_count = (uint32_t)in->terms.count, .card_count = (uint32_t)in->card_count,
         .attributes_count = (uint32_t)as->terms.count, .kind = in->kind, .language = in->language,
-        .main_genre = in->main_genre, .has_people = it->people_count > 0, .bytes = bytes};
+        .main_genre = in->main_genre, .bytes = bytes};
     e->terms = pack_ids(&numbers, in->terms.values, in->terms.count);
     e->attributes = pack_ids(&numbers, as->terms.values, as->terms.count);
     e->numbers = numbers;
@@ -186,7 +194,8 @@ static catalogue_entry *entry_pack(const item *it, incoming *in) {
 }
 
 static bool incoming_read(catalogue *c, const item *it, incoming *in) {
-    if (!read_terms(c, it, in) || !attributes_read(c, it->attributes, &in->attributes) || !fold_titles(it, &in->folded) ||
+    if (!read_terms(c, it, in) || !attributes_read(c, it->attributes, &in->attributes) || !fold_titles(it,
+                                                                                                       &in->folded) ||
         !rights_reserve(&c->rights, it->age_rating, it->tier, c->cap))
         return false;
     in->entry = entry_pack(it, in);
@@ -225,6 +234,9 @@ static void take_out(catalogue *c, uint32_t num) {
     free(e);
     c->at.entries[num] = NULL;
     c->at.title_marks[num] = 0;
+    c->at.fields[num] = 0;
+    c->at.available_from[num] = TIME_NONE; /* no edges */
+    c->at.available_until[num] = INT64_MAX;
     c->at.title_hash[num] = c->at.original_hash[num] = c->at.synopsis_hash[num] = 0;
     bitset_unset(&c->present, num);
     c->count--;
@@ -255,6 +267,9 @@ static void set_columns(catalogue *c, uint32_t num, const item *it, const catalo
     a->synopsis_hash[num] = catalogue_text_hash(it->synopsis, len);
     a->synopsis_len[num] = (uint32_t)len;
     a->title_marks[num] = title_marks(e->folded);
+    a->fields[num] = 0;
+    for (uint32_t i = 0; i < e->terms_count; i++)
+        a->fields[num] |= 1u << c->facets.rows[e->terms[i]].field;
 }
 
 static void put_in(catalogue *c, uint32_t num, const item *it, incoming *in) {

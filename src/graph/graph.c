@@ -1,6 +1,7 @@
 /* graph: the thin forwarder in front of every graph store, and the registry.
  *
- * Arguments are checked, calls timed and truncated walks counted here once, so that an adapter holds only its own work. */
+ * Arguments are checked, calls timed and truncated walks counted here once, so that an adapter holds only its own
+ * work. */
 #include "graph/graph.h"
 
 #include <stdlib.h>
@@ -96,7 +97,8 @@ int graph_upsert_relation(graph_store *s, const graph_edge *e, braid_error *err)
         return error_set(err, BRAID_E_INVALID, "graph", "the relation type \"%.64s\" is not [A-Z][A-Z0-9_]{0,63}",
                          e->type != NULL ? e->type : "");
     if (!(e->strength >= 0.0f && e->strength <= 1.0f))
-        return error_set(err, BRAID_E_INVALID, "graph", "the strength of a relation is 0..1, not %g", (double)e->strength);
+        return error_set(err, BRAID_E_INVALID, "graph", "the strength of a relation is 0..1, not %g",
+                         (double)e->strength);
     return s->ops->upsert_relation(s->self, e, err);
 }
 
@@ -114,9 +116,11 @@ int graph_walk_from(graph_store *s, const graph_walk *w, graph_hit *out, size_t 
     *stats = (graph_stats){0};
     *count = 0;
     if (w->seed_count < 1 || w->seed_count > GRAPH_SEEDS_MAX)
-        return error_set(err, BRAID_E_INVALID, "graph", "a walk has 1..%d seeds, not %zu", GRAPH_SEEDS_MAX, w->seed_count);
+        return error_set(err, BRAID_E_INVALID, "graph", "a walk has 1..%d seeds, not %zu", GRAPH_SEEDS_MAX,
+                         w->seed_count);
     if (w->depth < 1 || w->depth > GRAPH_DEPTH_MAX)
-        return error_set(err, BRAID_E_INVALID, "graph", "the depth of a walk is 1..%d, not %u", GRAPH_DEPTH_MAX, w->depth);
+        return error_set(err, BRAID_E_INVALID, "graph", "the depth of a walk is 1..%d, not %u", GRAPH_DEPTH_MAX,
+                         w->depth);
     if (w->k == 0)
         return BRAID_OK;
     int64_t start = clock_mono_ns(s->clock);

@@ -5,6 +5,13 @@
  * of distinct edges that arrive at it from nodes one step nearer. So two films that share three themes (depth 2, three connections) score 1.5, a direct
  * relation scores 1. A facet that more than hub_max items share says little and would flood the walk: it is drawn but not walked through.
  *
+ * The bounds: hub_max makes a step through a facet cost at most 200 edges, so a walk of depth 2 from an item of ten facets looks at no more than about 2,000.
+ * visits_max bounds what is left (depth 3 through items of many relations); every seed may use an equal share of it. A walk that meets visits_max or its
+ * deadline is no error: it returns what it found, whose connections may then be too few, and `stats` says so.
+ *
+ * Equal scores are ordered by strength, then by lower number. A node is made by an item or by a relation that names it; scan() and info count items only.
+ * Callbacks run under the store's lock and must not call it. A walk's hits are the same whatever order the feed wrote in.
+ *
  * Derived store: fed by idempotent upserts in LSN order. Many readers, one feed thread. */
 #ifndef GRAPH_H
 #define GRAPH_H

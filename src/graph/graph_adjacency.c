@@ -1,7 +1,8 @@
 /* The in-memory graph store: opening and writing. The layout is drawn in graph_adjacency.h.
  *
- * Every write is all or nothing: whatever needs memory is reserved before the first change, so that a failed upsert leaves the node
- * as it was. Upserts are idempotent; the feed delivers them in LSN order. Batches hold the write lock for one call only. */
+ * Every write is all or nothing: whatever needs memory is reserved before the first change, so that a failed upsert
+ * leaves the node as it was. Upserts are idempotent; the feed delivers them in LSN order. Batches hold the write lock
+ * for one call only. */
 #include "graph/graph_adjacency.h"
 
 #include <stdlib.h>
@@ -144,7 +145,8 @@ static int type_intern(adjacency *g, const char *type, uint16_t *id, braid_error
         return BRAID_OK;
     }
     if (g->types_count >= GRAPH_TYPES_MAX)
-        return error_set(err, BRAID_E_TOO_LARGE, STORE, "there are %d relation types already; \"%.64s\" is one too many",
+        return error_set(err, BRAID_E_TOO_LARGE, STORE,
+                         "there are %d relation types already; \"%.64s\" is one too many",
                          GRAPH_TYPES_MAX, type);
     void *types = g->types;
     bool ok = grow(&types, &g->types_cap, g->types_count + 1, sizeof *g->types, 16, &g->bytes);
@@ -218,7 +220,8 @@ static bool membership_add(adjacency *g, graph_node_kind kind, const char *value
 /* Reads the item's facets into a new list and makes room for them on the facets' side; NULL when memory ran out. */
 static adjacency_membership *memberships_read(adjacency *g, const item *it, uint32_t *count) {
     const struct { graph_node_kind kind; const string_list *list; } lists[] = {
-        {GRAPH_GENRE, &it->genres}, {GRAPH_THEME, &it->themes}, {GRAPH_MOOD, &it->moods}, {GRAPH_CONTEXT, &it->contexts}};
+        {GRAPH_GENRE, &it->genres}, {GRAPH_THEME, &it->themes}, {GRAPH_MOOD, &it->moods},
+        {GRAPH_CONTEXT, &it->contexts}};
     size_t most = it->people_count;
     for (size_t l = 0; l < 4; l++)
         most += lists[l].list->count;

@@ -1,12 +1,15 @@
-/* The in-memory graph store, as its own files see it: graph_adjacency.c (writing), graph_adjacency_walk.c, graph_adjacency_inspect.c.
+/* The in-memory graph store, as its own files see it: graph_adjacency.c (writing), graph_adjacency_walk.c,
+ * graph_adjacency_inspect.c.
  *
  *     item  --memberships-->  facet          item.facets[i] = {facet, at}   <=>   facet.members[at] = item
  *     item  --relation----->  item           from.links holds {to, type, out}  <=>  to.links holds {from, type, in}
  *
- * Both directions of every edge are stored, since walks ignore direction. `at` lets a membership be taken out of a facet of 30,000 members
- * without a search. Links are sorted by (other, type, out), so that an upsert finds its edge by bisection.
+ * Both directions of every edge are stored, since walks ignore direction. `at` lets a membership be taken out of a
+ * facet of 30,000 members without a search. Links are sorted by (other, type, out), so that an upsert finds its edge
+ * by bisection.
  *
- * A node exists while it is known (upserted) or has a relation: the end of a relation may arrive before the item itself. */
+ * A node exists while it is known (upserted) or has a relation: the end of a relation may arrive before the item
+ * itself. */
 #ifndef GRAPH_ADJACENCY_H
 #define GRAPH_ADJACENCY_H
 
@@ -70,7 +73,8 @@ const adjacency_item *adjacency_node(const adjacency *g, uint32_t num);
 /* Rarest first, then by kind and value; the order of evidence. */
 int adjacency_facet_order(const adjacency *g, uint32_t a, uint32_t b);
 
-int adjacency_walk(void *self, const graph_walk *w, graph_hit *out, size_t *count, graph_stats *stats, braid_error *err);
+int adjacency_walk(void *self, const graph_walk *w, graph_hit *out, size_t *count, graph_stats *stats,
+                   braid_error *err);
 void adjacency_estimate(void *self, size_t seeds, unsigned depth, graph_cost *out);
 void adjacency_pool_free(adjacency *g);
 
@@ -78,7 +82,8 @@ int adjacency_neighbours(void *self, uint32_t num, bool (*each)(void *ctx, const
                          braid_error *err);
 int adjacency_shared(void *self, uint32_t a, uint32_t b, graph_neighbour *out, size_t max, size_t *count, arena *mem,
                      braid_error *err);
-int adjacency_scan(void *self, bool (*item_fn)(void *ctx, uint32_t num), bool (*edge_fn)(void *ctx, const graph_edge *e),
+int adjacency_scan(void *self, bool (*item_fn)(void *ctx, uint32_t num), bool (*edge_fn)(void *ctx,
+                                                                                         const graph_edge *e),
                    void *ctx, braid_error *err);
 int adjacency_check(void *self, buf *problems, braid_error *err);
 

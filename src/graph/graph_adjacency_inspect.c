@@ -1,4 +1,5 @@
-/* Looking at the in-memory graph without walking it: neighbours, what two items share, everything, and whether it is sound. */
+/* Looking at the in-memory graph without walking it: neighbours, what two items share, everything, and whether it is
+ * sound. */
 #include "graph/graph_adjacency.h"
 
 #include <stdlib.h>
@@ -111,7 +112,8 @@ int adjacency_shared(void *self, uint32_t a, uint32_t b, graph_neighbour *out, s
 
 /* ---- everything ---- */
 
-int adjacency_scan(void *self, bool (*item_fn)(void *ctx, uint32_t num), bool (*edge_fn)(void *ctx, const graph_edge *e),
+int adjacency_scan(void *self, bool (*item_fn)(void *ctx, uint32_t num), bool (*edge_fn)(void *ctx,
+                                                                                         const graph_edge *e),
                    void *ctx, braid_error *err) {
     (void)err;
     adjacency *g = self;
@@ -137,7 +139,12 @@ int adjacency_scan(void *self, bool (*item_fn)(void *ctx, uint32_t num), bool (*
 
 enum { PROBLEMS_MAX = 100 };
 
-typedef struct checker { const adjacency *g; buf *out; unsigned problems; uint64_t known, outgoing, incoming, memberships; } checker;
+typedef struct checker {
+    const adjacency *g;
+    buf *out;
+    unsigned problems;
+    uint64_t known, outgoing, incoming, memberships;
+} checker;
 
 static void problem(checker *c, const char *text, uint32_t num, uint32_t other) {
     if (c->problems++ < PROBLEMS_MAX)
@@ -198,5 +205,6 @@ int adjacency_check(void *self, buf *problems, braid_error *err) {
     pthread_rwlock_unlock(&g->lock);
     if (c.problems > PROBLEMS_MAX)
         buf_printf(problems, "and %u more\n", c.problems - PROBLEMS_MAX);
-    return problems->failed ? error_set(err, BRAID_E_NO_MEMORY, STORE, "no memory to list the graph's problems") : BRAID_OK;
+    return problems->failed ? error_set(err, BRAID_E_NO_MEMORY, STORE,
+                                        "no memory to list the graph's problems") : BRAID_OK;
 }

@@ -4,19 +4,22 @@
  *     edge x -> y      y unseen: y joins level d + 1 with one connection; y already in level d + 1: one connection more
  *     score of y       sum over seeds of weight x connections / depth
  *
- * Every edge that arrives at y from one step nearer is seen exactly once, from its nearer end; that is why both ends store it. Facets are
- * entered only where a step from them can still end within the depth.
+ * Every edge that arrives at y from one step nearer is seen exactly once, from its nearer end; that is why both ends
+ * store it. Facets are entered only where a step from them can still end within the depth.
  *
- * What the bounds do. hub_max keeps one genre of 30,000 films out: it would bring 30,000 equal candidates and hide the rest.
- * With hub_max 200, depth 2 looks at no more than 200 edges a facet, about 2,000 a seed with ten facets. visits_max bounds the rest (depth
- * 3 through items of many relations): each seed may use an equal share of what is left, so a rich first seed does not silence the others. A
- * walk that meets a bound or its deadline keeps what it has found, whose connections may then be too few, and says so.
+ * What the bounds do. hub_max keeps one genre of 30,000 films out: it would bring 30,000 equal candidates and hide the
+ * rest. With hub_max 200, depth 2 looks at no more than 200 edges a facet, about 2,000 a seed with ten facets.
+ * visits_max bounds the rest (depth 3 through items of many relations): each seed may use an equal share of what is
+ * left, so a rich first seed does not silence the others. A walk that meets a bound or its deadline keeps what it has
+ * found, whose connections may then be too few, and says so.
  *
- * Scratch memory is pooled. Item numbers lead through `places` to a dense record; a tag of the walk's epoch says whether a place is of this
- * walk, so nothing is cleared between walks and a walk in steady state allocates nothing. Results do not depend on the order in which edges
- * are stored: strengths are summed in fixed point, and every choice between ways has a total order.
+ * Scratch memory is pooled. Item numbers lead through `places` to a dense record; a tag of the walk's epoch says
+ * whether a place is of this walk, so nothing is cleared between walks and a walk in steady state allocates nothing.
+ * Results do not depend on the order in which edges are stored: strengths are summed in fixed point, and every choice
+ * between ways has a total order.
  *
- * Rejected: one search from all seeds at once (it loses which seed gave what), hash tables (three times slower than places at 100,000 items). */
+ * Rejected: one search from all seeds at once (it loses which seed gave what), hash tables instead of places
+ * (a probe an edge, where a place is one load). */
 #include "graph/graph_adjacency.h"
 
 #include <math.h>
@@ -56,7 +59,8 @@ typedef struct walk_record {
 } walk_record;
 
 typedef struct walk_place { uint32_t epoch, record; } walk_place;
-typedef struct walk_facet { uint32_t epoch, parent; } walk_facet; /* parent: the lowest item that leads here */
+/* parent: the lowest item that leads here */
+typedef struct walk_facet { uint32_t epoch, parent; unsigned depth; } walk_facet;
 typedef struct walk_rank { float score, strength; uint32_t num, record; } walk_rank;
 typedef struct walk_list { uint32_t *values; size_t count, cap; } walk_list;
 
@@ -193,7 +197,8 @@ static uint32_t walk_record_of(walker *k, uint32_t num) {
     return at;
 }
 
-/* Is way `a` a better reason than `b`? Relations before facets; the stronger relation, the rarer facet; then names and numbers. */
+/* Is way `a` a better reason than `b`? Relations before facets; the stronger relation, the rarer facet; then names and
+ * numbers. */
 static bool way_better(const adjacency *g, const walk_way *a, const walk_way *b) {
     if (a->relation != b->relation)
         return a->relation;
@@ -233,11 +238,11 @@ static void arrive_item(walker *k, uint32_t num, const walk_way *way) {
 static void arrive_facet(walker *k, uint32_t facet, uint32_t from) {
     walk_facet *m = &k->s->facet_marks[facet];
     if (m->epoch != k->seed_epoch) {
-        *m = (walk_facet){.epoch = k->seed_epoch, .parent = from};
+        *m = (walk_facet){.epoch = k->seed_epoch, .parent = from, .depth = k->level};
         if (!list_push(&k->s->facets_next, facet))
             k->no_memory = k->stop = true;
-    } else if (from < m->parent) {
-        m->parent = from; /* harmless if the facet belongs to an earlier level: it has been walked already */
+    } else if (m->depth == k->level && from < m->parent) {
+        m->parent = from;
     }
 }
 
@@ -459,7 +464,8 @@ void adjacency_estimate(void *self, size_t seeds, unsigned depth, graph_cost *ou
 
 /* ---- the call ---- */
 
-int adjacency_walk(void *self, const graph_walk *w, graph_hit *out, size_t *count, graph_stats *stats, braid_error *err) {
+int adjacency_walk(void *self, const graph_walk *w, graph_hit *out, size_t *count, graph_stats *stats,
+                   braid_error *err) {
     adjacency *g = self;
     int64_t start = clock_mono_ns(g->options.clock);
     int rc = BRAID_OK;

@@ -31,8 +31,9 @@ typedef struct batch_row {
     int64_t at;
     uint32_t item_num, item; /* number; index into items */
     uint32_t user, agent, session, state, next_state;
-    interaction in;          /* what a reward needs; no strings */
-    double reward;
+    interaction_type type;
+    int32_t watch_s;
+    double rating, reward;
     uint32_t *keys;          /* LEVELS an action */
 } batch_row;
 
@@ -81,8 +82,8 @@ static bool scan_row(void *ctx, const record_interaction *row) {
     policy_state state;
     policy_state_make(row->in.daypart, row->in.device, row->in.mood, row->in.region, row->in.at, &state);
     batch_row *r = &b->rows[b->count];
-    *r = (batch_row){.lsn = row->lsn, .at = row->in.at, .item_num = row->item_num};
-    r->in = (interaction){.type = row->in.type, .watch_s = row->in.watch_s, .rating = row->in.rating};
+    *r = (batch_row){.lsn = row->lsn, .at = row->in.at, .item_num = row->item_num, .type = row->in.type,
+                     .watch_s = row->in.watch_s, .rating = row->in.rating};
     r->user = policy_intern_text(&b->users, row->in.user);
     r->agent = policy_intern_text(&b->agents, row->in.agent);
     r->session = policy_intern_text(&b->sessions, row->in.session);
@@ -106,10 +107,9 @@ static bool resolve_actions(batch *b, batch_item *to, const learner_item *it) {
         char text[sizeof POLICY_ACTION_PREFIX + MODEL_NAME_BYTES_MAX] = POLICY_ACTION_PREFIX;
         BRAID_ASSERT(strlen(genre) <= MODEL_NAME_BYTES_MAX);
         strcat(text, genre);
-        uint32_t action = policy_intern_text(&b->actions, text), j = 0;
+        uint32_t action = policy_intern_text(&b->actions, text);
         if (action == POLICY_INTERN_NONE) return false;
-        while (j < to->action_count && to->actions[j] != action) j++;
-        if (j == to->action_count) to->actions[to->action_count++] = action; /* a genre named twice counts once */
+        to->actions[to->action_count++] = action;
     }
     return true;
 }
@@ -126,11 +126,13 @@ static int resolve_items(batch *b) {
         to->duration_s = it->duration_s;
         to->id = arena_strdup(b->a, it->text);
         if (!to->id || !resolve_actions(b, to, it)) return batch_no_memory(b);
-        to->stats = num < b->l->stats_count && b->l->stats[num].num ? b->l->stats[num]
-                                                                     : (record_stats){.num = num, .last_at = INT64_MIN};
+        to->stats = (record_stats){.num = num, .last_at = INT64_MIN};
+        if (num < b->l->stats_count && b->l->stats[num].num) to->stats = b->l->stats[num];
     }
-    for (size_t i = 0; i < b->count; i++)
-        b->rows[i].reward = policy_reward(&b->rows[i].in, b->items[b->rows[i].item].duration_s);
+    for (batch_row *r = b->rows; r < b->rows + b->count; r++) {
+        interaction in = {.type = r->type, .watch_s = r->watch_s, .rating = r->rating};
+        r->reward = policy_reward(&in, b->items[r->item].duration_s);
+    }
     return BRAID_OK;
 }
 
@@ -152,9 +154,8 @@ static uint32_t key_of(batch *b, uint32_t in_triple, uint32_t action) {
 }
 
 static bool key_row(batch *b, batch_row *r, const batch_item *it) {
-    const triple levels[LEVELS] = {{r->agent, 0, 0}, {r->agent, 0, r->state}, {r->agent, r->user, 0}, {r->agent,
-                                                                                                       r->user,
-                                                                                                           r->state}};
+    const triple levels[LEVELS] = {
+        {r->agent, 0, 0}, {r->agent, 0, r->state}, {r->agent, r->user, 0}, {r->agent, r->user, r->state}};
     r->keys = arena_alloc(b->a, LEVELS * (it->action_count + 1) * sizeof *r->keys);
     if (!r->keys) return false;
     for (uint32_t level = 0; level < LEVELS; level++) {
@@ -209,9 +210,8 @@ static int load_posteriors(batch *b) {
     for (uint32_t i = 0; i < b->triples.count; i++) {
         triple t = triple_at(b, i);
         load x = {b, i};
-        int rc = record_get_policy(b->l->record, policy_intern_name(&b->agents, t.agent), policy_intern_name(&b->users,
-                                                                                                             t.user),
-                                   b->state_list[t.state].hash, load_row, &x, b->err);
+        const char *agent = policy_intern_name(&b->agents, t.agent), *user_id = policy_intern_name(&b->users, t.user);
+        int rc = record_get_policy(b->l->record, agent, user_id, b->state_list[t.state].hash, load_row, &x, b->err);
         if (rc != BRAID_OK) return rc;
     }
     return BRAID_OK;
@@ -221,7 +221,7 @@ static int load_posteriors(batch *b) {
 static void learn_row(batch *b, const batch_row *r, batch_item *it) {
     for (uint32_t i = 0; i < LEVELS * it->action_count; i++) {
         batch_posterior *p = &b->posteriors[r->keys[i]];
-        if (p->version >= r->lsn) continue;
+        if (p->version >= r->lsn) continue; /* a genre named twice, too, counts once */
         policy_update(&p->p, r->reward);
         p->version = r->lsn;
         p->moved = true;
@@ -269,8 +269,8 @@ typedef struct changes {
 
 static void write_episode(const batch *b, const batch_row *r, const batch_item *it, changes *c, record_episode *e) {
     const policy_state *state = &b->state_list[r->state];
-    bool done = r->in.type == INTERACTION_COMPLETE || r->in.type == INTERACTION_SKIP ||
-        r->in.type == INTERACTION_DISLIKE;
+    bool done = r->type == INTERACTION_COMPLETE || r->type == INTERACTION_SKIP ||
+        r->type == INTERACTION_DISLIKE;
     *e = (record_episode){.interaction_lsn = r->lsn,
                           .agent = policy_intern_name(&b->agents, r->agent),
                           .user = policy_intern_name(&b->users, r->user),

@@ -6,7 +6,7 @@
 #include "policy/policy_private.h"
 
 enum {
-    LEARNER_ROWS_MAX = 2048,     /* interactions in one transaction */
+    LEARNER_ROWS_MAX = 4096,     /* interactions in one transaction */
     LEARNER_CHANGES_MAX = 30000, /* rows written in one transaction; one interaction alone is always allowed */
     LEARNER_ITEMS_CACHED = 4096  /* a power of two */
 };

@@ -4,8 +4,8 @@
  * speaks against it, and the last few dozen items count most. A facet that a third of the catalogue has is met by
  * chance, one that ten items have is not; so the sum is divided by sqrt(1 + 10 x share of the catalogue), which
  * leaves rare facets alone and more than halves the commonest. x / (1 + |x|) then squashes it: a single "like" is
- * felt at once, and no pile of evidence reaches 1. What the person states is added afterwards; as the learned part
- * stays within 0.95, a stated -1 stays negative whatever was watched.
+ * felt at once, and no pile of evidence reaches 1 (200 likes of one facet: 0.97). What the person states is added
+ * afterwards, so a stated -1 stays negative whatever was watched.
  *
  * The catalogue is derived and may be behind: an item or facet that it does not know yet is left out, and the
  * snapshot says that it is incomplete, so that it is made again. */
@@ -16,7 +16,7 @@
 #include "policy/intern.h"
 #include "policy/profile_private.h"
 
-static const double taste_neutral = 0.4, taste_decay = 0.98, taste_share_factor = 10, taste_learned_max = 0.95;
+static const double taste_neutral = 0.4, taste_decay = 0.98, taste_share_factor = 10;
 static const double taste_least = 0.01; /* weaker affinities are not kept */
 
 typedef struct taste {
@@ -93,8 +93,7 @@ static void taste_normalise(taste *t) {
         double having = name ? (double)catalogue_facet_count(t->cat, field, name) : 0;
         double share = items > 0 ? fmin(having / items, 1) : 0;
         double x = t->sums[i] / sqrt(1 + taste_share_factor * share);
-        x /= 1 + fabs(x);
-        t->sums[i] = fmax(-taste_learned_max, fmin(taste_learned_max, x));
+        t->sums[i] = x / (1 + fabs(x));
     }
 }
 

@@ -24,7 +24,7 @@ static const float explored_count_max = 3;
 typedef struct scorer_action {
     policy_posterior levels[LEVELS];
     bool present[LEVELS];
-    bool is_action, drawn;
+    bool is_action, resolved; /* resolved: looked up, and drawn if it is an action */
     float sampled, mean, count;
 } scorer_action;
 
@@ -37,9 +37,8 @@ struct policy_scorer {
     arena *a;
 };
 
-/* The facet's entry; NULL when memory ran out. *fresh: it was not there. */
-static scorer_action *scorer_find(policy_scorer *s, uint32_t facet, bool *fresh) {
-    size_t before = s->facets.count;
+/* The facet's entry, a zeroed one if it was not there; NULL when memory ran out. */
+static scorer_action *scorer_find(policy_scorer *s, uint32_t facet) {
     uint32_t i = policy_intern_add(&s->facets, &facet, sizeof facet);
     if (i == POLICY_INTERN_NONE) return NULL;
     if (i >= s->actions_cap) {
@@ -51,7 +50,6 @@ static scorer_action *scorer_find(policy_scorer *s, uint32_t facet, bool *fresh)
         s->actions = actions;
         s->actions_cap = cap;
     }
-    *fresh = i == before;
     return &s->actions[i];
 }
 
@@ -67,8 +65,7 @@ static bool scorer_load_row(void *ctx, const record_policy *row) {
     const char *genre = policy_action_genre(row->action);
     uint32_t facet;
     if (!genre || !catalogue_facet_id(x->s->cat, POLICY_ACTION_FIELD, genre, &facet)) return true; /* no item has it */
-    bool fresh;
-    scorer_action *act = scorer_find(x->s, facet, &fresh);
+    scorer_action *act = scorer_find(x->s, facet);
     if (!act) {
         x->no_memory = true;
         return false;
@@ -120,18 +117,17 @@ static void scorer_draw(const policy_scorer *s, scorer_action *act, const char *
     act->sampled = (float)policy_sample(p, POLICY_N0, &r);
     act->mean = (float)p.mean;
     act->count = act->present[LEVEL_USER] ? (float)act->levels[LEVEL_USER].count : 0;
-    act->drawn = true;
 }
 
-/* The facet's entry, drawn if it is an action. */
+/* The facet's entry, resolved. */
 static const scorer_action *scorer_get(policy_scorer *s, uint32_t facet, scorer_action *spare) {
-    bool fresh = true;
-    scorer_action *act = scorer_find(s, facet, &fresh);
+    scorer_action *act = scorer_find(s, facet);
     if (!act) {
         *spare = (scorer_action){0};
         act = spare;
     }
-    if (act->drawn || (!fresh && !act->is_action)) return act;
+    if (act->resolved) return act;
+    act->resolved = true;
     filter_field field = FIELD_COUNT;
     const char *name = catalogue_facet_name(s->cat, facet, &field);
     act->is_action = name && field == POLICY_ACTION_FIELD;

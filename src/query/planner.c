@@ -2,7 +2,7 @@
  *
  * Prices come from the stores' own estimates (live histograms, the index's size) and from the exact size of the allowed set, never from constants. The rule is
  * quality first: a strategy that weaves more strands is taken as long as it fits into the deadline; between parallel and sequential the cheaper one
- * wins. Sequential is the cheaper one when the allowed set is small: its walk and its scoring only ever see the few that vectors brought. */
+ * wins where the allowed set is small: the sequential walk and its scoring only ever see the few that vectors brought. */
 #include <string.h>
 
 #include "query/run.h"
@@ -11,6 +11,9 @@
 static const double BUDGET_SHARE = 0.6;
 /* Handing a job to a worker and back costs about this much; below it overlapping is a loss. */
 static const double OVERLAP_US = 60;
+/* Sequential asks the graph only about what vectors brought, so it can miss what only the graph would bring. Where less than one in NARROW_SHARE items
+ * may be shown, vectors bring most of them anyway. */
+enum { NARROW_SHARE = 4 };
 
 static size_t fetch_width(const query_run_state *q) {
     size_t fetch = q->rq->k * OVERFETCH;
@@ -83,7 +86,8 @@ static query_strategy choose(query_run_state *q, query_plan *p, double budget_us
         p->reason = "no item to start a walk from, so vectors come first and the graph works on what they bring";
         return STRATEGY_HYBRID_SEQUENTIAL;
     }
-    if (seq->possible && seq->estimate_us < par->estimate_us && seq->estimate_us <= budget_us) {
+    bool narrow = q->allow_count * NARROW_SHARE < q->total;
+    if (narrow && seq->possible && seq->estimate_us < par->estimate_us && seq->estimate_us <= budget_us) {
         p->reason = "few items may be shown, so narrowing step by step is cheaper than asking all strands at once";
         return STRATEGY_HYBRID_SEQUENTIAL;
     }

@@ -4,9 +4,10 @@
  * semaphore. The writer takes everything that waits (up to group_max changes), applies it in one transaction, commits once, and wakes the callers. A bare
  * fdatasync is what a commit costs; with eight callers it is paid once for eight.
  *
- * After a commit, its callers need a moment to come back with their next write. A writer that started at once would find one request, commit it
- * alone, and let the other seven wait: groups of 1, 7, 1, 7. So it waits until as many requests are there as there were callers at the last
- * commit (taken + still waiting), for at most half a commit's time. A lone caller is never waited for twice.
+ * After a commit, its callers need a moment to come back with their next write. A writer that committed the first of them at once would let the other seven
+ * wait: groups of 1, 7, 1, 7. So it applies requests as they arrive, inside the open transaction, and commits when as many have come as there were
+ * callers at the last commit (taken + still waiting), or after half a commit's time. Applying thus overlaps with arriving, and a lone caller is
+ * never waited for twice.
  *
  * Background writes (learners) are taken when no foreground write waits, or after 200 ms, a slice at a time.
  *
@@ -89,7 +90,7 @@ int record_sqlite_submit(record_sqlite *s, record_sqlite_request *r, bool backgr
         code = error_set(err, BRAID_E_BUSY, RECORD_SQLITE, "%zu changes are waiting to be written; try again later", waiting);
     else {
         queue_push(background ? &s->background : &s->foreground, r);
-        if (s->foreground.requests + (background ? s->wanted : 0) >= s->wanted)
+        if (s->foreground.requests + s->background.requests >= s->wanted)
             pthread_cond_signal(&s->queue_cond);
     }
     pthread_mutex_unlock(&s->queue_mutex);
@@ -157,6 +158,63 @@ static int record_sqlite_checkpoint_asked(record_sqlite *s, record_sqlite_reques
 int record_sqlite_checkpoint(void *self, braid_error *err) {
     record_sqlite_request r = {.admin = record_sqlite_checkpoint_asked};
     return record_sqlite_submit(self, &r, false, err);
+}
+
+/* ---- groups ---- */
+
+/* What one commit will hold. */
+typedef struct record_sqlite_group {
+    record_sqlite_request *first, **tail;
+    size_t changes, foreground; /* foreground requests */
+    int64_t until;              /* waits for callers to come back until then, on the store's clock */
+} record_sqlite_group;
+
+static record_sqlite_request *group_take(record_sqlite_group *g, record_sqlite_queue *q) {
+    record_sqlite_request *r = queue_pop(q);
+    *g->tail = r;
+    g->tail = &r->next;
+    g->changes += r->n;
+    return r;
+}
+
+/* Foreground requests while they fit; an admin request only as a group of its own. The queue's mutex is held, here and below. */
+static void record_sqlite_take_foreground(record_sqlite *s, record_sqlite_group *g) {
+    while (s->foreground.first != NULL) {
+        const record_sqlite_request *next = s->foreground.first;
+        if (g->first != NULL && (next->admin != NULL || g->changes + next->n > s->options.group_max))
+            return;
+        g->foreground++;
+        if (group_take(g, &s->foreground)->admin != NULL)
+            return;
+    }
+}
+
+/* A slice of what learners wrote, or one admin request; behind foreground requests only one that has waited too long. */
+static void record_sqlite_take_background(record_sqlite *s, record_sqlite_group *g) {
+    bool behind = g->foreground > 0 || s->foreground.first != NULL;
+    int64_t late = behind ? record_sqlite_now(s) - RECORD_SQLITE_BACKGROUND_WAIT_MS * INT64_C(1000000) : INT64_MAX;
+    size_t slice = 0;
+    while (s->background.first != NULL && s->background.first->queued_ns <= late) {
+        const record_sqlite_request *next = s->background.first;
+        if ((next->admin != NULL && g->first != NULL) || (slice > 0 && (behind || slice + next->n > RECORD_SQLITE_BACKGROUND_SLICE)))
+            return;
+        slice += next->n;
+        if (group_take(g, &s->background)->admin != NULL)
+            return;
+    }
+}
+
+static void record_sqlite_take(record_sqlite *s, record_sqlite_group *g) {
+    int64_t patience = s->commit_ns / 2 < GROUP_WAIT_NS_MAX ? s->commit_ns / 2 : GROUP_WAIT_NS_MAX;
+    *g = (record_sqlite_group){.tail = &g->first, .until = record_sqlite_now(s) + patience};
+    if (s->background.first != NULL && s->background.first->admin != NULL)
+        record_sqlite_take_background(s, g);
+    if (g->first != NULL)
+        return;
+    record_sqlite_take_foreground(s, g);
+    if (g->first == NULL || g->first->admin == NULL)
+        record_sqlite_take_background(s, g);
+    s->wanted = SIZE_MAX; /* nobody need wake a writer at work */
 }
 
 /* ---- the writer ---- */
@@ -266,7 +324,24 @@ static void record_sqlite_forget(record_sqlite_request *group) {
         }
 }
 
-static int record_sqlite_transact(record_sqlite *s, record_sqlite_request *group, bool careful, const char **doing) {
+/* Takes the foreground requests that have come meanwhile into the open transaction. Waits for those of callers that were there at the last commit, until the group's
+ * patience ends; NULL when it is time to commit. */
+static record_sqlite_request *record_sqlite_gather(record_sqlite *s, record_sqlite_group *g) {
+    record_sqlite_request **tail = g->tail;
+    pthread_mutex_lock(&s->queue_mutex);
+    s->wanted = 1;
+    while (g->foreground < s->expected && s->foreground.requests == 0 && !s->closing) {
+        int64_t left = g->until - record_sqlite_now(s);
+        if (left <= 0 || !record_sqlite_wait(&s->queue_cond, &s->queue_mutex, left))
+            break;
+    }
+    record_sqlite_take_foreground(s, g);
+    s->wanted = SIZE_MAX;
+    pthread_mutex_unlock(&s->queue_mutex);
+    return *tail;
+}
+
+static int record_sqlite_transact(record_sqlite *s, record_sqlite_group *g, bool careful, const char **doing) {
     s->next_lsn = atomic_load_explicit(&s->head, memory_order_relaxed) + 1;
     s->num_max = s->committed_num_max;
     s->person_max = s->committed_person_max;
@@ -274,8 +349,10 @@ static int record_sqlite_transact(record_sqlite *s, record_sqlite_request *group
     int rc = record_sqlite_exec(&s->writer, SQL_BEGIN);
     if (rc == SQLITE_OK) {
         *doing = "writing";
-        rc = record_sqlite_apply_all(s, group, careful);
+        rc = record_sqlite_apply_all(s, g->first, careful);
     }
+    for (record_sqlite_request *more; rc == SQLITE_OK && (more = record_sqlite_gather(s, g)) != NULL;)
+        rc = record_sqlite_apply_all(s, more, careful);
     if (rc == SQLITE_OK) {
         *doing = "committing";
         rc = record_sqlite_exec(&s->writer, SQL_COMMIT);
@@ -290,20 +367,20 @@ void record_sqlite_undo(record_sqlite *s, int code, int rc, const braid_error *w
         record_sqlite_set_failed(s, code, why);
 }
 
-static void record_sqlite_commit_group(record_sqlite *s, record_sqlite_request *group) {
+static void record_sqlite_commit_group(record_sqlite *s, record_sqlite_group *g) {
     const char *doing = NULL;
     braid_error err = {0};
     int64_t start = record_sqlite_now(s);
-    int code = BRAID_OK, rc = record_sqlite_transact(s, group, false, &doing), why = rc & 0xff;
+    int code = BRAID_OK, rc = record_sqlite_transact(s, g, false, &doing), why = rc & 0xff;
     if (why == SQLITE_CONSTRAINT || why == SQLITE_MISMATCH || why == SQLITE_TOOBIG || why == SQLITE_ERROR) {
         record_sqlite_undo(s, BRAID_OK, rc, NULL);
-        record_sqlite_forget(group);
-        rc = record_sqlite_transact(s, group, true, &doing);
+        record_sqlite_forget(g->first);
+        rc = record_sqlite_transact(s, g, true, &doing);
     }
     if (rc != SQLITE_OK) {
         code = record_sqlite_fail(s->writer.db, rc, doing, &err);
         record_sqlite_undo(s, code, rc, &err);
-        record_sqlite_forget(group);
+        record_sqlite_forget(g->first);
     } else {
         s->committed_num_max = s->num_max;
         s->committed_person_max = s->person_max;
@@ -313,71 +390,17 @@ static void record_sqlite_commit_group(record_sqlite *s, record_sqlite_request *
         metric_add(s->commits, 1);
         metric_observe_us(s->commit_time, (double)took / 1e3);
     }
-    for (record_sqlite_request *r = group; r != NULL; r = r->next) {
+    for (record_sqlite_request *r = g->first; r != NULL; r = r->next) {
         r->code = code;
         r->err = err;
     }
 }
 
-static void record_sqlite_run_admin(record_sqlite *s, record_sqlite_request *r) {
-    r->code = r->admin(s, r, &r->err);
-}
-
-/* A slice of what learners wrote, or one admin request; with foreground requests in `tail`, only what has waited too long. */
-static size_t record_sqlite_take_background(record_sqlite *s, record_sqlite_request **tail, bool foreground) {
-    int64_t late = foreground ? record_sqlite_now(s) - RECORD_SQLITE_BACKGROUND_WAIT_MS * INT64_C(1000000) : INT64_MAX;
-    size_t slice = 0, taken = 0;
-    while (s->background.first != NULL && s->background.first->queued_ns <= late) {
-        record_sqlite_request *next = s->background.first;
-        bool alone = next->admin != NULL;
-        if (taken > 0 && (alone || foreground || slice + next->n > RECORD_SQLITE_BACKGROUND_SLICE))
-            break;
-        *tail = queue_pop(&s->background);
-        tail = &next->next;
-        slice += next->n;
-        taken++;
-        if (alone)
-            break;
-    }
-    return taken;
-}
-
-/* Takes a group off the queues; the mutex is held. An admin request is a group of its own. */
-static record_sqlite_request *record_sqlite_take(record_sqlite *s, size_t *taken) {
-    record_sqlite_request *first = NULL, **tail = &first;
-    size_t changes = 0;
-    *taken = 0;
-    if (s->background.first != NULL && s->background.first->admin != NULL) {
-        *taken = record_sqlite_take_background(s, tail, s->foreground.first != NULL);
-        if (first != NULL)
-            return first;
-    }
-    while (s->foreground.first != NULL) {
-        record_sqlite_request *next = s->foreground.first;
-        if (first != NULL && (next->admin != NULL || changes + next->n > s->options.group_max))
-            break;
-        *tail = queue_pop(&s->foreground);
-        tail = &next->next;
-        changes += next->n;
-        ++*taken;
-        if (next->admin != NULL)
-            return first;
-    }
-    if (s->background.first != NULL && (first == NULL || s->background.first->admin == NULL))
-        *taken += record_sqlite_take_background(s, tail, first != NULL);
-    return first;
-}
-
 /* Waits until there is something to do; false when the store closes and nothing is left. The mutex is held. */
 static bool record_sqlite_await(record_sqlite *s) {
-    if (s->expected > 1 && s->foreground.requests < s->expected && !s->closing) {
-        int64_t patience = s->commit_ns / 2 < GROUP_WAIT_NS_MAX ? s->commit_ns / 2 : GROUP_WAIT_NS_MAX;
-        s->wanted = s->expected;
-        while (s->foreground.requests < s->expected && !s->closing &&
-               record_sqlite_wait(&s->queue_cond, &s->queue_mutex, patience)) {
-        }
-    }
     s->wanted = 1;
+    if (s->expected > 0 && s->foreground.requests == 0 && s->background.requests > 0 && !s->closing)
+        record_sqlite_wait(&s->queue_cond, &s->queue_mutex, GROUP_WAIT_NS_MAX); /* callers are about to come back: background gives way */
     while (s->foreground.requests == 0 && s->background.requests == 0 && !s->closing) {
         if (!s->wipe)
             pthread_cond_wait(&s->queue_cond, &s->queue_mutex);
@@ -409,18 +432,18 @@ static void record_sqlite_keep_house(record_sqlite *s) {
         record_sqlite_wipe(s);
 }
 
-static void record_sqlite_serve(record_sqlite *s, record_sqlite_request *group) {
+static void record_sqlite_serve(record_sqlite *s, record_sqlite_group *g) {
     if (s->failed != BRAID_OK) {
         braid_error err = {0};
         int code = record_sqlite_closed_for_writing(s, &err);
-        for (record_sqlite_request *r = group; r != NULL; r = r->next) {
+        for (record_sqlite_request *r = g->first; r != NULL; r = r->next) {
             r->code = code;
             r->err = err;
         }
-    } else if (group->admin != NULL) {
-        record_sqlite_run_admin(s, group);
+    } else if (g->first->admin != NULL) {
+        g->first->code = g->first->admin(s, g->first, &g->first->err);
     } else {
-        record_sqlite_commit_group(s, group);
+        record_sqlite_commit_group(s, g);
     }
 }
 
@@ -443,17 +466,17 @@ static void *record_sqlite_writer_main(void *arg) {
     prctl(PR_SET_TIMERSLACK, 1000UL); /* the wait for callers is shorter than the usual 50 us of slack */
     pthread_mutex_lock(&s->queue_mutex);
     while (record_sqlite_await(s)) {
-        size_t taken = 0;
-        record_sqlite_request *group = record_sqlite_take(s, &taken);
+        record_sqlite_group g;
+        record_sqlite_take(s, &g);
         pthread_mutex_unlock(&s->queue_mutex);
-        if (group != NULL)
-            record_sqlite_serve(s, group);
+        if (g.first != NULL)
+            record_sqlite_serve(s, &g);
         pthread_mutex_lock(&s->queue_mutex);
-        s->expected = taken + s->foreground.requests;
+        s->expected = g.foreground + s->foreground.requests;
         size_t waiting = s->foreground.changes + s->background.changes;
         pthread_mutex_unlock(&s->queue_mutex);
         metric_set(s->queue_gauge, (double)waiting);
-        record_sqlite_wake_callers(s, group);
+        record_sqlite_wake_callers(s, g.first);
         record_sqlite_keep_house(s);
         pthread_mutex_lock(&s->queue_mutex);
     }

@@ -82,6 +82,7 @@ typedef struct hnsw {
     pthread_mutex_t write_lock; /* there is one feed thread; the lock keeps save and check apart from it. Searches never take it. */
     uint32_t chunks;            /* chunks of links0 and nodes that have memory */
     uint32_t root;              /* the node of lowest rank, or SLOT_NONE */
+    uint32_t orphan;            /* a node that nobody of lower rank links to, since memory ran out; or SLOT_NONE */
     uint64_t ranks;             /* the next rank; also counts inserts for the level generator */
     uint64_t linked;            /* nodes in the graph, removed ones included */
     scratch scratch;
@@ -117,12 +118,15 @@ static inline float hnsw_sim(const hnsw *h, uint32_t a, uint32_t b) {
 /* ---- hnsw_links.c: single links and the two rules. The writer's. ---- */
 unsigned hnsw_copy_links(const hnsw *h, uint32_t slot, unsigned level, uint32_t out[HNSW_LINKS_MAX]); /* returns their number */
 bool hnsw_add_link(hnsw *h, unsigned level, uint32_t from, uint32_t to);              /* false: full, or memory ran out */
+bool hnsw_set_link(hnsw *h, unsigned level, uint32_t from, unsigned at, uint32_t to); /* into an empty place; false: no memory */
 bool hnsw_replace_link(hnsw *h, unsigned level, uint32_t from, uint32_t old, uint32_t to);
 void hnsw_remove_link(hnsw *h, unsigned level, uint32_t from, uint32_t to);
 /* `to` would lose its last in-link from a lower rank. */
 bool hnsw_last_lower_in(const hnsw *h, uint32_t from, uint32_t to);
 /* Gives `slot` an in-link from a lower rank, making room for it if need be. */
 bool hnsw_hold(hnsw *h, uint32_t slot);
+/* Takes up again what the last hnsw_hold had to leave when memory ran out. */
+bool hnsw_mend(hnsw *h);
 void hnsw_count_lower_in(hnsw *h, uint32_t slot);
 
 /* ---- hnsw_insert.c ---- */
@@ -143,6 +147,7 @@ typedef struct hnsw_walk {
     size_t ef;
     uint64_t epoch;       /* what may be a result; HNSW_ANY: every node */
     const bitset *allow;
+    unsigned equals_max;  /* nodes of the same similarity to go on from, at most; 0: all */
     uint64_t budget;      /* distances; 0: none */
     deadline until;
 } hnsw_walk;

@@ -2,7 +2,7 @@
  *
  * Each node that linked to it gets the best of its neighbours instead, by the same heuristic as on insertion, so a hole is closed from its
  * rim. The two rules of reachability (hnsw.h) hold at each step: who would lose the last link to a lower rank gets one of the removed node's
- * own links to a lower rank; whom the removed node alone held is held by another first. If it was the node of lowest rank, one of its neighbours takes over its
+ * own links to a lower rank; whom the removed node alone held is held by another. If it was the node of lowest rank, one of its neighbours takes over its
  * rank. When memory runs out the work stops where it is, the graph being whole, and is taken up again later. */
 #include <string.h>
 
@@ -130,10 +130,9 @@ static bool unlink_level(hnsw *h, unsigned level, uint32_t gone) {
         if (!link_past(h, level, in->items[in->count - 1], gone, around, n)) return false;
     }
     for (unsigned i = 0; i < n; i++) {
-        uint32_t slot = around[i];
-        uint32_t others = hnsw_node_of(h, slot)->lower_in - hnsw_lower(h, gone, slot);
-        if (level == 0 && slot != h->root && others == 0 && !hnsw_hold(h, slot)) return false;
-        hnsw_remove_link(h, level, gone, slot);
+        hnsw_remove_link(h, level, gone, around[i]);
+        if (level > 0 || around[i] == h->root || hnsw_node_of(h, around[i])->lower_in > 0) continue;
+        if (!hnsw_hold(h, around[i])) return false;
     }
     return true;
 }
@@ -142,6 +141,7 @@ bool hnsw_unlink(void *ctx, uint32_t slot) {
     hnsw *h = ctx;
     hnsw_node *n = hnsw_node_of(h, slot);
     if (!n->linked) return true;
+    if (!hnsw_mend(h)) return false;
     if (h->linked == 1) {
         h->root = SLOT_NONE;
         atomic_store_explicit(&h->entry, HNSW_NO_ENTRY, memory_order_release);

@@ -3,8 +3,8 @@
  * The neighbours on all levels are chosen first, the node's own links are written next, and only then do neighbours link back, lowest level first: whoever
  * meets the node, on whatever level, can go on from it.
  *
- * Departures from the paper. A twin (a vector that is there already, within rounding) stays on level 0, and twins take at most half of a node's links and do not
- * count against the others; or ten thousand copies of one vector would crowd out all ways to anything else. Links that keep a node reachable are never pruned (hnsw.h). The level is
+ * Departures from the paper. A twin (a vector that is there already, within rounding) stays on level 0; the search for neighbours looks at M nodes of the very same
+ * similarity only; twins take at most half of a node's links and do not count against the others. Or ten thousand copies of one vector would crowd out all ways to anything else. Links that keep a node reachable are never pruned (hnsw.h). The level is
  * drawn from the seed and the number of the insert, so that a graph is a function of the order of inserts. */
 #include <math.h>
 #include <string.h>
@@ -166,7 +166,7 @@ typedef struct plan { uint32_t links[HNSW_M_MAX]; unsigned n; } plan;
 
 static hnsw_end plan_level(hnsw *h, unsigned level, uint32_t *start, plan *p) {
     vector_stats stats = {0};
-    hnsw_walk w = {.level = level, .ef = h->ef_construction,
+    hnsw_walk w = {.level = level, .ef = h->ef_construction, .equals_max = h->m,
                    .epoch = atomic_load_explicit(&h->s.epoch, memory_order_relaxed) + 1};
     hnsw_end end = hnsw_walk_level(h, &h->scratch, &w, *start, &stats);
     if (end == HNSW_END_DONE && h->scratch.results.count == 0) {
@@ -208,7 +208,7 @@ static void stay_on_level_0(hnsw_node *n) {
 
 bool hnsw_insert(hnsw *h, uint32_t slot) {
     unsigned level = hnsw_draw_level(h, h->ranks);
-    if (!hnsw_node_init(h, slot, level)) return false;
+    if (!hnsw_mend(h) || !hnsw_node_init(h, slot, level)) return false;
     hnsw_node *n = hnsw_node_of(h, slot);
     uint64_t entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
     if (entry == HNSW_NO_ENTRY) {

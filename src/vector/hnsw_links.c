@@ -48,9 +48,13 @@ static unsigned find_link(const hnsw *h, unsigned level, uint32_t from, uint32_t
 
 bool hnsw_add_link(hnsw *h, unsigned level, uint32_t from, uint32_t to) {
     unsigned end = find_link(h, level, from, SLOT_NONE);
-    if (end == hnsw_capacity(h, level) || !in_reserve(hnsw_in_of(h, to, level))) return false;
+    return end < hnsw_capacity(h, level) && hnsw_set_link(h, level, from, end, to);
+}
+
+bool hnsw_set_link(hnsw *h, unsigned level, uint32_t from, unsigned at, uint32_t to) {
+    if (!in_reserve(hnsw_in_of(h, to, level))) return false;
     in_add(h, level, from, to);
-    atomic_store_explicit(&hnsw_links(h, from, level)[end], to, memory_order_release);
+    atomic_store_explicit(&hnsw_links(h, from, level)[at], to, memory_order_release);
     return true;
 }
 
@@ -126,28 +130,40 @@ static uint32_t child_above(const hnsw *h, uint32_t from, uint32_t than, bool *a
 bool hnsw_hold(hnsw *h, uint32_t slot) {
     uint32_t links[HNSW_LINKS_MAX], hint = SLOT_NONE;
     for (;;) {
+        h->orphan = slot; /* until somebody holds it */
         uint32_t from = SLOT_NONE;
-        if (hint != SLOT_NONE && hold_from(h, hint, slot)) return true;
+        if (hint != SLOT_NONE && hold_from(h, hint, slot)) break;
         unsigned n = hnsw_copy_links(h, slot, 0, links);
         for (unsigned i = 0; i < n; i++) {
             if (!hnsw_lower(h, links[i], slot)) continue;
-            if (hold_from(h, links[i], slot)) return true;
+            if (hold_from(h, links[i], slot)) goto held;
             if (from == SLOT_NONE) from = links[i];
         }
         if (from == SLOT_NONE) from = hint;
         bool above = false;
         while (from != SLOT_NONE && !above) {
             uint32_t child = child_above(h, from, slot, &above);
-            if (child == SLOT_NONE) return false; /* a spare link was there, so memory ran out */
+            if (child == SLOT_NONE) return false; /* there was a link to spare, so memory ran out */
             if (above) {
                 if (!hnsw_replace_link(h, 0, from, child, slot)) return false;
                 hint = slot;
                 slot = child;
             } else {
                 from = child;
-                if (hold_from(h, from, slot)) return true;
+                if (hold_from(h, from, slot)) goto held;
             }
         }
         if (from == SLOT_NONE) return false;
     }
+held:
+    h->orphan = SLOT_NONE;
+    return true;
+}
+
+bool hnsw_mend(hnsw *h) {
+    uint32_t slot = h->orphan;
+    if (slot == SLOT_NONE) return true;
+    h->orphan = SLOT_NONE;
+    const hnsw_node *n = hnsw_node_of(h, slot);
+    return !n->linked || n->lower_in > 0 || slot == h->root || hnsw_hold(h, slot);
 }

@@ -154,11 +154,14 @@ static int take_list(loading *l, uint32_t slot, unsigned level, const uint32_t *
     }
     for (unsigned i = 0; i < n; i++) {
         if (list[i] >= l->head.count || list[i] == slot) return corrupt(l, "a link is out of range");
+        __builtin_prefetch(hnsw_node_of(l->h, list[i]));
+    }
+    for (unsigned i = 0; i < n; i++) {
         if (l->nodes[list[i]].level < level) return corrupt(l, "a link leads to a lower level");
         for (unsigned j = 0; j < i; j++) {
             if (list[i] == list[j]) return corrupt(l, "a link is there twice");
         }
-        if (!hnsw_add_link(l->h, level, slot, list[i])) return no_memory(l);
+        if (!hnsw_set_link(l->h, level, slot, i, list[i])) return no_memory(l);
     }
     return BRAID_OK;
 }

@@ -13,7 +13,8 @@
 
 enum {
     LOOK_EVERY = 16, /* hops between two looks at budget and clock */
-    AHEAD_LINES = 8  /* cache lines of a row fetched ahead */
+    AHEAD_LINES = 8, /* cache lines of a row fetched ahead */
+    EQUALS_K_MAX = UINT8_MAX
 };
 
 /* Measured on 100,000 x 768: what a walk's distances cost in units of ef before the first walks were seen, and what a row costs
@@ -89,13 +90,26 @@ static inline bool may_return(const hnsw *h, const hnsw_walk *w, uint32_t slot) 
     return slots_visible(m, w->epoch) && (w->allow == NULL || bitset_has(w->allow, m->num));
 }
 
+/* Nodes of the very same similarity are mostly copies of one vector. The first k of them, or M, speak for all, so that a crowd of copies does not take
+ * all of the ef places and end the walk. */
+static inline bool crowded(scratch *sc, unsigned max, float sim) {
+    uint32_t bits;
+    memcpy(&bits, &sim, sizeof bits);
+    uint8_t *met = &sc->equals[(bits * UINT32_C(2654435769)) >> (32 - SCRATCH_EQUALS_BITS)];
+    if (*met >= max) return true;
+    ++*met;
+    return false;
+}
+
 /* The caller has reserved room for both. */
 static inline void offer(const hnsw *h, scratch *sc, const hnsw_walk *w, uint32_t slot, float sim) {
     heap *results = &sc->results;
     bool full = results->count >= w->ef;
     if (full && sim <= results->items[0].key) return;
+    bool returned = may_return(h, w, slot);
+    if (returned && w->equals_max != 0 && crowded(sc, w->equals_max, sim)) return;
     heap_push(&sc->candidates, -sim, slot);
-    if (!may_return(h, w, slot)) return;
+    if (!returned) return;
     if (full) heap_replace_top(results, sim, slot);
     else heap_push(results, sim, slot);
 }
@@ -136,6 +150,7 @@ hnsw_end hnsw_walk_level(const hnsw *h, scratch *sc, const hnsw_walk *w, uint32_
     if (!visited_begin(h, sc) || !heap_reserve(&sc->results, w->ef + 1) || !heap_reserve(&sc->candidates, HNSW_LINKS_MAX)) {
         return HNSW_END_NO_MEMORY;
     }
+    if (w->equals_max != 0) memset(sc->equals, 0, sizeof sc->equals);
     if (start < sc->visited_cap) sc->visited[start] = sc->tag;
     score(h, sc, w, &start, 1);
     for (unsigned hops = 1; sc->candidates.count > 0; hops++) {
@@ -187,6 +202,7 @@ static hnsw_end search_graph(hnsw *h, scratch *sc, const vector_query *q, const 
                              vector_stats *stats) {
     hnsw_walk w = {.level = 0, .ef = p->ef, .epoch = epoch, .allow = q->allow, .until = q->until};
     uint64_t entry = atomic_load_explicit(&h->entry, memory_order_acquire);
+    if (q->k <= EQUALS_K_MAX) w.equals_max = q->k > h->m ? (unsigned)q->k : h->m;
     sc->results.count = 0;
     if (entry == HNSW_NO_ENTRY) return HNSW_END_DONE;
     if (q->allow != NULL) w.budget = (uint64_t)(p->exact > 1000 ? p->exact : 1000);

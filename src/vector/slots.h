@@ -46,6 +46,7 @@ enum {
     SLOTS_MAP_CHUNK = 1 << SLOTS_MAP_SHIFT,
     SLOTS_MAP_CHUNKS = 1 << (32 - SLOTS_MAP_SHIFT),
     SLOTS_READERS_MAX = 128, /* searches that run at the same moment; more wait their turn */
+    SCRATCH_EQUALS_BITS = 10,
     SLOTS_LINE = 64,         /* bytes of a cache line */
     SLOTS_LINE_FLOATS = SLOTS_LINE / sizeof(float)
 };
@@ -65,6 +66,7 @@ typedef struct scratch {
     uint8_t *visited; /* a slot was met if its byte equals tag */
     size_t visited_cap;
     uint8_t tag;
+    uint8_t equals[1 << SCRATCH_EQUALS_BITS]; /* how often a similarity was met, by its hash */
 } scratch;
 
 typedef struct reader {

@@ -43,7 +43,7 @@ static int hnsw_open(const vector_options *options, void **self, braid_error *er
     h->ef_construction = default_to(options->ef_construction, HNSW_EF_CONSTRUCTION_DEFAULT);
     h->ef_search = default_to(options->ef_search, HNSW_EF_SEARCH_DEFAULT);
     h->seed = options->seed;
-    h->root = SLOT_NONE;
+    h->root = h->orphan = SLOT_NONE;
     atomic_store(&h->entry, HNSW_NO_ENTRY);
     pthread_mutex_init(&h->write_lock, NULL);
     h->links0 = calloc(SLOTS_CHUNKS_MAX, sizeof *h->links0);
@@ -60,7 +60,7 @@ void hnsw_reset(hnsw *h) {
     for (uint32_t slot = 0; slot < h->chunks * (uint32_t)SLOTS_CHUNK; slot++) hnsw_release(h, slot);
     slots_clear(&h->s);
     atomic_store(&h->entry, HNSW_NO_ENTRY);
-    h->root = SLOT_NONE;
+    h->root = h->orphan = SLOT_NONE;
     h->ranks = h->linked = 0;
 }
 
