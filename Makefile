@@ -91,6 +91,35 @@ $(OUT)/test/unit/server_%: $(OUT)/test/unit/server_%.o $(OUT)/libserver.a $(OUT)
 	@echo "  LINK $@"
 	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ -lcmocka $(LIBS)
 
+# The library as others link it: only braid_* is visible, in the shared form and in the static one (one object, the rest made local).
+SOVERSION := 0
+VERSION := $(shell sed -n 's/^\#define BRAID_VERSION "\(.*\)"/\1/p' include/braid.h)
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+LIB_LIBS := -lsqlite3 -ljansson -lyaml -lxxhash -lroaring -lcrypto -lm
+
+$(OUT)/libbraid.so: $(LIB_OBJ)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS_ALL) -shared -Wl,-soname,libbraid.so.$(SOVERSION) -Wl,-z,defs $^ -o $@ $(LIB_LIBS)
+
+$(OUT)/libbraid.a: $(LIB_OBJ)
+	@echo "  AR   $@"
+	@rm -f $@
+	$(Q)$(LD) -r $^ -o $(OUT)/libbraid.o
+	$(Q)objcopy --localize-hidden $(OUT)/libbraid.o
+	$(Q)ar rcs $@ $(OUT)/libbraid.o
+
+install: $(OUT)/braid $(OUT)/libbraid.so $(OUT)/libbraid.a ## install program, header, libraries and pkg-config file under $PREFIX (/usr/local), honouring DESTDIR
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig
+	install -m 755 $(OUT)/braid $(DESTDIR)$(PREFIX)/bin/braid
+	install -m 644 include/braid.h include/braid_error.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(OUT)/libbraid.a $(DESTDIR)$(LIBDIR)/libbraid.a
+	install -m 755 $(OUT)/libbraid.so $(DESTDIR)$(LIBDIR)/libbraid.so.$(VERSION)
+	ln -sf libbraid.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libbraid.so.$(SOVERSION)
+	ln -sf libbraid.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libbraid.so
+	printf 'prefix=%s\nlibdir=%s\nincludedir=$${prefix}/include\n\nName: braid\nDescription: store and ranker: what should this person watch next, and why\nVersion: %s\nLibs: -L$${libdir} -lbraid\nLibs.private: %s -pthread\nCflags: -I$${includedir}\n' \
+	    "$(PREFIX)" "$(LIBDIR)" "$(VERSION)" "$(LIB_LIBS)" > $(DESTDIR)$(LIBDIR)/pkgconfig/braid.pc
+
 # One test program a file; any helper file test/support/*.c is linked into all of them.
 SUPPORT_OBJ := $(patsubst %.c,$(OUT)/%.o,$(wildcard test/support/*.c))
 $(OUT)/test/%: $(OUT)/test/%.o $(SUPPORT_OBJ) $(OUT)/libinternal.a

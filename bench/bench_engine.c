@@ -116,7 +116,7 @@ static void ingest(braid_db *db, size_t items, size_t dim) {
     figure("ingest_until_searchable", items, dim, "items_per_s", (double)items / ((now_us() - begun) / 1e6));
     size_t len = 0;
     for (size_t i = 0; i < items; i++) {
-        len += (size_t)sprintf(text + len, "{\"relation\":{\"from\":\"i%zu\",\"to\":\"i%zu\",\"type\":\"RELATED_TO\",\"strength\":0.5}}\n", i, (size_t)(next() % items));
+        len += (size_t)sprintf(text + len, "{\"relation\":{\"from\":\"i%zu\",\"to\":\"i%zu\",\"type\":\"RELATED_TO\",\"strength\":0.5}}\n", i, (size_t)((i + 1 + next() % (items - 1)) % items));
         if (i % BATCH == BATCH - 1 || i + 1 == items) {
             write_text(db, text, len, BRAID_LINE_ITEM);
             len = 0;

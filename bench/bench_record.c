@@ -1,6 +1,7 @@
 /* bench_record: what a durable interaction costs, beside bare SQLite writing the same rows.
  *
- *     bench_record [FILE] [SECONDS]       default ./bench_record.db, 2 s a row of the table
+ *     bench_record [FILE] [SECONDS]                  default ./bench_record.db, 2 s a row of the table
+ *     bench_record FILE SECONDS WRITERS BATCH        one row, for a profiler
  *
  * "bare" is the least that could be written by hand: one thread, one connection, WAL, synchronous=FULL, prepared statements, an
  * append to the same table with the same indexes, no look-up of people and items, no acknowledgement to anybody. "one a commit" pays an
@@ -84,23 +85,32 @@ static record_store *open_store(const char *path, uint32_t dim, metrics *m) {
     return store;
 }
 
+enum { LOAD_BATCH = 100 };
+
 static void put_items(record_store *store, unsigned count, uint32_t dim) {
     rng r;
     rng_seed(&r, 7);
-    float *vector = calloc(dim, sizeof *vector);
-    for (unsigned i = 0; i < count; i++) {
-        char id[16];
-        snprintf(id, sizeof id, "i%u", i);
-        for (uint32_t d = 0; d < dim; d++)
-            vector[d] = (float)rng_uniform(&r);
-        item it = {.id = id, .title = "A film", .original_title = "", .kind = "film", .language = "fr", .synopsis = "", .year = 1999,
-                   .available_from = TIME_NONE, .available_until = TIME_NONE};
-        record_change c = {.kind = RECORD_ITEM, .item = &it, .vector = vector, .vector_given = true};
+    float *vectors = calloc((size_t)LOAD_BATCH * dim, sizeof *vectors);
+    if (vectors == NULL)
+        exit(1);
+    for (unsigned i = 0; i < count; i += LOAD_BATCH) {
+        char ids[LOAD_BATCH][16];
+        item its[LOAD_BATCH];
+        record_change changes[LOAD_BATCH];
+        unsigned n = count - i < LOAD_BATCH ? count - i : LOAD_BATCH;
+        for (size_t d = 0; d < (size_t)n * dim; d++)
+            vectors[d] = (float)rng_uniform(&r);
+        for (unsigned k = 0; k < n; k++) {
+            snprintf(ids[k], sizeof ids[k], "i%u", i + k);
+            its[k] = (item){.id = ids[k], .title = "A film", .original_title = "", .kind = "film", .language = "fr", .synopsis = "",
+                            .year = 1999, .available_from = TIME_NONE, .available_until = TIME_NONE};
+            changes[k] = (record_change){.kind = RECORD_ITEM, .item = &its[k], .vector = vectors + (size_t)k * dim, .vector_given = true};
+        }
         braid_error err = {0};
-        if (record_write(store, &c, 1, (record_write_flags){0}, &err) != BRAID_OK || c.code != BRAID_OK)
+        if (record_write(store, changes, n, (record_write_flags){0}, &err) != BRAID_OK || changes[0].code != BRAID_OK)
             die("items", &err);
     }
-    free(vector);
+    free(vectors);
 }
 
 static double run(const char *path, unsigned threads, size_t batch, double seconds, const char *what, double bare) {
@@ -126,8 +136,10 @@ static double run(const char *path, unsigned threads, size_t batch, double secon
     }
     double rate = (double)done / (now_s() - start);
     metric_histogram *calls = metrics_histogram(m, "record_call_duration_seconds", "store=\"sqlite\",call=\"write\"", "");
-    printf("%-34s %10.0f /s   %5.2f x bare   call p50 %6.0f us p99 %6.0f us, worst %6.0f us\n", what, rate, rate / bare,
-           metric_quantile_us(calls, 0.5, 1, 0), metric_quantile_us(calls, 0.99, 1, 0), worst);
+    metric_histogram *commits = metrics_histogram(m, "record_commit_duration_seconds", "", "");
+    printf("%-34s %10.0f /s   %5.2f x bare   call p50 %6.0f us p99 %6.0f us, worst %6.0f us; commit p50 %5.0f us of %.1f rows\n", what, rate,
+           rate / bare, metric_quantile_us(calls, 0.5, 1, 0), metric_quantile_us(calls, 0.99, 1, 0), worst,
+           metric_quantile_us(commits, 0.5, 1, 0), (double)done / (double)metric_count(commits));
     record_close(store);
     metrics_free(m);
     remove_files(path);
@@ -197,13 +209,13 @@ static void scan(const char *path) {
     record_store *store = open_store(path, VECTOR_DIM, NULL);
     double start = now_s(), sum = 0;
     put_items(store, VECTORS, VECTOR_DIM);
-    printf("items one at a time, %d x %d      %8.0f /s\n", VECTORS, VECTOR_DIM, VECTORS / (now_s() - start));
+    printf("items by hundreds, %d x %d   %10.0f /s\n", VECTORS, VECTOR_DIM, VECTORS / (now_s() - start));
     braid_error err = {0};
     record_scan_items(store, 0, true, add_bytes, &sum, &err);
     start = now_s();
     if (record_scan_items(store, 0, true, add_bytes, &sum, &err) != BRAID_OK)
         die("scan", &err);
-    printf("scan with vectors                    %8.0f MB/s (%.2f)\n", VECTORS * VECTOR_DIM * 4.0 / 1e6 / (now_s() - start), sum > 0 ? 1.0 : 0.0);
+    printf("scan with vectors                  %10.0f MB/s%s\n", VECTORS * VECTOR_DIM * 4.0 / 1e6 / (now_s() - start), sum > 0 ? "" : " (nothing)");
     record_close(store);
     remove_files(path);
 }
@@ -211,6 +223,11 @@ static void scan(const char *path) {
 int main(int argc, char **argv) {
     const char *path = argc > 1 ? argv[1] : "bench_record.db";
     double seconds = argc > 2 ? strtod(argv[2], NULL) : 2.0;
+    if (argc > 4) {
+        unsigned threads = (unsigned)strtoul(argv[3], NULL, 10);
+        run(path, threads < 1 ? 1 : threads > THREADS ? THREADS : threads, strtoul(argv[4], NULL, 10), seconds, "asked for", 1);
+        return 0;
+    }
     double one = run_bare(path, 1, seconds), eight = run_bare(path, 8, seconds), many = run_bare(path, 1000, seconds);
     run(path, 1, 1, seconds, "1 writer, one at a time", one);
     run(path, THREADS, 1, seconds, "8 writers, one at a time", eight);

@@ -104,6 +104,12 @@ static int take_flag(parser *p, char *name) {
     return unknown_flag(c, name);
 }
 
+/* -k 5, -k=5: a flag whose name is one letter may be written with one dash. */
+static bool is_letter_flag(const cli_command *command, const char *word) {
+    const char name[] = {word[1], '\0'};
+    return (word[2] == '\0' || word[2] == '=') && cli_flag_find(command, name);
+}
+
 int cli_args_parse(cli *c, int argc, char **argv) {
     size_t room = (size_t)argc + 1;
     c->given = cli_alloc(room * sizeof *c->given);
@@ -119,7 +125,7 @@ int cli_args_parse(cli *c, int argc, char **argv) {
         else if (strcmp(word, "--") == 0) flags_end = true;
         else if (strcmp(word, "-h") == 0) c->given[c->given_count++] = (cli_given){"help", ""};
         else if (word[1] == '-') rc = take_flag(&p, word + 2);
-        else if (word[2] == '\0' && cli_flag_find(c->command, word + 1)) rc = take_flag(&p, word + 1); /* -k 5 */
+        else if (is_letter_flag(c->command, word)) rc = take_flag(&p, word + 1);
         else
             rc = cli_fail(c, CLI_USAGE,
                           "%s: flags are written with two dashes; a word that begins with a dash comes after --", word);

@@ -36,6 +36,9 @@ static int open_file(cli *c) {
         int rc = braid_options_set(c->options, "record.create", "false", &err);
         if (rc) return cli_fail(c, CLI_FAILED, "%s", err.message);
     }
+    /* A server's log is its voice; a command speaks for itself. Another level than the usual one was asked for. */
+    if (!c->command->settings && strcmp(braid_options_get(c->options, "log.level"), "info") == 0)
+        braid_options_set(c->options, "log.level", "error", NULL);
     int rc = braid_open(path, c->options, &c->target->db, &err);
     if (rc == BRAID_OK) return CLI_OK;
     const char *mend = rc == BRAID_E_LOCKED && !strstr(err.message, "--url")

@@ -9,7 +9,7 @@ what=${1:-run}
 packages="gcc make libc6-dev libsqlite3-dev libmicrohttpd-dev libjansson-dev libyaml-dev libxxhash-dev libroaring-dev libssl-dev"
 case $what in
 run) ;;
-test) packages="$packages python3 libcmocka-dev clang libclang-rt-dev strace curl chromium nodejs npm" ;;
+test) packages="$packages python3 pkg-config libcmocka-dev clang libclang-rt-dev strace curl chromium nodejs npm" ;;
 bench) packages="$packages wrk" ;;
 *) echo "usage: scripts/deps.sh [run|test|bench]" >&2; exit 2 ;;
 esac
@@ -33,7 +33,7 @@ fi
 missing=
 for p in $packages; do
     case $p in
-    python3|curl|strace|wrk|chromium|npm|clang|gcc|make) command -v "$p" >/dev/null 2>&1 && continue ;;
+    python3|pkg-config|curl|strace|wrk|chromium|npm|clang|gcc|make) command -v "$p" >/dev/null 2>&1 && continue ;;
     nodejs) command -v node >/dev/null 2>&1 && continue ;;
     libclang-rt-dev) ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a >/dev/null 2>&1 && continue ;;
     esac

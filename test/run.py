@@ -54,7 +54,7 @@ def scripts():
     rows = [
         ("data catalogue", ["python3", "test/data.py"], 60),
         ("tidy architecture", ["python3", "test/tidy.py", braid], 60),
-        ("http conformance", ["python3", "test/http.py", braid], 240),
+        ("http conformance", ["python3", "test/http_api.py", braid], 240),
         ("http slow clients", ["python3", "test/fault/slow.py", braid], 240),
         ("cli commands", ["python3", "test/cli.py", braid], 300),
         ("example hello.c", ["python3", "test/install.py"], 240),

@@ -266,7 +266,8 @@ int scope_make(query_run_state *q, braid_error *err) {
     if (rc == BRAID_OK) rc = slate_load(q, err);
     if (rc) return rc;
     make_rights(q);
-    policy_state_make(rq->daypart, rq->device, rq->mood, q->rights.region, q->now_ms, &q->state);
+    /* The state is what the request says of its moment, as an interaction's state is what its context says: only so do they meet again. */
+    policy_state_make(rq->daypart, rq->device, rq->mood, rq->region, q->now_ms, &q->state);
     rc = make_allow(q, err);
     return rc ? rc : make_targets(q, err);
 }

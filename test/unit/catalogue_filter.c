@@ -1,4 +1,5 @@
-/* Filters in the catalogue against their definition: filter_matches() of src/model, over random items, filters, changes and removals.
+/* Filters in the catalogue against their definition: filter_matches() of src/model, over random items, filters,
+ * changes and removals.
  *
  * CATALOGUE_SEED and CATALOGUE_CASES in the environment replay a failure or make the run longer. */
 #include <setjmp.h>
@@ -22,7 +23,8 @@ static const char *const numbers_of_fields[] = {"year", "duration_s", "age_ratin
 static const char *const lists[] = {"genres", "themes", "moods", "contexts", "countries", "regions"};
 static const char *const texts[] = {"title", "original_title", "kind", "language", "synopsis"};
 static const char *const paths[] = {"a", "b", "n", "n.deep", "n.deep.er", "list", "absent"};
-static const char *const times[] = {"2020-01-01T00:00:00Z", "2021-06-01T12:00:00Z", "1969-12-31T23:59:59.999Z", "2030-01-01"};
+static const char *const times[] = {"2020-01-01T00:00:00Z", "2021-06-01T12:00:00Z", "1969-12-31T23:59:59.999Z",
+                                    "2030-01-01"};
 
 typedef struct held { arena *mem; item *it; } held;
 typedef struct world { catalogue *c; held items[NUMS]; rng r; } world;

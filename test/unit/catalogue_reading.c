@@ -186,7 +186,8 @@ static void the_popular_are_the_best_liked_spread_over_genres(void **state) {
         assert_int_equal(out[i].num, i < 30 ? 21 + 2 * (i - 20) : 22 + 2 * (i - 30));
     assert_int_equal(catalogue_popular(c, NULL, 40, 2, out), 8);
     assert_int_equal(catalogue_popular(c, NULL, 3, 1, out), 3);
-    assert_true(out[0].num % 4 != out[1].num % 4 && out[1].num % 4 != out[2].num % 4 && out[0].num % 4 != out[2].num % 4);
+    assert_true(out[0].num % 4 != out[1].num % 4 && out[1].num % 4 != out[2].num % 4 &&
+                out[0].num % 4 != out[2].num % 4);
     assert_true(bitset_init(&allow, 100));
     bitset_set(&allow, 30);
     bitset_set(&allow, 2);
@@ -256,7 +257,8 @@ static void titles_are_found_by_the_beginnings_of_their_words_page_by_page(void 
 enum { SHARED_NUMS = 64, ROUNDS = 60 };
 typedef struct together { catalogue *c; atomic_bool done; atomic_int wrong; } together;
 
-/* Every item always holds genre and mood of the same name: a reader that sees one without the other has seen half a change. */
+/* Every item always holds genre and mood of the same name: a reader that sees one without the other has seen half a
+ * change. */
 static void *read_on(void *arg) {
     together *t = arg;
     filter_value value = {VALUE_STRING, "even", 0};
@@ -303,7 +305,8 @@ static void readers_see_no_half_change_while_the_feed_writes(void **state) {
     for (int round = 0; round < ROUNDS; round++) {
         for (uint32_t num = 1; num < SHARED_NUMS; num++) {
             const char *name = (num + (uint32_t)round) % 2 ? "odd" : "even";
-            snprintf(text, sizeof text, "{'id':'i%u','title':'t','genres':['%s','g%d'],'moods':['%s'],'regions':['FR']}", num,
+            snprintf(text, sizeof text,
+                     "{'id':'i%u','title':'t','genres':['%s','g%d'],'moods':['%s'],'regions':['FR']}", num,
                      name, round, name);
             if ((num + (uint32_t)round) % 7 == 0)
                 catalogue_remove(t.c, num, version++, NULL);

@@ -14,7 +14,9 @@
 
 #include "vector/vector.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_THREAD__)
+enum { N = 1500, QUERIES = 30 };
+#elif defined(__SANITIZE_ADDRESS__)
 enum { N = 2000, QUERIES = 40 };
 #else
 enum { N = 10000, QUERIES = 200 };
