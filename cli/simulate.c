@@ -90,17 +90,19 @@ static bool list_has(const json_t *list, const char *value) {
     return false;
 }
 
-/* 0..1: how well the item suits the viewer's preferences; 0.5 when nothing is known. */
+/* 0..1: how well the item suits the viewer's preferences. Who has tastes expects a little less of what speaks to none
+ * of them; who has none is open to anything. */
 static double fit(const json_t *user, const json_t *item) {
     const char *field, *value;
     json_t *values, *weight;
-    double sum = 0;
+    bool has_tastes = json_object_size(json_object_get(user, "preferences")) > 0;
+    double sum = has_tastes ? -0.3 : 0;
     json_object_foreach(json_object_get(user, "preferences"), field, values) {
         json_object_foreach(values, value, weight) {
             if (holds(item, field, value)) sum += json_number_value(weight);
         }
     }
-    return 1 / (1 + exp(-1.6 * sum));
+    return 1 / (1 + exp(-2 * sum));
 }
 
 static bool allowed(const json_t *user, const simulate_item *it) {
@@ -238,7 +240,7 @@ static void set_outcome(json_t *in, const simulate_item *it, double liking, uint
         json_object_set_new(in, "rating", json_real(stars < 0.5 ? 0.5 : stars));
     } else if (what < 0.27) {
         type = chance(state) < 0.5 ? "view" : "click";
-    } else if (liking < 0.35 && chance(state) < 0.5) {
+    } else if (liking < 0.4 && chance(state) < 0.6) {
         type = "skip";
         set_watched(in, it, 0.08 * chance(state));
     } else if (share > 0.8) {
@@ -262,7 +264,7 @@ static json_t *make_interaction(const simulate_world *w, const json_t *user, con
     const char *id = cli_json_str(user, "id");
     char *key = cli_format("sim-%llu-%s-%zu", (unsigned long long)w->seed, id, n),
          *session = cli_format("sim-%s-%.10s", id, at);
-    double mood = p->fit + 0.3 * (chance(state) - 0.5);
+    double mood = p->fit + 0.5 * (chance(state) - 0.5);
     json_t *context = json_pack("{s:b}", "simulated", 1);
     set_text(context, "device", draw_habit(devices, state));
     set_text(context, "daypart", daypart_of(p->at));

@@ -101,7 +101,8 @@ static int call_there(cli *c, const cli_request *q, cli_answer *out) {
     char why[CLIENT_WHY];
     if (!client_call(c->target->http, &request, &answer, why)) {
         bool reached = strncmp(why, "connecting", 10) != 0;
-        return cli_fail(c, CLI_FAILED, "%s: %s%s", c->target->url, why, reached ? "" : "; is `braid serve` running there?");
+        return cli_fail(c, CLI_FAILED, "%s: %s%s", c->target->url, why,
+                        reached ? "" : "; is `braid serve` running there?");
     }
     *out = (cli_answer){answer.status, answer.body, answer.len, answer.next};
     return CLI_OK;

@@ -131,7 +131,7 @@ BRAID_API int braid_options_sample(const braid_options *options, char **yaml, br
  * DIMENSION (option given and different from the file's). */
 BRAID_API int braid_open(const char *path, const braid_options *options, braid_db **db, braid_error *err);
 
-/* Waits for calls in flight, stops the feed, saves the index and closes. No call may begin on `db` after this has begun. */
+/* Stops the feeds, saves the index and closes. No other call may be running on `db`, or begin. NULL is allowed. */
 BRAID_API void braid_close(braid_db *db);
 
 /* Dimension of the vectors of this database. */

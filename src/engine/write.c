@@ -194,6 +194,8 @@ static int take_interaction(writer *w, const json_t *json, record_change *c, bra
         in->idempotency_key = arena_printf(w->a, "%s#%zu", w->options->idempotency_key, w->line);
         if (!in->idempotency_key) return error_set(why, BRAID_E_NO_MEMORY, "engine/write", "no memory for a key");
     }
+    /* Stamped here and not by the store, so that the person's profile and the stored row agree on when it was. */
+    if (in->at == TIME_NONE) in->at = clock_wall_ms(&clock_system);
     *c = (record_change){.kind = RECORD_INTERACTION, .interaction = in, .attribution = attribution_of(w, in)};
     return BRAID_OK;
 }

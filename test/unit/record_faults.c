@@ -17,8 +17,10 @@
 #include "../support/powerloss_vfs.h"
 #include "record_test.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { WRITES = 3, STEP = 11 }; /* every STEP-th allocation */
+#if defined(__SANITIZE_THREAD__)
+enum { WRITES = 3, STEP = 41 }; /* every STEP-th allocation */
+#elif defined(__SANITIZE_ADDRESS__)
+enum { WRITES = 3, STEP = 11 };
 #else
 enum { WRITES = 3, STEP = 1 };
 #endif

@@ -154,8 +154,10 @@ static void cycle(world *w) {
     powerloss_reboot(w->disk);
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-static unsigned cycles_wanted = 500; /* the same paths; the release build does the counting */
+#if defined(__SANITIZE_THREAD__)
+static unsigned cycles_wanted = 150; /* the same paths; the release build does the counting */
+#elif defined(__SANITIZE_ADDRESS__)
+static unsigned cycles_wanted = 500;
 #else
 static unsigned cycles_wanted = 5000;
 #endif

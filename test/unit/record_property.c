@@ -246,7 +246,7 @@ static void compare(model *m) {
 }
 
 static uint64_t seed;
-static unsigned operations = 4000;
+static unsigned operations = 2000;
 
 static void the_store_holds_what_a_model_in_memory_holds(void **state) {
     static void (*const doing[])(model *) = {do_item, do_item, do_drop_item, do_relation, do_relation, do_relation, do_user, do_interaction,
@@ -263,7 +263,7 @@ static void the_store_holds_what_a_model_in_memory_holds(void **state) {
     fixture_open(&m->f);
     for (unsigned n = 1; n <= operations; n++) {
         doing[pick(m, (int)(sizeof doing / sizeof doing[0]))](m);
-        if (n % 400 != 0)
+        if (n % 200 != 0)
             continue;
         compare(m);
         if (pick(m, 2) == 0)
