@@ -42,7 +42,8 @@ static int teardown(void **state) {
 
 /* ---- collectors ---- */
 
-typedef struct seen { unsigned count, stop_after; char text[4096]; uint32_t num; uint64_t version; float vector[4]; bool has_vector, given; } seen;
+typedef struct seen { unsigned count, stop_after; char text[4096]; uint32_t num; uint64_t version; float vector[4];
+                     bool has_vector, given; } seen;
 
 static bool see(seen *s, const char *format, ...) {
     size_t len = strlen(s->text);
@@ -80,9 +81,11 @@ static bool see_policy(void *ctx, const record_policy *row) {
     return see(ctx, "%s/%s/%.4s/%s=%.2f ", row->agent, row->user, row->state_hash, row->action, row->mean);
 }
 static bool see_episode(void *ctx, const record_episode *row) {
-    return see(ctx, "%s/%s/%s=%.2f/%.4s>%.4s ", row->user, row->session, row->action, row->reward, row->state_hash, row->next_state_hash);
+    return see(ctx, "%s/%s/%s=%.2f/%.4s>%.4s ", row->user, row->session, row->action, row->reward, row->state_hash,
+               row->next_state_hash);
 }
-static bool see_stats(void *ctx, const record_stats *row) { return see(ctx, "%u:%.0f:%.2f ", row->num, row->interactions, row->reward_sum); }
+static bool see_stats(void *ctx, const record_stats *row) { return see(ctx, "%u:%.0f:%.2f ", row->num,
+        row->interactions, row->reward_sum); }
 static bool see_vector(void *ctx, const char *name, const float *values, uint32_t dim) {
     return see(ctx, "%s[%u]=%g ", name, dim, (double)values[0]);
 }
@@ -99,7 +102,8 @@ static void log_text(record_store *s, uint64_t after, size_t limit, char *out, s
         size_t len = strlen(out);
         if (i > 0)
             assert_true(rows[i].lsn > rows[i - 1].lsn);
-        snprintf(out + len, size - len, "%llu:%s%s(%u,%u,%s) ", (unsigned long long)rows[i].lsn, rows[i].remove ? "-" : "",
+        snprintf(out + len, size - len, "%llu:%s%s(%u,%u,%s) ", (unsigned long long)rows[i].lsn, rows[i].remove ? "-" :
+                 "",
                  kinds[rows[i].kind], rows[i].num, rows[i].num2, rows[i].key);
     }
     arena_free(a);
@@ -235,7 +239,8 @@ static void a_vector_that_is_not_finite_is_refused_alone(void **state) {
     fixture *f = *state;
     float bad[4] = {1, NAN, 0, 0};
     item a = plain_item("a", "A"), b = plain_item("b", "B");
-    record_change c[] = {{.kind = RECORD_ITEM, .item = &a, .vector = bad}, {.kind = RECORD_ITEM, .item = &b, .vector = east}};
+    record_change c[] = {{.kind = RECORD_ITEM, .item = &a, .vector = bad},
+                         {.kind = RECORD_ITEM, .item = &b, .vector = east}};
     assert_int_equal(write_all(f->store, c, 2), BRAID_OK);
     assert_int_equal(c[0].code, BRAID_E_NOT_FINITE);
     assert_int_equal(c[0].lsn, 0);
@@ -312,9 +317,11 @@ static void a_person_known_only_by_interactions_is_no_user_but_can_be_removed(vo
 
 /* Everything that is learned about `person` from interaction `lsn`. */
 static void learn(record_store *s, const char *person, uint64_t lsn, int codes[2]) {
-    record_episode e = {.interaction_lsn = lsn, .agent = "default", .user = person, .session = "s1", .state_hash = hash_a, .state = "evening",
+    record_episode e = {.interaction_lsn = lsn, .agent = "default", .user = person, .session = "s1",
+                        .state_hash = hash_a, .state = "evening",
                         .next_state_hash = "", .item_num = 1, .action = "a", .reward = 0.5, .at = 5};
-    record_policy p = {.agent = "default", .user = person, .state_hash = hash_a, .state = "evening", .action = "genres=drame",
+    record_policy p = {.agent = "default", .user = person, .state_hash = hash_a, .state = "evening",
+                       .action = "genres=drame",
                        .mean = 0.25, .variance = 0.1, .count = 1, .version = lsn};
     record_change c[] = {{.kind = RECORD_EPISODE, .episode = &e}, {.kind = RECORD_POLICY, .policy = &p}};
     braid_error err = {0};
@@ -401,8 +408,10 @@ static bool compare_interaction(void *ctx, const record_interaction *row) {
 static void an_interaction_is_read_back_whole(void **state) {
     fixture *f = *state;
     put_item(f->store, "a", "A", NULL, NULL);
-    interaction in = {.user = "ana", .item = "a", .agent = "tv", .session = "s1", .recommendation_id = "r1", .idempotency_key = "k1",
-                      .type = INTERACTION_RATE, .watch_s = 0, .rating = 4.5, .at = -5, .device = "tv", .daypart = "night", .region = "CA",
+    interaction in = {.user = "ana", .item = "a", .agent = "tv", .session = "s1", .recommendation_id = "r1",
+                      .idempotency_key = "k1",
+                      .type = INTERACTION_RATE, .watch_s = 0, .rating = 4.5, .at = -5, .device = "tv",
+                          .daypart = "night", .region = "CA",
                       .mood = "sad", .simulated = true};
     record_change c = {.kind = RECORD_INTERACTION, .interaction = &in, .attribution = "{\"slate\":1}"};
     assert_int_equal(write_all(f->store, &c, 1), BRAID_OK);
@@ -430,7 +439,8 @@ static void an_interaction_with_an_unknown_item_is_refused_and_the_others_are_ke
     fixture *f = *state;
     put_item(f->store, "a", "A", NULL, NULL);
     interaction good = plain_interaction("ana", "a"), bad = plain_interaction("eve", "nothing");
-    record_change c[] = {{.kind = RECORD_INTERACTION, .interaction = &good}, {.kind = RECORD_INTERACTION, .interaction = &bad},
+    record_change c[] = {{.kind = RECORD_INTERACTION, .interaction = &good},
+                         {.kind = RECORD_INTERACTION, .interaction = &bad},
                          {.kind = RECORD_INTERACTION, .interaction = &good}};
     assert_int_equal(write_all(f->store, c, 3), BRAID_OK);
     assert_int_equal(c[0].code, BRAID_OK);
@@ -447,7 +457,8 @@ static void a_repeated_idempotency_key_changes_nothing(void **state) {
     interaction in = plain_interaction("ana", "a"), other = plain_interaction("bob", "a");
     in.idempotency_key = other.idempotency_key = "k";
     in.at = other.at = 1;
-    record_change c[] = {{.kind = RECORD_INTERACTION, .interaction = &in}, {.kind = RECORD_INTERACTION, .interaction = &in}};
+    record_change c[] = {{.kind = RECORD_INTERACTION, .interaction = &in},
+                         {.kind = RECORD_INTERACTION, .interaction = &in}};
     assert_int_equal(write_all(f->store, c, 2), BRAID_OK);
     assert_false(c[0].duplicate);
     assert_true(c[1].duplicate);
@@ -455,7 +466,8 @@ static void a_repeated_idempotency_key_changes_nothing(void **state) {
     assert_int_equal(c[1].num, 1);
     fixture_reopen(f);
     drop_item(f->store, "a"); /* a repeat is answered as the first time, whatever became of the item */
-    record_change again = {.kind = RECORD_INTERACTION, .interaction = &in}, bob = {.kind = RECORD_INTERACTION, .interaction = &other};
+    record_change again = {.kind = RECORD_INTERACTION, .interaction = &in},
+        bob = {.kind = RECORD_INTERACTION, .interaction = &other};
     assert_int_equal(write_all(f->store, &again, 1), BRAID_OK);
     assert_int_equal(again.code, BRAID_OK);
     assert_true(again.duplicate);
@@ -516,18 +528,25 @@ static void learned_rows_and_their_cursor_are_read_back(void **state) {
     put_interaction(f->store, "ana", "a", NULL, 5, &lsn);
     assert_int_equal(record_cursor_get(f->store, "policy", &at, NULL), BRAID_OK);
     assert_int_equal(at, 0);
-    record_episode e = {.interaction_lsn = lsn, .agent = "default", .user = "ana", .session = "s1", .state_hash = hash_a, .state = "evening",
-                        .next_state_hash = "not a hash", .item_num = 1, .action = "a", .reward = 0.5, .done = true, .at = 5};
-    record_policy p = {.agent = "x", .user = "ana", .state_hash = hash_a, .state = "evening", .action = "genres=drame", .mean = 0.25,
+    record_episode e = {.interaction_lsn = lsn, .agent = "default", .user = "ana", .session = "s1",
+                        .state_hash = hash_a, .state = "evening",
+                        .next_state_hash = "not a hash", .item_num = 1, .action = "a", .reward = 0.5, .done = true,
+                            .at = 5};
+    record_policy p = {.agent = "x", .user = "ana", .state_hash = hash_a, .state = "evening", .action = "genres=drame",
+                       .mean = 0.25,
                        .variance = 0.1, .count = 1, .version = lsn};
-    record_policy q = {.agent = "y", .user = "ana", .state_hash = "", .state = "", .action = "b", .mean = 0.5, .variance = 1, .count = 1,
+    record_policy q = {.agent = "y", .user = "ana", .state_hash = "", .state = "", .action = "b", .mean = 0.5,
+                       .variance = 1, .count = 1,
                        .version = lsn};
-    record_policy all = {.agent = "x", .user = "", .state_hash = "", .state = "", .action = "a", .mean = 0.75, .variance = 1, .count = 2,
+    record_policy all = {.agent = "x", .user = "", .state_hash = "", .state = "", .action = "a", .mean = 0.75,
+                         .variance = 1, .count = 2,
                          .version = lsn};
     record_stats t = {.num = 1, .interactions = 1, .reward_sum = 0.5, .last_at = 5};
     record_cursor cursor = {.name = "policy", .lsn = lsn};
-    record_change c[] = {{.kind = RECORD_EPISODE, .episode = &e}, {.kind = RECORD_POLICY, .policy = &p}, {.kind = RECORD_POLICY, .policy = &q},
-                         {.kind = RECORD_POLICY, .policy = &all}, {.kind = RECORD_STATS, .stats = &t}, {.kind = RECORD_CURSOR, .cursor = &cursor}};
+    record_change c[] = {{.kind = RECORD_EPISODE, .episode = &e}, {.kind = RECORD_POLICY, .policy = &p},
+                         {.kind = RECORD_POLICY, .policy = &q},
+                         {.kind = RECORD_POLICY, .policy = &all}, {.kind = RECORD_STATS, .stats = &t},
+                             {.kind = RECORD_CURSOR, .cursor = &cursor}};
     assert_int_equal(write_all(f->store, c, 6), BRAID_OK);
     for (int i = 0; i < 6; i++)
         assert_int_equal(c[i].code, BRAID_OK);
@@ -563,7 +582,8 @@ static void an_episode_applied_twice_changes_nothing(void **state) {
 static void an_older_policy_does_not_overwrite_a_newer_one(void **state) {
     fixture *f = *state;
     seen s = {0};
-    record_policy p = {.agent = "x", .user = "", .state_hash = "", .state = "", .action = "a", .mean = 0.75, .variance = 1, .count = 2, .version = 7};
+    record_policy p = {.agent = "x", .user = "", .state_hash = "", .state = "", .action = "a", .mean = 0.75,
+                       .variance = 1, .count = 2, .version = 7};
     record_policy old = p;
     old.mean = 0.1;
     old.version = 6;
@@ -587,7 +607,8 @@ static void every_change_has_its_row_in_the_log_in_order(void **state) {
     drop_relation(f->store, "a", "SEQUEL_OF", "b");
     drop_item(f->store, "a");
     log_text(f->store, 0, 100, text, sizeof text);
-    assert_string_equal(text, "1:item(1,0,a) 2:item(2,0,b) 3:relation(1,2,SEQUEL_OF) 4:user(0,0,ana) 5:interaction(2,0,)"
+    assert_string_equal(text,
+                        "1:item(1,0,a) 2:item(2,0,b) 3:relation(1,2,SEQUEL_OF) 4:user(0,0,ana) 5:interaction(2,0,)"
                               " 6:-relation(1,2,SEQUEL_OF) 7:-item(1,0,a) ");
     log_text(f->store, 4, 2, text, sizeof text);
     assert_string_equal(text, "5:interaction(2,0,) 6:-relation(1,2,SEQUEL_OF) ");
@@ -660,7 +681,8 @@ static void a_change_without_content_is_refused(void **state) {
     fixture *f = *state;
     record_cursor cursor = {"x", 1};
     item nameless = plain_item("", "x");
-    record_change c[] = {{.kind = RECORD_ITEM}, {.kind = (record_kind)99, .cursor = &cursor}, {.kind = RECORD_ITEM, .item = &nameless},
+    record_change c[] = {{.kind = RECORD_ITEM}, {.kind = (record_kind)99, .cursor = &cursor},
+                         {.kind = RECORD_ITEM, .item = &nameless},
                          {.kind = RECORD_CURSOR, .remove = true, .cursor = &cursor}};
     assert_int_equal(write_all(f->store, c, 4), BRAID_OK);
     for (int i = 0; i < 4; i++)
@@ -671,7 +693,8 @@ static void a_change_without_content_is_refused(void **state) {
 /* ---- many threads ---- */
 
 enum { WRITERS = 8, WRITES = 60 };
-typedef struct crowd { fixture *f; unsigned index; uint64_t lsns[WRITES]; atomic_bool *stop; _Atomic uint64_t *fed; } crowd;
+typedef struct crowd { fixture *f; unsigned index; uint64_t lsns[WRITES]; atomic_bool *stop; _Atomic uint64_t *fed;
+                      } crowd;
 
 static void *crowd_write(void *arg) {
     crowd *c = arg;
@@ -701,12 +724,14 @@ static void *crowd_read(void *arg) {
     return NULL;
 }
 
-static int crowd_apply(void *ctx, const record_log_entry *entries, size_t n, uint64_t upto, arena *a, braid_error *err) {
+static int crowd_apply(void *ctx, const record_log_entry *entries, size_t n, uint64_t upto, arena *a,
+                       braid_error *err) {
     crowd *c = ctx;
     (void)a;
     for (size_t i = 0; i < n; i++)
         if (entries[i].lsn != atomic_fetch_add(c->fed, 1) + 1)
-            return error_set(err, BRAID_E_INTERNAL, "test", "LSN %llu out of order", (unsigned long long)entries[i].lsn);
+            return error_set(err, BRAID_E_INTERNAL, "test", "LSN %llu out of order",
+                             (unsigned long long)entries[i].lsn);
     return entries[n - 1].lsn <= upto ? BRAID_OK : BRAID_E_INTERNAL;
 }
 
@@ -746,24 +771,24 @@ static void eight_writers_readers_and_a_feed_agree(void **state) {
 }
 
 #define CLAIM(name, row) {#name, name, setup, teardown, (void *)(uintptr_t)(row)}
-#define CLAIMS(X)                                                                                                       \
-    X(a_written_item_is_read_back_whole) X(a_put_replaces_the_whole_item_and_keeps_its_number)                          \
-    X(named_vectors_are_kept_beside_the_indexed_one) X(an_unknown_item_is_not_found)                                    \
-    X(a_removed_item_takes_its_relations_vectors_and_statistics_along) X(an_items_number_is_never_used_again)           \
-    X(items_are_scanned_by_number_and_listed_by_id) X(a_callback_that_says_false_stops_the_reading)                     \
-    X(a_vector_that_is_not_finite_is_refused_alone) X(relations_are_read_by_item_and_in_pages)                          \
-    X(a_relation_wants_both_its_ends) X(users_are_read_and_listed)                                                      \
-    X(a_person_known_only_by_interactions_is_no_user_but_can_be_removed)                                                \
-    X(a_removed_user_is_gone_from_everywhere_but_the_log_of_the_removal)                                                \
-    X(a_learner_that_is_late_cannot_bring_a_removed_person_back) X(an_interaction_is_read_back_whole)                   \
-    X(an_interaction_without_time_is_stamped)                                                                           \
-    X(an_interaction_with_an_unknown_item_is_refused_and_the_others_are_kept)                                           \
-    X(a_repeated_idempotency_key_changes_nothing) X(a_persons_interactions_come_newest_first_by_time)                   \
-    X(interactions_outlive_their_item) X(interactions_are_scanned_between_two_lsns)                                     \
-    X(learned_rows_and_their_cursor_are_read_back) X(an_episode_applied_twice_changes_nothing)                          \
-    X(an_older_policy_does_not_overwrite_a_newer_one) X(every_change_has_its_row_in_the_log_in_order)                   \
-    X(a_trimmed_log_forgets_and_its_numbers_never_come_again) X(log_wait_ends_at_its_deadline_and_when_woken)           \
-    X(everything_is_there_after_reopen) X(a_change_without_content_is_refused)                                          \
+#define CLAIMS(X)                                                                                                      \
+    X(a_written_item_is_read_back_whole) X(a_put_replaces_the_whole_item_and_keeps_its_number)                         \
+    X(named_vectors_are_kept_beside_the_indexed_one) X(an_unknown_item_is_not_found)                                   \
+    X(a_removed_item_takes_its_relations_vectors_and_statistics_along) X(an_items_number_is_never_used_again)          \
+    X(items_are_scanned_by_number_and_listed_by_id) X(a_callback_that_says_false_stops_the_reading)                    \
+    X(a_vector_that_is_not_finite_is_refused_alone) X(relations_are_read_by_item_and_in_pages)                         \
+    X(a_relation_wants_both_its_ends) X(users_are_read_and_listed)                                                     \
+    X(a_person_known_only_by_interactions_is_no_user_but_can_be_removed)                                               \
+    X(a_removed_user_is_gone_from_everywhere_but_the_log_of_the_removal)                                               \
+    X(a_learner_that_is_late_cannot_bring_a_removed_person_back) X(an_interaction_is_read_back_whole)                  \
+    X(an_interaction_without_time_is_stamped)                                                                          \
+    X(an_interaction_with_an_unknown_item_is_refused_and_the_others_are_kept)                                          \
+    X(a_repeated_idempotency_key_changes_nothing) X(a_persons_interactions_come_newest_first_by_time)                  \
+    X(interactions_outlive_their_item) X(interactions_are_scanned_between_two_lsns)                                    \
+    X(learned_rows_and_their_cursor_are_read_back) X(an_episode_applied_twice_changes_nothing)                         \
+    X(an_older_policy_does_not_overwrite_a_newer_one) X(every_change_has_its_row_in_the_log_in_order)                  \
+    X(a_trimmed_log_forgets_and_its_numbers_never_come_again) X(log_wait_ends_at_its_deadline_and_when_woken)          \
+    X(everything_is_there_after_reopen) X(a_change_without_content_is_refused)                                         \
     X(eight_writers_readers_and_a_feed_agree)
 
 int main(void) {

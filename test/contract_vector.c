@@ -1,4 +1,5 @@
-/* One specification, run on every vector store that is compiled in. A plain array with a naive inner product is the model.
+/* One specification, run on every vector store that is compiled in. A plain array with a naive inner product is the
+ * model.
  *
  * Random tests print their seed when they start (BRAID_SEED replays one). Sizes shrink under a sanitiser. */
 #include <setjmp.h>
@@ -91,7 +92,8 @@ static size_t search_ef(vector_store *s, const float *query, size_t k, unsigned 
                         vector_stats *stats) {
     braid_error err = {0};
     size_t count = 0;
-    vector_query q = {.values = query, .k = k, .ef = ef, .allow = allow, .allow_count = allow == NULL ? 0 : bitset_count(allow)};
+    vector_query q = {.values = query, .k = k, .ef = ef, .allow = allow, .allow_count = allow == NULL ? 0
+                      : bitset_count(allow)};
     must(vector_search(s, &q, out, &count, stats, &err), &err);
     for (size_t i = 0; i < count; i++) {
         assert_true(out[i].score >= -1.001f && out[i].score <= 1.001f);
@@ -100,7 +102,8 @@ static size_t search_ef(vector_store *s, const float *query, size_t k, unsigned 
     return count;
 }
 
-static size_t search(vector_store *s, const float *query, size_t k, const bitset *allow, candidate *out, vector_stats *stats) {
+static size_t search(vector_store *s, const float *query, size_t k, const bitset *allow, candidate *out,
+                     vector_stats *stats) {
     return search_ef(s, query, k, 0, allow, out, stats);
 }
 
@@ -193,7 +196,9 @@ static void score_is_the_cosine_or_none(void **state) {
     nums[N] = 4000000;
     nums[N + 1] = 3;
     must(vector_score(s, query, nums, N + 2, out, &err), &err);
-    for (uint32_t i = 0; i < N; i++) assert_true(fabsf(out[i] - naive_cosine(query, values + nums[i] * DIM, DIM)) < 1e-5f);
+    for (uint32_t i = 0; i < N; i++) {
+        assert_true(fabsf(out[i] - naive_cosine(query, values + nums[i] * DIM, DIM)) < 1e-5f);
+    }
     assert_true(out[N] == SIMILARITY_NONE);
     assert_true(out[N + 1] == out[N - 4]);
     vector_close(s);
@@ -429,8 +434,9 @@ static void random_batches_agree_with_a_model(void **state) {
 
 /* ---- concurrency ---- */
 
-/* The writer moves items 0..MOVERS-1 between two poles and removes and brings back the others, telling in `state_of` what is settled. An item's state is a counter that
- * is odd while a change is under way; searchers check what they got against the states before and after. */
+/* The writer moves items 0..MOVERS-1 between two poles and removes and brings back the others, telling in `state_of`
+ * what is settled. An item's state is a counter that is odd while a change is under way; searchers check what they
+ * got against the states before and after. */
 enum { C_DIM = 24, C_NUMS = 600, C_MOVERS = 100, C_SEARCHERS = 3 };
 
 typedef struct churn {
@@ -446,7 +452,8 @@ static const float *generation_row(const churn *c, uint32_t num, uint64_t genera
     return c->values + ((size_t)num * 2 + (generation & 1)) * C_DIM;
 }
 
-static void judge(churn *c, const float *query, const uint64_t *before, const candidate *out, size_t count, size_t least) {
+static void judge(churn *c, const float *query, const uint64_t *before, const candidate *out, size_t count,
+                  size_t least) {
     uint64_t wrong = 0;
     for (size_t i = 0; i < count; i++) {
         uint32_t num = out[i].num;
@@ -457,7 +464,8 @@ static void judge(churn *c, const float *query, const uint64_t *before, const ca
         }
         uint64_t after = atomic_load(&c->state_of[num]);
         if (before[num] != after || (before[num] & 1)) { /* changed meanwhile: one whole vector or the other */
-            float even = naive_cosine(query, generation_row(c, num, 0), C_DIM), odd = naive_cosine(query, generation_row(c, num, 1), C_DIM);
+            float even = naive_cosine(query, generation_row(c, num, 0), C_DIM);
+            float odd = naive_cosine(query, generation_row(c, num, 1), C_DIM);
             wrong += fabsf(out[i].score - even) > 1e-4f && fabsf(out[i].score - odd) > 1e-4f;
             continue;
         }
@@ -480,21 +488,25 @@ static void *search_on(void *ctx) {
         float query[C_DIM];
         bitset allow;
         bool filtered = rng_below(&r, 3) == 0;
-        static const size_t ks[] = {10, 10, C_MOVERS, C_NUMS + 10}; /* from the graph, from the graph, from either, everything */
+        /* from the graph, from the graph, from either, everything */
+        static const size_t ks[] = {10, 10, C_MOVERS, C_NUMS + 10};
         size_t k = ks[rng_below(&r, 4)], least = k < C_MOVERS ? k : C_MOVERS; /* the movers are always there */
         vector_stats stats = {0};
         for (int i = 0; i < C_DIM; i++) query[i] = (float)rng_normal(&r);
         if (!bitset_init(&allow, C_NUMS)) abort();
         bitset_fill(&allow);
         for (uint32_t i = 0; i < C_NUMS; i++) before[i] = atomic_load(&c->state_of[i]);
-        vector_query q = {.values = query, .k = k, .ef = (unsigned)k, .allow = filtered ? &allow : NULL, .allow_count = C_NUMS};
+        vector_query q = {.values = query, .k = k, .ef = (unsigned)k, .allow = filtered ? &allow : NULL,
+                          .allow_count = C_NUMS};
         if (vector_search(c->s, &q, out, &count, &stats, &err) != BRAID_OK) atomic_fetch_add(&c->wrong, 1);
         judge(c, query, before, out, count, least);
         if (strcmp(stats.method, "exact") != 0) atomic_fetch_add(&c->walks, 1);
         for (uint32_t i = 0; i < C_MOVERS; i += 9) { /* movers are never missing */
             float got[C_DIM], score = 0;
             if (vector_fetch(c->s, i, got, &err) != BRAID_OK) atomic_fetch_add(&c->wrong, 1);
-            if (vector_score(c->s, query, &i, 1, &score, &err) != BRAID_OK || score == SIMILARITY_NONE) atomic_fetch_add(&c->wrong, 1);
+            if (vector_score(c->s, query, &i, 1, &score, &err) != BRAID_OK || score == SIMILARITY_NONE) {
+                atomic_fetch_add(&c->wrong, 1);
+            }
         }
         bitset_free(&allow);
         atomic_fetch_add(&c->searches, 1);
@@ -540,7 +552,9 @@ static void searches_during_writes_see_whole_items_and_no_dead_ones(void **state
     for (int i = 0; i < C_SEARCHERS; i++) pthread_join(threads[i], NULL);
     assert_int_equal(atomic_load(&c->wrong), 0);
     assert_true(atomic_load(&c->searches) > 2 * C_SEARCHERS);
-    if (!(vector_caps_of(c->s) & VECTOR_CAP_EXACT)) assert_true(atomic_load(&c->walks) > atomic_load(&c->searches) / 10);
+    if (!(vector_caps_of(c->s) & VECTOR_CAP_EXACT)) {
+        assert_true(atomic_load(&c->walks) > atomic_load(&c->searches) / 10);
+    }
     vector_info info;
     upsert_one(c->s, 0, generation_row(c, 0, 0)); /* nobody searches: everything removed is given back */
     upsert_one(c->s, 0, generation_row(c, 0, 1));

@@ -433,7 +433,8 @@ static int on_shm_unmap(sqlite3_file *file, int drop) {
 
 static const sqlite3_io_methods methods = {
     .iVersion = 2, .xClose = on_close, .xRead = on_read, .xWrite = on_write, .xTruncate = on_truncate, .xSync = on_sync,
-    .xFileSize = on_size, .xLock = on_lock, .xUnlock = on_unlock, .xCheckReservedLock = on_check_reserved, .xFileControl = on_control,
+    .xFileSize = on_size, .xLock = on_lock, .xUnlock = on_unlock, .xCheckReservedLock = on_check_reserved,
+        .xFileControl = on_control,
     .xSectorSize = on_sector, .xDeviceCharacteristics = on_character, .xShmMap = on_shm_map, .xShmLock = on_shm_lock,
     .xShmBarrier = on_shm_barrier, .xShmUnmap = on_shm_unmap};
 
@@ -530,9 +531,11 @@ powerloss *powerloss_new(const char *name, uint64_t seed) {
     pthread_mutex_init(&p->mutex, NULL);
     for (int i = 0; i < FILES; i++)
         p->files[i].last = &p->files[i].first;
-    p->vfs = (sqlite3_vfs){.iVersion = 2, .szOsFile = sizeof(handle), .mxPathname = NAME_BYTES - 16, .zName = name, .pAppData = p,
+    p->vfs = (sqlite3_vfs){.iVersion = 2, .szOsFile = sizeof(handle), .mxPathname = NAME_BYTES - 16, .zName = name,
+                           .pAppData = p,
                            .xOpen = on_open, .xDelete = on_delete, .xAccess = on_access, .xFullPathname = on_full_name,
-                           .xRandomness = on_random, .xSleep = on_sleep, .xGetLastError = on_last_error, .xCurrentTimeInt64 = on_time};
+                           .xRandomness = on_random, .xSleep = on_sleep, .xGetLastError = on_last_error,
+                               .xCurrentTimeInt64 = on_time};
     must(sqlite3_vfs_register(&p->vfs, 0) == SQLITE_OK, "cannot register");
     return p;
 }

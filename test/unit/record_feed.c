@@ -1,5 +1,5 @@
-/* The consumer of the change log (src/record/feed.c): in order, nothing skipped, tried again after an error, woken at once, stopped promptly; and what the
- * writer promises to background writes. */
+/* The consumer of the change log (src/record/feed.c): in order, nothing skipped, tried again after an error, woken
+ * at once, stopped promptly; and what the writer promises to background writes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -195,7 +195,8 @@ static void damage_in_the_middle_is_an_error_and_never_a_crash(void **state) {
         file_write(f->path, data, len);
         for (size_t i = 0; i < sizeof bytes; i++)
             bytes[i] = (unsigned char)rng_next(&dice);
-        long at = (long)(1 + rng_below(&dice, len / 4096 - 1)) * 4096 + (round % 2 == 0 ? 0 : (long)rng_below(&dice, 4000));
+        long at = (long)(1 + rng_below(&dice, len / 4096 - 1)) * 4096 + (round % 2 == 0 ? 0 :
+                (long)rng_below(&dice, 4000));
         file_poke(f->path, at, bytes, sizeof bytes); /* half of them over the header of a page */
         int code = try_open(f, fixture_options(f), &err);
         if (code != BRAID_OK) {
@@ -261,7 +262,8 @@ static void a_folder_that_cannot_be_written_is_named_and_can_be_read(void **stat
     int code = try_open(f, o, &err);
     bool mended = strstr(err.message, "writable") != NULL;
     o.read_only = true;
-    int reading = try_open(f, o, &err), counting = reading == BRAID_OK ? record_get_info(f->store, &info, &err) : reading;
+    int reading = try_open(f, o, &err), counting = reading == BRAID_OK ? record_get_info(f->store, &info, &err)
+        : reading;
     record_close(f->store);
     f->store = NULL;
     if (root && (seteuid(0) != 0 || setegid(0) != 0))
@@ -285,7 +287,8 @@ static void a_killed_writer_leaves_a_file_that_opens_with_all_that_was_acknowled
             for (int i = 0;; i++) {
                 char id[32];
                 snprintf(id, sizeof id, "%d-%d", round, i);
-                if (put_item(f->store, id, "A film", NULL, NULL) != BRAID_OK || write(pipes[1], &i, sizeof i) != sizeof i)
+                if (put_item(f->store, id, "A film", NULL, NULL) != BRAID_OK ||
+                    write(pipes[1], &i, sizeof i) != sizeof i)
                     _exit(1);
             }
         }

@@ -1,8 +1,9 @@
 /* R3: what was acknowledged is there after the power went, wherever it went.
  *
- * A cycle opens the database on a disk in memory (test/support/powerloss_vfs.h), checks that every acknowledged interaction is there and that the file
- * is sound, writes some more, and loses the power at a random operation: in a write, a checkpoint, an opening or a closing. The
- * canaries run the same cycles with PRAGMA synchronous=NORMAL and OFF and must see losses, or this test sees nothing.
+ * A cycle opens the database on a disk in memory (test/support/powerloss_vfs.h), checks that every acknowledged
+ * interaction is there and that the file is sound, writes some more, and loses the power at a random operation: in a
+ * write, a checkpoint, an opening or a closing. The canaries run the same cycles with PRAGMA synchronous=NORMAL and
+ * OFF and must see losses, or this test sees nothing.
  *
  *     record_powerloss [CYCLES] [SEED]      default 5,000 cycles */
 #include <setjmp.h>
@@ -38,7 +39,8 @@ static const record_ops *ops(void) {
 }
 
 static int open_store(world *w) {
-    record_options o = {.path = "power.db", .dim = 4, .create = true, .readers = 1, .vfs = "powerloss", .wal_bytes_checkpoint = 64 * 1024};
+    record_options o = {.path = "power.db", .dim = 4, .create = true, .readers = 1, .vfs = "powerloss",
+                        .wal_bytes_checkpoint = 64 * 1024};
     braid_error err = {0};
     w->store = NULL;
     return record_sqlite_open_with(&o, w->synchronous, &w->store, &err);
@@ -49,7 +51,8 @@ typedef struct found { world *w; bool there[PER_LIFE_MAX]; unsigned wrong; } fou
 static bool find_interaction(void *ctx, const record_interaction *row) {
     found *f = ctx;
     unsigned serial = (unsigned)strtoul(row->in.session, NULL, 10);
-    if (serial >= PER_LIFE_MAX || f->there[serial] || (f->w->acked_lsn[serial] != 0 && f->w->acked_lsn[serial] != row->lsn))
+    if (serial >= PER_LIFE_MAX || f->there[serial] || (f->w->acked_lsn[serial] != 0 &&
+                                                       f->w->acked_lsn[serial] != row->lsn))
         f->wrong++; /* twice, or under another number than was acknowledged */
     else
         f->there[serial] = true;
@@ -69,7 +72,8 @@ static void verify(world *w) {
     bool sound = true; /* opening after an unclean stop has already run quick_check; the whole check is dear */
     if (w->cycles % 4 == 0)
         sound = ops()->integrity(w->store, false, &report, &err) == BRAID_OK && strcmp(report.data, "ok") == 0;
-    sound = sound && ops()->scan_interactions(w->store, 0, UINT64_MAX, SIZE_MAX, find_interaction, &f, &err) == BRAID_OK && f.wrong == 0;
+    sound = sound && ops()->scan_interactions(w->store, 0, UINT64_MAX, SIZE_MAX, find_interaction, &f,
+                                              &err) == BRAID_OK && f.wrong == 0;
     if (!sound) {
         w->damaged++;
         if (strcmp(w->synchronous, "FULL") == 0)
@@ -174,7 +178,8 @@ static world *run(const char *synchronous, unsigned cycles) {
     while (w->cycles < cycles)
         cycle(w);
     clock_gettime(CLOCK_MONOTONIC, &b);
-    printf("synchronous=%s, seed %llu: %u cycles, %u cut while writing, %u acknowledged, %u lost, %u damaged, %.1f s\n", synchronous,
+    printf("synchronous=%s, seed %llu: %u cycles, %u cut while writing, %u acknowledged, %u lost, %u damaged, %.1f s\n",
+           synchronous,
            (unsigned long long)seed, w->cycles, w->cuts, w->acked, w->lost, w->damaged,
            (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9);
     powerloss_free(w->disk);

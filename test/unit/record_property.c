@@ -1,5 +1,6 @@
-/* Random operations against a model in memory: after every few hundred of them, and after each reopening, the store must hold exactly what the model holds, and
- * a consumer that has only read the log must know the same items, relations and users.
+/* Random operations against a model in memory: after every few hundred of them, and after each reopening, the store
+ * must hold exactly what the model holds, and a consumer that has only read the log must know the same items,
+ * relations and users.
  *
  *     record_property [SEED] [OPERATIONS] */
 #include <setjmp.h>
@@ -39,7 +40,8 @@ static int pick(model *m, int n) { return (int)rng_below(&m->dice, (uint64_t)n);
 
 static void write_model(model *m, record_change *c, int wanted) {
     braid_error err = {0};
-    assert_int_equal(record_write(m->f.store, c, 1, (record_write_flags){.background = pick(m, 4) == 0}, &err), BRAID_OK);
+    assert_int_equal(record_write(m->f.store, c, 1, (record_write_flags){.background = pick(m, 4) == 0}, &err),
+                     BRAID_OK);
     if (c->code != wanted)
         fail_msg("kind %d remove %d: code %d (%s), expected %d", (int)c->kind, c->remove, c->code, c->message, wanted);
     if (c->code == BRAID_OK && !c->duplicate)
@@ -145,7 +147,8 @@ static bool check_item(void *ctx, const record_item *row) {
 
 static bool check_edge(void *ctx, const record_relation *row) {
     sight *s = ctx;
-    int a = index_of(item_names, ITEMS, row->r.from), b = index_of(item_names, ITEMS, row->r.to), t = strcmp(row->r.type, types[0]) != 0;
+    int a = index_of(item_names, ITEMS, row->r.from), b = index_of(item_names, ITEMS, row->r.to),
+        t = strcmp(row->r.type, types[0]) != 0;
     assert_true(s->m->edge[a][b][t] == row->r.strength);
     s->count++;
     return true;
@@ -249,7 +252,8 @@ static uint64_t seed;
 static unsigned operations = 2000;
 
 static void the_store_holds_what_a_model_in_memory_holds(void **state) {
-    static void (*const doing[])(model *) = {do_item, do_item, do_drop_item, do_relation, do_relation, do_relation, do_user, do_interaction,
+    static void (*const doing[])(model *) = {do_item, do_item, do_drop_item, do_relation, do_relation, do_relation,
+                                             do_user, do_interaction,
                                              do_interaction, do_interaction};
     model *m = calloc(1, sizeof *m);
     (void)state;

@@ -1,4 +1,5 @@
-/* What the tests of the record room share: a folder that goes away, and short ways to write and read. Each test program is one file, hence static. */
+/* What the tests of the record room share: a folder that goes away, and short ways to write and read. Each test
+ * program is one file, hence static. */
 #ifndef RECORD_TEST_H
 #define RECORD_TEST_H
 
@@ -75,12 +76,14 @@ RECORD_TEST item plain_item(const char *id, const char *title) {
 }
 
 RECORD_TEST user plain_user(const char *id, const char *name) {
-    return (user){.id = id, .name = name, .description = "", .region = "", .age = -1, .tier = -1, .mood = "", .context = ""};
+    return (user){.id = id, .name = name, .description = "", .region = "", .age = -1, .tier = -1, .mood = "",
+                  .context = ""};
 }
 
 RECORD_TEST interaction plain_interaction(const char *person, const char *title) {
     return (interaction){.user = person, .item = title, .agent = "default", .session = "", .recommendation_id = "",
-                         .idempotency_key = "", .type = INTERACTION_VIEW, .watch_s = -1, .rating = NAN, .at = TIME_NONE, .device = "",
+                         .idempotency_key = "", .type = INTERACTION_VIEW, .watch_s = -1, .rating = NAN, .at = TIME_NONE,
+                             .device = "",
                          .daypart = "", .region = "", .mood = ""};
 }
 
@@ -121,7 +124,8 @@ RECORD_TEST int drop_user(record_store *s, const char *id) {
     return write_one(s, &c, NULL);
 }
 
-RECORD_TEST int put_interaction(record_store *s, const char *person, const char *title, const char *key, int64_t at, uint64_t *lsn) {
+RECORD_TEST int put_interaction(record_store *s, const char *person, const char *title, const char *key, int64_t at,
+                                uint64_t *lsn) {
     interaction in = plain_interaction(person, title);
     in.idempotency_key = key != NULL ? key : "";
     in.at = at;

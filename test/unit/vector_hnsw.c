@@ -1,4 +1,5 @@
-/* The graph store against the exact one: recall, filtered recall, recall after deletes, twins, and the shape of the graph. */
+/* The graph store against the exact one: recall, filtered recall, recall after deletes, twins, and the shape of the
+ * graph. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

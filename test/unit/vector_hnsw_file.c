@@ -1,4 +1,5 @@
-/* Snapshots of the graph store: a round trip changes nothing; whatever is wrong with a file, it is refused and the store is empty and usable. */
+/* Snapshots of the graph store: a round trip changes nothing; whatever is wrong with a file, it is refused and the
+ * store is empty and usable. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -263,14 +264,18 @@ static void another_epoch_dimension_or_m_is_refused(void **state) {
 static void seal(uint8_t *bytes) {
     hnsw_file_head head;
     memcpy(&head, bytes, sizeof head);
-    for (int i = 0; i < SECTIONS; i++) head.sections[i].xxh3 = XXH3_64bits(bytes + head.sections[i].offset, head.sections[i].bytes);
+    for (int i = 0; i < SECTIONS; i++) {
+        head.sections[i].xxh3 = XXH3_64bits(bytes + head.sections[i].offset, head.sections[i].bytes);
+    }
     head.xxh3 = XXH3_64bits(&head, offsetof(hnsw_file_head, xxh3));
     memcpy(bytes, &head, sizeof head);
 }
 
-/* Random words and whole random values where they hurt, checksums made right again: refused, or loaded into a graph that is whole. */
+/* Random words and whole random values where they hurt, checksums made right again: refused, or loaded into a graph
+ * that is whole. */
 static void a_forged_file_never_harms(void **state) {
-    static const uint32_t words[] = {0, 1, N - 1, N, N + 60, UINT32_MAX, UINT32_MAX - 1, 0x80000000u, 0x7fc00000u, 15, 16};
+    static const uint32_t words[] = {0, 1, N - 1, N, N + 60, UINT32_MAX, UINT32_MAX - 1, 0x80000000u, 0x7fc00000u, 15,
+                                     16};
     files *f = *state;
     rng r;
     rng_seed(&r, test_seed());
@@ -285,7 +290,8 @@ static void a_forged_file_never_harms(void **state) {
         for (uint64_t n = 1 + rng_below(&r, 3); n > 0; n--) {
             const hnsw_file_section *s = &head.sections[rng_below(&r, SECTIONS)];
             size_t at = round % 5 == 0 ? 24 + 4 * rng_below(&r, 37) : s->offset + 4 * rng_below(&r, s->bytes / 4);
-            uint32_t word = rng_below(&r, 3) == 0 ? (uint32_t)rng_below(&r, N) : words[rng_below(&r, sizeof words / sizeof *words)];
+            uint32_t word = words[rng_below(&r, sizeof words / sizeof *words)];
+            if (rng_below(&r, 3) == 0) word = (uint32_t)rng_below(&r, N);
             memcpy(forged + at, &word, 4);
         }
         if (round % 5 != 0) seal(forged);
@@ -300,7 +306,9 @@ static void a_forged_file_never_harms(void **state) {
         refused += code != BRAID_OK;
         check_whole(s, count_of(s));
         for (uint32_t i = 0; i < 30; i++) put_random(s, &r, (uint32_t)rng_below(&r, 3 * N));
-        for (uint32_t i = 0; i < 30; i++) must(vector_remove(s, &(uint32_t){(uint32_t)rng_below(&r, 3 * N)}, 1, &err), &err);
+        for (uint32_t i = 0; i < 30; i++) {
+            must(vector_remove(s, &(uint32_t){(uint32_t)rng_below(&r, 3 * N)}, 1, &err), &err);
+        }
         check_whole(s, count_of(s));
         vector_close(s);
     }

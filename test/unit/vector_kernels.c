@@ -42,7 +42,9 @@ static void check_length(const vector_kernel *k, rng *r, uint32_t dim) {
         double slack = 1e-6 * (size + 1e-3);
         float one = k->dot(query, rows[i], dim);
         if (fabs(one - want) > slack) fail_msg("%s, length %u: %g instead of %g", k->name, dim, (double)one, want);
-        if (fabs(out[i] - want) > slack) fail_msg("%s, length %u, row %d: %g instead of %g", k->name, dim, i, (double)out[i], want);
+        if (fabs(out[i] - want) > slack) {
+            fail_msg("%s, length %u, row %d: %g instead of %g", k->name, dim, i, (double)out[i], want);
+        }
     }
     free(query);
     for (int i = 0; i < 4; i++) free(rows[i]);
@@ -99,7 +101,8 @@ int main(void) {
     size_t n = 2;
     const vector_kernel *k;
     for (size_t i = 0; (k = vector_kernel_at(i)) != NULL; i++) {
-        tests[n++] = (struct CMUnitTest){k->name, a_kernel_gives_the_inner_product_at_every_length, NULL, NULL, (void *)(uintptr_t)k};
+        tests[n++] = (struct CMUnitTest){k->name, a_kernel_gives_the_inner_product_at_every_length, NULL, NULL,
+                                         (void *)(uintptr_t)k};
     }
     return _cmocka_run_group_tests("vector_kernels", tests, n, NULL, NULL);
 }
