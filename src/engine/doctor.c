@@ -56,17 +56,20 @@ static void look_at_record(doctor *d) {
     struct statvfs fs;
     if (statvfs(d->db->path, &fs) == 0) {
         uint64_t left = (uint64_t)fs.f_bavail * fs.f_frsize;
-        snprintf(measured, sizeof measured, "%llu MB left on the disk, the file has %llu MB", (unsigned long long)(left >> 20), (unsigned long long)(r.file_bytes >> 20));
+        snprintf(measured, sizeof measured, "%llu MB left on the disk, the file has %llu MB",
+                 (unsigned long long)(left >> 20), (unsigned long long)(r.file_bytes >> 20));
         if (left < r.file_bytes / 5 + (64u << 20)) found(d, "warn", "the disk is nearly full", measured, "make room: a full disk refuses every write");
         else found(d, "ok", "the disk has room", measured, "");
     }
     snprintf(measured, sizeof measured, "%llu of %llu items carry the caller's own vectors", (unsigned long long)r.vectors_given, (unsigned long long)r.items);
     if (r.items && r.vectors_given && r.vectors_given < r.items)
-        found(d, "warn", "two kinds of vectors share one index", measured, "give vectors for all items, or for none: lexical and encoder vectors cannot be compared");
+        found(d, "warn", "two kinds of vectors share one index", measured,
+              "give vectors for all items, or for none: lexical and encoder vectors cannot be compared");
     else found(d, "ok", "all vectors are of one kind", measured, "");
 }
 
-/* Recall of the index against exact scoring, on items of the index itself: one pass over all vectors serves every sample, in constant memory. */
+/* Recall of the index against exact scoring, on items of the index itself: one pass over all vectors serves every
+ * sample, in constant memory. */
 typedef struct recall_sample {
     uint32_t nums[RECALL_SAMPLES];
     size_t seen, kept;

@@ -1,4 +1,5 @@
-/* The whole database as NDJSON that braid_write takes back, in pages: people, items (with the vectors their owner gave), relations, interactions.
+/* The whole database as NDJSON that braid_write takes back, in pages: people, items (with the vectors their owner
+ * gave), relations, interactions.
  *
  * A cursor is "SECTION:POSITION"; what changes while an export goes on is in it or not, but no line is broken. */
 #include <stdlib.h>

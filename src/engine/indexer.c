@@ -1,7 +1,8 @@
 /* The consumers of the change log: catalogue, graph and vector store each follow it at their own pace.
  *
- * A batch names keys, not values: for every key the present row is fetched and upserted, and a key that is gone is removed. So applying a
- * batch twice, or late, ends in the same state, and a row that a later one overtakes costs nothing. */
+ * A batch names keys, not values: for every key the present row is fetched and upserted, and a key that is gone is
+ * removed. So applying a batch twice, or late, ends in the same state, and a row that a later one overtakes costs
+ * nothing. */
 #include <stdlib.h>
 #include <string.h>
 

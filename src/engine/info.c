@@ -1,4 +1,5 @@
-/* Sections of state: what is running, how full, how far behind. Each room tells of itself; this file only asks and prints. */
+/* Sections of state: what is running, how full, how far behind. Each room tells of itself; this file only asks and
+ * prints. */
 #include <malloc.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* The housekeeping thread: saves the vector index now and then, trims the change log behind the slowest reader.
  *
- * A row of the log may go when every feed has applied it, the learner's stored cursor is past it, and the saved index holds it: then nobody
- * can ask for it again. */
+ * A row of the log may go when every feed has applied it, the learner's stored cursor is past it, and the saved index
+ * holds it: then nobody can ask for it again. */
 #include <time.h>
 
 #include "engine/db.h"
@@ -11,7 +11,8 @@ enum { KEEPER_PERIOD_S = 10 };
 int keeper_snapshot(braid_db *db, braid_error *err) {
     if (!(vector_caps_of(db->vector) & VECTOR_CAP_SNAPSHOT)) return BRAID_OK;
     pthread_mutex_lock(&db->vector_writer);
-    /* Under the writer's lock the feed cannot be inside a batch, so what it reports as applied is what the store holds. */
+    /* Under the writer's lock the feed cannot be inside a batch, so what it reports as applied is what the store
+     * holds. */
     uint64_t lsn = db->feeds[FEED_VECTOR] ? feed_applied(db->feeds[FEED_VECTOR]) : db->vector_stopped_at;
     int rc = BRAID_OK;
     if (lsn != db->snapshot_lsn || lsn == 0) rc = vector_save(db->vector, db->snapshot_path, db->epoch, lsn, err);
@@ -20,8 +21,9 @@ int keeper_snapshot(braid_db *db, braid_error *err) {
     return rc;
 }
 
-/* The learner stores its cursor only now and then when there is nothing to learn; before trimming it is brought up to what was applied, so that
- * the log can go that far. (A cursor never goes back, so this cannot undo what the learner writes meanwhile.) */
+/* The learner stores its cursor only now and then when there is nothing to learn; before trimming it is brought up to
+ * what was applied, so that the log can go that far. (A cursor never goes back, so this cannot undo what the learner
+ * writes meanwhile.) */
 static int settle_cursor(braid_db *db, uint64_t *learned, braid_error *err) {
     int rc = record_cursor_get(db->record, POLICY_LEARNER_NAME, learned, err);
     uint64_t applied = db->feeds[FEED_POLICY] ? feed_applied(db->feeds[FEED_POLICY]) : 0;

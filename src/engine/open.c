@@ -1,6 +1,7 @@
 /* Opening and closing: the record store first, the derived stores from it, the feeds last; closing in reverse.
  *
- * After any failure braid_close() on what there is leaves nothing behind: every destroyer accepts what was never made. */
+ * After any failure braid_close() on what there is leaves nothing behind: every destroyer accepts what was never
+ * made. */
 #include <stdlib.h>
 #include <string.h>
 

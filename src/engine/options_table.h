@@ -1,5 +1,5 @@
-/* The one option table. A row here is a key of braid.yaml, a variable BRAID__SECTION__NAME, a flag, a line of --help, a line of the sample
- * configuration and of `braid info`; nothing else lists options.
+/* The one option table. A row here is a key of braid.yaml, a variable BRAID__SECTION__NAME, a flag, a line of --help, a
+ * line of the sample configuration and of `braid info`; nothing else lists options.
  *
  * X(section, name, TYPE, default, min, max, choices, flag, help) */
 #ifndef ENGINE_OPTIONS_TABLE_H

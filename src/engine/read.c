@@ -1,4 +1,5 @@
-/* Reading: items, people, neighbourhoods, as JSON. Items and people come from the record store (the truth), what is near over the graph. */
+/* Reading: items, people, neighbourhoods, as JSON. Items and people come from the record store (the truth), what is
+ * near over the graph. */
 #include <stdlib.h>
 #include <string.h>
 

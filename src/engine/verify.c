@@ -1,7 +1,7 @@
 /* Verify: every derived store against the record store, by key and content; repair feeds again what differs.
  *
- * Both sides are compared while the feeds stand at the head of the log; what a feed is still behind on is waited for, not reported. The record
- * store's own integrity (pages, log order, relations with both ends) is part of the answer. */
+ * Both sides are compared while the feeds stand at the head of the log; what a feed is still behind on is waited for,
+ * not reported. The record store's own integrity (pages, log order, relations with both ends) is part of the answer. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +26,7 @@ typedef struct verifier {
     braid_error *err;
     int rc;
     finding catalogue, vector, graph;
-    bitset items, edges_seen;        /* numbers that the record store has */
+    bitset items;                    /* numbers that the record store has */
     uint64_t done, total;
     uint64_t relations;
     uint32_t *wrong; size_t wrong_count, wrong_cap; /* numbers to feed again */
@@ -160,12 +160,6 @@ static bool extra_catalogue(void *ctx, uint32_t num, const char *id, uint64_t ve
     return v->rc == BRAID_OK;
 }
 
-static bool extra_node(void *ctx, uint32_t num) {
-    verifier *v = ctx;
-    if (!bitset_has(&v->items, num)) extra(v, &v->graph, num);
-    return v->rc == BRAID_OK;
-}
-
 /* ---- relations ---- */
 typedef struct edge_search {
     const record_relation *wanted;
@@ -197,12 +191,40 @@ static bool verify_relation(void *ctx, const record_relation *row) {
     return v->rc == BRAID_OK && tick(v, "comparing relations");
 }
 
-typedef struct edge_audit {
+/* What the graph holds and the record store does not: nodes always; edges only when the counts differ, since that is a query an edge. */
+typedef struct graph_audit {
     verifier *v;
-    uint64_t held;
-    graph_edge *extra; size_t extra_count;
-    arena *a;
-} edge_audit;
+    bool edges;
+    graph_edge *held; size_t count, cap;
+    arena *names;
+} graph_audit;
+
+static bool audit_node(void *ctx, uint32_t num) {
+    verifier *v = ((graph_audit *)ctx)->v;
+    if (!bitset_has(&v->items, num)) extra(v, &v->graph, num);
+    return v->rc == BRAID_OK;
+}
+
+static bool audit_edge(void *ctx, const graph_edge *e) {
+    graph_audit *x = ctx;
+    if (!x->edges) return true;
+    if (x->count == x->cap) {
+        size_t cap = x->cap ? x->cap * 2 : 1024;
+        graph_edge *more = realloc(x->held, cap * sizeof *more);
+        if (more) {
+            x->held = more;
+            x->cap = cap;
+        }
+    }
+    const char *type = x->count < x->cap ? arena_strdup(x->names, e->type) : NULL;
+    if (!type) {
+        x->v->rc = error_set(x->v->err, BRAID_E_NO_MEMORY, "engine/verify", "no memory to compare relations");
+        return false;
+    }
+    x->held[x->count] = *e;
+    x->held[x->count++].type = type;
+    return true;
+}
 
 typedef struct row_search {
     const graph_edge *edge;
@@ -215,42 +237,30 @@ static bool match_row(void *ctx, const record_relation *row) {
     return !s->found;
 }
 
-static bool collect_edge(void *ctx, const graph_edge *e) {
-    edge_audit *x = ctx;
-    graph_edge *copy = arena_alloc(x->a, sizeof *copy);
-    const char *type = arena_strdup(x->a, e->type);
-    if (!copy || !type) return false;
-    *copy = *e;
-    copy->type = type;
-    /* A list through the arena: the first field of each entry is not needed once it is linked by position. */
-    x->extra = realloc(x->extra, (x->extra_count + 1) * sizeof *x->extra);
-    if (!x->extra) return false;
-    x->extra[x->extra_count++] = *copy;
-    return true;
+static int judge_edge(verifier *v, const graph_edge *e) {
+    row_search s = {e, false};
+    braid_error gone = {0};
+    int rc = record_item_relations(v->db->record, e->from, match_row, &s, &gone);
+    if (rc == BRAID_E_NOT_FOUND) rc = BRAID_OK;
+    if (rc) return error_set(v->err, rc, gone.store, "%s", gone.message);
+    if (s.found) return BRAID_OK;
+    v->graph.extra++;
+    example(&v->graph, e->type);
+    if (!v->repair) return BRAID_OK;
+    v->graph.repaired++;
+    return graph_remove_relation(v->db->graph, e->from, e->to, e->type, v->err);
 }
 
-/* Edges that the record store does not have; only looked for when the numbers of edges differ, since that is a query an edge. */
-static int verify_extra_edges(verifier *v) {
+static int audit_graph(verifier *v) {
     graph_info g;
     graph_get_info(v->db->graph, &g);
-    if (g.relations <= v->relations && v->graph.missing == 0) return BRAID_OK;
-    edge_audit x = {.v = v, .a = arena_new(65536)};
-    int rc = x.a ? graph_scan(v->db->graph, extra_node, collect_edge, &x, v->err) : error_set(v->err, BRAID_E_NO_MEMORY, "engine/verify", "no memory");
-    for (size_t i = 0; i < x.extra_count && rc == BRAID_OK; i++) {
-        row_search s = {&x.extra[i], false};
-        braid_error gone = {0};
-        rc = record_item_relations(v->db->record, x.extra[i].from, match_row, &s, &gone);
-        if (rc == BRAID_E_NOT_FOUND) rc = BRAID_OK;
-        if (rc || s.found) continue;
-        v->graph.extra++;
-        example(&v->graph, x.extra[i].type);
-        if (v->repair) {
-            rc = graph_remove_relation(v->db->graph, x.extra[i].from, x.extra[i].to, x.extra[i].type, v->err);
-            v->graph.repaired += rc == BRAID_OK;
-        }
-    }
-    free(x.extra);
-    arena_free(x.a);
+    graph_audit x = {.v = v, .edges = g.relations > v->relations || v->graph.missing > 0, .names = arena_new(65536)};
+    int rc = x.names ? graph_scan(v->db->graph, audit_node, audit_edge, &x, v->err)
+                     : error_set(v->err, BRAID_E_NO_MEMORY, "engine/verify", "no memory to compare relations");
+    if (rc == BRAID_OK) rc = v->rc;
+    for (size_t i = 0; i < x.count && rc == BRAID_OK; i++) rc = judge_edge(v, &x.held[i]);
+    free(x.held);
+    arena_free(x.names);
     return rc;
 }
 
@@ -268,7 +278,7 @@ static int compare(verifier *v) {
     catalogue_scan(v->db->catalogue, extra_catalogue, v);
     if (v->rc) return v->rc;
     if ((rc = record_scan_relations(v->db->record, verify_relation, v, v->err)) || (rc = v->rc)) return rc;
-    return verify_extra_edges(v);
+    return audit_graph(v);
 }
 
 static int repair(verifier *v) {
@@ -334,7 +344,8 @@ int braid_verify(braid_db *db, bool fix, braid_progress *progress, void *ctx, ch
                     .catalogue = {.store = "catalogue"}, .vector = {.store = vector_name(db->vector)}, .graph = {.store = graph_name(db->graph)}};
     v->stored = malloc(sizeof(float) * db->dim);
     v->expected = malloc(sizeof(float) * db->dim);
-    int rc = v->stored && v->expected ? braid_wait(db, NULL, WAIT_MS, err) : error_set(err, BRAID_E_NO_MEMORY, "engine/verify", "no memory to compare the stores");
+    int rc = v->stored && v->expected ? braid_wait(db, NULL, WAIT_MS, err)
+                                        : error_set(err, BRAID_E_NO_MEMORY, "engine/verify", "no memory to compare the stores");
     if (rc == BRAID_OK) rc = compare(v);
     if (rc == BRAID_OK && fix) rc = repair(v);
     if (rc == BRAID_OK) rc = report(v, json);

@@ -1,8 +1,9 @@
 /* Writing: the one stream format -> changes -> one durable batch after another -> a report by line.
  *
- * A text is cut into elements (lines of NDJSON, elements of an array, or one object). Each element is parsed and checked by itself, so a bad one
- * is named by its line and harms no other. Good ones are handed to the record store in batches; the call returns when the last batch is on stable
- * storage. Nothing here touches a derived store: they follow the log. */
+ * A text is cut into elements (lines of NDJSON, elements of an array, or one object). Each element is parsed and
+ * checked by itself, so a bad one is named by its line and harms no other. Good ones are handed to the record store in
+ * batches; the call returns when the last batch is on stable storage. Nothing here touches a derived store: they follow
+ * the log. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,7 +176,8 @@ static int take_user(writer *w, const json_t *json, record_change *c, braid_erro
     return BRAID_OK;
 }
 
-/* Where the item stood in the answer that the interaction names, kept with the interaction: a reward finds its slate. */
+/* Where the item stood in the answer that the interaction names, kept with the interaction: a reward finds its
+ * slate. */
 static const char *attribution_of(writer *w, const interaction *in) {
     if (!in->recommendation_id[0]) return NULL;
     buf b;
@@ -237,8 +239,8 @@ static const struct {
     take_fn *take;
 } wrappers[] = {{"item", take_item}, {"relation", take_relation}, {"user", take_user}, {"interaction", take_interaction}, {"delete", take_delete}};
 
-/* An element is wrapped when it is an object with exactly one key, that of a wrapper, holding an object. ("user" and "item" are
- * also fields of a bare interaction, but then as text.) */
+/* An element is wrapped when it is an object with exactly one key, that of a wrapper, holding an object. ("user" and
+ * "item" are also fields of a bare interaction, but then as text.) */
 static take_fn *unwrap(writer *w, const json_t *json, const json_t **inner) {
     if (json_object_size(json) == 1) {
         void *at = json_object_iter((json_t *)json);
