@@ -489,11 +489,8 @@ def links_lead(tree):
 @rule("no banned call", *(bad("src/base/x.c", HEAD + f"void f(void) {{ {call}(0); }}\n") for call in BANNED),
       bad("server/x.c", HEAD + "int f(void) { return/**/atoi (a); }\n"))
 def nothing_banned(tree):
-    wrong, call = [], re.compile(r"(?<![\w.>])(" + "|".join(BANNED) + r")\s*\(")
-    for path, text in tree.sources(*CODE):
-        for number, line in enumerate(blank(text).split("\n"), 1):
-            wrong += [f"{path}:{number}: {m}: use {BANNED[m]}" for m in call.findall(line)]
-    return wrong
+    call = re.compile(r"(?<![\w.>])(?:" + "|".join(BANNED) + r")(?=\s*\()")
+    return [f"{p}:{line}: {name}: use {BANNED[name]}" for p, t in tree.sources(*CODE) for line, name in found_in(blank(t), call)]
 
 
 @rule("no mutable state outside a handle", bad("src/base/x.c", HEAD + "static int calls;\n"), bad("cli/x.c", HEAD + "char buffer[64] = {0};\n"),
@@ -517,7 +514,12 @@ def no_leftovers(tree):
 
 def where(tree, pattern, wanted):
     """path:line: match, for every match in the files that are wanted."""
-    return [f"{p}:{t.count(chr(10), 0, m.start()) + 1}: {m[0]}" for p, t in sorted(tree.files.items()) if wanted(p) for m in pattern.finditer(t)]
+    return [f"{p}:{line}: {words}" for p, t in sorted(tree.files.items()) if wanted(p) for line, words in found_in(t, pattern)]
+
+
+@functools.lru_cache(None)
+def found_in(text, pattern):
+    return [(text.count("\n", 0, m.start()) + 1, m[0]) for m in pattern.finditer(text)]
 
 
 def long_lines(tree, limit):
@@ -537,8 +539,8 @@ def white_space(tree):
     for path, text in sorted(tree.files.items()):
         if path.startswith("test/fuzz/corpus/") or not text:
             continue
-        for m in re.finditer(r"(?m)[ \t]+$|[\r\ufeff\ufffd]" if path == "Makefile" else r"(?m)[ ]+$|[\t\r\ufeff\ufffd]", text):
-            wrong.append(f"{path}:{text.count(chr(10), 0, m.start()) + 1}")
+        ugly = re.compile(r"(?m)[ \t]+$|[\r\ufeff\ufffd]" if path == "Makefile" else r"(?m) +$|[\t\r\ufeff\ufffd]")
+        wrong += [f"{path}:{line}" for line, _ in found_in(text, ugly)]
         if not text.endswith("\n") or text.endswith("\n\n"):
             wrong.append(f"{path}: its end")
     return wrong
@@ -581,7 +583,7 @@ def no_places(tree):
 
 @rule("no package registry is named", *(bad("scripts/x.sh", f"# https://{name}/x\n") for name in REGISTRIES))
 def no_registries(tree):
-    return [f"{p}: {name}" for p, t in sorted(tree.files.items()) for name in REGISTRIES if name in t.lower()]
+    return where(tree, re.compile("|".join(map(re.escape, REGISTRIES)), re.I), lambda p: True)
 
 
 @rule("the page loads nothing from elsewhere", bad("web/x.js", 'import x from "https://example.org/x.js";\n'), bad("web/x.css", "@import url(//example.org/x.css);\n"))

@@ -1,7 +1,8 @@
 /* buf: a growing byte buffer that is born with a ceiling.
  *
- * Always NUL-terminated after the data, so `b.data` is a C string (and "" when empty). Sticky failure: after an append that found no
- * memory or met the ceiling, `failed` is set and further appends do nothing; check once at the end. One thread at a time. */
+ * Always NUL-terminated after the data, so `b.data` is a C string (and "" when empty). Sticky failure: after an append
+ * that found no memory or met the ceiling, `failed` is set and further appends do nothing; check once at the end. One
+ * thread at a time. */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 

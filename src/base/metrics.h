@@ -1,10 +1,11 @@
 /* Counters, gauges and latency histograms, cheap enough for the read path, printed as Prometheus text.
  *
- * A histogram is log-linear (HDR-like): 8 sub-buckets per power of two from 1 us to about 1 h, so a quantile is within 12.5 % and adding
- * is one relaxed atomic add. The same histograms feed the planner (live p50/p99 per store), hence no constants there.
+ * A histogram is log-linear (HDR-like): 8 sub-buckets per power of two from 1 us to about 1 h, so a quantile is within
+ * 12.5 % and adding is one relaxed atomic add. The same histograms feed the planner (live p50/p99 per store), hence no
+ * constants there.
  *
- * Registration takes a lock and returns a pointer that stays valid until the registry is freed; look it up once. Adding is lock-free and
- * thread-safe; reading sees a recent state. */
+ * Registration takes a lock and returns a pointer that stays valid until the registry is freed; look it up once. Adding
+ * is lock-free and thread-safe; reading sees a recent state. */
 #ifndef BASE_METRICS_H
 #define BASE_METRICS_H
 
@@ -19,8 +20,9 @@ typedef struct metric_histogram metric_histogram;
 metrics *metrics_new(void);
 void metrics_free(metrics *m);
 
-/* `m` may be NULL: then so is the result. Same name and labels give the same pointer. `name` without the "braid_" prefix, [a-z_]+; `labels` "" or a="b",c="d"; help one
- * sentence. NULL when memory ran out or the ceiling of 10,000 series is met (adding to NULL is allowed and does nothing). */
+/* `m` may be NULL: then so is the result. Same name and labels give the same pointer. `name` without the "braid_"
+ * prefix, [a-z_]+; `labels` "" or a="b",c="d"; help one sentence. NULL when memory ran out or the ceiling of 10,000
+ * series is met (adding to NULL is allowed and does nothing). */
 metric_counter *metrics_counter(metrics *m, const char *name, const char *labels, const char *help);
 metric_counter *metrics_gauge(metrics *m, const char *name, const char *labels, const char *help);
 metric_histogram *metrics_histogram(metrics *m, const char *name, const char *labels, const char *help);
@@ -37,7 +39,8 @@ uint64_t metric_count(const metric_histogram *h); /* of the values that the quan
  * follows the present; called by a housekeeping thread. */
 void metric_decay(metric_histogram *h);
 
-/* Appends every series with HELP and TYPE lines, families sorted by name. Histograms are printed as _bucket/_sum/_count in seconds. */
+/* Appends every series with HELP and TYPE lines, families sorted by name. Histograms are printed as _bucket/_sum/_count
+ * in seconds. */
 void metrics_print(const metrics *m, buf *out);
 
 #endif

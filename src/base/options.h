@@ -1,8 +1,9 @@
-/* The machinery of the option table: one row an option feeds the YAML file, the environment, the flags, --help and the sample.
+/* The machinery of the option table: one row an option feeds the YAML file, the environment, the flags, --help and the
+ * sample.
  *
  * The rows are a const array elsewhere (src/engine/options_table.c); this file knows only how to hold, check, parse and
- * print values. YAML by libyaml, the parser under libcyaml, since only its events carry the line that an error must name
- * (options_yaml.c). A load that fails changes nothing. One thread at a time. */
+ * print values. YAML by libyaml, the parser under libcyaml, since only its events carry the line that an error must
+ * name (options_yaml.c). A load that fails changes nothing. One thread at a time. */
 #ifndef BASE_OPTIONS_H
 #define BASE_OPTIONS_H
 

@@ -1,8 +1,8 @@
 /* A bounded pool of worker threads with a fast and a slow lane.
  *
- * Jobs in the slow lane (calls to remote stores) occupy at most half of the workers, so that a stalled server cannot starve local search. A
- * job is owned by its submitter: intrusive links, no allocation per job. Submitting to a full queue fails at once, so overload is shed
- * and not stored.
+ * Jobs in the slow lane (calls to remote stores) occupy at most half of the workers, so that a stalled server cannot
+ * starve local search. A job is owned by its submitter: intrusive links, no allocation per job. Submitting to a full
+ * queue fails at once, so overload is shed and not stored.
  *
  * Lock order: the pool's one mutex guards both queues and all job states; it is never held while a job runs. */
 #ifndef BASE_POOL_H
@@ -30,7 +30,8 @@ typedef struct pool_job {
 pool *pool_new(unsigned workers, size_t queue_max, const clock_ops *clock);
 void pool_free(pool *p);  /* runs what is queued, then ends the workers */
 
-/* False when the queue is full: the job was not taken. The job must live until pool_wait said done or pool_cancel true. */
+/* False when the queue is full: the job was not taken. The job must live until pool_wait said done or pool_cancel
+ * true. */
 bool pool_submit(pool *p, pool_job *job, pool_lane lane);
 /* Waits until the job has run or the deadline passed (0: for ever); true if it has run. */
 bool pool_wait(pool *p, pool_job *job, deadline until);

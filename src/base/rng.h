@@ -1,5 +1,5 @@
-/* Random numbers, passed in and replayable: xoshiro256** seeded by splitmix64 (Blackman & Vigna 2018). Not for secrets. One thread at a
- * time per state. */
+/* Random numbers, passed in and replayable: xoshiro256** seeded by splitmix64 (Blackman & Vigna 2018). Not for secrets.
+ * One thread at a time per state. */
 #ifndef BASE_RNG_H
 #define BASE_RNG_H
 

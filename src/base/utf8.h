@@ -17,8 +17,8 @@ size_t utf8_decode(const char *text, size_t len, uint32_t *point);
 bool utf8_is_control(uint32_t point);
 /* Longest prefix of at most `max` bytes that ends at a character boundary. */
 size_t utf8_prefix(const char *text, size_t len, size_t max);
-/* Lower case, accents folded (Latin-1, Latin Extended-A/B and combining marks: É -> e, œ -> oe, ß -> ss), other letters kept, everything that is not a
- * letter or digit becomes one space; no space at either end. Appends to `out`. */
+/* Lower case, accents folded (Latin-1, Latin Extended-A/B and combining marks: É -> e, œ -> oe, ß -> ss), other letters
+ * kept, everything that is not a letter or digit becomes one space; no space at either end. Appends to `out`. */
 void utf8_fold(const char *text, size_t len, buf *out);
 
 #endif

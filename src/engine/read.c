@@ -235,6 +235,7 @@ int braid_graph(braid_db *db, const char *id, char **json, braid_error *err) {
     buf_puts(&b, "],\"edges\":[");
     buf_add(&b, d.edges.data, d.edges.len);
     buf_puts(&b, "]}");
+    b.failed |= d.nodes.failed || d.edges.failed;
     buf_free(&d.nodes);
     buf_free(&d.edges);
     arena_free(d.a);
@@ -289,7 +290,6 @@ typedef struct policy_out {
     buf *out;
     size_t groups;
     char *last; /* agent and state of the open group */
-    bool failed;
 } policy_out;
 
 /* Rows come grouped by agent and state; a group is one object. */
@@ -298,6 +298,7 @@ static bool print_policy(void *ctx, const record_policy *row) {
     buf key;
     buf_init(&key, 4096);
     buf_printf(&key, "%s\n%s", row->agent, row->state_hash);
+    x->out->failed |= key.failed;
     bool same = x->last && strcmp(x->last, key.data) == 0;
     if (same) {
         buf_puts(x->out, ",");

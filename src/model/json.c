@@ -7,11 +7,12 @@
  *
  * Refused on purpose: duplicate keys (which of the two was meant?), \u0000 (our strings are C strings), numbers
  * beyond a double or a 64-bit integer, a byte order mark, text after the document. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "model/model.h"
 
-enum { JSON_DEPTH_MAX = 512, QUOTED_MAX = 120 };
+enum { JSON_DEPTH_MAX = 512, QUOTED_MAX = 120, JSON_PROBE_BYTES = 4096 };
 
 static void json_position(const char *text, size_t offset, size_t *line, size_t *column)
 {
@@ -88,6 +89,13 @@ static int json_refused(const json_error_t *e, braid_error *err)
                      e->text);
 }
 
+static bool json_has_memory(size_t len)
+{
+    void *volatile probe = malloc(len + JSON_PROBE_BYTES); /* volatile: or the compiler takes both calls out */
+    free(probe);
+    return probe != NULL;
+}
+
 int model_json_parse(const char *text, size_t len, const model_limits *limits, json_t **out, braid_error *err)
 {
     *out = NULL;
@@ -115,6 +123,14 @@ int model_json_parse(const char *text, size_t len, const model_limits *limits, j
     }
     json_error_t e;
     json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &e);
+    if (!json) {
+        /* jansson calls most of its own lack of memory a syntax error. A text is called bad only if it is refused twice
+         * while there is memory. */
+        if (!json_has_memory(len)) {
+            return error_set(err, BRAID_E_NO_MEMORY, "model", "no memory to parse the JSON");
+        }
+        json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &e);
+    }
     if (!json) {
         return json_refused(&e, err);
     }

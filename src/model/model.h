@@ -1,11 +1,11 @@
 /* model: the nouns of Braid and their one JSON form.
  *
- * An item, relation, user or interaction has exactly one way to be read from JSON and one to be written, here; HTTP, the command line, the record
- * store and the tests all use it. Reading checks everything that can be checked without a database (lengths, UTF-8,
- * ranges, finite numbers, unknown fields) and says what is wrong, where, and what is allowed.
+ * An item, relation, user or interaction has exactly one way to be read from JSON and one to be written, here; HTTP,
+ * the command line, the record store and the tests all use it. Reading checks everything that can be checked without a
+ * database (lengths, UTF-8, ranges, finite numbers, unknown fields) and says what is wrong, where, and what is allowed.
  *
- * Nouns are plain structs whose memory belongs to the arena they were read into; strings are NUL-terminated UTF-8 and never NULL ("" if absent) unless
- * said otherwise. Reading is thread-safe (no shared state). */
+ * Nouns are plain structs whose memory belongs to the arena they were read into; strings are NUL-terminated UTF-8 and
+ * never NULL ("" if absent) unless said otherwise. Reading is thread-safe (no shared state). */
 #ifndef MODEL_H
 #define MODEL_H
 
@@ -34,8 +34,8 @@ typedef struct model_limits {
     uint32_t dim;          /* dimension of the database; 0: not fixed yet, any */
 } model_limits;
 
-/* Parses one JSON document strictly: UTF-8, depth, size, duplicate keys refused, no trailing text. Arrays and objects only. The caller owns *out
- * (json_decref). Error message holds line and column. */
+/* Parses one JSON document strictly: UTF-8, depth, size, duplicate keys refused, no trailing text. Arrays and objects
+ * only. The caller owns *out (json_decref). Error message holds line and column. */
 int model_json_parse(const char *text, size_t len, const model_limits *limits, json_t **out, braid_error *err);
 
 /* 1..255 bytes of UTF-8 without control characters. `what` names the field in the error. */
@@ -66,7 +66,8 @@ typedef struct item {
 
 /* Reads an item into `a`. `*out`'s attributes hold a reference of their own: call item_release() when done. */
 int item_from_json(const json_t *json, const model_limits *limits, arena *a, item **out, braid_error *err);
-/* Writes the canonical JSON: fixed key order, absent fields left out, vectors only if asked for. Ends without newline. */
+/* Writes the canonical JSON: fixed key order, absent fields left out, vectors only if asked for. Ends without
+ * newline. */
 bool item_to_json(const item *it, bool with_vectors, buf *out);
 void item_release(item *it); /* drops the reference to attributes; NULL allowed */
 /* The vector that is indexed ("default"), or NULL. */
@@ -83,7 +84,8 @@ bool relation_type_valid(const char *type);
 
 /* ---- user ---- */
 /* {"id","name","description","simulated":bool,"preferences":{"genres":{"drame":0.8,"horreur":-1},"themes":{..},..},
- *  "constraints":{"region":"CA","age":12,"tier":1,"languages":["fr"],"exclude":{"genres":["horreur"]},"block":["ID"]},"state":{"mood":..,"context":..,"vector":[..]},
+ *  "constraints":{"region":"CA","age":12,"tier":1,"languages":["fr"],"exclude":{"genres":["horreur"]},"block":["ID"]},
+ *  "state":{"mood":..,"context":..,"vector":[..]},
  *  "attributes":{}} */
 typedef struct user_preference { const char *field, *value; double weight; /* -1..1 */ } user_preference;
 typedef struct user_exclusion { const char *field, *value; } user_exclusion;
@@ -129,9 +131,10 @@ int interaction_from_json(const json_t *json, arena *a, interaction **out, braid
 bool interaction_to_json(const interaction *in, buf *out);
 
 /* ---- filter ---- */
-/* JSON: {"all":[F..]} {"any":[F..]} {"not":F} {"FIELD":VALUE} {"FIELD":{"eq"|"ne"|"gt"|"gte"|"lt"|"lte":VALUE, "in"|"nin":[VALUE..], "exists":BOOL}}; an object
- * with several keys means all of them; {} matches everything. FIELD is an item field or "attributes.NAME" (dots descend). For a list field (genres, people,
- * regions ...) "eq"/"in" mean "holds one of"; "people" means names. Times are RFC 3339 text. */
+/* JSON: {"all":[F..]} {"any":[F..]} {"not":F} {"FIELD":VALUE} {"FIELD":{"eq"|"ne"|"gt"|"gte"|"lt"|"lte":VALUE,
+ * "in"|"nin":[VALUE..], "exists":BOOL}}; an object with several keys means all of them; {} matches everything. FIELD is
+ * an item field or "attributes.NAME" (dots descend). For a list field (genres, people, regions ...) "eq"/"in" mean
+ * "holds one of"; "people" means names. Times are RFC 3339 text. */
 typedef enum filter_field {
     FIELD_ID, FIELD_TITLE, FIELD_ORIGINAL_TITLE, FIELD_KIND, FIELD_LANGUAGE, FIELD_SYNOPSIS, FIELD_YEAR, FIELD_DURATION_S,
     FIELD_COUNTRIES, FIELD_GENRES, FIELD_THEMES, FIELD_MOODS, FIELD_CONTEXTS, FIELD_PEOPLE, FIELD_REGIONS,
@@ -149,8 +152,9 @@ typedef struct filter {
     double low, high; bool low_open, high_open;      /* RANGE; -INFINITY / INFINITY when one-sided; times as wall ms */
 } filter; /* "ne"/"nin" become NOT IN; "exists":false becomes NOT EXISTS */
 
-/* A filter comes from filter_from_json alone, in canonical form: the values of IN are sorted without doubles, ALL and ANY have at least two
- * children, nothing is a NOT of a NOT, and what can match no item ({"any":[]}, "in":[]) is NOT of TRUE. */
+/* A filter comes from filter_from_json alone, in canonical form: the values of IN are sorted without doubles, ALL and
+ * ANY have at least two children, nothing is a NOT of a NOT, and what can match no item ({"any":[]}, "in":[]) is NOT of
+ * TRUE. */
 
 int filter_from_json(const json_t *json, arena *a, filter **out, braid_error *err); /* NULL json: FILTER_TRUE */
 /* Canonical text: same meaning up to order of keys gives the same text; used for cache keys. */
@@ -158,7 +162,8 @@ bool filter_print(const filter *f, buf *out);
 const char *filter_field_name(filter_field f);
 bool filter_field_is_list(filter_field f);
 bool filter_field_is_number(filter_field f); /* year, duration_s, available_*, age_rating, tier */
-/* Does the item match? The definition that every compiled form (posting lists, SQL, Milvus) must agree with; used as the oracle and for small sets. */
+/* Does the item match? The definition that every compiled form (posting lists, SQL, Milvus) must agree with; used as
+ * the oracle and for small sets. */
 bool filter_matches(const filter *f, const item *it);
 
 /* ---- candidate ---- */

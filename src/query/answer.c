@@ -32,7 +32,8 @@ void plan_print(const query_run_state *q, buf *out) {
         const run_step *s = &q->steps[i];
         buf_printf(out, "%s{\"step\":\"%s\",", i ? "," : "", s->name);
         print_text(out, "method", s->method);
-        buf_printf(out, ",\"estimate_us\":%.1f,\"actual_us\":%.1f,\"estimate_rows\":%.0f,\"rows\":%.0f}", s->estimate_us, s->actual_us, s->estimate_rows, s->rows);
+        buf_printf(out, ",\"estimate_us\":%.1f,\"actual_us\":%.1f,\"estimate_rows\":%.0f,\"rows\":%.0f}",
+                   s->estimate_us, s->actual_us, s->estimate_rows, s->rows);
     }
     buf_printf(out, "],\"filter\":{\"matches\":%llu,\"may_be_shown\":%llu,\"left\":%llu,\"of\":%llu},\"search_near\":", (unsigned long long)q->filter_matches,
                (unsigned long long)q->rights_left, (unsigned long long)q->allow_count, (unsigned long long)q->total);

@@ -6,7 +6,8 @@
  *   hybrid_sequential  nearest neighbours, then a walk asked only about those, then policy
  *   cached_only        no store: what is popular (a cached answer would have been given before)
  *
- * Every call carries the deadline; a strand that fails or is late is left out and named in `degraded`. An answer never fails because a strand did. */
+ * Every call carries the deadline; a strand that fails or is late is left out and named in `degraded`. An answer never
+ * fails because a strand did. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -151,7 +152,8 @@ static walk_job *walk_from_seeds(query_run_state *q, size_t k) {
 }
 
 /* ---- the two hybrids ---- */
-/* A walk never returns its seeds; those that are candidates themselves stand at its centre and get what the best of the reached got. */
+/* A walk never returns its seeds; those that are candidates themselves stand at its centre and get what the best of the
+ * reached got. */
 static void credit_seeds(query_run_state *q, const uint32_t *seeds, size_t n) {
     float best = 0;
     for (size_t i = 0; i < q->count; i++)
@@ -218,8 +220,8 @@ static int by_fused(const void *a, const void *b) {
     return x->num < y->num ? -1 : x->num > y->num;
 }
 
-/* The walk reaches ten times what is wanted, so that vectors and graph can meet; what both find weak goes before cards are read and policy is
- * asked, which is where the time of a wide union went. */
+/* The walk reaches ten times what is wanted, so that vectors and graph can meet; what both find weak goes before cards
+ * are read and policy is asked, which is where the time of a wide union went. */
 static void narrow(query_run_state *q) {
     size_t keep = q->rq->k * NARROW_TO > NARROW_MIN ? q->rq->k * NARROW_TO : NARROW_MIN;
     if (q->count <= keep) return;

@@ -1,7 +1,8 @@
 /* Sentences from evidence: why this item, in words that an editor could defend.
  *
- * Every sentence names something that can be looked up: an item that the person finished or liked, a relation or facet that two items share, a posterior with its
- * count. Nothing is said that did not contribute. The strongest evidence comes first; at most REASONS_MAX sentences an item. */
+ * Every sentence names something that can be looked up: an item that the person finished or liked, a relation or facet
+ * that two items share, a posterior with its count. Nothing is said that did not contribute. The strongest evidence
+ * comes first; at most REASONS_MAX sentences an item. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,12 +1,12 @@
 /* Fusion: each strand's scale -> 0..1 within the answer -> one number.
  *
- * Normalising is min-max with a floor: the weakest candidate that a strand knows gets FLOOR, the strongest 1, and 0 means that the strand knew nothing. Without
- * the floor the weakest known one would look like an unknown one. Cosines of near neighbours differ in the third digit, so their order would drown
- * in the other strands without stretching.
+ * Normalising is min-max with a floor: the weakest candidate that a strand knows gets FLOOR, the strongest 1, and 0
+ * means that the strand knew nothing. Without the floor the weakest known one would look like an unknown one. Cosines
+ * of near neighbours differ in the third digit, so their order would drown in the other strands without stretching.
  *
- * Weighted sum: weights are scaled to those strands that took part, so a missing strand does not shrink every score. Reciprocal rank
- * fusion (Cormack, Clarke & Buettcher 2009): sum of weight / (60 + rank), rank 1 best, unknown contributes nothing; scaled so that the first of every
- * strand scores 1. */
+ * Weighted sum: weights are scaled to those strands that took part, so a missing strand does not shrink every score.
+ * Reciprocal rank fusion (Cormack, Clarke & Buettcher 2009): sum of weight / (60 + rank), rank 1 best, unknown
+ * contributes nothing; scaled so that the first of every strand scores 1. */
 #include <stdlib.h>
 
 #include "query/run.h"

@@ -1,18 +1,20 @@
 /* The planner: five strategies, priced from what the stores say now, one chosen, with the reason.
  *
- * Prices come from the stores' own estimates (live histograms, the index's size) and from the exact size of the allowed set, never from constants. The rule is
- * quality first: a strategy that weaves more strands is taken as long as it fits into the deadline; between parallel and sequential the cheaper one
- * wins where the allowed set is small: the sequential walk and its scoring only ever see the few that vectors brought. */
+ * Prices come from the stores' own estimates (live histograms, the index's size) and from the exact size of the allowed
+ * set, never from constants. The rule is quality first: a strategy that weaves more strands is taken as long as it fits
+ * into the deadline; between parallel and sequential the cheaper one wins where the allowed set is small: the
+ * sequential walk and its scoring only ever see the few that vectors brought. */
 #include <string.h>
 
 #include "query/run.h"
 
-/* Share of the deadline that a plan may be estimated to use: the rest is for fusing, shaping, explaining and bad luck. */
+/* Share of the deadline that a plan may be estimated to use: the rest is for fusing, shaping, explaining and bad
+ * luck. */
 static const double BUDGET_SHARE = 0.6;
 /* Handing a job to a worker and back costs about this much; below it overlapping is a loss. */
 static const double OVERLAP_US = 60;
-/* Sequential asks the graph only about what vectors brought, so it can miss what only the graph would bring. Where less than one in NARROW_SHARE items
- * may be shown, vectors bring most of them anyway. */
+/* Sequential asks the graph only about what vectors brought, so it can miss what only the graph would bring. Where less
+ * than one in NARROW_SHARE items may be shown, vectors bring most of them anyway. */
 enum { NARROW_SHARE = 4 };
 
 static size_t fetch_width(const query_run_state *q) {
@@ -55,7 +57,8 @@ static void weigh(query_run_state *q, query_plan *p) {
                                                 has_vector && has_seeds ? "all strands at once" : has_seeds ? "graph and policy; no vector to search near"
                                                 : has_vector ? "vector and policy; no item to start a walk from" : "nothing to start from"};
     o[STRATEGY_HYBRID_SEQUENTIAL] = (plan_option){STRATEGY_HYBRID_SEQUENTIAL, has_vector, sequential,
-                                                  has_vector ? "vectors first, the graph among what they brought, then policy" : "there is no vector to begin with"};
+                                                  has_vector ? "vectors first, the graph among what they brought, then policy"
+                                                             : "there is no vector to begin with"};
     o[STRATEGY_CACHED_ONLY] = (plan_option){STRATEGY_CACHED_ONLY, true, 5, "no store is asked: a cached answer or what is popular"};
 }
 

@@ -1,7 +1,8 @@
 /* query: request -> plan -> gather -> fuse -> personalise -> shape -> explain.
  *
- * The plan is read-only once made; what a run finds out (times, rows, which strand failed) lives in the run beside it, so that EXPLAIN can
- * print estimate next to actual. The planner asks stores for capabilities and prices, never for names.
+ * The plan is read-only once made; what a run finds out (times, rows, which strand failed) lives in the run beside it,
+ * so that EXPLAIN can print estimate next to actual. The planner asks stores for capabilities and prices, never for
+ * names.
  *
  *   request.c      JSON -> query_request, with everything checked
  *   planner.c      five strategies priced, one chosen, with the reason
@@ -109,7 +110,8 @@ typedef struct query_answer {            /* memory belongs to the arena it was m
 int query_run(const query_rooms *rooms, const query_request *request, arena *a, query_answer **out, braid_error *err);
 /* The plan alone, as JSON {"plan":{..}}. */
 int query_explain(const query_rooms *rooms, const query_request *request, buf *out, braid_error *err);
-/* JSON of the place an item had in a slate, for attribution, appended to `out`; false if the slate is not known (any more) or was another person's. */
+/* JSON of the place an item had in a slate, for attribution, appended to `out`; false if the slate is not known (any
+ * more) or was another person's. */
 bool query_slate_attribution(const query_rooms *rooms, const char *recommendation_id, const char *user, const char *item, buf *out);
 
 /* LSN tokens: "EPOCH-LSN" in hex. Parsing refuses tokens of another database. */

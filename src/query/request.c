@@ -1,4 +1,5 @@
-/* JSON -> query_request, with everything checked that can be checked without running it. docs/api.md, "A question", is the manual. */
+/* JSON -> query_request, with everything checked that can be checked without running it. docs/api.md, "A question", is
+ * the manual. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -312,7 +313,8 @@ static int check_whole(parser *p, const json_t *json) {
     return BRAID_OK;
 }
 
-/* The canonical text: known fields in sorted order as compact JSON. Two spellings of one question share a cache entry. */
+/* The canonical text: known fields in sorted order as compact JSON. Two spellings of one question share a cache
+ * entry. */
 static int canonical(parser *p, const json_t *json) {
     json_t *keyed = json_object();
     char *text = NULL;

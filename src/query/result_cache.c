@@ -1,9 +1,10 @@
 /* The result cache: an answer may be given again while nothing that shaped it has changed.
  *
- * The key is the WHOLE question: the canonical request, filter, vector, user, the person's state and region, and the versions of the catalogue and of the person's
- * profile, each part with its length. So a changed item, a new interaction or another filter is another key, and nothing needs to be
- * invalidated. What time alone changes is checked on the way out: an entry lives at most until the next window opens or closes, and every item passes the rule of rights
- * again. An answer that is short, degraded or about an unknown write is not kept. */
+ * The key is the WHOLE question: the canonical request, filter, vector, user, the person's state and region, and the
+ * versions of the catalogue and of the person's profile, each part with its length. So a changed item, a new
+ * interaction or another filter is another key, and nothing needs to be invalidated. What time alone changes is checked
+ * on the way out: an entry lives at most until the next window opens or closes, and every item passes the rule of
+ * rights again. An answer that is short, degraded or about an unknown write is not kept. */
 #include <stdlib.h>
 #include <string.h>
 

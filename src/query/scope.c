@@ -1,8 +1,8 @@
 /* The scope of a run: who asks, what may be shown to them at all, and where the strands can start from.
  *
- * Everything that decides membership (filter, rights, constraints, exclusions, seen, pages before) is folded into one set of item numbers here,
- * before any store is asked. So every strand returns only what may be shown, k is filled from an exact set, and the planner knows its
- * size exactly. */
+ * Everything that decides membership (filter, rights, constraints, exclusions, seen, pages before) is folded into one
+ * set of item numbers here, before any store is asked. So every strand returns only what may be shown, k is filled from
+ * an exact set, and the planner knows its size exactly. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +22,8 @@ static int32_t stricter_age(int32_t a, int32_t b) {
     return a < b ? a : b;
 }
 
-/* What the request says narrows what the person's record says; it never widens it. A region has no order, so the request's place holds. */
+/* What the request says narrows what the person's record says; it never widens it. A region has no order, so the
+ * request's place holds. */
 static void make_rights(query_run_state *q) {
     const user *person = q->profile ? q->profile->person : NULL;
     const query_request *rq = q->rq;
@@ -34,7 +35,8 @@ static void make_rights(query_run_state *q) {
         q->rights.tier = stricter_age(rq->tier, person->tier);
     }
     if (!q->rights.region[0])
-        run_note(q, "the region is not known: only items that are free everywhere may be shown (context.region, the user's constraints, or option rights.region)");
+        run_note(q, "the region is not known: only items that are free everywhere may be shown "
+                    "(context.region, the user's constraints, or option rights.region)");
 }
 
 /* ---- constraints as a filter ---- */
@@ -134,7 +136,8 @@ static void seeds_from_taste(query_run_state *q) {
     }
 }
 
-/* Nobody has seen this person choose yet, but they may have said what they like: items that hold the facets they named. */
+/* Nobody has seen this person choose yet, but they may have said what they like: items that hold the facets they
+ * named. */
 static void seeds_from_preferences(query_run_state *q) {
     const user *person = q->profile ? q->profile->person : NULL;
     uint32_t members[MEMBERS_LOOKED_AT];
@@ -266,7 +269,8 @@ int scope_make(query_run_state *q, braid_error *err) {
     if (rc == BRAID_OK) rc = slate_load(q, err);
     if (rc) return rc;
     make_rights(q);
-    /* The state is what the request says of its moment, as an interaction's state is what its context says: only so do they meet again. */
+    /* The state is what the request says of its moment, as an interaction's state is what its context says: only so do
+     * they meet again. */
     policy_state_make(rq->daypart, rq->device, rq->mood, rq->region, q->now_ms, &q->state);
     rc = make_allow(q, err);
     return rc ? rc : make_targets(q, err);

@@ -1,9 +1,10 @@
 /* Personalising and shaping: from fused scores to the k that are shown.
  *
- * Personalising adds the person's affinity to the item's facets, a little for what is new and, for somebody unknown, for what is popular. Shaping checks the one rule of
- * rights again on every item (the set was made a moment ago; a window may have closed), and picks by maximal marginal relevance (Carbonell &
- * Goldstein 1998): score against likeness to what is already picked, likeness being the Jaccard overlap of facets, which an editor can
- * see, unlike a distance of vectors. */
+ * Personalising adds the person's affinity to the item's facets, a little for what is new and, for somebody unknown,
+ * for what is popular. Shaping checks the one rule of rights again on every item (the set was made a moment ago; a
+ * window may have closed), and picks by maximal marginal relevance (Carbonell & Goldstein 1998): score against likeness
+ * to what is already picked, likeness being the Jaccard overlap of facets, which an editor can see, unlike a distance
+ * of vectors. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,7 +92,8 @@ static double overlap(const uint32_t *a, size_t na, const uint32_t *b, size_t nb
     return all ? (double)both / (double)all : 0;
 }
 
-/* Moves the k best by marginal relevance to the front. Each pick updates every other's nearest likeness: k x n merges. */
+/* Moves the k best by marginal relevance to the front. Each pick updates every other's nearest likeness: k x n
+ * merges. */
 static int pick_diverse(query_run_state *q, size_t k, braid_error *err) {
     size_t width = q->count < k * OVERFETCH ? q->count : k * OVERFETCH;
     const uint32_t **facets = arena_calloc(q->a, width + 1, sizeof *facets);
@@ -133,7 +135,8 @@ static const char *why_unfilled(query_run_state *q) {
                             (unsigned long long)q->allow_count);
     if (q->plan.strategy == STRATEGY_VECTOR_ONLY && q->count < q->allow_count)
         return arena_printf(a, "only %zu of the %llu items that may be shown were found by vector", q->count, (unsigned long long)q->allow_count);
-    return arena_printf(a, "of %llu items %llu match the filter, %llu of these may be shown to this viewer now, and %llu are left after exclusions, what was seen and earlier pages",
+    return arena_printf(a, "of %llu items %llu match the filter, %llu of these may be shown to this viewer now, "
+                           "and %llu are left after exclusions, what was seen and earlier pages",
                         (unsigned long long)q->total, (unsigned long long)q->filter_matches, (unsigned long long)q->rights_left,
                         (unsigned long long)q->allow_count);
 }
@@ -147,6 +150,8 @@ int shaping_select(query_run_state *q, braid_error *err) {
     }
     if (q->count > k) q->count = k;
     if (q->count < k) q->unfilled = why_unfilled(q);
-    if (q->cold) run_note(q, q->profile && q->profile->known ? "little is known of this person yet: a diverse, popular start" : "this person is not known yet: a diverse, popular start");
+    if (q->cold)
+        run_note(q, q->profile && q->profile->known ? "little is known of this person yet: a diverse, popular start"
+                                                    : "this person is not known yet: a diverse, popular start");
     return BRAID_OK;
 }

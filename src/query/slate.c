@@ -1,7 +1,8 @@
-/* Slates: what was shown under a recommendation_id. They let the next page repeat nothing and let a reward find the place that earned it.
+/* Slates: what was shown under a recommendation_id. They let the next page repeat nothing and let a reward find the
+ * place that earned it.
  *
- * A slate is a small binary value in the cache: the person it was for, then the numbers shown on this and all earlier pages, in order. Losing one costs
- * attribution and the next page of that answer, never a wrong answer. */
+ * A slate is a small binary value in the cache: the person it was for, then the numbers shown on this and all earlier
+ * pages, in order. Losing one costs attribution and the next page of that answer, never a wrong answer. */
 #include <string.h>
 
 #include "query/run.h"
@@ -80,8 +81,10 @@ bool query_slate_attribution(const query_rooms *rooms, const char *recommendatio
             uint32_t shown;
             memcpy(&shown, at + i * sizeof shown, sizeof shown);
             if (shown != num) continue;
-            known = buf_printf(out, "{\"recommendation_id\":\"%s\",\"position\":%u,\"shown\":%u,\"strategy\":\"%s\",\"question\":\"%s\"}", recommendation_id, i + 1,
-                               head.shown, query_strategy_name((query_strategy)(head.strategy % STRATEGY_COUNT)), head.recommend ? "recommend" : "search");
+            known = buf_printf(out, "{\"recommendation_id\":\"%s\",\"position\":%u,\"shown\":%u,\"strategy\":\"%s\",\"question\":\"%s\"}",
+                               recommendation_id, i + 1, head.shown,
+                               query_strategy_name((query_strategy)(head.strategy % STRATEGY_COUNT)),
+                               head.recommend ? "recommend" : "search");
         }
     }
     buf_free(&value);
