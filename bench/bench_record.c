@@ -3,9 +3,9 @@
  *     bench_record [FILE] [SECONDS]                  default ./bench_record.db, 2 s a row of the table
  *     bench_record FILE SECONDS WRITERS BATCH        one row, for a profiler
  *
- * "bare" is the least that could be written by hand: one thread, one connection, WAL, synchronous=FULL, prepared statements, an
- * append to the same table with the same indexes, no look-up of people and items, no acknowledgement to anybody. "one a commit" pays an
- * fdatasync for each row; "8 a commit" is what eight callers could share at best. */
+ * "bare" is the least that could be written by hand: one thread, one connection, WAL, synchronous=FULL, prepared
+ * statements, an append to the same table with the same indexes, no look-up of people and items, no acknowledgement
+ * to anybody. "one a commit" pays an fdatasync for each row; "8 a commit" is what eight callers could share at best. */
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
@@ -18,7 +18,8 @@
 
 enum { ITEMS = 400, PEOPLE = 2000, THREADS = 8, DIM = 384, VECTORS = 20000, VECTOR_DIM = 768 };
 
-typedef struct writer { record_store *store; size_t batch; uint64_t seed, done; double worst_us; const atomic_bool *stop; } writer;
+typedef struct writer { record_store *store; size_t batch; uint64_t seed, done; double worst_us;
+                       const atomic_bool *stop; } writer;
 
 static double now_s(void) {
     return (double)clock_mono_ns(&clock_system) / 1e9;
@@ -39,8 +40,10 @@ static void remove_files(const char *path) {
 }
 
 static interaction interaction_of(const char *person, const char *title) {
-    return (interaction){.user = person, .item = title, .agent = "default", .session = "s-12345678", .recommendation_id = "",
-                         .idempotency_key = "", .type = INTERACTION_WATCH, .watch_s = 1800, .rating = 4.0, .at = TIME_NONE,
+    return (interaction){.user = person, .item = title, .agent = "default", .session = "s-12345678",
+                         .recommendation_id = "",
+                         .idempotency_key = "", .type = INTERACTION_WATCH, .watch_s = 1800, .rating = 4.0,
+                             .at = TIME_NONE,
                          .device = "tv", .daypart = "evening", .region = "CA", .mood = ""};
 }
 
@@ -102,9 +105,11 @@ static void put_items(record_store *store, unsigned count, uint32_t dim) {
             vectors[d] = (float)rng_uniform(&r);
         for (unsigned k = 0; k < n; k++) {
             snprintf(ids[k], sizeof ids[k], "i%u", i + k);
-            its[k] = (item){.id = ids[k], .title = "A film", .original_title = "", .kind = "film", .language = "fr", .synopsis = "",
+            its[k] = (item){.id = ids[k], .title = "A film", .original_title = "", .kind = "film", .language = "fr",
+                            .synopsis = "",
                             .year = 1999, .available_from = TIME_NONE, .available_until = TIME_NONE};
-            changes[k] = (record_change){.kind = RECORD_ITEM, .item = &its[k], .vector = vectors + (size_t)k * dim, .vector_given = true};
+            changes[k] = (record_change){.kind = RECORD_ITEM, .item = &its[k], .vector = vectors + (size_t)k * dim,
+                                         .vector_given = true};
         }
         braid_error err = {0};
         if (record_write(store, changes, n, (record_write_flags){0}, &err) != BRAID_OK || changes[0].code != BRAID_OK)
@@ -135,9 +140,11 @@ static double run(const char *path, unsigned threads, size_t batch, double secon
         worst = ws[i].worst_us > worst ? ws[i].worst_us : worst;
     }
     double rate = (double)done / (now_s() - start);
-    metric_histogram *calls = metrics_histogram(m, "record_call_duration_seconds", "store=\"sqlite\",call=\"write\"", "");
+    metric_histogram *calls = metrics_histogram(m, "record_call_duration_seconds", "store=\"sqlite\",call=\"write\"",
+                                                "");
     metric_histogram *commits = metrics_histogram(m, "record_commit_duration_seconds", "", "");
-    printf("%-34s %10.0f /s   %5.2f x bare   call p50 %6.0f us p99 %6.0f us, worst %6.0f us; commit p50 %5.0f us of %.1f rows\n", what, rate,
+    printf("%-34s %10.0f /s   %5.2f x bare   call p50 %6.0f us p99 %6.0f us, worst %6.0f us; commit p50 %5.0f us of"
+           " %.1f rows\n", what, rate,
            rate / bare, metric_quantile_us(calls, 0.5, 1, 0), metric_quantile_us(calls, 0.99, 1, 0), worst,
            metric_quantile_us(commits, 0.5, 1, 0), (double)done / (double)metric_count(commits));
     record_close(store);
@@ -166,15 +173,20 @@ static double run_bare(const char *path, unsigned group, double seconds) {
     rng_seed(&r, 1);
     remove_files(path);
     if (sqlite3_open(path, &db) != SQLITE_OK ||
-        sqlite3_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-32768;"
-                         "CREATE TABLE interactions(lsn INTEGER PRIMARY KEY, person, item, at, type, watch_s, rating, agent, session,"
+        sqlite3_exec(db,
+                     "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000; PRAGMA"
+                     " cache_size=-32768;"
+                         "CREATE TABLE interactions(lsn INTEGER PRIMARY KEY, person, item, at, type, watch_s, rating,"
+                         " agent, session,"
                          " recommendation, idempotency, device, daypart, region, mood, simulated, attribution);"
                          "CREATE INDEX a ON interactions(person, at);"
                          "CREATE UNIQUE INDEX b ON interactions(person, idempotency) WHERE idempotency IS NOT NULL;",
                      NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_prepare_v2(db, "BEGIN IMMEDIATE", -1, &begin, NULL) != SQLITE_OK ||
         sqlite3_prepare_v2(db, "COMMIT", -1, &commit, NULL) != SQLITE_OK ||
-        sqlite3_prepare_v2(db, "INSERT INTO interactions(person, item, at, type, watch_s, rating, session, device, daypart, region)"
+        sqlite3_prepare_v2(db,
+                           "INSERT INTO interactions(person, item, at, type, watch_s, rating, session, device,"
+                           " daypart, region)"
                                " VALUES(?,?,?,?,?,?,?,?,?,?)", -1, &insert, NULL) != SQLITE_OK) {
         fprintf(stderr, "bench_record: bare SQLite: %s\n", sqlite3_errmsg(db));
         exit(1);
@@ -215,7 +227,8 @@ static void scan(const char *path) {
     start = now_s();
     if (record_scan_items(store, 0, true, add_bytes, &sum, &err) != BRAID_OK)
         die("scan", &err);
-    printf("scan with vectors                  %10.0f MB/s%s\n", VECTORS * VECTOR_DIM * 4.0 / 1e6 / (now_s() - start), sum > 0 ? "" : " (nothing)");
+    printf("scan with vectors                  %10.0f MB/s%s\n", VECTORS * VECTOR_DIM * 4.0 / 1e6 / (now_s() - start),
+           sum > 0 ? "" : " (nothing)");
     record_close(store);
     remove_files(path);
 }
@@ -225,7 +238,8 @@ int main(int argc, char **argv) {
     double seconds = argc > 2 ? strtod(argv[2], NULL) : 2.0;
     if (argc > 4) {
         unsigned threads = (unsigned)strtoul(argv[3], NULL, 10);
-        run(path, threads < 1 ? 1 : threads > THREADS ? THREADS : threads, strtoul(argv[4], NULL, 10), seconds, "asked for", 1);
+        run(path, threads < 1 ? 1 : threads > THREADS ? THREADS : threads, strtoul(argv[4], NULL, 10), seconds,
+            "asked for", 1);
         return 0;
     }
     double one = run_bare(path, 1, seconds), eight = run_bare(path, 8, seconds), many = run_bare(path, 1000, seconds);

@@ -1,9 +1,10 @@
 /* bench_vector N DIM [QUERIES [FILE]]: what the graph index does on N vectors of DIM dimensions, one thread.
  *
- * The data has the shape of sentence embeddings: N / 100 centres drawn from a normal distribution whose scale falls with the dimension as
- * 1/sqrt(1 + i/32); a point is a random centre plus 0.6 times noise of the same shape, normalised; queries are fresh points. Prints build
- * rate, then QPS, p50, p99, recall@10 and distances a query for several ef, without a filter and at 50, 10 and 1 % selectivity, then the times to save and
- * load. FILE is kept, and loaded instead of building when it is there: for tuning the search. */
+ * The data has the shape of sentence embeddings: N / 100 centres drawn from a normal distribution whose scale falls
+ * with the dimension as 1/sqrt(1 + i/32); a point is a random centre plus 0.6 times noise of the same shape,
+ * normalised; queries are fresh points. Prints build rate, then QPS, p50, p99, recall@10 and distances a query for
+ * several ef, without a filter and at 50, 10 and 1 % selectivity, then the times to save and load. FILE is kept, and
+ * loaded instead of building when it is there: for tuning the search. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -69,7 +70,9 @@ static void draw(bench *b) {
     b->asks = need((size_t)b->queries * b->dim, sizeof(float));
     for (uint32_t j = 0; j < b->dim; j++) b->scale[j] = 1.0f / sqrtf(1.0f + (float)j / 32.0f);
     for (uint32_t i = 0; i < b->centres_n; i++) {
-        for (uint32_t j = 0; j < b->dim; j++) b->centres[(size_t)i * b->dim + j] = b->scale[j] * (float)rng_normal(&b->r);
+        for (uint32_t j = 0; j < b->dim; j++) {
+            b->centres[(size_t)i * b->dim + j] = b->scale[j] * (float)rng_normal(&b->r);
+        }
     }
     draw_points(b, b->points, b->n);
     draw_points(b, b->asks, b->queries);
@@ -141,7 +144,8 @@ static void measure(bench *b, unsigned ef, const bitset *allow, uint64_t members
     }
     cpu = cpu_seconds() - cpu;
     qsort(b->us, n, sizeof *b->us, by_value);
-    printf("  ef %4u: %7.0f QPS, p50 %7.0f us, p99 %7.0f us, recall@10 %.4f, %6.0f distances, %3.0f %% exact\n", ef, (double)n / cpu,
+    printf("  ef %4u: %7.0f QPS, p50 %7.0f us, p99 %7.0f us, recall@10 %.4f, %6.0f distances, %3.0f %% exact\n", ef,
+           (double)n / cpu,
            b->us[n / 2], b->us[n * 99 / 100], (double)found / (double)(n * K), (double)distances / (double)n,
            100.0 * (double)exact / (double)n);
 }
@@ -188,10 +192,13 @@ int main(int argc, char **argv) {
     b.hnsw = open_store(&b, "hnsw");
     b.flat = open_store(&b, "flat");
     fill(&b, b.flat, false);
-    if (argc <= 4 || vector_load(b.hnsw, path, 1, &(uint64_t){0}, &(braid_error){0}) != BRAID_OK) fill(&b, b.hnsw, true);
+    if (argc <= 4 || vector_load(b.hnsw, path, 1, &(uint64_t){0}, &(braid_error){0}) != BRAID_OK) {
+        fill(&b, b.hnsw, true);
+    }
     vector_info info;
     vector_get_info(b.hnsw, &info);
-    printf("%u x %u, kernel %s, %.0f MB, %" PRIu64 " levels\n", b.n, b.dim, info.kernel, (double)info.bytes / 1e6, info.max_level + 1);
+    printf("%u x %u, kernel %s, %.0f MB, %" PRIu64 " levels\n", b.n, b.dim, info.kernel, (double)info.bytes / 1e6,
+           info.max_level + 1);
     double start = seconds();
     find_truth(&b, NULL, 0);
     printf("exact: %.0f us a query\nno filter:\n", (seconds() - start) * 1e6 / b.queries);

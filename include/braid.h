@@ -77,19 +77,22 @@ BRAID_API const char *braid_version(void);
 /* Frees text that a braid function handed out through `char **`. NULL is allowed. */
 BRAID_API void braid_free(void *text);
 
-/* ---------------------------------------------------------------------------------------------------- errors -------- */
+/* ---------------------------------------------------------------------------------------------------- errors
+ * -------- */
 
-/* The name of a code ("NOT_FOUND"; "OK" for 0), its sentence, HTTP status and exit code of the command line. Static text; an
- * unknown code gives those of BRAID_E_INTERNAL. */
+/* The name of a code ("NOT_FOUND"; "OK" for 0), its sentence, HTTP status and exit code of the command line. Static
+ * text; an unknown code gives those of BRAID_E_INTERNAL. */
 BRAID_API const char *braid_error_name(int code);
 BRAID_API const char *braid_error_sentence(int code);
 BRAID_API int braid_error_http_status(int code);
 BRAID_API int braid_error_exit_code(int code);
 
-/* ---------------------------------------------------------------------------------------------------- options ------- */
+/* ---------------------------------------------------------------------------------------------------- options
+ * ------- */
 
 /* One table of options feeds braid.yaml, the environment (BRAID__SECTION__KEY), the flags, --help, the sample
- * configuration and `braid info`. Later calls override earlier ones; the customary order is file, environment, flags. */
+ * configuration and `braid info`. Later calls override earlier ones; the customary order is file, environment,
+ * flags. */
 
 typedef enum braid_option_type { BRAID_OPT_STRING, BRAID_OPT_INT, BRAID_OPT_REAL, BRAID_OPT_BOOL, BRAID_OPT_ENUM } braid_option_type;
 
@@ -109,7 +112,8 @@ BRAID_API const braid_option_row *braid_option_at(size_t i);
 
 BRAID_API int braid_options_new(braid_options **out, braid_error *err);      /* all defaults */
 BRAID_API void braid_options_free(braid_options *options);
-/* Reads a YAML file of sections and scalars. NOT_FOUND if it is not there; UNKNOWN_FIELD names an unknown key with its line. */
+/* Reads a YAML file of sections and scalars. NOT_FOUND if it is not there; UNKNOWN_FIELD names an unknown key with its
+ * line. */
 BRAID_API int braid_options_load_file(braid_options *options, const char *path, braid_error *err);
 /* Reads every BRAID__SECTION__KEY of the environment; an unknown one is an error, so that a typing slip is seen. */
 BRAID_API int braid_options_load_env(braid_options *options, braid_error *err);
@@ -123,11 +127,12 @@ BRAID_API bool braid_options_get_bool(const braid_options *options, const char *
 /* The whole table as a commented braid.yaml with the values of `options` (NULL: the defaults). */
 BRAID_API int braid_options_sample(const braid_options *options, char **yaml, braid_error *err);
 
-/* ---------------------------------------------------------------------------------------------------- life cycle ---- */
+/* ---------------------------------------------------------------------------------------------------- life cycle
+ * ---- */
 
-/* Opens the database file `path`, creating it if it is not there (unless option record.create is false), rebuilds what is
- * missing of the derived stores and returns when they can answer. `options` may be NULL for the defaults; they are copied.
- * Errors: NOT_A_DATABASE, NEWER_FORMAT (the file is left untouched), CORRUPT, READ_ONLY, LOCKED, DISK_FULL, IO,
+/* Opens the database file `path`, creating it if it is not there (unless option record.create is false), rebuilds what
+ * is missing of the derived stores and returns when they can answer. `options` may be NULL for the defaults; they are
+ * copied. Errors: NOT_A_DATABASE, NEWER_FORMAT (the file is left untouched), CORRUPT, READ_ONLY, LOCKED, DISK_FULL, IO,
  * DIMENSION (option given and different from the file's). */
 BRAID_API int braid_open(const char *path, const braid_options *options, braid_db **db, braid_error *err);
 
@@ -137,7 +142,8 @@ BRAID_API void braid_close(braid_db *db);
 /* Dimension of the vectors of this database. */
 BRAID_API uint32_t braid_dimension(const braid_db *db);
 
-/* ---------------------------------------------------------------------------------------------------- writing ------- */
+/* ---------------------------------------------------------------------------------------------------- writing
+ * ------- */
 
 /* What a line may be when it does not say so itself. */
 typedef enum braid_line_kind {
@@ -153,14 +159,14 @@ typedef struct braid_write_options {
     size_t first_line;           /* number of the first line, for reports of a stream sent in pieces; default 1 */
 } braid_write_options;
 
-/* Writes one JSON object, an array of objects, or NDJSON (an object a line): the one stream format. Each element is a bare object
- * (see `bare`) or one of
+/* Writes one JSON object, an array of objects, or NDJSON (an object a line): the one stream format. Each element is a
+ * bare object (see `bare`) or one of
  *   {"item":{..}} {"relation":{..}} {"user":{..}} {"interaction":{..}}
  *   {"delete":{"item":"ID"}} {"delete":{"user":"ID"}} {"delete":{"relation":{"from":..,"to":..,"type":..}}}
- * Good elements are written, in order, each in the transaction of its change-log row; bad ones are named in the report by line. A
- * put replaces the whole item or user. Returns BRAID_OK when the call as a whole made sense, even if every element was
- * refused; an error only if nothing could be written (READ_ONLY, DISK_FULL, IO, TOO_LARGE, CLOSED ...), and then it says
- * nothing of earlier calls. Durable on return. */
+ * Good elements are written, in order, each in the transaction of its change-log row; bad ones are named in the report
+ * by line. A put replaces the whole item or user. Returns BRAID_OK when the call as a whole made sense, even if every
+ * element was refused; an error only if nothing could be written (READ_ONLY, DISK_FULL, IO, TOO_LARGE, CLOSED ...), and
+ * then it says nothing of earlier calls. Durable on return. */
 BRAID_API int braid_write(braid_db *db, const char *text, size_t len, const braid_write_options *options, braid_report **report,
                           braid_error *err);
 
@@ -179,12 +185,13 @@ BRAID_API const char *braid_report_lsn(const braid_report *report);   /* token o
 BRAID_API const char *braid_report_json(const braid_report *report);  /* {accepted, duplicates, rejected:[{line,code,error}], lsn} */
 BRAID_API void braid_report_free(braid_report *report);
 
-/* ---------------------------------------------------------------------------------------------------- asking -------- */
+/* ---------------------------------------------------------------------------------------------------- asking
+ * -------- */
 
 typedef enum braid_question { BRAID_SEARCH, BRAID_RECOMMEND } braid_question;
 
-/* Parses a request (docs/api.md). Unknown fields, fields that contradict each other, k = 0, a filter on a field that does not
- * exist, a vector of the wrong dimension or with NaN are refused here. */
+/* Parses a request (docs/api.md). Unknown fields, fields that contradict each other, k = 0, a filter on a field that
+ * does not exist, a vector of the wrong dimension or with NaN are refused here. */
 BRAID_API int braid_query_new(braid_db *db, braid_question question, const char *json, size_t len, braid_query **query,
                               braid_error *err);
 /* Replaces the request's vector (`n` floats, copied) or user before the next run, without JSON. */
@@ -192,8 +199,8 @@ BRAID_API int braid_query_bind_vector(braid_query *query, const float *vector, s
 BRAID_API int braid_query_bind_user(braid_query *query, const char *user, braid_error *err);
 BRAID_API void braid_query_free(braid_query *query);
 
-/* Answers. Never later than the request's deadline_ms by more than scheduling noise: a strand that is late or failing is left
- * out and named in `degraded`. */
+/* Answers. Never later than the request's deadline_ms by more than scheduling noise: a strand that is late or failing
+ * is left out and named in `degraded`. */
 BRAID_API int braid_run(braid_db *db, braid_query *query, braid_result **result, braid_error *err);
 
 /* The plan that braid_run would choose, with its estimates, as JSON; nothing is run. */
@@ -217,48 +224,58 @@ BRAID_API const char *braid_result_degraded(const braid_result *result); /* "" o
 BRAID_API const char *braid_result_json(const braid_result *result);     /* the whole answer, see docs/api.md */
 BRAID_API void braid_result_free(braid_result *result);
 
-/* ---------------------------------------------------------------------------------------------------- reading ------- */
+/* ---------------------------------------------------------------------------------------------------- reading
+ * ------- */
 
 /* Each hands out JSON text to be freed with braid_free(). NOT_FOUND for an id that is not there. */
 BRAID_API int braid_get_item(braid_db *db, const char *id, char **json, braid_error *err);
-/* Items in id order after `after` (NULL: from the start), at most `limit` (1..1000); with `q`, those whose title or original title holds
- * its words, accents and case folded. {"items":[..],"next":"ID"|null} */
+/* Items in id order after `after` (NULL: from the start), at most `limit` (1..1000); with `q`, those whose title or
+ * original title holds its words, accents and case folded. {"items":[..],"next":"ID"|null} */
 BRAID_API int braid_list_items(braid_db *db, const char *after, size_t limit, const char *q, char **json, braid_error *err);
-/* Items reached over the graph: depth 1..3, score (1/depth) x connections. {"results":[{id,title,score,depth,connections,via}]} */
+/* Items reached over the graph: depth 1..3, score (1/depth) x connections.
+ * {"results":[{id,title,score,depth,connections,via}]} */
 BRAID_API int braid_similar(braid_db *db, const char *id, size_t k, unsigned depth, char **json, braid_error *err);
 /* The neighbourhood to draw: {"center":id,"nodes":[{id,label,kind}],"edges":[{from,to,type,strength}]} */
 BRAID_API int braid_graph(braid_db *db, const char *id, char **json, braid_error *err);
 BRAID_API int braid_get_user(braid_db *db, const char *id, char **json, braid_error *err);
 BRAID_API int braid_list_users(braid_db *db, const char *after, size_t limit, char **json, braid_error *err);
-/* Posteriors per state and action: {"user":id,"policies":[{agent,state,state_hash,actions:[{action,mean,variance,count}]}]} */
+/* Posteriors per state and action:
+ * {"user":id,"policies":[{agent,state,state_hash,actions:[{action,mean,variance,count}]}]} */
 BRAID_API int braid_user_policy(braid_db *db, const char *id, char **json, braid_error *err);
 /* Everything that is known of a person. */
 BRAID_API int braid_user_export(braid_db *db, const char *id, char **json, braid_error *err);
-/* A page of the whole database as NDJSON that braid_write takes back: users, items, relations, interactions in turn. `cursor` NULL
- * begins; *next is NULL after the last page, else freed by the caller. A page holds at most `limit` lines. */
+/* A page of the whole database as NDJSON that braid_write takes back: users, items, relations, interactions in turn.
+ * `cursor` NULL begins; *next is NULL after the last page, else freed by the caller. A page holds at most `limit`
+ * lines. */
 BRAID_API int braid_export(braid_db *db, const char *cursor, size_t limit, char **ndjson, char **next, braid_error *err);
 
-/* ---------------------------------------------------------------------------------------------------- state --------- */
+/* ---------------------------------------------------------------------------------------------------- state
+ * --------- */
 
-/* Sections "server", "options", "record", "feed", "vector", "graph", "catalogue", "cache", "policy", "memory"; NULL or "" for all. */
+/* Sections "server", "options", "record", "feed", "vector", "graph", "catalogue", "cache", "policy", "memory"; NULL or
+ * "" for all. */
 BRAID_API int braid_info(braid_db *db, const char *section, char **json, braid_error *err);
 /* Prometheus text exposition 0.0.4. */
 BRAID_API int braid_metrics(braid_db *db, char **text, braid_error *err);
 /* Counts what the faces above see, so that it appears in braid_metrics: name like "http_requests", label text like
- * "route=\"/v1/search\",status=\"200\"" or "", and microseconds for the histogram NAME_duration_seconds (negative: only count). */
+ * "route=\"/v1/search\",status=\"200\"" or "", and microseconds for the histogram NAME_duration_seconds (negative: only
+ * count). */
 BRAID_API void braid_observe(braid_db *db, const char *name, const char *labels, double microseconds);
-/* BRAID_OK when every store answers and the feed's lag is below option feed.ready_lag; else UNAVAILABLE with the reason. */
+/* BRAID_OK when every store answers and the feed's lag is below option feed.ready_lag; else UNAVAILABLE with the
+ * reason. */
 BRAID_API int braid_ready(braid_db *db, braid_error *err);
-/* Waits until every derived store has applied `lsn` (a token; NULL: all that is written so far). DEADLINE if not in time. */
+/* Waits until every derived store has applied `lsn` (a token; NULL: all that is written so far). DEADLINE if not in
+ * time. */
 BRAID_API int braid_wait(braid_db *db, const char *lsn, unsigned timeout_ms, braid_error *err);
 /* Saves the vector index beside the file and trims the change log. */
 BRAID_API int braid_checkpoint(braid_db *db, braid_error *err);
 
-/* Progress of long work: called now and then from the calling thread; return false to stop (the call then returns BRAID_E_CLOSED
- * and has left nothing broken). `total` 0 if unknown. */
+/* Progress of long work: called now and then from the calling thread; return false to stop (the call then returns
+ * BRAID_E_CLOSED and has left nothing broken). `total` 0 if unknown. */
 typedef bool braid_progress(void *ctx, const char *phase, uint64_t done, uint64_t total);
 
 /* Compares every derived store with the record store, by key and content; with `repair`, feeds again what differs.
+ *
  * {"ok":bool,"stores":[{"store","missing","extra","different","repaired","examples":[..]}],"record":{"integrity":"ok"}} */
 BRAID_API int braid_verify(braid_db *db, bool repair, braid_progress *progress, void *ctx, char **json, braid_error *err);
 /* Measured thresholds turned into sentences: {"findings":[{"level":"ok|warn|fail","what","measured","mend"}]} */

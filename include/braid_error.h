@@ -1,8 +1,8 @@
 /* The one list of everything that can go wrong.
  *
- * From BRAID_ERROR_MAP come the enum, the names, the sentences, the HTTP status, the exit code of the command line and the
- * table in docs/errors.md: a new error is one row here and nowhere else. Codes are negative, in a range of their own
- * (-30700 and below), so that they clash neither with errno nor with SQLite's codes; 0 is success.
+ * From BRAID_ERROR_MAP come the enum, the names, the sentences, the HTTP status, the exit code of the command line and
+ * the table in docs/errors.md: a new error is one row here and nowhere else. Codes are negative, in a range of their
+ * own (-30700 and below), so that they clash neither with errno nor with SQLite's codes; 0 is success.
  *
  * This file stands apart from braid.h only because the lowest room (src/base) needs it; braid.h includes it. */
 #ifndef BRAID_ERROR_H
@@ -40,9 +40,10 @@ typedef enum braid_code {
 #undef BRAID_ERROR_ENUM
 } braid_code;
 
-/* What went wrong, owned by the caller. A call that fails returns the code and fills this (where the pointer is not NULL): the
- * first cause wins, `store` names the room or store that failed ("record/sqlite", "vector/hnsw", "request"), `message`
- * says what, where and how to mend, in one line, without control characters. A call that succeeds leaves it untouched. */
+/* What went wrong, owned by the caller. A call that fails returns the code and fills this (where the pointer is not
+ * NULL): the first cause wins, `store` names the room or store that failed ("record/sqlite", "vector/hnsw", "request"),
+ * `message` says what, where and how to mend, in one line, without control characters. A call that succeeds leaves it
+ * untouched. */
 typedef struct braid_error {
     int code;          /* a braid_code */
     char store[32];    /* NUL-terminated */

@@ -1,13 +1,16 @@
-/* catalogue: every item in memory in the form that filtering, rights, explaining and the planner need: columns, posting lists and counts.
+/* catalogue: every item in memory in the form that filtering, rights, explaining and the planner need: columns, posting
+ * lists and counts.
  *
- * Derived like any serving store (fed by upserts in LSN order), but always local: it answers "which items match this filter" exactly, and "how many" before
- * anything is run. Posting lists are CRoaring bitmaps per facet value; numbers and times are columns; titles and facets are there for sentences; popularity counters
- * come from record_stats. Attributes are indexed by path and value as they appear.
+ * Derived like any serving store (fed by upserts in LSN order), but always local: it answers "which items match this
+ * filter" exactly, and "how many" before anything is run. Posting lists are CRoaring bitmaps per facet value; numbers
+ * and times are columns; titles and facets are there for sentences; popularity counters come from record_stats.
+ * Attributes are indexed by path and value as they appear.
  *
- * Per item the version decides, never arrival: an upsert or removal older than what is there changes nothing. A synopsis is not kept; filters on it compare a
- * 64-bit hash and the length.
+ * Per item the version decides, never arrival: an upsert or removal older than what is there changes nothing. A
+ * synopsis is not kept; filters on it compare a 64-bit hash and the length.
  *
- * Readers take a shared lock for the length of one call (microseconds); the feed thread takes it exclusively for a batch. */
+ * Readers take a shared lock for the length of one call (microseconds); the feed thread takes it exclusively for a
+ * batch. */
 #ifndef CATALOGUE_H
 #define CATALOGUE_H
 
@@ -44,25 +47,30 @@ int catalogue_filter(catalogue *c, const filter *f, bitset *out, braid_error *er
 int catalogue_filter_count(catalogue *c, const filter *f, uint64_t *count, braid_error *err);
 /* Takes out of `set` what the viewer may not see now: window, region, age, tier. */
 void catalogue_apply_rights(catalogue *c, const viewer_rights *r, bitset *set);
-/* The one rule, for a single item: used again on every item of every answer, cached ones too. False also for an item that is gone. */
+/* The one rule, for a single item: used again on every item of every answer, cached ones too. False also for an item
+ * that is gone. */
 bool catalogue_may_show(catalogue *c, const viewer_rights *r, uint32_t num);
-/* The next instant (wall ms) after `now` at which some item's window opens or closes; INT64_MAX if none: bounds a cached answer's life. */
+/* The next instant (wall ms) after `now` at which some item's window opens or closes; INT64_MAX if none: bounds a
+ * cached answer's life. */
 int64_t catalogue_next_window_edge(catalogue *c, int64_t now);
 
-/* The items that hold a facet value, as numbers; field FIELD_GENRES .. FIELD_PEOPLE etc. At most max; returns how many there are. */
+/* The items that hold a facet value, as numbers; field FIELD_GENRES .. FIELD_PEOPLE etc. At most max; returns how many
+ * there are. */
 uint64_t catalogue_facet_members(catalogue *c, filter_field field, const char *value, uint32_t *out, size_t max);
 uint64_t catalogue_facet_count(catalogue *c, filter_field field, const char *value);
 /* Facet values by falling number of items. Copied into `a`. */
 typedef struct facet_count { const char *value; uint64_t count; } facet_count;
 int catalogue_facets(catalogue *c, filter_field field, size_t max, arena *a, facet_count **out, size_t *count, braid_error *err);
 
-/* Facets as small integers, stable for the life of the catalogue: what the inner loops of personalising use instead of strings. */
+/* Facets as small integers, stable for the life of the catalogue: what the inner loops of personalising use instead of
+ * strings. */
 typedef struct facet_ref { uint8_t field; uint32_t facet; } facet_ref; /* field: filter_field */
 const char *catalogue_facet_name(const catalogue *c, uint32_t facet, filter_field *field); /* valid until close */
 bool catalogue_facet_id(const catalogue *c, filter_field field, const char *value, uint32_t *facet);
 uint32_t catalogue_facet_ids_max(const catalogue *c); /* ids are below this */
 
-/* What an answer says of an item, and what scoring reads; strings and arrays are copied into `a`. False if the item is gone. */
+/* What an answer says of an item, and what scoring reads; strings and arrays are copied into `a`. False if the item is
+ * gone. */
 typedef struct catalogue_card {
     uint32_t num; uint64_t version;
     const char *id, *title, *original_title, *kind, *language;
@@ -74,10 +82,12 @@ typedef struct catalogue_card {
 bool catalogue_get_card(catalogue *c, uint32_t num, arena *a, catalogue_card *out);
 /* For many at once under one lock; cards of items that are gone have num 0. */
 int catalogue_get_cards(catalogue *c, const uint32_t *nums, size_t n, arena *a, catalogue_card **out, braid_error *err);
-/* The k best by smoothed popularity (reward_sum + prior) / (interactions + prior weight) x log(1 + interactions), among `allow` (NULL: all); `spread` > 0 takes at most that many
- * of one main genre, so that a cold start is diverse. Returns how many. Ties: most recent year, then lower number. */
+/* The k best by smoothed popularity (reward_sum + prior) / (interactions + prior weight) x log(1 + interactions), among
+ * `allow` (NULL: all); `spread` > 0 takes at most that many of one main genre, so that a cold start is diverse. Returns
+ * how many. Ties: most recent year, then lower number. */
 size_t catalogue_popular(catalogue *c, const bitset *allow, size_t k, size_t spread, candidate *out);
-/* Ids of items whose title or original title holds every word of q (folded prefix match), in id order after `after`. Copied into a. */
+/* Ids of items whose title or original title holds every word of q (folded prefix match), in id order after `after`.
+ * Copied into a. */
 int catalogue_find_title(catalogue *c, const char *q, const char *after, size_t limit, arena *a, const char ***ids, size_t *count, braid_error *err);
 /* Walks num, id and version of all items; for verify. */
 void catalogue_scan(catalogue *c, bool (*each)(void *ctx, uint32_t num, const char *id, uint64_t version), void *ctx);

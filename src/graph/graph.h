@@ -1,16 +1,20 @@
 /* graph: "what is connected to it". Items, the facets they share, and the relations between items.
  *
- * Nodes are items (by number) and facets (a genre, theme, mood, context or person); edges are relations (item - item, typed, with a strength) and membership (item -
- * facet). Walks ignore direction. The score of an item reached from a seed is (1/depth) x connections: depth is the least number of steps (1..3), connections the number
- * of distinct edges that arrive at it from nodes one step nearer. So two films that share three themes (depth 2, three connections) score 1.5, a direct
- * relation scores 1. A facet that more than hub_max items share says little and would flood the walk: it is drawn but not walked through.
+ * Nodes are items (by number) and facets (a genre, theme, mood, context or person); edges are relations (item - item,
+ * typed, with a strength) and membership (item - facet). Walks ignore direction. The score of an item reached from a
+ * seed is (1/depth) x connections: depth is the least number of steps (1..3), connections the number of distinct edges
+ * that arrive at it from nodes one step nearer. So two films that share three themes (depth 2, three connections) score
+ * 1.5, a direct relation scores 1. A facet that more than hub_max items share says little and would flood the walk: it
+ * is drawn but not walked through.
  *
- * The bounds: hub_max makes a step through a facet cost at most 200 edges, so a walk of depth 2 from an item of ten facets looks at no more than about 2,000.
- * visits_max bounds what is left (depth 3 through items of many relations); every seed may use an equal share of it. A walk that meets visits_max or its
- * deadline is no error: it returns what it found, whose connections may then be too few, and `stats` says so.
+ * The bounds: hub_max makes a step through a facet cost at most 200 edges, so a walk of depth 2 from an item of ten
+ * facets looks at no more than about 2,000. visits_max bounds what is left (depth 3 through items of many relations);
+ * every seed may use an equal share of it. A walk that meets visits_max or its deadline is no error: it returns what it
+ * found, whose connections may then be too few, and `stats` says so.
  *
- * Equal scores are ordered by strength, then by lower number. A node is made by an item or by a relation that names it; scan() and info count items only.
- * Callbacks run under the store's lock and must not call it. A walk's hits are the same whatever order the feed wrote in.
+ * Equal scores are ordered by strength, then by lower number. A node is made by an item or by a relation that names it;
+ * scan() and info count items only. Callbacks run under the store's lock and must not call it. A walk's hits are the
+ * same whatever order the feed wrote in.
  *
  * Derived store: fed by idempotent upserts in LSN order. Many readers, one feed thread. */
 #ifndef GRAPH_H
@@ -54,8 +58,17 @@ typedef struct graph_stats { uint64_t edges_seen; bool truncated, deadline; } gr
 typedef struct graph_cost { double microseconds, rows; } graph_cost;
 typedef struct graph_info { uint64_t items, facets, relations, memberships, bytes; } graph_info;
 
-/* What one item shares or is tied to, for drawing and for reasons. Strings are borrowed for the duration of the callback. */
-typedef struct graph_neighbour { graph_node_kind kind; uint32_t num; const char *label; const char *type; float strength; bool outgoing; uint32_t degree; } graph_neighbour;
+/* What one item shares or is tied to, for drawing and for reasons. Strings are borrowed for the duration of the
+ * callback. */
+typedef struct graph_neighbour {
+    graph_node_kind kind;
+    uint32_t num;            /* of an item */
+    const char *label;       /* facet value */
+    const char *type;        /* of the edge */
+    float strength;
+    bool outgoing;
+    uint32_t degree;
+} graph_neighbour;
 
 typedef struct graph_ops {
     unsigned version; const char *name; unsigned caps;
@@ -67,7 +80,8 @@ typedef struct graph_ops {
     int (*remove_relation)(void *self, uint32_t from, uint32_t to, const char *type, braid_error *err);
     int (*walk)(void *self, const graph_walk *w, graph_hit *out, size_t *count, graph_stats *stats, braid_error *err); /* best score first, ties by lower num */
     int (*neighbours)(void *self, uint32_t num, bool (*each)(void *ctx, const graph_neighbour *n), void *ctx, braid_error *err);
-    /* Facets and relations that two items have in common / between them: the evidence for a sentence. At most `max`; rarest facet first, relations before facets. */
+    /* Facets and relations that two items have in common / between them: the evidence for a sentence. At most `max`;
+     * rarest facet first, relations before facets. */
     int (*shared)(void *self, uint32_t a, uint32_t b, graph_neighbour *out, size_t max, size_t *count, arena *mem, braid_error *err);
     void (*estimate)(void *self, size_t seeds, unsigned depth, graph_cost *out);
     int (*scan)(void *self, bool (*item_fn)(void *ctx, uint32_t num), bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err);

@@ -11,6 +11,7 @@
  * the write has succeeded: a batch that failed is simply run again. A posterior's version is the LSN that moved it
  * last; an interaction that is not above it is not learned twice, whatever the cursor says. */
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "policy/learner_private.h"
@@ -104,9 +105,9 @@ static bool resolve_actions(batch *b, batch_item *to, const learner_item *it) {
     to->actions = arena_alloc(b->a, (it->genres ? it->genres : 1) * sizeof *to->actions);
     if (!to->actions) return false;
     for (uint32_t i = 0; i < it->genres; i++, genre += strlen(genre) + 1) {
-        char text[sizeof POLICY_ACTION_PREFIX + MODEL_NAME_BYTES_MAX] = POLICY_ACTION_PREFIX;
+        char text[sizeof POLICY_ACTION_PREFIX + MODEL_NAME_BYTES_MAX];
         BRAID_ASSERT(strlen(genre) <= MODEL_NAME_BYTES_MAX);
-        strcat(text, genre);
+        snprintf(text, sizeof text, "%s%s", POLICY_ACTION_PREFIX, genre);
         uint32_t action = policy_intern_text(&b->actions, text);
         if (action == POLICY_INTERN_NONE) return false;
         to->actions[to->action_count++] = action;

@@ -1,13 +1,16 @@
-/* policy: what works for this person. Rewards, states, posteriors, Thompson sampling, taste profiles, and the learner behind the change log.
+/* policy: what works for this person. Rewards, states, posteriors, Thompson sampling, taste profiles, and the learner
+ * behind the change log.
  *
- * An interaction becomes a reward in 0..1 and an episode; it moves the posteriors of the item's actions (its genres) at four levels of back-off: the person in this state, the
- * person in any state, everybody in this state, everybody. A state is discretised (daypart, device, mood, region) and hashed by SHA-256 of its
- * canonical form, so that states do recur. Scoring samples each action once an answer (Thompson 1933): what is uncertain is tried,
- * what is known to fail is not.
+ * An interaction becomes a reward in 0..1 and an episode; it moves the posteriors of the item's actions (its genres) at
+ * four levels of back-off: the person in this state, the person in any state, everybody in this state, everybody. A
+ * state is discretised (daypart, device, mood, region) and hashed by SHA-256 of its canonical form, so that states do
+ * recur. Scoring samples each action once an answer (Thompson 1933): what is uncertain is tried, what is known to fail
+ * is not.
  *
- * The learner runs behind the log, never in a request; it writes episodes, posteriors, counters and its cursor in one transaction, so delivery at least once
- * leaves exactly what one clean pass would. The taste profile of a person (seen list, affinities, liked items) is made from the record store on first use,
- * kept in a bounded cache, and moved at once by each acknowledged interaction: the next answer shows it. */
+ * The learner runs behind the log, never in a request; it writes episodes, posteriors, counters and its cursor in one
+ * transaction, so delivery at least once leaves exactly what one clean pass would. The taste profile of a person (seen
+ * list, affinities, liked items) is made from the record store on first use, kept in a bounded cache, and moved at once
+ * by each acknowledged interaction: the next answer shows it. */
 #ifndef POLICY_H
 #define POLICY_H
 
@@ -17,14 +20,15 @@
 #include "record/record.h"
 
 /* ---- reward (reward.c) ----
- * complete 1; like 1; dislike 0; skip 0; rate (rating - 0.5) / 4.5; watch: the watched share of the duration (a rating, if also there, has half the say), raised to
- * 1 from a share of 0.9 on; without a known duration 0.5; click 0.3; view 0.15. */
+ * complete 1; like 1; dislike 0; skip 0; rate (rating - 0.5) / 4.5; watch: the watched share of the duration (a rating,
+ * if also there, has half the say), raised to 1 from a share of 0.9 on; without a known duration 0.5; click 0.3; view
+ * 0.15. */
 double policy_reward(const interaction *in, int32_t duration_s);
 
 /* ---- state (state.c) ---- */
 typedef struct policy_state { char text[192]; char hash[RECORD_HASH_BYTES]; } policy_state;
-/* Canonical form "v1;daypart=evening;device=tv;mood=;region=CA": values lower-cased, unknown ones empty. Daypart, if not given, from the hour of `at` (UTC): 5-11
- * morning, 12-17 afternoon, 18-22 evening, else night. */
+/* Canonical form "v1;daypart=evening;device=tv;mood=;region=CA": values lower-cased, unknown ones empty. Daypart, if
+ * not given, from the hour of `at` (UTC): 5-11 morning, 12-17 afternoon, 18-22 evening, else night. */
 void policy_state_make(const char *daypart, const char *device, const char *mood, const char *region, int64_t at, policy_state *out);
 
 /* ---- posterior (posterior.c) ---- */
@@ -58,7 +62,8 @@ void policy_profiles_close(policy_profiles *p);
 /* Never NULL on success; an unknown person has known == false and empty lists. Release when done. */
 int policy_profile_get(policy_profiles *p, const char *user, const policy_profile **out, braid_error *err);
 void policy_profile_release(const policy_profile *profile);
-/* After an acknowledged write: the profile, if it is cached, moves on (or is dropped, when the interaction is older than what it holds). */
+/* After an acknowledged write: the profile, if it is cached, moves on (or is dropped, when the interaction is older
+ * than what it holds). */
 void policy_profile_moved(policy_profiles *p, const interaction *in, uint32_t item_num, uint64_t lsn);
 void policy_profile_drop(policy_profiles *p, const char *user, uint64_t lsn);
 /* LSN of the person's last write through this process; 0 if none. */
@@ -77,7 +82,8 @@ typedef struct policy_score {
     bool explored;      /* sampled well above the mean on little evidence */
 } policy_score;
 policy_score policy_score_item(policy_scorer *s, const catalogue_card *card);
-/* Affinity of a profile to an item: weighted mean over its facets, -1..1; *best gets the facet that gave most (UINT32_MAX: none). */
+/* Affinity of a profile to an item: weighted mean over its facets, -1..1; *best gets the facet that gave most
+ * (UINT32_MAX: none). */
 float policy_affinity_score(const policy_profile *p, const catalogue_card *card, uint32_t *best);
 
 /* ---- the learner (learner.c) ---- */
@@ -85,8 +91,9 @@ typedef struct policy_learner policy_learner;
 #define POLICY_LEARNER_NAME "policy"
 int policy_learner_open(record_store *record, catalogue *cat, const logger *log, metrics *m, policy_learner **out, braid_error *err);
 void policy_learner_close(policy_learner *l);
-/* The apply function of a feed: interactions with lsn in (cursor, upto] -> episodes, posteriors, counters and the cursor, one transaction (background). It looks items up in the record store, not in the
- * catalogue, so that it does not depend on another feed's progress; counters also go to catalogue_set_stats. */
+/* The apply function of a feed: interactions with lsn in (cursor, upto] -> episodes, posteriors, counters and the
+ * cursor, one transaction (background). It looks items up in the record store, not in the catalogue, so that it does
+ * not depend on another feed's progress; counters also go to catalogue_set_stats. */
 int policy_learner_apply(void *learner, const record_log_entry *entries, size_t n, uint64_t upto, arena *a, braid_error *err);
 
 #endif

@@ -75,7 +75,10 @@ static void enrich_vector(query_run_state *q) {
     uint32_t *nums = arena_alloc(q->a, (q->count + 1) * sizeof *nums);
     float *scores = arena_alloc(q->a, (q->count + 1) * sizeof *scores);
     size_t n = 0;
-    if (!nums || !scores) return;
+    if (!nums || !scores) {
+        run_degraded(q, vector_name(q->rooms->vector));
+        return;
+    }
     for (size_t i = 0; i < q->count; i++)
         if (!q->items[i].has[STRAND_VECTOR]) nums[n++] = q->items[i].num;
     if (n == 0) return;
@@ -119,12 +122,16 @@ static void walk_run(pool_job *job) {
 
 static walk_job *walk_new(query_run_state *q, const uint32_t *seeds, const float *weights, size_t n, const bitset *allow, size_t k) {
     walk_job *w = arena_calloc(q->a, 1, sizeof *w);
-    if (!w) return NULL;
+    graph_hit *hits = arena_alloc(q->a, k * sizeof *hits);
+    if (!w || !hits) { /* no memory: the answer goes without this strand, and says so */
+        run_degraded(q, graph_name(q->rooms->graph));
+        return NULL;
+    }
     w->job.run = walk_run;
     w->rooms = q->rooms;
     w->walk = (graph_walk){.seeds = seeds, .seed_weights = weights, .seed_count = n, .depth = 2, .k = k, .allow = allow, .until = q->until};
-    w->hits = arena_alloc(q->a, k * sizeof *w->hits);
-    return w->hits ? w : NULL;
+    w->hits = hits;
+    return w;
 }
 
 static void walk_take(query_run_state *q, walk_job *w) {
@@ -195,12 +202,18 @@ static void gather_sequential(query_run_state *q) {
         weights[n++] = 0.5f;
     }
     bitset brought;
-    if (n == 0 || q->count == 0 || !bitset_init(&brought, q->allow.bits)) return;
+    if (n == 0 || q->count == 0) return;
+    if (!bitset_init(&brought, q->allow.bits)) {
+        run_degraded(q, graph_name(q->rooms->graph));
+        return;
+    }
     for (size_t i = 0; i < q->count; i++) bitset_set(&brought, q->items[i].num);
     uint32_t *kept = arena_alloc(q->a, sizeof seeds);
     float *kept_weights = arena_alloc(q->a, sizeof weights);
     walk_job *w = NULL;
-    if (kept && kept_weights) {
+    if (!kept || !kept_weights) {
+        run_degraded(q, graph_name(q->rooms->graph));
+    } else {
         memcpy(kept, seeds, n * sizeof *seeds);
         memcpy(kept_weights, weights, n * sizeof *weights);
         w = walk_new(q, kept, kept_weights, n, &brought, q->count);

@@ -1,15 +1,16 @@
 /* feed: one thread that carries the change log into one derived store.
  *
- * It reads the rows after its cursor, gives them to `apply`, and moves on only when that succeeded, so delivery is at least once and in LSN order. When apply or
- * the log fails, the same place is tried again after 10, 20, 40 ms ... 5 s; a success resets the pause. Batches are read anew each time, since rows
- * of a deleted person may have left the log meanwhile.
+ * It reads the rows after its cursor, gives them to `apply`, and moves on only when that succeeded, so delivery is
+ * at least once and in LSN order. When apply or the log fails, the same place is tried again after 10, 20, 40 ms ...
+ * 5 s; a success resets the pause. Batches are read anew each time, since rows of a deleted person may have left the
+ * log meanwhile.
  *
- * No wake-up is lost: the thread looks at the head under the log's own lock before it sleeps (record_log_wait), and feed_wait looks at `applied` under
- * the feed's. Log rows that were removed leave gaps, so after a read that filled no batch the cursor moves to the head that was seen
- * before the read.
+ * No wake-up is lost: the thread looks at the head under the log's own lock before it sleeps (record_log_wait), and
+ * feed_wait looks at `applied` under the feed's. Log rows that were removed leave gaps, so after a read that filled
+ * no batch the cursor moves to the head that was seen before the read.
  *
- * Under a stream of small commits, a feed that ran for each of them would eat the processor that the writers need. So when nobody waits in feed_wait,
- * it lets PACE_NS pass between two reads; one that waits ends the pause at once. */
+ * Under a stream of small commits, a feed that ran for each of them would eat the processor that the writers need.
+ * So when nobody waits in feed_wait, it lets PACE_NS pass between two reads; one that waits ends the pause at once. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -90,7 +91,8 @@ static void feed_report(feed *f, uint64_t upto, size_t rows, const braid_error *
     if (was_failing)
         log_write(f->options.log, LOG_INFO, "feed", "%s applies changes again", f->name);
     else
-        log_write(f->options.log, LOG_WARN, "feed", "%s cannot apply changes after %llu and will try again: %s", f->name,
+        log_write(f->options.log, LOG_WARN, "feed", "%s cannot apply changes after %llu and will try again: %s",
+                  f->name,
                   (unsigned long long)upto, err->message);
 }
 
@@ -178,17 +180,22 @@ static feed *feed_new(record_store *s, const feed_options *options) {
     if (options->metrics != NULL) {
         char labels[FEED_NAME_BYTES + 16];
         snprintf(labels, sizeof labels, "consumer=\"%s\"", f->name);
-        f->lag = metrics_gauge(options->metrics, "feed_lag", labels, "Changes that a derived store has not applied yet.");
-        f->applied_total = metrics_counter(options->metrics, "feed_applied_total", labels, "Log rows applied to a derived store.");
-        f->errors_total = metrics_counter(options->metrics, "feed_errors_total", labels, "Batches that a derived store refused.");
+        f->lag = metrics_gauge(options->metrics, "feed_lag", labels,
+                               "Changes that a derived store has not applied yet.");
+        f->applied_total = metrics_counter(options->metrics, "feed_applied_total", labels,
+                                           "Log rows applied to a derived store.");
+        f->errors_total = metrics_counter(options->metrics, "feed_errors_total", labels,
+                                          "Batches that a derived store refused.");
     }
     return f;
 }
 
 int feed_start(record_store *s, const feed_options *options, feed **out, braid_error *err) {
     *out = NULL;
-    if (options->name == NULL || options->name[0] == '\0' || strlen(options->name) >= FEED_NAME_BYTES || options->apply == NULL)
-        return error_set(err, BRAID_E_INVALID, "feed", "a feed has a name of 1..%d bytes and something to apply", FEED_NAME_BYTES - 1);
+    if (options->name == NULL || options->name[0] == '\0' || strlen(options->name) >= FEED_NAME_BYTES ||
+        options->apply == NULL)
+        return error_set(err, BRAID_E_INVALID, "feed", "a feed has a name of 1..%d bytes and something to apply",
+                         FEED_NAME_BYTES - 1);
     feed *f = feed_new(s, options);
     if (f == NULL)
         return error_set(err, BRAID_E_NO_MEMORY, "feed", "no memory for the feed %s", options->name);

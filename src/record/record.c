@@ -1,7 +1,7 @@
 /* The forwarder in front of every record store, and their registry.
  *
- * Arguments are checked, calls are timed and counted here, once, so that an adapter holds translation only. A new store is one file and one row of
- * the registry below. */
+ * Arguments are checked, calls are timed and counted here, once, so that an adapter holds translation only. A new
+ * store is one file and one row of the registry below. */
 #include "record/record.h"
 
 #include <stdio.h>
@@ -24,8 +24,10 @@ const record_ops *record_find(const char *name) {
 }
 
 /* What is timed apart: the planner wants single rows, histories and scans told from each other. */
-typedef enum record_call { CALL_WRITE, CALL_GET, CALL_LIST, CALL_SCAN, CALL_HISTORY, CALL_POLICY, CALL_LOG, CALL_ADMIN, CALLS } record_call;
-static const char *const record_call_names[CALLS] = {"write", "get", "list", "scan", "history", "policy", "log", "admin"};
+typedef enum record_call { CALL_WRITE, CALL_GET, CALL_LIST, CALL_SCAN, CALL_HISTORY, CALL_POLICY, CALL_LOG, CALL_ADMIN,
+                          CALLS } record_call;
+static const char *const record_call_names[CALLS] = {"write", "get", "list", "scan", "history", "policy", "log",
+                                                     "admin"};
 
 struct record_store {
     const record_ops *ops;
@@ -39,7 +41,8 @@ static void record_measure(record_store *s, metrics *m) {
     for (int i = 0; m != NULL && i < CALLS; i++) {
         char labels[64];
         snprintf(labels, sizeof labels, "store=\"%s\",call=\"%s\"", s->ops->name, record_call_names[i]);
-        s->times[i] = metrics_histogram(m, "record_call_duration_seconds", labels, "Time of a call to the record store.");
+        s->times[i] = metrics_histogram(m, "record_call_duration_seconds", labels,
+                                        "Time of a call to the record store.");
         s->errors[i] = metrics_counter(m, "record_call_errors_total", labels, "Calls to the record store that failed.");
     }
 }
@@ -52,10 +55,10 @@ static int record_done(record_store *s, record_call call, int64_t start, int cod
     return code;
 }
 
-#define RECORD_CALL(s, call, expr)                                                                                      \
-    do {                                                                                                                \
-        int64_t record_start = clock_mono_ns((s)->clock);                                                               \
-        return record_done((s), (call), record_start, (expr));                                                          \
+#define RECORD_CALL(s, call, expr)                                                                                     \
+    do {                                                                                                               \
+        int64_t record_start = clock_mono_ns((s)->clock);                                                              \
+        return record_done((s), (call), record_start, (expr));                                                         \
     } while (0)
 
 static int record_invalid(braid_error *err, const char *what) {
@@ -71,7 +74,8 @@ int record_open(const record_ops *ops, const record_options *options, record_sto
     if (options->readers > 64)
         return record_invalid(err, "a record store has 1..64 read connections");
     if (options->dim > MODEL_DIM_MAX)
-        return error_set(err, BRAID_E_INVALID, "record", "a vector has 1..%d dimensions, not %u", MODEL_DIM_MAX, options->dim);
+        return error_set(err, BRAID_E_INVALID, "record", "a vector has 1..%d dimensions, not %u", MODEL_DIM_MAX,
+                         options->dim);
     record_store *s = calloc(1, sizeof *s);
     if (s == NULL)
         return error_set(err, BRAID_E_NO_MEMORY, "record", "no memory to open '%s'", options->path);
@@ -116,15 +120,18 @@ int record_get_item_num(record_store *s, uint32_t num, record_item_fn *each, voi
     RECORD_CALL(s, CALL_GET, s->ops->get_item_num(s->self, num, each, ctx, err));
 }
 
-int record_scan_items(record_store *s, uint32_t after_num, bool with_vectors, record_item_fn *each, void *ctx, braid_error *err) {
+int record_scan_items(record_store *s, uint32_t after_num, bool with_vectors, record_item_fn *each, void *ctx,
+                      braid_error *err) {
     RECORD_CALL(s, CALL_SCAN, s->ops->scan_items(s->self, after_num, with_vectors, each, ctx, err));
 }
 
-int record_list_items(record_store *s, const char *after_id, size_t limit, record_item_fn *each, void *ctx, braid_error *err) {
+int record_list_items(record_store *s, const char *after_id, size_t limit, record_item_fn *each, void *ctx,
+                      braid_error *err) {
     RECORD_CALL(s, CALL_LIST, s->ops->list_items(s->self, after_id, limit, each, ctx, err));
 }
 
-int record_item_vectors(record_store *s, uint32_t num, bool (*each)(void *ctx, const char *name, const float *values, uint32_t dim), void *ctx,
+int record_item_vectors(record_store *s, uint32_t num, bool (*each)(void *ctx, const char *name, const float *values,
+                                                                    uint32_t dim), void *ctx,
                         braid_error *err) {
     RECORD_CALL(s, CALL_GET, s->ops->item_vectors(s->self, num, each, ctx, err));
 }
@@ -137,7 +144,8 @@ int record_item_relations(record_store *s, uint32_t num, record_relation_fn *eac
     RECORD_CALL(s, CALL_GET, s->ops->item_relations(s->self, num, each, ctx, err));
 }
 
-int record_list_relations(record_store *s, const char *after_key, size_t limit, record_relation_fn *each, void *ctx, char **last_key,
+int record_list_relations(record_store *s, const char *after_key, size_t limit, record_relation_fn *each, void *ctx,
+                          char **last_key,
                           braid_error *err) {
     if (last_key != NULL)
         *last_key = NULL;
@@ -150,35 +158,41 @@ int record_get_user(record_store *s, const char *id, record_text_fn *each, void 
     RECORD_CALL(s, CALL_GET, s->ops->get_user(s->self, id, each, ctx, err));
 }
 
-int record_list_users(record_store *s, const char *after_id, size_t limit, record_text_fn *each, void *ctx, braid_error *err) {
+int record_list_users(record_store *s, const char *after_id, size_t limit, record_text_fn *each, void *ctx,
+                      braid_error *err) {
     RECORD_CALL(s, CALL_LIST, s->ops->list_users(s->self, after_id, limit, each, ctx, err));
 }
 
-int record_user_interactions(record_store *s, const char *user_id, size_t limit, record_interaction_fn *each, void *ctx, braid_error *err) {
+int record_user_interactions(record_store *s, const char *user_id, size_t limit, record_interaction_fn *each, void *ctx,
+                             braid_error *err) {
     if (user_id == NULL)
         return record_invalid(err, "interactions are asked for by their user");
     RECORD_CALL(s, CALL_HISTORY, s->ops->user_interactions(s->self, user_id, limit, each, ctx, err));
 }
 
-int record_scan_interactions(record_store *s, uint64_t after_lsn, uint64_t upto_lsn, size_t limit, record_interaction_fn *each, void *ctx,
+int record_scan_interactions(record_store *s, uint64_t after_lsn, uint64_t upto_lsn, size_t limit,
+                             record_interaction_fn *each, void *ctx,
                              braid_error *err) {
     RECORD_CALL(s, CALL_SCAN, s->ops->scan_interactions(s->self, after_lsn, upto_lsn, limit, each, ctx, err));
 }
 
-int record_user_policies(record_store *s, const char *agent, const char *user_id, record_policy_fn *each, void *ctx, braid_error *err) {
+int record_user_policies(record_store *s, const char *agent, const char *user_id, record_policy_fn *each, void *ctx,
+                         braid_error *err) {
     if (user_id == NULL)
         return record_invalid(err, "policies are asked for by their user (\"\": the population)");
     RECORD_CALL(s, CALL_POLICY, s->ops->user_policies(s->self, agent, user_id, each, ctx, err));
 }
 
-int record_get_policy(record_store *s, const char *agent, const char *user_id, const char *state_hash, record_policy_fn *each, void *ctx,
+int record_get_policy(record_store *s, const char *agent, const char *user_id, const char *state_hash,
+                      record_policy_fn *each, void *ctx,
                       braid_error *err) {
     if (agent == NULL || user_id == NULL || state_hash == NULL)
         return record_invalid(err, "a policy is asked for by agent, user and state");
     RECORD_CALL(s, CALL_POLICY, s->ops->get_policy(s->self, agent, user_id, state_hash, each, ctx, err));
 }
 
-int record_user_episodes(record_store *s, const char *user_id, size_t limit, record_episode_fn *each, void *ctx, braid_error *err) {
+int record_user_episodes(record_store *s, const char *user_id, size_t limit, record_episode_fn *each, void *ctx,
+                         braid_error *err) {
     if (user_id == NULL)
         return record_invalid(err, "episodes are asked for by their user");
     RECORD_CALL(s, CALL_HISTORY, s->ops->user_episodes(s->self, user_id, limit, each, ctx, err));
@@ -188,7 +202,8 @@ int record_scan_stats(record_store *s, record_stats_fn *each, void *ctx, braid_e
     RECORD_CALL(s, CALL_SCAN, s->ops->scan_stats(s->self, each, ctx, err));
 }
 
-int record_log_read(record_store *s, uint64_t after, size_t limit, arena *a, record_log_entry **out, size_t *count, braid_error *err) {
+int record_log_read(record_store *s, uint64_t after, size_t limit, arena *a, record_log_entry **out, size_t *count,
+                    braid_error *err) {
     *out = NULL;
     *count = 0;
     RECORD_CALL(s, CALL_LOG, s->ops->log_read(s->self, after, limit, a, out, count, err));

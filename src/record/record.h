@@ -1,9 +1,10 @@
 /* record: the truth, and the change log that everything else is derived from.
  *
- * Every change is written in one transaction together with its row in the change log, numbered by a growing LSN; a call returns
- * when that transaction is on stable storage. Callers on many threads share one commit (group commit). Serving stores are derived: each has
- * a consumer (feed.c) that reads the log after its cursor and applies it by idempotent upsert and delete. Per key the row's version (the LSN
- * of its last change) decides, never arrival; so a consumer fetches the present row of a key and may skip log rows that a later one overtakes.
+ * Every change is written in one transaction together with its row in the change log, numbered by a growing LSN; a call
+ * returns when that transaction is on stable storage. Callers on many threads share one commit (group commit). Serving
+ * stores are derived: each has a consumer (feed.c) that reads the log after its cursor and applies it by idempotent
+ * upsert and delete. Per key the row's version (the LSN of its last change) decides, never arrival; so a consumer
+ * fetches the present row of a key and may skip log rows that a later one overtakes.
  *
  * Items get a number (uint32, from 1, never used again) by which the derived stores know them.
  *
@@ -126,8 +127,9 @@ typedef struct record_ops {
     unsigned caps;
     int (*open)(const record_options *options, void **self, braid_error *err);
     void (*close)(void *self);
-    /* Writes n changes in order in one transaction (possibly with those of other callers) and returns when it is durable. One that is refused has its `code`; the
-     * others are written. An error return means that none was acknowledged. */
+    /* Writes n changes in order in one transaction (possibly with those of other callers) and returns when it is
+     * durable. One that is refused has its `code`; the others are written. An error return means that none was
+     * acknowledged. */
     int (*write)(void *self, record_change *changes, size_t n, record_write_flags flags, braid_error *err);
     int (*get_item)(void *self, const char *id, record_item_fn *each, void *ctx, braid_error *err); /* NOT_FOUND; calls each once */
     int (*get_item_num)(void *self, uint32_t num, record_item_fn *each, void *ctx, braid_error *err);
@@ -140,7 +142,9 @@ typedef struct record_ops {
     int (*list_relations)(void *self, const char *after_key, size_t limit, record_relation_fn *each, void *ctx, char **last_key, braid_error *err);
     int (*get_user)(void *self, const char *id, record_text_fn *each, void *ctx, braid_error *err);
     int (*list_users)(void *self, const char *after_id, size_t limit, record_text_fn *each, void *ctx, braid_error *err);
-    int (*user_interactions)(void *self, const char *user, size_t limit, record_interaction_fn *each, void *ctx, braid_error *err); /* newest (by at, lsn) first */
+    /* Newest (by at, then lsn) first. */
+    int (*user_interactions)(void *self, const char *user, size_t limit, record_interaction_fn *each, void *ctx,
+                             braid_error *err);
     int (*scan_interactions)(void *self, uint64_t after_lsn, uint64_t upto_lsn, size_t limit, record_interaction_fn *each, void *ctx, braid_error *err);
     int (*user_policies)(void *self, const char *agent, const char *user, record_policy_fn *each, void *ctx, braid_error *err); /* agent NULL: all */
     int (*get_policy)(void *self, const char *agent, const char *user, const char *state_hash, record_policy_fn *each, void *ctx, braid_error *err);
@@ -155,7 +159,8 @@ typedef struct record_ops {
     uint64_t (*head)(void *self);
     int (*cursor_get)(void *self, const char *name, uint64_t *lsn, braid_error *err); /* 0 if never set */
     int (*info)(void *self, record_info *out, braid_error *err);
-    /* "ok" or what is wrong. deep: integrity_check, else quick_check; also: every row has its log row's LSN order, every relation's ends exist. */
+    /* "ok" or what is wrong. deep: integrity_check, else quick_check; also: every row has its log row's LSN order,
+     * every relation's ends exist. */
     int (*integrity)(void *self, bool deep, buf *out, braid_error *err);
     int (*checkpoint)(void *self, braid_error *err);
 } record_ops;
@@ -201,8 +206,9 @@ int record_integrity(record_store *s, bool deep, buf *out, braid_error *err);
 int record_checkpoint(record_store *s, braid_error *err);
 
 /* ---- feed: one consumer of the change log (feed.c) ----
- * A thread that reads the log after its cursor, hands batches to `apply`, and moves on when apply has succeeded; after an error it tries the same
- * batch again with growing pauses (10 ms .. 5 s). Delivery is at least once and in LSN order, so apply must be idempotent. */
+ * A thread that reads the log after its cursor, hands batches to `apply`, and moves on when apply has succeeded; after
+ * an error it tries the same batch again with growing pauses (10 ms .. 5 s). Delivery is at least once and in LSN
+ * order, so apply must be idempotent. */
 typedef struct feed feed;
 typedef struct feed_options {
     const char *name;         /* of the consumer: a label in metrics and the name of its cursor */

@@ -1,12 +1,13 @@
 /* The record store on SQLite: opening, closing, errors, and its row of functions.
  *
- * What it promises: an acknowledged change is on stable storage (WAL, synchronous=FULL); after any crash the file opens to a state that some whole number of
- * commits made; nothing else ever writes into it. One connection on one thread writes and checkpoints, a bounded pool of
- * read-only connections reads. See record_sqlite.h for the picture and record_sqlite_write.c for the group commit.
+ * What it promises: an acknowledged change is on stable storage (WAL, synchronous=FULL); after any crash the file
+ * opens to a state that some whole number of commits made; nothing else ever writes into it. One connection on one
+ * thread writes and checkpoints, a bounded pool of read-only connections reads. See record_sqlite.h for the picture
+ * and record_sqlite_write.c for the group commit.
  *
- * Opening, in this order: lock, look at the header (refuse before anything is written), open, let SQLite recover, look again, create or upgrade,
- * check if the last stop was unclean, move the whole WAL into the file (pages that a failed fsync may have left only in the
- * page cache are written again), take the clean mark away, start the writer. */
+ * Opening, in this order: lock, look at the header (refuse before anything is written), open, let SQLite recover,
+ * look again, create or upgrade, check if the last stop was unclean, move the whole WAL into the file (pages that a
+ * failed fsync may have left only in the page cache are written again), take the clean mark away, start the writer. */
 #include "record/record_sqlite.h"
 
 #include <errno.h>
@@ -48,8 +49,10 @@ static const char *record_sqlite_mend(int code) {
 
 int record_sqlite_fail(sqlite3 *db, int rc, const char *doing, braid_error *err) {
     int code = record_sqlite_code(db, rc);
-    const char *said = db != NULL && (sqlite3_errcode(db) & 0xff) == (rc & 0xff) ? sqlite3_errmsg(db) : sqlite3_errstr(rc);
-    return error_set(err, code, RECORD_SQLITE, "%s failed: %s (SQLite %d)%s", doing, said, rc, record_sqlite_mend(code));
+    const char *said = db != NULL && (sqlite3_errcode(db) & 0xff) == (rc & 0xff) ? sqlite3_errmsg(db)
+        : sqlite3_errstr(rc);
+    return error_set(err, code, RECORD_SQLITE, "%s failed: %s (SQLite %d)%s", doing, said, rc,
+                     record_sqlite_mend(code));
 }
 
 int64_t record_sqlite_now(const record_sqlite *s) {
@@ -178,7 +181,8 @@ static int record_sqlite_wal_mode(record_sqlite *s, braid_error *err) {
     if (rc != SQLITE_OK || end != SQLITE_OK)
         return record_sqlite_fail(s->writer.db, rc != SQLITE_OK ? rc : end, "switching to a write-ahead log", err);
     return wal ? BRAID_OK
-               : error_set(err, BRAID_E_IO, RECORD_SQLITE, "the file system of '%s' does not allow a write-ahead log", s->path);
+               : error_set(err, BRAID_E_IO, RECORD_SQLITE, "the file system of '%s' does not allow a write-ahead log",
+                           s->path);
 }
 
 static int record_sqlite_open_writer(record_sqlite *s, braid_error *err) {
@@ -187,7 +191,8 @@ static int record_sqlite_open_writer(record_sqlite *s, braid_error *err) {
     if (code == BRAID_OK)
         code = record_sqlite_schema_check(s, &s->writer, &empty, err);
     if (code == BRAID_OK && empty && (s->options.dim == 0 || s->options.dim > MODEL_DIM_MAX))
-        code = error_set(err, BRAID_E_INVALID, RECORD_SQLITE, "a new database wants a vector dimension of 1..%d", MODEL_DIM_MAX);
+        code = error_set(err, BRAID_E_INVALID, RECORD_SQLITE, "a new database wants a vector dimension of 1..%d",
+                         MODEL_DIM_MAX);
     if (code == BRAID_OK && empty)
         code = record_sqlite_schema_create(s, err);
     if (code == BRAID_OK)
@@ -235,7 +240,8 @@ int record_sqlite_open_with(const record_options *options, const char *synchrono
     if (code == BRAID_OK)
         code = record_sqlite_peek(s, &fresh, err);
     if (code == BRAID_OK && fresh && (options->dim == 0 || options->dim > MODEL_DIM_MAX))
-        code = error_set(err, BRAID_E_INVALID, RECORD_SQLITE, "a new database wants a vector dimension of 1..%d, not %u", MODEL_DIM_MAX,
+        code = error_set(err, BRAID_E_INVALID, RECORD_SQLITE,
+                         "a new database wants a vector dimension of 1..%d, not %u", MODEL_DIM_MAX,
                          options->dim);
     if (code == BRAID_OK)
         code = s->options.read_only ? record_sqlite_open_reader(s, err) : record_sqlite_open_writer(s, err);

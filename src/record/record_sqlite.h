@@ -52,7 +52,8 @@ typedef struct record_sqlite_request {
     struct record_sqlite_request *next;
 } record_sqlite_request;
 
-typedef struct record_sqlite_queue { record_sqlite_request *first, *last; size_t requests, changes; } record_sqlite_queue;
+typedef struct record_sqlite_queue { record_sqlite_request *first, *last; size_t requests, changes;
+                                    } record_sqlite_queue;
 
 struct record_sqlite {
     char *path;                /* as given */
@@ -109,7 +110,8 @@ struct record_sqlite {
 /* Turns an SQLite result into an error of ours; `doing` begins the message ("reading an item"). */
 int record_sqlite_fail(sqlite3 *db, int rc, const char *doing, braid_error *err);
 int record_sqlite_code(sqlite3 *db, int rc);
-/* As open in the table of functions, with another level of PRAGMA synchronous: only for tests that must see data lost. */
+/* As open in the table of functions, with another level of PRAGMA synchronous: only for tests that must see data
+ * lost. */
 int record_sqlite_open_with(const record_options *options, const char *synchronous, void **self, braid_error *err);
 int64_t record_sqlite_now(const record_sqlite *s);
 /* Waits on `cond` until it is signalled or `ns` from now have passed; false when they have. */
@@ -119,7 +121,8 @@ int record_sqlite_conditions(pthread_cond_t *cond); /* initialises one on the mo
 /* ---- record_sqlite_file.c: before SQLite may touch anything ---- */
 int record_sqlite_lock(record_sqlite *s, braid_error *err);
 void record_sqlite_unlock(record_sqlite *s);
-/* Looks at the file's first bytes. *fresh: there is nothing in it yet. Refuses what is not ours or newer, having written nothing. */
+/* Looks at the file's first bytes. *fresh: there is nothing in it yet. Refuses what is not ours or newer, having
+ * written nothing. */
 int record_sqlite_peek(record_sqlite *s, bool *fresh, braid_error *err);
 /* The name to give SQLite: the path, or a file: URI with immutable=1. Caller frees. */
 char *record_sqlite_uri(const record_sqlite *s);
@@ -127,13 +130,15 @@ char *record_sqlite_uri(const record_sqlite *s);
 /* ---- record_sqlite_conn.c ---- */
 int record_sqlite_conn_open(record_sqlite *s, record_sqlite_conn *c, bool writer, braid_error *err);
 void record_sqlite_conn_close(record_sqlite_conn *c);
-/* The prepared statement, reset and without old bindings' meaning; NULL when it cannot be prepared (then sqlite3_errcode). */
+/* The prepared statement, reset and without old bindings' meaning; NULL when it cannot be prepared (then
+ * sqlite3_errcode). */
 sqlite3_stmt *record_sqlite_stmt(record_sqlite_conn *c, record_sqlite_sql id);
 /* Steps a statement that returns nothing, and resets it. SQLITE_DONE is success. */
 int record_sqlite_run(sqlite3_stmt *st);
 int record_sqlite_exec(record_sqlite_conn *c, record_sqlite_sql id); /* SQLITE_OK or an error */
 /* First column of the first row; `fallback` when there is none. */
-int record_sqlite_number(record_sqlite_conn *c, record_sqlite_sql id, const char *text_param, int64_t fallback, int64_t *out);
+int record_sqlite_number(record_sqlite_conn *c, record_sqlite_sql id, const char *text_param, int64_t fallback,
+                         int64_t *out);
 int record_sqlite_reader_take(record_sqlite *s, record_sqlite_conn **out, braid_error *err);
 void record_sqlite_reader_give(record_sqlite *s, record_sqlite_conn *c);
 void record_sqlite_readers_close(record_sqlite *s);
@@ -147,8 +152,10 @@ bool record_sqlite_hash(sqlite3_stmt *st, int column, char *out, size_t out_size
 /* ---- record_sqlite_schema.c ---- */
 int record_sqlite_schema_create(record_sqlite *s, braid_error *err); /* in an empty file, before WAL */
 int record_sqlite_schema_upgrade(record_sqlite *s, braid_error *err);
-int record_sqlite_schema_check(record_sqlite *s, record_sqlite_conn *c, bool *empty, braid_error *err); /* ours and not newer */
-int record_sqlite_schema_load(record_sqlite *s, record_sqlite_conn *c, braid_error *err); /* dim, epoch, head, numbers */
+/* ours and not newer */
+int record_sqlite_schema_check(record_sqlite *s, record_sqlite_conn *c, bool *empty, braid_error *err);
+/* dim, epoch, head, numbers */
+int record_sqlite_schema_load(record_sqlite *s, record_sqlite_conn *c, braid_error *err);
 int record_sqlite_meta_put(record_sqlite_conn *c, const char *key, int64_t value);
 
 /* ---- record_sqlite_write.c: the queue and the writer thread ---- */
@@ -159,21 +166,30 @@ int record_sqlite_write(void *self, record_change *changes, size_t n, record_wri
 int record_sqlite_checkpoint(void *self, braid_error *err);
 /* On the writer's thread (or before it starts, after it ended): all of the WAL into the file. */
 int record_sqlite_checkpoint_now(record_sqlite *s, bool truncate, braid_error *err);
-/* Rolls a failed transaction back; after an error that leaves the file's state unknown, writing is off. `code` BRAID_OK: only roll back. */
+/* Rolls a failed transaction back; after an error that leaves the file's state unknown, writing is off. `code`
+ * BRAID_OK: only roll back. */
 void record_sqlite_undo(record_sqlite *s, int code, int rc, const braid_error *why);
 
 /* ---- record_sqlite_apply.c: what a change means in SQL ---- */
-/* Applies one change inside the open transaction. BRAID_OK also when it was refused (see change->code); else an SQLite error code, and
- * the transaction cannot be kept. */
+/* Applies one change inside the open transaction. BRAID_OK also when it was refused (see change->code); else an
+ * SQLite error code, and the transaction cannot be kept. */
 int record_sqlite_apply(record_sqlite *s, record_change *change, const record_sqlite_body *body);
-/* Checks what needs no database and writes the canonical JSON, on the caller's thread. */
+
+/* ---- record_sqlite_prepare.c: on the caller's thread ---- */
+/* Checks what needs no database and writes the canonical JSON into *body. An error is lack of memory; a refusal is
+ * in the change. */
 int record_sqlite_prepare(record_sqlite *s, record_change *change, record_sqlite_body *body, braid_error *err);
+/* Marks a change as refused, with its reason cut between characters. */
+void record_sqlite_refuse(record_change *change, int code, const char *format,
+                          ...) __attribute__((format(printf, 3, 4)));
 
 /* ---- record_sqlite_read.c: items, relations, users ---- */
 int record_sqlite_get_item(void *self, const char *id, record_item_fn *each, void *ctx, braid_error *err);
 int record_sqlite_get_item_num(void *self, uint32_t num, record_item_fn *each, void *ctx, braid_error *err);
-int record_sqlite_scan_items(void *self, uint32_t after_num, bool with_vectors, record_item_fn *each, void *ctx, braid_error *err);
-int record_sqlite_list_items(void *self, const char *after_id, size_t limit, record_item_fn *each, void *ctx, braid_error *err);
+int record_sqlite_scan_items(void *self, uint32_t after_num, bool with_vectors, record_item_fn *each, void *ctx,
+                             braid_error *err);
+int record_sqlite_list_items(void *self, const char *after_id, size_t limit, record_item_fn *each, void *ctx,
+                             braid_error *err);
 int record_sqlite_item_vectors(void *self, uint32_t num,
                                bool (*each)(void *ctx, const char *name, const float *values, uint32_t dim), void *ctx,
                                braid_error *err);
@@ -182,7 +198,8 @@ int record_sqlite_item_relations(void *self, uint32_t num, record_relation_fn *e
 int record_sqlite_list_relations(void *self, const char *after_key, size_t limit, record_relation_fn *each, void *ctx,
                                  char **last_key, braid_error *err);
 int record_sqlite_get_user(void *self, const char *id, record_text_fn *each, void *ctx, braid_error *err);
-int record_sqlite_list_users(void *self, const char *after_id, size_t limit, record_text_fn *each, void *ctx, braid_error *err);
+int record_sqlite_list_users(void *self, const char *after_id, size_t limit, record_text_fn *each, void *ctx,
+                             braid_error *err);
 
 /* ---- record_sqlite_events.c: interactions, episodes, policies, stats ---- */
 int record_sqlite_user_interactions(void *self, const char *user, size_t limit, record_interaction_fn *each, void *ctx,
@@ -191,9 +208,11 @@ int record_sqlite_scan_interactions(void *self, uint64_t after_lsn, uint64_t upt
                                     record_interaction_fn *each, void *ctx, braid_error *err);
 int record_sqlite_user_policies(void *self, const char *agent, const char *user, record_policy_fn *each, void *ctx,
                                 braid_error *err);
-int record_sqlite_get_policy(void *self, const char *agent, const char *user, const char *state_hash, record_policy_fn *each,
+int record_sqlite_get_policy(void *self, const char *agent, const char *user, const char *state_hash,
+                             record_policy_fn *each,
                              void *ctx, braid_error *err);
-int record_sqlite_user_episodes(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx, braid_error *err);
+int record_sqlite_user_episodes(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx,
+                                braid_error *err);
 int record_sqlite_scan_stats(void *self, record_stats_fn *each, void *ctx, braid_error *err);
 
 /* ---- record_sqlite_log.c: the log, cursors, facts, checks ---- */

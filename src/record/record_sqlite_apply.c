@@ -1,115 +1,19 @@
 /* What one change means in SQL.
  *
- * record_sqlite_prepare() runs on the caller's thread and checks what needs no database; record_sqlite_apply() runs on the writer's, inside the group's
- * transaction. A refusal is decided by look-ups before the first row is written, so a refused change leaves no trace and
- * takes no LSN.
+ * record_sqlite_apply() runs on the writer's thread, inside the group's transaction. A refusal is decided by
+ * look-ups before the first row is written, so a refused change leaves no trace and takes no LSN.
  *
- * What a learner writes about a person must not outlive that person: an episode wants its interaction, and a policy wants a person who was born (first
- * named) no later than the policy's version; both are refused as NOT_FOUND otherwise. So a learner that runs behind a
- * deletion cannot bring the deleted back. */
+ * What a learner writes about a person must not outlive that person: an episode wants its interaction, and a policy
+ * wants a person who was born (first named) no later than the policy's version; both are refused as NOT_FOUND
+ * otherwise. So a learner that runs behind a deletion cannot bring the deleted back. */
 #include <math.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "record/record_sqlite.h"
 
-/* Copies a refusal into the change, cut between characters. */
-static void refuse(record_change *c, int code, const char *format, ...) {
-    char text[512];
-    va_list args;
-    va_start(args, format);
-    int n = vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    size_t len = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
-    len = utf8_prefix(text, len, sizeof c->message - 1);
-    memcpy(c->message, text, len);
-    c->message[len] = '\0';
-    c->code = code;
-    c->lsn = 0;
-}
-
-/* ---- on the caller's thread ---- */
-
-static bool finite_floats(const float *values, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(values[i]))
-            return false;
-    return true;
-}
-
-static bool id_fits(const char *id) {
-    size_t len = id != NULL ? strlen(id) : 0;
-    return len > 0 && len <= MODEL_ID_BYTES_MAX;
-}
-
-static int prepare_body(buf *b, bool written, record_sqlite_body *body, braid_error *err) {
-    if (!written || b->failed) {
-        buf_free(b);
-        return error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE, "no memory for the JSON of a change");
-    }
-    body->len = b->len;
-    body->text = buf_steal(b);
-    return body->text != NULL ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE, "no memory for the JSON of a change");
-}
-
-static int prepare_item(record_sqlite *s, record_change *c, record_sqlite_body *body, braid_error *err) {
-    if (!id_fits(c->item->id)) {
-        refuse(c, BRAID_E_INVALID, "an item's id has 1..%d bytes", MODEL_ID_BYTES_MAX);
-        return BRAID_OK;
-    }
-    if (c->remove)
-        return BRAID_OK;
-    if (c->vector != NULL && !finite_floats(c->vector, s->dim)) {
-        refuse(c, BRAID_E_NOT_FINITE, "the vector of item '%s' holds NaN or infinity", c->item->id);
-        return BRAID_OK;
-    }
-    buf b;
-    buf_init(&b, 0);
-    return prepare_body(&b, item_to_json(c->item, false, &b), body, err);
-}
-
-static int prepare_user(record_change *c, record_sqlite_body *body, braid_error *err) {
-    if (!id_fits(c->user->id)) {
-        refuse(c, BRAID_E_INVALID, "a user's id has 1..%d bytes", MODEL_ID_BYTES_MAX);
-        return BRAID_OK;
-    }
-    if (c->remove)
-        return BRAID_OK;
-    buf b;
-    buf_init(&b, 0);
-    return prepare_body(&b, user_to_json(c->user, &b), body, err);
-}
-
-int record_sqlite_prepare(record_sqlite *s, record_change *c, record_sqlite_body *body, braid_error *err) {
-    if ((c->kind < RECORD_ITEM || c->kind > RECORD_CURSOR) || c->item == NULL) {
-        refuse(c, BRAID_E_INVALID, "a change without content");
-        return BRAID_OK;
-    }
-    if (c->remove && c->kind != RECORD_ITEM && c->kind != RECORD_RELATION && c->kind != RECORD_USER) {
-        refuse(c, BRAID_E_INVALID, "only items, relations and users can be removed");
-        return BRAID_OK;
-    }
-    if (c->kind == RECORD_ITEM)
-        return prepare_item(s, c, body, err);
-    if (c->kind == RECORD_USER)
-        return prepare_user(c, body, err);
-    if (c->kind == RECORD_INTERACTION && (!id_fits(c->interaction->user) || !id_fits(c->interaction->item)))
-        refuse(c, BRAID_E_INVALID, "an interaction names a user and an item of 1..%d bytes", MODEL_ID_BYTES_MAX);
-    if (c->kind == RECORD_RELATION && (!relation_type_valid(c->relation->type) || !isfinite(c->relation->strength)))
-        refuse(c, BRAID_E_INVALID, "a relation has a type like SEQUEL_OF and a finite strength");
-    if (c->kind == RECORD_POLICY && !(isfinite(c->policy->mean) && isfinite(c->policy->variance) && isfinite(c->policy->count)))
-        refuse(c, BRAID_E_NOT_FINITE, "a policy holds NaN or infinity");
-    if (c->kind == RECORD_EPISODE && !isfinite(c->episode->reward))
-        refuse(c, BRAID_E_NOT_FINITE, "an episode's reward is NaN or infinite");
-    if (c->kind == RECORD_STATS && !(isfinite(c->stats->interactions) && isfinite(c->stats->reward_sum)))
-        refuse(c, BRAID_E_NOT_FINITE, "statistics hold NaN or infinity");
-    return BRAID_OK;
-}
-
-/* ---- on the writer's thread ----
- * Binding cannot fail except for lack of memory or an out-of-range index; the index is ours, and memory shows in the step, as
- * an unbound parameter would break a NOT NULL. Texts are bound without copying. Hence the results of binds that must not be lost are or-ed. */
+/* Binding cannot fail except for lack of memory or an out-of-range index; the index is ours, and memory shows in the
+ * step, as an unbound parameter would break a NOT NULL. Texts are bound without copying. Hence the results of binds
+ * that must not be lost are or-ed. */
 
 static sqlite3_stmt *stmt(record_sqlite *s, record_sqlite_sql id) {
     return record_sqlite_stmt(&s->writer, id);
@@ -160,7 +64,7 @@ static int person_make(record_sqlite *s, const char *id, int64_t *num) {
         return lost(s);
     *num = (int64_t)++s->person_max;
     rc = sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC) | sqlite3_bind_int64(st, 2, *num) |
-         sqlite3_bind_int64(st, 3, (int64_t)s->next_lsn);
+             sqlite3_bind_int64(st, 3, (int64_t)s->next_lsn);
     return rc == SQLITE_OK ? record_sqlite_run(st) : rc;
 }
 
@@ -179,7 +83,8 @@ static int log_change(record_sqlite *s, record_change *c, int64_t num, int64_t n
     if (st == NULL)
         return lost(s);
     uint64_t lsn = s->next_lsn;
-    int rc = sqlite3_bind_int64(st, 1, (int64_t)lsn) | sqlite3_bind_int(st, 2, (int)c->kind) | sqlite3_bind_int(st, 3, c->remove) |
+    int rc = sqlite3_bind_int64(st, 1, (int64_t)lsn) | sqlite3_bind_int(st, 2, (int)c->kind) |
+             sqlite3_bind_int(st, 3, c->remove) |
              sqlite3_bind_int64(st, 4, num) | sqlite3_bind_int64(st, 5, num2) | record_sqlite_bind_text(st, 7, key);
     rc |= person > 0 ? sqlite3_bind_int64(st, 6, person) : sqlite3_bind_null(st, 6);
     if (rc == SQLITE_OK)
@@ -191,8 +96,10 @@ static int log_change(record_sqlite *s, record_change *c, int64_t num, int64_t n
     return rc;
 }
 
-static int put_vector(record_sqlite *s, record_sqlite_sql id, int64_t num, const char *name, const float *values, uint32_t dim) {
-    _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "vectors are stored little-endian; swap them here and on reading");
+static int put_vector(record_sqlite *s, record_sqlite_sql id, int64_t num, const char *name, const float *values,
+                      uint32_t dim) {
+    _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+                   "vectors are stored little-endian; swap them here and on reading");
     sqlite3_stmt *st = stmt(s, id);
     if (st == NULL)
         return lost(s);
@@ -224,7 +131,7 @@ static int apply_item_put(record_sqlite *s, record_change *c, const record_sqlit
     if (rc != SQLITE_OK)
         return rc;
     if (!known && s->num_max >= UINT32_MAX - 1) {
-        refuse(c, BRAID_E_TOO_LARGE, "the database has used up its item numbers");
+        record_sqlite_refuse(c, BRAID_E_TOO_LARGE, "the database has used up its item numbers");
         return SQLITE_OK;
     }
     if (!known)
@@ -233,7 +140,7 @@ static int apply_item_put(record_sqlite *s, record_change *c, const record_sqlit
     if (st == NULL)
         return lost(s);
     rc = sqlite3_bind_int64(st, 1, num) | sqlite3_bind_int64(st, 3, (int64_t)s->next_lsn) |
-         sqlite3_bind_text(st, 5, body->text, (int)body->len, SQLITE_STATIC);
+             sqlite3_bind_text(st, 5, body->text, (int)body->len, SQLITE_STATIC);
     rc |= known ? SQLITE_OK : sqlite3_bind_text(st, 2, c->item->id, -1, SQLITE_STATIC);
     rc |= c->vector != NULL ? sqlite3_bind_int(st, 4, c->vector_given) : sqlite3_bind_null(st, 4);
     if (rc == SQLITE_OK)
@@ -247,15 +154,15 @@ static int apply_item_put(record_sqlite *s, record_change *c, const record_sqlit
 }
 
 static int apply_item_remove(record_sqlite *s, record_change *c) {
-    static const record_sqlite_sql drops[] = {SQL_RELATIONS_DROP_FROM, SQL_RELATIONS_DROP_TO, SQL_VECTOR_DROP, SQL_NAMED_DROP,
-                                              SQL_STATS_DROP, SQL_ITEM_DROP};
+    static const record_sqlite_sql drops[] = {SQL_RELATIONS_DROP_FROM, SQL_RELATIONS_DROP_TO, SQL_VECTOR_DROP,
+                                              SQL_NAMED_DROP, SQL_STATS_DROP, SQL_ITEM_DROP};
     bool known = false;
     int64_t num = 0;
     int rc = item_number(s, c->item->id, &known, &num);
     if (rc != SQLITE_OK)
         return rc;
     if (!known) {
-        refuse(c, BRAID_E_NOT_FOUND, "there is no item '%s'", c->item->id);
+        record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no item '%s'", c->item->id);
         return SQLITE_OK;
     }
     for (size_t i = 0; rc == SQLITE_OK && i < sizeof drops / sizeof drops[0]; i++)
@@ -284,19 +191,21 @@ static int apply_relation(record_sqlite *s, record_change *c) {
     if (rc != SQLITE_OK)
         return rc;
     if (!from_known || !to_known) {
-        refuse(c, BRAID_E_NOT_FOUND, "there is no item '%s'", from_known ? r->to : r->from);
+        record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no item '%s'", from_known ? r->to : r->from);
         return SQLITE_OK;
     }
     sqlite3_stmt *st = stmt(s, c->remove ? SQL_RELATION_DROP : SQL_RELATION_PUT);
     if (st == NULL)
         return lost(s);
-    rc = sqlite3_bind_int64(st, 1, from) | sqlite3_bind_int64(st, 2, to) | sqlite3_bind_text(st, 3, r->type, -1, SQLITE_STATIC);
+    rc = sqlite3_bind_int64(st, 1, from) | sqlite3_bind_int64(st, 2, to) |
+             sqlite3_bind_text(st, 3, r->type, -1, SQLITE_STATIC);
     if (!c->remove)
         rc |= sqlite3_bind_double(st, 4, r->strength) | sqlite3_bind_int64(st, 5, (int64_t)s->next_lsn);
     if (rc == SQLITE_OK)
         rc = record_sqlite_run(st);
     if (rc == SQLITE_OK && c->remove && sqlite3_changes(s->writer.db) == 0) {
-        refuse(c, BRAID_E_NOT_FOUND, "there is no relation %s from '%s' to '%s'", r->type, r->from, r->to);
+        record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no relation %s from '%s' to '%s'", r->type, r->from,
+                             r->to);
         return SQLITE_OK;
     }
     return rc == SQLITE_OK ? log_change(s, c, from, to, 0, r->type) : rc;
@@ -309,22 +218,23 @@ static int apply_user_put(record_sqlite *s, record_change *c, const record_sqlit
     if (st == NULL)
         return rc != SQLITE_OK ? rc : lost(s);
     rc = sqlite3_bind_int64(st, 1, person) | sqlite3_bind_text(st, 2, c->user->id, -1, SQLITE_STATIC) |
-         sqlite3_bind_int64(st, 3, (int64_t)s->next_lsn) | sqlite3_bind_text(st, 4, body->text, (int)body->len, SQLITE_STATIC);
+             sqlite3_bind_int64(st, 3, (int64_t)s->next_lsn) |
+         sqlite3_bind_text(st, 4, body->text, (int)body->len, SQLITE_STATIC);
     if (rc == SQLITE_OK)
         rc = record_sqlite_run(st);
     return rc == SQLITE_OK ? log_change(s, c, 0, 0, person, NULL) : rc;
 }
 
 static int apply_user_remove(record_sqlite *s, record_change *c) {
-    static const record_sqlite_sql drops[] = {SQL_PERSON_INTERACTIONS_DROP, SQL_PERSON_EPISODES_DROP, SQL_PERSON_POLICIES_DROP,
-                                              SQL_USER_DROP};
+    static const record_sqlite_sql drops[] = {SQL_PERSON_INTERACTIONS_DROP, SQL_PERSON_EPISODES_DROP,
+                                              SQL_PERSON_POLICIES_DROP, SQL_USER_DROP};
     bool known = false;
     int64_t person = 0, born = 0;
     int rc = person_number(s, c->user->id, &known, &person, &born);
     if (rc != SQLITE_OK)
         return rc;
     if (!known) {
-        refuse(c, BRAID_E_NOT_FOUND, "there is no user '%s'", c->user->id);
+        record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no user '%s'", c->user->id);
         return SQLITE_OK;
     }
     for (size_t i = 0; rc == SQLITE_OK && i < sizeof drops / sizeof drops[0]; i++)
@@ -348,7 +258,8 @@ static int interaction_known(record_sqlite *s, record_change *c, int64_t person,
     if (st == NULL)
         return lost(s);
     int64_t lsn = 0, item_num = 0;
-    int rc = sqlite3_bind_int64(st, 1, person) | sqlite3_bind_text(st, 2, c->interaction->idempotency_key, -1, SQLITE_STATIC);
+    int rc = sqlite3_bind_int64(st, 1, person) |
+             sqlite3_bind_text(st, 2, c->interaction->idempotency_key, -1, SQLITE_STATIC);
     if (rc == SQLITE_OK)
         rc = look_up(st, known, &lsn, &item_num);
     if (rc == SQLITE_OK && *known) {
@@ -366,10 +277,13 @@ static int interaction_insert(record_sqlite *s, record_change *c, int64_t person
         return lost(s);
     int64_t at = in->at == TIME_NONE ? clock_wall_ms(s->options.clock) : in->at;
     bool plain_agent = in->agent == NULL || strcmp(in->agent, "default") == 0;
-    int rc = sqlite3_bind_int64(st, 1, (int64_t)s->next_lsn) | sqlite3_bind_int64(st, 2, person) | sqlite3_bind_int64(st, 3, item_num) |
+    int rc = sqlite3_bind_int64(st, 1, (int64_t)s->next_lsn) | sqlite3_bind_int64(st, 2, person) |
+             sqlite3_bind_int64(st, 3, item_num) |
              sqlite3_bind_int64(st, 4, at) | sqlite3_bind_int(st, 5, (int)in->type) |
-             record_sqlite_bind_text(st, 8, plain_agent ? NULL : in->agent) | record_sqlite_bind_text(st, 9, in->session) |
-             record_sqlite_bind_text(st, 10, in->recommendation_id) | record_sqlite_bind_text(st, 11, in->idempotency_key) |
+             record_sqlite_bind_text(st, 8, plain_agent ? NULL : in->agent) |
+             record_sqlite_bind_text(st, 9, in->session) |
+             record_sqlite_bind_text(st, 10, in->recommendation_id) |
+             record_sqlite_bind_text(st, 11, in->idempotency_key) |
              record_sqlite_bind_text(st, 12, in->device) | record_sqlite_bind_text(st, 13, in->daypart) |
              record_sqlite_bind_text(st, 14, in->region) | record_sqlite_bind_text(st, 15, in->mood) |
              record_sqlite_bind_text(st, 17, c->attribution);
@@ -398,7 +312,7 @@ static int apply_interaction(record_sqlite *s, record_change *c) {
     if (rc != SQLITE_OK)
         return rc;
     if (!item_known) {
-        refuse(c, BRAID_E_NOT_FOUND, "there is no item '%s'", in->item);
+        record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no item '%s'", in->item);
         return SQLITE_OK;
     }
     if (!person_known)
@@ -414,20 +328,23 @@ static int apply_policy(record_sqlite *s, record_change *c) {
     if (rc != SQLITE_OK)
         return rc;
     if (!known || (uint64_t)born > p->version) {
-        refuse(c, BRAID_E_NOT_FOUND, "there is no user '%s' (any more) to whom the policy belongs", p->user);
+        record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no user '%s' (any more) to whom the policy belongs",
+                             p->user);
         return SQLITE_OK;
     }
     sqlite3_stmt *st = stmt(s, SQL_POLICY_PUT);
     if (st == NULL)
         return lost(s);
     rc = sqlite3_bind_int64(st, 1, person) | sqlite3_bind_text(st, 2, p->agent, -1, SQLITE_STATIC) |
-         record_sqlite_bind_hash(st, 3, p->state_hash) | sqlite3_bind_text(st, 4, p->action, -1, SQLITE_STATIC) |
-         record_sqlite_bind_text(st, 5, p->state) | sqlite3_bind_double(st, 6, p->mean) | sqlite3_bind_double(st, 7, p->variance) |
-         sqlite3_bind_double(st, 8, p->count) | sqlite3_bind_int64(st, 9, (int64_t)p->version);
+             record_sqlite_bind_hash(st, 3, p->state_hash) | sqlite3_bind_text(st, 4, p->action, -1, SQLITE_STATIC) |
+             record_sqlite_bind_text(st, 5, p->state) | sqlite3_bind_double(st, 6, p->mean) |
+             sqlite3_bind_double(st, 7, p->variance) |
+             sqlite3_bind_double(st, 8, p->count) | sqlite3_bind_int64(st, 9, (int64_t)p->version);
     if (rc == SQLITE_OK)
         rc = record_sqlite_run(st);
     if (rc == SQLITE_OK && sqlite3_changes(s->writer.db) == 0) {
-        refuse(c, BRAID_E_CONFLICT, "the stored policy is newer than version %llu", (unsigned long long)p->version);
+        record_sqlite_refuse(c, BRAID_E_CONFLICT, "the stored policy is newer than version %llu",
+                             (unsigned long long)p->version);
         return SQLITE_OK;
     }
     return rc == SQLITE_OK ? log_change(s, c, 0, 0, person, NULL) : rc;
@@ -448,17 +365,19 @@ static int apply_episode(record_sqlite *s, record_change *c) {
     if (rc != SQLITE_OK)
         return rc;
     if (!there || !known || owner != person) {
-        refuse(c, BRAID_E_NOT_FOUND, "there is no interaction %llu of user '%s' (any more)", (unsigned long long)e->interaction_lsn, e->user);
+        record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no interaction %llu of user '%s' (any more)",
+                             (unsigned long long)e->interaction_lsn, e->user);
         return SQLITE_OK;
     }
     if ((st = stmt(s, SQL_EPISODE_ADD)) == NULL)
         return lost(s);
     rc = sqlite3_bind_int64(st, 1, (int64_t)e->interaction_lsn) | sqlite3_bind_int64(st, 2, person) |
-         record_sqlite_bind_text(st, 3, e->agent) | record_sqlite_bind_text(st, 4, e->session) |
-         record_sqlite_bind_hash(st, 5, e->state_hash) | record_sqlite_bind_text(st, 6, e->state) |
-         record_sqlite_bind_hash(st, 7, e->next_state_hash) | sqlite3_bind_int64(st, 8, e->item_num) |
-         record_sqlite_bind_text(st, 9, e->action) | sqlite3_bind_double(st, 10, e->reward) | sqlite3_bind_int(st, 11, e->done) |
-         sqlite3_bind_int64(st, 12, e->at);
+             record_sqlite_bind_text(st, 3, e->agent) | record_sqlite_bind_text(st, 4, e->session) |
+             record_sqlite_bind_hash(st, 5, e->state_hash) | record_sqlite_bind_text(st, 6, e->state) |
+             record_sqlite_bind_hash(st, 7, e->next_state_hash) | sqlite3_bind_int64(st, 8, e->item_num) |
+             record_sqlite_bind_text(st, 9, e->action) | sqlite3_bind_double(st, 10, e->reward) |
+             sqlite3_bind_int(st, 11, e->done) |
+             sqlite3_bind_int64(st, 12, e->at);
     if (rc == SQLITE_OK)
         rc = record_sqlite_run(st);
     c->duplicate = rc == SQLITE_OK && sqlite3_changes(s->writer.db) == 0;
@@ -479,13 +398,14 @@ static int apply_stats(record_sqlite *s, record_change *c) {
     if (rc != SQLITE_OK)
         return rc;
     if (!there) {
-        refuse(c, BRAID_E_NOT_FOUND, "there is no item number %u (any more)", t->num);
+        record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no item number %u (any more)", t->num);
         return SQLITE_OK;
     }
     if ((st = stmt(s, SQL_STATS_PUT)) == NULL)
         return lost(s);
-    rc = sqlite3_bind_int64(st, 1, t->num) | sqlite3_bind_double(st, 2, t->interactions) | sqlite3_bind_double(st, 3, t->reward_sum) |
-         sqlite3_bind_int64(st, 4, t->last_at);
+    rc = sqlite3_bind_int64(st, 1, t->num) | sqlite3_bind_double(st, 2, t->interactions) |
+             sqlite3_bind_double(st, 3, t->reward_sum) |
+             sqlite3_bind_int64(st, 4, t->last_at);
     c->num = t->num;
     return rc == SQLITE_OK ? record_sqlite_run(st) : rc;
 }
@@ -494,7 +414,8 @@ static int apply_cursor(record_sqlite *s, record_change *c) {
     sqlite3_stmt *st = stmt(s, SQL_CURSOR_PUT);
     if (st == NULL)
         return lost(s);
-    int rc = sqlite3_bind_text(st, 1, c->cursor->name, -1, SQLITE_STATIC) | sqlite3_bind_int64(st, 2, (int64_t)c->cursor->lsn);
+    int rc = sqlite3_bind_text(st, 1, c->cursor->name, -1, SQLITE_STATIC) |
+             sqlite3_bind_int64(st, 2, (int64_t)c->cursor->lsn);
     return rc == SQLITE_OK ? record_sqlite_run(st) : rc;
 }
 

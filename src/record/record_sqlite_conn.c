@@ -1,9 +1,10 @@
 /* Connections of the SQLite record store: the writer's one and the bounded pool of readers.
  *
- * Every connection is used by one thread at a time (NOMUTEX) and prepares each statement once, on first use. Readers are opened as they are needed,
- * up to options.readers; they are read-only twice over (open flag and query_only). None of them checkpoints, on closing neither: 3.40
- * has a race between a write and a checkpoint of two connections, and after a failed fsync nothing may be
- * written into the file. The writer does all of that (record_sqlite_write.c).
+ * Every connection is used by one thread at a time (NOMUTEX) and prepares each statement once, on first use. Readers
+ * are opened as they are needed, up to options.readers; they are read-only twice over (open flag and query_only).
+ * None of them checkpoints, on closing neither: 3.40 has a race between a write and a checkpoint of two connections,
+ * and after a failed fsync nothing may be written into the file. The writer does all of that
+ * (record_sqlite_write.c).
  *
  * No mmap: a file that is cut short under a mapping is SIGBUS, a read error is an error code. */
 #include <stdlib.h>
@@ -17,8 +18,10 @@ static const char *const record_sqlite_texts[SQL_COUNT] = {
 #undef RECORD_SQLITE_SQL_TEXT
 };
 
-static const char record_sqlite_settings[] = "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
-                                             "PRAGMA mmap_size=0; PRAGMA wal_autocheckpoint=0; PRAGMA temp_store=MEMORY;";
+static const char record_sqlite_settings[] = "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; PRAGMA"
+                                             " cell_size_check=ON;"
+                                             "PRAGMA mmap_size=0; PRAGMA wal_autocheckpoint=0; PRAGMA"
+                                             " temp_store=MEMORY;";
 
 static int record_sqlite_settle(record_sqlite *s, record_sqlite_conn *c, bool writer) {
     int rc = sqlite3_exec(c->db, record_sqlite_settings, NULL, NULL, NULL);
@@ -86,7 +89,8 @@ int record_sqlite_exec(record_sqlite_conn *c, record_sqlite_sql id) {
     return st == NULL ? sqlite3_extended_errcode(c->db) : record_sqlite_run(st);
 }
 
-int record_sqlite_number(record_sqlite_conn *c, record_sqlite_sql id, const char *text_param, int64_t fallback, int64_t *out) {
+int record_sqlite_number(record_sqlite_conn *c, record_sqlite_sql id, const char *text_param, int64_t fallback,
+                         int64_t *out) {
     sqlite3_stmt *st = record_sqlite_stmt(c, id);
     if (st == NULL)
         return sqlite3_extended_errcode(c->db);
@@ -127,7 +131,8 @@ int record_sqlite_reader_take(record_sqlite *s, record_sqlite_conn **out, braid_
             s->readers_open++;
             open_one = true;
         } else {
-            in_time = record_sqlite_wait(&s->readers_cond, &s->readers_mutex, RECORD_SQLITE_READER_WAIT_MS * INT64_C(1000000));
+            in_time = record_sqlite_wait(&s->readers_cond, &s->readers_mutex,
+                                         RECORD_SQLITE_READER_WAIT_MS * INT64_C(1000000));
         }
     }
     record_sqlite_conn *c = open_one ? NULL : s->readers_free;
@@ -146,7 +151,8 @@ int record_sqlite_reader_take(record_sqlite *s, record_sqlite_conn **out, braid_
     }
     if (c == NULL)
         return error_set(err, BRAID_E_BUSY, RECORD_SQLITE,
-                         "all %u read connections have been busy for %d s; raise record.readers, and do not read inside a read's callback",
+                         "all %u read connections have been busy for %d s; raise record.readers, and do not read"
+                         " inside a read's callback",
                          s->options.readers, RECORD_SQLITE_READER_WAIT_MS / 1000);
     *out = c;
     return BRAID_OK;
@@ -173,7 +179,8 @@ void record_sqlite_readers_close(record_sqlite *s) {
 /* ---- values ---- */
 
 int record_sqlite_bind_text(sqlite3_stmt *st, int at, const char *text) {
-    return text == NULL || text[0] == '\0' ? sqlite3_bind_null(st, at) : sqlite3_bind_text(st, at, text, -1, SQLITE_STATIC);
+    return text == NULL || text[0] == '\0' ? sqlite3_bind_null(st, at)
+        : sqlite3_bind_text(st, at, text, -1, SQLITE_STATIC);
 }
 
 const char *record_sqlite_text(sqlite3_stmt *st, int column) {

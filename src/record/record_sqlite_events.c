@@ -1,14 +1,15 @@
 /* Reading what people did (interactions) and what was learned from it (episodes, policies, statistics).
  *
- * As in record_sqlite_read.c, rows are borrowed while the statement stands on them. Everything is found by the person's number; a name that nobody
- * bears has no rows, which is no error. */
+ * As in record_sqlite_read.c, rows are borrowed while the statement stands on them. Everything is found by the
+ * person's number; a name that nobody bears has no rows, which is no error. */
 #include <math.h>
 #include <string.h>
 
 #include "record/record_sqlite.h"
 
 /* Takes a connection and the statement, and finds the person's number (-1: nobody) if `person` is asked for. */
-static int events_open(record_sqlite *s, record_sqlite_sql id, const char *user_id, int64_t *person, record_sqlite_conn **c,
+static int events_open(record_sqlite *s, record_sqlite_sql id, const char *user_id, int64_t *person,
+                       record_sqlite_conn **c,
                        sqlite3_stmt **st, braid_error *err) {
     int code = record_sqlite_reader_take(s, c, err);
     if (code != BRAID_OK)
@@ -69,7 +70,8 @@ static int bad_row(record_sqlite_conn *c) {
 }
 
 /* Hands rows on; *last is the LSN of the last one. `until` 0: no slice. Returns true when the slice is over. */
-static bool interactions_each(record_sqlite *s, record_sqlite_conn *c, sqlite3_stmt *st, int64_t until, record_interaction_fn *each,
+static bool interactions_each(record_sqlite *s, record_sqlite_conn *c, sqlite3_stmt *st, int64_t until,
+                              record_interaction_fn *each,
                               void *ctx, uint64_t *last, size_t *left, int *rc) {
     record_interaction row;
     for (unsigned n = 1; *rc == SQLITE_OK || *rc == SQLITE_ROW; n++) {
@@ -88,7 +90,8 @@ static bool interactions_each(record_sqlite *s, record_sqlite_conn *c, sqlite3_s
     return false;
 }
 
-int record_sqlite_user_interactions(void *self, const char *user_id, size_t limit, record_interaction_fn *each, void *ctx,
+int record_sqlite_user_interactions(void *self, const char *user_id, size_t limit, record_interaction_fn *each,
+                                    void *ctx,
                                     braid_error *err) {
     record_sqlite *s = self;
     record_sqlite_conn *c;
@@ -98,7 +101,8 @@ int record_sqlite_user_interactions(void *self, const char *user_id, size_t limi
     int code = events_open(s, SQL_PERSON_INTERACTIONS, user_id, &person, &c, &st, err);
     if (code != BRAID_OK)
         return code;
-    int rc = sqlite3_bind_int64(st, 1, person) | sqlite3_bind_text(st, 2, user_id, -1, SQLITE_STATIC) | bind_limit(st, 3, limit);
+    int rc = sqlite3_bind_int64(st, 1, person) | sqlite3_bind_text(st, 2, user_id, -1, SQLITE_STATIC) |
+        bind_limit(st, 3, limit);
     interactions_each(s, c, st, 0, each, ctx, &last, &limit, &rc);
     return events_close(s, c, st, rc, err);
 }
@@ -138,7 +142,8 @@ static bool policy_row(sqlite3_stmt *st, char hash[RECORD_HASH_BYTES], record_po
     return record_sqlite_hash(st, 1, hash, RECORD_HASH_BYTES);
 }
 
-static int policies_each(record_sqlite *s, record_sqlite_conn *c, sqlite3_stmt *st, int rc, const char *user_id, record_policy_fn *each,
+static int policies_each(record_sqlite *s, record_sqlite_conn *c, sqlite3_stmt *st, int rc, const char *user_id,
+                         record_policy_fn *each,
                          void *ctx, braid_error *err) {
     char hash[RECORD_HASH_BYTES];
     record_policy row = {.user = user_id};
@@ -152,12 +157,14 @@ static int policies_each(record_sqlite *s, record_sqlite_conn *c, sqlite3_stmt *
     return events_close(s, c, st, rc, err);
 }
 
-int record_sqlite_user_policies(void *self, const char *agent, const char *user_id, record_policy_fn *each, void *ctx, braid_error *err) {
+int record_sqlite_user_policies(void *self, const char *agent, const char *user_id, record_policy_fn *each, void *ctx,
+                                braid_error *err) {
     record_sqlite *s = self;
     record_sqlite_conn *c;
     sqlite3_stmt *st;
     int64_t person = -1;
-    int code = events_open(s, agent != NULL ? SQL_PERSON_POLICIES_OF : SQL_PERSON_POLICIES, user_id, &person, &c, &st, err);
+    int code = events_open(s, agent != NULL ? SQL_PERSON_POLICIES_OF : SQL_PERSON_POLICIES, user_id, &person, &c, &st,
+                           err);
     if (code != BRAID_OK)
         return code;
     int rc = sqlite3_bind_int64(st, 1, person);
@@ -166,7 +173,8 @@ int record_sqlite_user_policies(void *self, const char *agent, const char *user_
     return policies_each(s, c, st, rc, user_id, each, ctx, err);
 }
 
-int record_sqlite_get_policy(void *self, const char *agent, const char *user_id, const char *state_hash, record_policy_fn *each,
+int record_sqlite_get_policy(void *self, const char *agent, const char *user_id, const char *state_hash,
+                             record_policy_fn *each,
                              void *ctx, braid_error *err) {
     record_sqlite *s = self;
     record_sqlite_conn *c;
@@ -182,7 +190,8 @@ int record_sqlite_get_policy(void *self, const char *agent, const char *user_id,
 
 /* ---- episodes ---- */
 
-static bool episode_row(sqlite3_stmt *st, char hash[RECORD_HASH_BYTES], char next_hash[RECORD_HASH_BYTES], record_episode *row) {
+static bool episode_row(sqlite3_stmt *st, char hash[RECORD_HASH_BYTES], char next_hash[RECORD_HASH_BYTES],
+                        record_episode *row) {
     row->interaction_lsn = (uint64_t)sqlite3_column_int64(st, 0);
     row->agent = record_sqlite_text(st, 1);
     row->session = record_sqlite_text(st, 2);
@@ -194,10 +203,12 @@ static bool episode_row(sqlite3_stmt *st, char hash[RECORD_HASH_BYTES], char nex
     row->reward = sqlite3_column_double(st, 8);
     row->done = sqlite3_column_int(st, 9) != 0;
     row->at = sqlite3_column_int64(st, 10);
-    return record_sqlite_hash(st, 3, hash, RECORD_HASH_BYTES) && record_sqlite_hash(st, 5, next_hash, RECORD_HASH_BYTES);
+    return record_sqlite_hash(st, 3, hash, RECORD_HASH_BYTES) &&
+        record_sqlite_hash(st, 5, next_hash, RECORD_HASH_BYTES);
 }
 
-int record_sqlite_user_episodes(void *self, const char *user_id, size_t limit, record_episode_fn *each, void *ctx, braid_error *err) {
+int record_sqlite_user_episodes(void *self, const char *user_id, size_t limit, record_episode_fn *each, void *ctx,
+                                braid_error *err) {
     record_sqlite *s = self;
     record_sqlite_conn *c;
     sqlite3_stmt *st;
@@ -220,7 +231,8 @@ int record_sqlite_user_episodes(void *self, const char *user_id, size_t limit, r
 
 /* ---- statistics ---- */
 
-static bool stats_slice(record_sqlite *s, sqlite3_stmt *st, uint32_t *after, record_stats_fn *each, void *ctx, int *rc) {
+static bool stats_slice(record_sqlite *s, sqlite3_stmt *st, uint32_t *after, record_stats_fn *each, void *ctx,
+                        int *rc) {
     int64_t until = record_sqlite_now(s) + RECORD_SQLITE_SLICE_MS * INT64_C(1000000);
     sqlite3_reset(st);
     *rc = sqlite3_bind_int64(st, 1, *after);

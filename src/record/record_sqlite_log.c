@@ -1,10 +1,11 @@
 /* The change log, its head and waiters, the facts of the file and its checks.
  *
- * The log is the union of the tables log and interactions, merged in LSN order by one statement: one snapshot, so no row can appear between the two
- * halves. Trimming moves a mark first, which hides the rows at once, and then deletes the hidden rows in slices behind other
- * writers; interactions stay, as they are the truth and not only its log.
+ * The log is the union of the tables log and interactions, merged in LSN order by one statement: one snapshot, so no
+ * row can appear between the two halves. Trimming moves a mark first, which hides the rows at once, and then deletes
+ * the hidden rows in slices behind other writers; interactions stay, as they are the truth and not only its log.
  *
- * The head is published after its commit is durable; a consumer therefore never sees a change that a power loss could take back. */
+ * The head is published after its commit is durable; a consumer therefore never sees a change that a power loss
+ * could take back. */
 #include <string.h>
 
 #include "record/record_sqlite.h"
@@ -179,7 +180,8 @@ int record_sqlite_cursor_get(void *self, const char *name, uint64_t *lsn, braid_
 static uint64_t wal_bytes(record_sqlite_conn *c) {
     sqlite3_file *file = NULL;
     sqlite3_int64 size = 0;
-    if (sqlite3_file_control(c->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file) != SQLITE_OK || file == NULL || file->pMethods == NULL)
+    if (sqlite3_file_control(c->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file) != SQLITE_OK || file == NULL ||
+        file->pMethods == NULL)
         return 0;
     return file->pMethods->xFileSize(file, &size) == SQLITE_OK ? (uint64_t)size : 0;
 }
@@ -192,7 +194,8 @@ static int info_counts(record_sqlite *s, record_sqlite_conn *c, record_info *out
     if (rc == SQLITE_OK)
         rc = sqlite3_step(st);
     if (rc == SQLITE_ROW) {
-        uint64_t *counts[] = {&out->items, &out->relations, &out->users, &out->interactions, &out->episodes, &out->policies,
+        uint64_t *counts[] = {&out->items, &out->relations, &out->users, &out->interactions, &out->episodes,
+                              &out->policies,
                               &out->log_rows, &out->vectors_given};
         for (int i = 0; i < (int)(sizeof counts / sizeof counts[0]); i++)
             *counts[i] = (uint64_t)sqlite3_column_int64(st, i);
@@ -241,7 +244,8 @@ static int check_one(record_sqlite *s, record_sqlite_conn *c, record_sqlite_sql 
         rc = sqlite3_step(st);
         const char *line = rc == SQLITE_ROW ? record_sqlite_text(st, 0) : "ok";
         if (strcmp(line, "ok") != 0)
-            buf_printf(out, "%s%s%s", out->len > 0 ? "\n" : "", id == SQL_FOREIGN_KEY_CHECK ? "a reference leads nowhere in " : "", line);
+            buf_printf(out, "%s%s%s", out->len > 0 ? "\n" : "", id == SQL_FOREIGN_KEY_CHECK ?
+                       "a reference leads nowhere in " : "", line);
     }
     sqlite3_reset(st);
     return rc == SQLITE_DONE ? SQLITE_OK : rc;

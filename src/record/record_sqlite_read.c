@@ -1,9 +1,10 @@
 /* Reading items, relations and users.
  *
- * A read takes a connection from the pool, steps one prepared statement, and hands each row to the caller while the statement stands on it: rows are
- * borrowed, nothing is copied but vectors, which SQLite does not align. A scan of everything gives its snapshot up every
- * RECORD_SQLITE_SLICE_MS and goes on after the last key, since a long read transaction keeps the WAL from being reused; what changes between two
- * slices has a higher version and comes again through the log. */
+ * A read takes a connection from the pool, steps one prepared statement, and hands each row to the caller while the
+ * statement stands on it: rows are borrowed, nothing is copied but vectors, which SQLite does not align. A scan of
+ * everything gives its snapshot up every RECORD_SQLITE_SLICE_MS and goes on after the last key, since a long read
+ * transaction keeps the WAL from being reused; what changes between two slices has a higher version and comes again
+ * through the log. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,7 +127,8 @@ static bool items_slice(cursor *k, bool vectors, uint32_t *after, record_item_fn
     return false;
 }
 
-int record_sqlite_scan_items(void *self, uint32_t after_num, bool with_vectors, record_item_fn *each, void *ctx, braid_error *err) {
+int record_sqlite_scan_items(void *self, uint32_t after_num, bool with_vectors, record_item_fn *each, void *ctx,
+                             braid_error *err) {
     cursor k;
     int rc = SQLITE_OK, code = cursor_open(&k, self, with_vectors ? SQL_ITEMS_SCAN_VECTORS : SQL_ITEMS_SCAN, err);
     if (code != BRAID_OK)
@@ -136,7 +138,8 @@ int record_sqlite_scan_items(void *self, uint32_t after_num, bool with_vectors, 
     return cursor_close(&k, rc, err);
 }
 
-int record_sqlite_list_items(void *self, const char *after_id, size_t limit, record_item_fn *each, void *ctx, braid_error *err) {
+int record_sqlite_list_items(void *self, const char *after_id, size_t limit, record_item_fn *each, void *ctx,
+                             braid_error *err) {
     cursor k;
     record_item row;
     int code = cursor_open(&k, self, SQL_ITEMS_LIST, err);
@@ -252,7 +255,8 @@ int record_sqlite_scan_relations(void *self, record_relation_fn *each, void *ctx
     return cursor_close(&k, rc, err);
 }
 
-static int relations_side(record_sqlite *s, record_sqlite_sql id, uint32_t num, record_relation_fn *each, void *ctx, bool *go_on,
+static int relations_side(record_sqlite *s, record_sqlite_sql id, uint32_t num, record_relation_fn *each, void *ctx,
+                          bool *go_on,
                           braid_error *err) {
     cursor k;
     record_relation row;
@@ -296,7 +300,8 @@ int record_sqlite_list_relations(void *self, const char *after_key, size_t limit
     if (last_key != NULL)
         *last_key = NULL;
     if (!place_parse(after_key, &after))
-        return error_set(err, BRAID_E_INVALID, RECORD_SQLITE, "'%s' is not a place in the list of relations", after_key);
+        return error_set(err, BRAID_E_INVALID, RECORD_SQLITE, "'%s' is not a place in the list of relations",
+                         after_key);
     int rc = SQLITE_OK, code = cursor_open(&k, self, SQL_RELATIONS_LIST, err);
     if (code != BRAID_OK)
         return code;
@@ -308,7 +313,8 @@ int record_sqlite_list_relations(void *self, const char *after_key, size_t limit
     char text[128];
     snprintf(text, sizeof text, "%" PRIu32 ":%" PRIu32 ":%s", after.from, after.to, after.type);
     *last_key = strdup(text);
-    return *last_key != NULL ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE, "no memory for the page's key");
+    return *last_key != NULL ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE,
+                                                    "no memory for the page's key");
 }
 
 /* ---- users ---- */
@@ -341,7 +347,8 @@ int record_sqlite_get_user(void *self, const char *id, record_text_fn *each, voi
     return code;
 }
 
-int record_sqlite_list_users(void *self, const char *after_id, size_t limit, record_text_fn *each, void *ctx, braid_error *err) {
+int record_sqlite_list_users(void *self, const char *after_id, size_t limit, record_text_fn *each, void *ctx,
+                             braid_error *err) {
     cursor k;
     size_t found = 0;
     int code = cursor_open(&k, self, SQL_USERS_LIST, err);

@@ -1,19 +1,22 @@
 /* The tables, as numbered steps.
  *
- * user_version counts the steps that a file has been through; opening an older file runs the missing ones, each in a transaction of its own that
- * also moves the number, so that a kill between two steps is harmless. A step that has been released is never changed.
+ * user_version counts the steps that a file has been through; opening an older file runs the missing ones, each in a
+ * transaction of its own that also moves the number, so that a kill between two steps is harmless. A step that has
+ * been released is never changed.
  *
  *   items        num is for ever; a removed item's id stays in items_gone, as interactions speak of it
  *   vectors      float32, little-endian, apart from the items so that reading metadata stays small
- *   persons      everyone who was ever named: the text id once, a number everywhere else; born is the LSN of their first row
- *   interactions the rowid is the LSN: the row is its own change-log row, so the hottest write appends to one b-tree, not two
+ *   persons      everyone who was ever named: the text id once, a number everywhere else; born: their first LSN
+ *   interactions the rowid is the LSN: the row is its own log row, so the hottest write appends to one b-tree, not two
  *   log          the log rows of everything else; a reader sees the union of both in LSN order
  *
- * A new file is made in rollback-journal mode in one transaction and only then switched to WAL: its header carries application_id and
- * user_version from its first committed byte, and a kill in between leaves a file that is empty or has a journal to make it so.
+ * A new file is made in rollback-journal mode in one transaction and only then switched to WAL: its header carries
+ * application_id and user_version from its first committed byte, and a kill in between leaves a file that is empty
+ * or has a journal to make it so.
  *
- * Rejected: AUTOINCREMENT (one more page per commit; the highest LSN is the highest row of two tables or, after trimming, the number in meta), and
- * foreign keys from interactions (three look-ups a row on the hot path; the writer has just looked them up anyway). */
+ * Rejected: AUTOINCREMENT (one more page per commit; the highest LSN is the highest row of two tables or, after
+ * trimming, the number in meta), and foreign keys from interactions (three look-ups a row on the hot path; the
+ * writer has just looked them up anyway). */
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
@@ -22,32 +25,40 @@
 
 static const char *const record_sqlite_steps[RECORD_SCHEMA_VERSION] = {
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE items(num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, given INTEGER, body TEXT NOT NULL) STRICT;"
+    "CREATE TABLE items(num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, given INTEGER,"
+    "    body TEXT NOT NULL) STRICT;"
     "CREATE INDEX items_given ON items(num) WHERE given = 1;"
     "CREATE TABLE items_gone(num INTEGER PRIMARY KEY, id TEXT NOT NULL) STRICT;"
     "CREATE TABLE vectors(num INTEGER PRIMARY KEY REFERENCES items, data BLOB NOT NULL) STRICT;"
-    "CREATE TABLE named_vectors(num INTEGER NOT NULL REFERENCES items, name TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY(num, name)) STRICT;"
-    "CREATE TABLE relations(from_num INTEGER NOT NULL REFERENCES items, to_num INTEGER NOT NULL REFERENCES items, type TEXT NOT NULL,"
-    " strength REAL NOT NULL, version INTEGER NOT NULL, PRIMARY KEY(from_num, to_num, type)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE named_vectors(num INTEGER NOT NULL REFERENCES items, name TEXT NOT NULL, data BLOB NOT NULL,"
+    "    PRIMARY KEY(num, name)) STRICT;"
+    "CREATE TABLE relations(from_num INTEGER NOT NULL REFERENCES items, to_num INTEGER NOT NULL REFERENCES items,"
+    "    type TEXT NOT NULL, strength REAL NOT NULL, version INTEGER NOT NULL,"
+    "    PRIMARY KEY(from_num, to_num, type)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX relations_to ON relations(to_num);"
-    "CREATE TABLE persons(id TEXT PRIMARY KEY, num INTEGER NOT NULL UNIQUE, born INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE persons(id TEXT PRIMARY KEY, num INTEGER NOT NULL UNIQUE, born INTEGER NOT NULL) STRICT,"
+    "    WITHOUT ROWID;"
     "INSERT INTO persons(id, num, born) VALUES('', 0, 0);" /* the population, to which policies may belong */
-    "CREATE TABLE users(person INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, body TEXT NOT NULL) STRICT;"
-    "CREATE TABLE interactions(lsn INTEGER PRIMARY KEY, person INTEGER NOT NULL, item INTEGER NOT NULL, at INTEGER NOT NULL,"
-    " type INTEGER NOT NULL, watch_s INTEGER, rating REAL, agent TEXT, session TEXT, recommendation TEXT, idempotency TEXT, device TEXT,"
-    " daypart TEXT, region TEXT, mood TEXT, simulated INTEGER, attribution TEXT) STRICT;"
+    "CREATE TABLE users(person INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL,"
+    "    body TEXT NOT NULL) STRICT;"
+    "CREATE TABLE interactions(lsn INTEGER PRIMARY KEY, person INTEGER NOT NULL, item INTEGER NOT NULL,"
+    "    at INTEGER NOT NULL, type INTEGER NOT NULL, watch_s INTEGER, rating REAL, agent TEXT, session TEXT,"
+    "    recommendation TEXT, idempotency TEXT, device TEXT, daypart TEXT, region TEXT, mood TEXT, simulated INTEGER,"
+    "    attribution TEXT) STRICT;"
     "CREATE INDEX interactions_person ON interactions(person, at);"
     "CREATE UNIQUE INDEX interactions_key ON interactions(person, idempotency) WHERE idempotency IS NOT NULL;"
-    "CREATE TABLE episodes(interaction INTEGER PRIMARY KEY, person INTEGER NOT NULL, agent TEXT, session TEXT, state_hash ANY, state TEXT,"
-    " next_state_hash ANY, item INTEGER NOT NULL, action TEXT, reward REAL NOT NULL, done INTEGER NOT NULL, at INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE episodes(interaction INTEGER PRIMARY KEY, person INTEGER NOT NULL, agent TEXT, session TEXT,"
+    "    state_hash ANY, state TEXT, next_state_hash ANY, item INTEGER NOT NULL, action TEXT, reward REAL NOT NULL,"
+    "    done INTEGER NOT NULL, at INTEGER NOT NULL) STRICT;"
     "CREATE INDEX episodes_person ON episodes(person);"
-    "CREATE TABLE policies(person INTEGER NOT NULL, agent TEXT NOT NULL, state_hash ANY NOT NULL, action TEXT NOT NULL, state TEXT,"
-    " mean REAL NOT NULL, variance REAL NOT NULL, count REAL NOT NULL, version INTEGER NOT NULL,"
-    " PRIMARY KEY(person, agent, state_hash, action)) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE stats(num INTEGER PRIMARY KEY, interactions REAL NOT NULL, reward_sum REAL NOT NULL, last_at INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE policies(person INTEGER NOT NULL, agent TEXT NOT NULL, state_hash ANY NOT NULL,"
+    "    action TEXT NOT NULL, state TEXT, mean REAL NOT NULL, variance REAL NOT NULL, count REAL NOT NULL,"
+    "    version INTEGER NOT NULL, PRIMARY KEY(person, agent, state_hash, action)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE stats(num INTEGER PRIMARY KEY, interactions REAL NOT NULL, reward_sum REAL NOT NULL,"
+    "    last_at INTEGER NOT NULL) STRICT;"
     "CREATE TABLE cursors(name TEXT PRIMARY KEY, lsn INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE log(lsn INTEGER PRIMARY KEY, kind INTEGER NOT NULL, removed INTEGER NOT NULL, num INTEGER NOT NULL, num2 INTEGER NOT NULL,"
-    " person INTEGER, key TEXT) STRICT;",
+    "CREATE TABLE log(lsn INTEGER PRIMARY KEY, kind INTEGER NOT NULL, removed INTEGER NOT NULL, num INTEGER NOT NULL,"
+    "    num2 INTEGER NOT NULL, person INTEGER, key TEXT) STRICT;",
 };
 
 static int record_sqlite_step(record_sqlite *s, int step) {
@@ -72,7 +83,8 @@ int record_sqlite_schema_create(record_sqlite *s, braid_error *err) {
     uint64_t epoch = 0;
     while (epoch == 0)
         if (getrandom(&epoch, sizeof epoch, 0) != (ssize_t)sizeof epoch && errno != EINTR)
-            return error_set(err, BRAID_E_IO, RECORD_SQLITE, "no random number for a new database: %s", strerror(errno));
+            return error_set(err, BRAID_E_IO, RECORD_SQLITE, "no random number for a new database: %s",
+                             strerror(errno));
     char text[64];
     sqlite3_snprintf((int)sizeof text, text, "PRAGMA application_id=%d", RECORD_APPLICATION_ID);
     int rc = sqlite3_exec(db, "PRAGMA page_size=4096; PRAGMA journal_mode=DELETE; BEGIN EXCLUSIVE", NULL, NULL, NULL);
@@ -142,9 +154,11 @@ int record_sqlite_schema_check(record_sqlite *s, record_sqlite_conn *c, bool *em
     if (*empty)
         return BRAID_OK;
     if (id != RECORD_APPLICATION_ID)
-        return error_set(err, BRAID_E_NOT_A_DATABASE, RECORD_SQLITE, "'%s' is an SQLite database of another application", s->path);
+        return error_set(err, BRAID_E_NOT_A_DATABASE, RECORD_SQLITE,
+                         "'%s' is an SQLite database of another application", s->path);
     if (version > RECORD_SCHEMA_VERSION)
-        return error_set(err, BRAID_E_NEWER_FORMAT, RECORD_SQLITE, "'%s' has format %lld, this Braid reads up to %d: use a newer Braid",
+        return error_set(err, BRAID_E_NEWER_FORMAT, RECORD_SQLITE,
+                         "'%s' has format %lld, this Braid reads up to %d: use a newer Braid",
                          s->path, (long long)version, RECORD_SCHEMA_VERSION);
     return BRAID_OK;
 }
@@ -185,10 +199,12 @@ int record_sqlite_schema_load(record_sqlite *s, record_sqlite_conn *c, braid_err
     if (rc != SQLITE_OK)
         return record_sqlite_fail(c->db, rc, "reading the database's facts", err);
     if (dim == 0 || dim > MODEL_DIM_MAX)
-        return error_set(err, BRAID_E_CORRUPT, RECORD_SQLITE, "'%s' lacks its dimension: restore it from a copy", s->path);
+        return error_set(err, BRAID_E_CORRUPT, RECORD_SQLITE, "'%s' lacks its dimension: restore it from a copy",
+                         s->path);
     if (s->options.dim != 0 && s->options.dim != dim)
         return error_set(err, BRAID_E_DIMENSION, RECORD_SQLITE,
-                         "'%s' has vectors of %u numbers, %u were asked for: drop the option, or make another file", s->path, (unsigned)dim,
+                         "'%s' has vectors of %u numbers, %u were asked for: drop the option, or make another file",
+                             s->path, (unsigned)dim,
                          s->options.dim);
     s->dim = (uint32_t)dim;
     atomic_store(&s->trimmed, trimmed);

@@ -1,164 +1,170 @@
 /* Every SQL text that the SQLite record store runs, in one list: X(NAME, "text").
  *
- * From it come the ids, the texts and the per-connection caches of prepared statements. Values reach SQL as parameters only; no text is ever put
- * together at run time. Rows of a person hold a number, never the name, so that deleting one row of `persons` cuts every tie. */
+ * From it come the ids, the texts and the per-connection caches of prepared statements. Values reach SQL as
+ * parameters only; no text is ever put together at run time. Rows of a person hold a number, never the name, so that
+ * deleting one row of `persons` cuts every tie. */
 #ifndef RECORD_SQLITE_SQL_H
 #define RECORD_SQLITE_SQL_H
 
 /* Columns of an interaction, in the order that record_sqlite_events.c reads them. */
-#define RECORD_SQLITE_INTERACTION_COLUMNS                                                                               \
-    "i.lsn, i.item, coalesce(t.id, g.id), i.at, i.type, i.watch_s, i.rating, i.agent, i.session, i.recommendation,"     \
+#define RECORD_SQLITE_INTERACTION_COLUMNS                                                                              \
+    "i.lsn, i.item, coalesce(t.id, g.id), i.at, i.type, i.watch_s, i.rating, i.agent, i.session, i.recommendation,"    \
     " i.idempotency, i.device, i.daypart, i.region, i.mood, i.simulated, i.attribution"
-#define RECORD_SQLITE_INTERACTION_JOINS                                                                                 \
+#define RECORD_SQLITE_INTERACTION_JOINS                                                                                \
     " LEFT JOIN items t ON t.num = i.item LEFT JOIN items_gone g ON t.num IS NULL AND g.num = i.item"
 #define RECORD_SQLITE_POLICY_COLUMNS "y.agent, y.state_hash, y.state, y.action, y.mean, y.variance, y.count, y.version"
 #define RECORD_SQLITE_RELATION_COLUMNS "r.from_num, r.to_num, r.type, r.strength, r.version, f.id, t.id"
 #define RECORD_SQLITE_RELATION_TABLES "relations r JOIN items f ON f.num = r.from_num JOIN items t ON t.num = r.to_num"
 
-#define RECORD_SQLITE_STATEMENTS(X)                                                                                     \
-    /* transactions */                                                                                                  \
-    X(BEGIN, "BEGIN IMMEDIATE")                                                                                         \
-    X(BEGIN_READ, "BEGIN")                                                                                              \
-    X(COMMIT, "COMMIT")                                                                                                 \
-    X(ROLLBACK, "ROLLBACK")                                                                                             \
-    X(SAVEPOINT, "SAVEPOINT change")                                                                                    \
-    X(RELEASE, "RELEASE change")                                                                                        \
-    X(UNDO, "ROLLBACK TO change")                                                                                       \
-    /* facts of the file */                                                                                             \
-    X(META_GET, "SELECT value FROM meta WHERE key = ?1")                                                                \
-    X(META_PUT, "INSERT INTO meta(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value")    \
-    X(LSN_MAX, "SELECT max(coalesce((SELECT max(lsn) FROM log), 0), coalesce((SELECT max(lsn) FROM interactions), 0))") \
-    X(ITEM_NUM_MAX, "SELECT coalesce(max(num), 0) FROM items")                                                          \
-    X(PERSON_NUM_MAX, "SELECT coalesce(max(num), 0) FROM persons")                                                      \
-    /* writing items */                                                                                                 \
-    X(ITEM_NUM, "SELECT num FROM items WHERE id = ?1")                                                                  \
-    X(ITEM_THERE, "SELECT 1 FROM items WHERE num = ?1")                                                                 \
-    X(ITEM_ADD, "INSERT INTO items(num, id, version, given, body) VALUES(?1, ?2, ?3, ?4, ?5)")                          \
-    X(ITEM_CHANGE, "UPDATE items SET version = ?3, given = ?4, body = ?5 WHERE num = ?1")                               \
-    X(ITEM_DROP, "DELETE FROM items WHERE num = ?1")                                                                    \
-    X(ITEM_GONE, "INSERT INTO items_gone(num, id) VALUES(?1, ?2)")                                                      \
-    X(VECTOR_PUT, "INSERT INTO vectors(num, data) VALUES(?1, ?2) ON CONFLICT(num) DO UPDATE SET data = excluded.data")  \
-    X(VECTOR_DROP, "DELETE FROM vectors WHERE num = ?1")                                                                \
-    X(NAMED_PUT, "INSERT INTO named_vectors(num, name, data) VALUES(?1, ?2, ?3)")                                       \
-    X(NAMED_DROP, "DELETE FROM named_vectors WHERE num = ?1")                                                           \
-    X(STATS_DROP, "DELETE FROM stats WHERE num = ?1")                                                                   \
-    /* writing relations */                                                                                             \
-    X(RELATION_PUT, "INSERT INTO relations(from_num, to_num, type, strength, version) VALUES(?1, ?2, ?3, ?4, ?5)"       \
-                    " ON CONFLICT DO UPDATE SET strength = excluded.strength, version = excluded.version")              \
-    X(RELATION_DROP, "DELETE FROM relations WHERE from_num = ?1 AND to_num = ?2 AND type = ?3")                         \
-    X(RELATIONS_DROP_FROM, "DELETE FROM relations WHERE from_num = ?1")                                                 \
-    X(RELATIONS_DROP_TO, "DELETE FROM relations WHERE to_num = ?1")                                                     \
-    /* writing people */                                                                                                \
-    X(PERSON, "SELECT num, born FROM persons WHERE id = ?1")                                                            \
-    X(PERSON_ADD, "INSERT INTO persons(id, num, born) VALUES(?1, ?2, ?3)")                                              \
-    X(PERSON_DROP, "DELETE FROM persons WHERE id = ?1")                                                                 \
-    X(USER_PUT, "INSERT INTO users(person, id, version, body) VALUES(?1, ?2, ?3, ?4)"                                   \
-                " ON CONFLICT(person) DO UPDATE SET version = excluded.version, body = excluded.body")                  \
-    X(USER_DROP, "DELETE FROM users WHERE person = ?1")                                                                 \
-    X(PERSON_INTERACTIONS_DROP, "DELETE FROM interactions WHERE person = ?1")                                           \
-    X(PERSON_EPISODES_DROP, "DELETE FROM episodes WHERE person = ?1")                                                   \
-    X(PERSON_POLICIES_DROP, "DELETE FROM policies WHERE person = ?1")                                                   \
-    /* writing events and what is learned from them */                                                                  \
-    X(INTERACTION_BY_KEY, "SELECT lsn, item FROM interactions WHERE person = ?1 AND idempotency = ?2")                  \
-    X(INTERACTION_ADD, "INSERT INTO interactions(lsn, person, item, at, type, watch_s, rating, agent, session,"         \
-                       " recommendation, idempotency, device, daypart, region, mood, simulated, attribution)"           \
-                       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)")           \
-    X(INTERACTION_PERSON, "SELECT person FROM interactions WHERE lsn = ?1")                                             \
-    X(EPISODE_ADD, "INSERT INTO episodes(interaction, person, agent, session, state_hash, state, next_state_hash, item,"\
-                   " action, reward, done, at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"               \
-                   " ON CONFLICT(interaction) DO NOTHING")                                                              \
-    X(POLICY_PUT, "INSERT INTO policies(person, agent, state_hash, action, state, mean, variance, count, version)"      \
-                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET state = excluded.state,"       \
-                  " mean = excluded.mean, variance = excluded.variance, count = excluded.count,"                        \
-                  " version = excluded.version WHERE excluded.version >= version")                                      \
-    X(STATS_PUT, "INSERT INTO stats(num, interactions, reward_sum, last_at) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(num)"    \
-                 " DO UPDATE SET interactions = excluded.interactions, reward_sum = excluded.reward_sum,"               \
-                 " last_at = excluded.last_at")                                                                         \
-    X(CURSOR_PUT, "INSERT INTO cursors(name, lsn) VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET lsn = max(lsn, excluded.lsn)")\
-    /* the log */                                                                                                       \
-    X(LOG_ADD, "INSERT INTO log(lsn, kind, removed, num, num2, person, key) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")        \
-    X(LOG_TRIM, "DELETE FROM log WHERE lsn <= ?1 AND lsn <= (SELECT max(lsn) FROM"                                      \
-                " (SELECT lsn FROM log ORDER BY lsn LIMIT ?2))")                                                        \
-    X(LOG_READ, "SELECT lsn, 4 AS kind, 0 AS removed, item AS num, 0 AS num2, '' AS key FROM interactions"              \
-                " WHERE lsn > ?1 UNION ALL"                                                                             \
-                " SELECT l.lsn, l.kind, l.removed, l.num, l.num2, coalesce(p.id, l.key, '') FROM log l"                 \
-                " LEFT JOIN persons p ON p.num = l.person WHERE l.lsn > ?1 AND (l.person IS NULL OR p.num IS NOT NULL)" \
-                " ORDER BY 1 LIMIT ?2")                                                                                 \
-    X(CURSOR_GET, "SELECT lsn FROM cursors WHERE name = ?1")                                                            \
-    /* reading items */                                                                                                 \
-    X(ITEM_BY_ID, "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                                 \
-                  " LEFT JOIN vectors v ON v.num = i.num WHERE i.id = ?1")                                              \
-    X(ITEM_BY_NUM, "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                                \
-                   " LEFT JOIN vectors v ON v.num = i.num WHERE i.num = ?1")                                            \
-    X(ITEMS_SCAN, "SELECT num, version, id, body, given FROM items WHERE num > ?1 ORDER BY num")                        \
-    X(ITEMS_SCAN_VECTORS, "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                         \
-                          " LEFT JOIN vectors v ON v.num = i.num WHERE i.num > ?1 ORDER BY i.num")                      \
-    X(ITEMS_LIST, "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                                 \
-                  " LEFT JOIN vectors v ON v.num = i.num WHERE i.id > ?1 ORDER BY i.id LIMIT ?2")                       \
-    X(NAMED_VECTORS, "SELECT name, data FROM named_vectors WHERE num = ?1 ORDER BY name")                               \
-    /* reading relations */                                                                                             \
-    X(RELATIONS_LIST, "SELECT " RECORD_SQLITE_RELATION_COLUMNS " FROM " RECORD_SQLITE_RELATION_TABLES                   \
-                      " WHERE (r.from_num, r.to_num, r.type) > (?1, ?2, ?3)"                                            \
-                      " ORDER BY r.from_num, r.to_num, r.type LIMIT ?4")                                                \
-    X(RELATIONS_FROM, "SELECT " RECORD_SQLITE_RELATION_COLUMNS " FROM " RECORD_SQLITE_RELATION_TABLES                   \
-                      " WHERE r.from_num = ?1 ORDER BY r.to_num, r.type")                                               \
-    X(RELATIONS_TO, "SELECT " RECORD_SQLITE_RELATION_COLUMNS " FROM " RECORD_SQLITE_RELATION_TABLES                     \
-                    " WHERE r.to_num = ?1 AND r.from_num <> ?1 ORDER BY r.from_num, r.type")                            \
-    /* reading people */                                                                                                \
-    X(USER_GET, "SELECT id, body, version FROM users WHERE id = ?1")                                                    \
-    X(USERS_LIST, "SELECT id, body, version FROM users WHERE id > ?1 ORDER BY id LIMIT ?2")                             \
-    /* reading events */                                                                                                \
-    X(PERSON_INTERACTIONS, "SELECT " RECORD_SQLITE_INTERACTION_COLUMNS ", ?2 FROM interactions i"                       \
-                           RECORD_SQLITE_INTERACTION_JOINS " WHERE i.person = ?1 ORDER BY i.at DESC, i.lsn DESC"        \
-                           " LIMIT ?3")                                                                                 \
-    X(INTERACTIONS_SCAN, "SELECT " RECORD_SQLITE_INTERACTION_COLUMNS ", p.id FROM interactions i"                       \
-                         " JOIN persons p ON p.num = i.person" RECORD_SQLITE_INTERACTION_JOINS                          \
-                         " WHERE i.lsn > ?1 AND i.lsn <= ?2 ORDER BY i.lsn LIMIT ?3")                                   \
-    X(PERSON_EPISODES, "SELECT interaction, agent, session, state_hash, state, next_state_hash, item, action, reward,"  \
-                       " done, at FROM episodes WHERE person = ?1 ORDER BY interaction DESC LIMIT ?2")                  \
-    X(PERSON_POLICIES, "SELECT " RECORD_SQLITE_POLICY_COLUMNS " FROM policies y WHERE y.person = ?1"                    \
-                       " ORDER BY y.agent, y.state_hash, y.action")                                                     \
-    X(PERSON_POLICIES_OF, "SELECT " RECORD_SQLITE_POLICY_COLUMNS " FROM policies y"                                     \
-                          " WHERE y.person = ?1 AND y.agent = ?2 ORDER BY y.state_hash, y.action")                      \
-    X(POLICY_GET, "SELECT " RECORD_SQLITE_POLICY_COLUMNS " FROM policies y"                                             \
-                  " WHERE y.person = ?1 AND y.agent = ?2 AND y.state_hash = ?3 ORDER BY y.action")                      \
-    X(STATS_SCAN, "SELECT num, interactions, reward_sum, last_at FROM stats WHERE num > ?1 ORDER BY num")               \
-    /* counting and checking */                                                                                         \
-    X(COUNTS, "SELECT (SELECT count(*) FROM items), (SELECT count(*) FROM relations), (SELECT count(*) FROM users),"    \
-              " (SELECT count(*) FROM interactions), (SELECT count(*) FROM episodes), (SELECT count(*) FROM policies)," \
-              " (SELECT count(*) FROM log l LEFT JOIN persons p ON p.num = l.person"                                    \
-              "  WHERE l.lsn > ?1 AND (l.person IS NULL OR p.num IS NOT NULL))"                                         \
-              " + (SELECT count(*) FROM interactions WHERE lsn > ?1),"                                                  \
-              " (SELECT count(*) FROM items WHERE given = 1)")                                                          \
-    X(QUICK_CHECK, "PRAGMA quick_check(5)")                                                                             \
-    X(INTEGRITY_CHECK, "PRAGMA integrity_check(5)")                                                                     \
-    X(FOREIGN_KEY_CHECK, "PRAGMA foreign_key_check")                                                                    \
-    X(PAGE_COUNT, "PRAGMA page_count")                                                                                  \
-    X(PAGE_SIZE, "PRAGMA page_size")                                                                                    \
-    /* each returns one line for a defect, none when all is well; ?1 the trim mark, ?2 bytes of a vector */\
-    X(CHECK_ITEM_LOG, "SELECT 'item ' || id || ' has no log row for its version ' || version FROM items WHERE"          \
-                      " version > ?1 AND NOT EXISTS(SELECT 1 FROM log l WHERE l.lsn = version AND l.kind = 1"           \
-                      " AND l.num = items.num) LIMIT 5")                                                                \
-    X(CHECK_RELATION_LOG, "SELECT 'relation ' || from_num || ' ' || type || ' ' || to_num || ' has no log row for its"  \
-                          " version ' || version FROM relations r WHERE version > ?1 AND NOT EXISTS(SELECT 1 FROM log l"\
-                          " WHERE l.lsn = r.version AND l.kind = 2 AND l.num = r.from_num AND l.num2 = r.to_num)"       \
-                          " LIMIT 5")                                                                                   \
-    X(CHECK_USER_LOG, "SELECT 'user ' || id || ' has no log row for its version ' || version FROM users WHERE"          \
-                      " version > ?1 AND NOT EXISTS(SELECT 1 FROM log l WHERE l.lsn = version AND l.kind = 3"           \
-                      " AND l.person = users.person) LIMIT 5")                                                          \
-    X(CHECK_LSN_TWICE, "SELECT 'LSN ' || l.lsn || ' is used twice' FROM log l JOIN interactions i ON i.lsn = l.lsn"     \
-                       " LIMIT 5")                                                                                      \
-    X(CHECK_RELATION_ENDS, "SELECT 'relation ' || from_num || ' ' || type || ' ' || to_num || ' lacks an end'"          \
-                           " FROM relations WHERE NOT EXISTS(SELECT 1 FROM items WHERE num = from_num)"                 \
-                           " OR NOT EXISTS(SELECT 1 FROM items WHERE num = to_num) LIMIT 5")                            \
-    X(CHECK_VECTORS, "SELECT 'vector of item number ' || v.num || ' is wrong' FROM vectors v LEFT JOIN items i"         \
-                     " ON i.num = v.num WHERE i.num IS NULL OR i.given IS NULL OR length(v.data) <> ?2 LIMIT 5")        \
-    X(CHECK_PERSONS, "SELECT 'interaction ' || lsn || ' belongs to nobody' FROM interactions i WHERE"                   \
-                     " NOT EXISTS(SELECT 1 FROM persons p WHERE p.num = i.person) LIMIT 5")                             \
-    X(CHECK_ITEMS, "SELECT 'interaction ' || lsn || ' is about an item that never was' FROM interactions i WHERE"       \
-                   " NOT EXISTS(SELECT 1 FROM items t WHERE t.num = i.item)"                                            \
-                   " AND NOT EXISTS(SELECT 1 FROM items_gone g WHERE g.num = i.item) LIMIT 5")                          \
-    X(CHECK_EPISODES, "SELECT 'episode ' || interaction || ' has no interaction' FROM episodes e WHERE"                 \
+#define RECORD_SQLITE_STATEMENTS(X)                                                                                    \
+    /* transactions */                                                                                                 \
+    X(BEGIN, "BEGIN IMMEDIATE")                                                                                        \
+    X(BEGIN_READ, "BEGIN")                                                                                             \
+    X(COMMIT, "COMMIT")                                                                                                \
+    X(ROLLBACK, "ROLLBACK")                                                                                            \
+    X(SAVEPOINT, "SAVEPOINT change")                                                                                   \
+    X(RELEASE, "RELEASE change")                                                                                       \
+    X(UNDO, "ROLLBACK TO change")                                                                                      \
+    /* facts of the file */                                                                                            \
+    X(META_GET, "SELECT value FROM meta WHERE key = ?1")                                                               \
+    X(META_PUT, "INSERT INTO meta(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value")   \
+    X(LSN_MAX, "SELECT max(coalesce((SELECT max(lsn) FROM log), 0),"                                                   \
+               " coalesce((SELECT max(lsn) FROM interactions), 0))")                                                   \
+    X(ITEM_NUM_MAX, "SELECT coalesce(max(num), 0) FROM items")                                                         \
+    X(PERSON_NUM_MAX, "SELECT coalesce(max(num), 0) FROM persons")                                                     \
+    /* writing items */                                                                                                \
+    X(ITEM_NUM, "SELECT num FROM items WHERE id = ?1")                                                                 \
+    X(ITEM_THERE, "SELECT 1 FROM items WHERE num = ?1")                                                                \
+    X(ITEM_ADD, "INSERT INTO items(num, id, version, given, body) VALUES(?1, ?2, ?3, ?4, ?5)")                         \
+    X(ITEM_CHANGE, "UPDATE items SET version = ?3, given = ?4, body = ?5 WHERE num = ?1")                              \
+    X(ITEM_DROP, "DELETE FROM items WHERE num = ?1")                                                                   \
+    X(ITEM_GONE, "INSERT INTO items_gone(num, id) VALUES(?1, ?2)")                                                     \
+    X(VECTOR_PUT, "INSERT INTO vectors(num, data) VALUES(?1, ?2) ON CONFLICT(num) DO UPDATE SET data = excluded.data") \
+    X(VECTOR_DROP, "DELETE FROM vectors WHERE num = ?1")                                                               \
+    X(NAMED_PUT, "INSERT INTO named_vectors(num, name, data) VALUES(?1, ?2, ?3)")                                      \
+    X(NAMED_DROP, "DELETE FROM named_vectors WHERE num = ?1")                                                          \
+    X(STATS_DROP, "DELETE FROM stats WHERE num = ?1")                                                                  \
+    /* writing relations */                                                                                            \
+    X(RELATION_PUT, "INSERT INTO relations(from_num, to_num, type, strength, version) VALUES(?1, ?2, ?3, ?4, ?5)"      \
+                    " ON CONFLICT DO UPDATE SET strength = excluded.strength, version = excluded.version")             \
+    X(RELATION_DROP, "DELETE FROM relations WHERE from_num = ?1 AND to_num = ?2 AND type = ?3")                        \
+    X(RELATIONS_DROP_FROM, "DELETE FROM relations WHERE from_num = ?1")                                                \
+    X(RELATIONS_DROP_TO, "DELETE FROM relations WHERE to_num = ?1")                                                    \
+    /* writing people */                                                                                               \
+    X(PERSON, "SELECT num, born FROM persons WHERE id = ?1")                                                           \
+    X(PERSON_ADD, "INSERT INTO persons(id, num, born) VALUES(?1, ?2, ?3)")                                             \
+    X(PERSON_DROP, "DELETE FROM persons WHERE id = ?1")                                                                \
+    X(USER_PUT, "INSERT INTO users(person, id, version, body) VALUES(?1, ?2, ?3, ?4)"                                  \
+                " ON CONFLICT(person) DO UPDATE SET version = excluded.version, body = excluded.body")                 \
+    X(USER_DROP, "DELETE FROM users WHERE person = ?1")                                                                \
+    X(PERSON_INTERACTIONS_DROP, "DELETE FROM interactions WHERE person = ?1")                                          \
+    X(PERSON_EPISODES_DROP, "DELETE FROM episodes WHERE person = ?1")                                                  \
+    X(PERSON_POLICIES_DROP, "DELETE FROM policies WHERE person = ?1")                                                  \
+    /* writing events and what is learned from them */                                                                 \
+    X(INTERACTION_BY_KEY, "SELECT lsn, item FROM interactions WHERE person = ?1 AND idempotency = ?2")                 \
+    X(INTERACTION_ADD, "INSERT INTO interactions(lsn, person, item, at, type, watch_s, rating, agent, session,"        \
+                       " recommendation, idempotency, device, daypart, region, mood, simulated, attribution)"          \
+                       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)")          \
+    X(INTERACTION_PERSON, "SELECT person FROM interactions WHERE lsn = ?1")                                            \
+    X(EPISODE_ADD, "INSERT INTO episodes(interaction, person, agent, session, state_hash, state, next_state_hash,"     \
+                   " item, action, reward, done, at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"        \
+                   " ON CONFLICT(interaction) DO NOTHING")                                                             \
+    X(POLICY_PUT, "INSERT INTO policies(person, agent, state_hash, action, state, mean, variance, count, version)"     \
+                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET state = excluded.state,"      \
+                  " mean = excluded.mean, variance = excluded.variance, count = excluded.count,"                       \
+                  " version = excluded.version WHERE excluded.version >= version")                                     \
+    X(STATS_PUT, "INSERT INTO stats(num, interactions, reward_sum, last_at) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(num)"   \
+                 " DO UPDATE SET interactions = excluded.interactions, reward_sum = excluded.reward_sum,"              \
+                 " last_at = excluded.last_at")                                                                        \
+    X(CURSOR_PUT, "INSERT INTO cursors(name, lsn) VALUES(?1, ?2)"                                                      \
+                  " ON CONFLICT(name) DO UPDATE SET lsn = max(lsn, excluded.lsn)")                                     \
+    /* the log */                                                                                                      \
+    X(LOG_ADD, "INSERT INTO log(lsn, kind, removed, num, num2, person, key) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")       \
+    X(LOG_TRIM, "DELETE FROM log WHERE lsn <= ?1 AND lsn <= (SELECT max(lsn) FROM"                                     \
+                " (SELECT lsn FROM log ORDER BY lsn LIMIT ?2))")                                                       \
+    X(LOG_READ, "SELECT lsn, 4 AS kind, 0 AS removed, item AS num, 0 AS num2, '' AS key FROM interactions"             \
+                " WHERE lsn > ?1 UNION ALL"                                                                            \
+                " SELECT l.lsn, l.kind, l.removed, l.num, l.num2, coalesce(p.id, l.key, '') FROM log l"                \
+                " LEFT JOIN persons p ON p.num = l.person WHERE l.lsn > ?1 AND (l.person IS NULL OR p.num IS NOT"      \
+                " NULL)"                                                                                               \
+                " ORDER BY 1 LIMIT ?2")                                                                                \
+    X(CURSOR_GET, "SELECT lsn FROM cursors WHERE name = ?1")                                                           \
+    /* reading items */                                                                                                \
+    X(ITEM_BY_ID, "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                                \
+                  " LEFT JOIN vectors v ON v.num = i.num WHERE i.id = ?1")                                             \
+    X(ITEM_BY_NUM, "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                               \
+                   " LEFT JOIN vectors v ON v.num = i.num WHERE i.num = ?1")                                           \
+    X(ITEMS_SCAN, "SELECT num, version, id, body, given FROM items WHERE num > ?1 ORDER BY num")                       \
+    X(ITEMS_SCAN_VECTORS, "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                        \
+                          " LEFT JOIN vectors v ON v.num = i.num WHERE i.num > ?1 ORDER BY i.num")                     \
+    X(ITEMS_LIST, "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                                \
+                  " LEFT JOIN vectors v ON v.num = i.num WHERE i.id > ?1 ORDER BY i.id LIMIT ?2")                      \
+    X(NAMED_VECTORS, "SELECT name, data FROM named_vectors WHERE num = ?1 ORDER BY name")                              \
+    /* reading relations */                                                                                            \
+    X(RELATIONS_LIST, "SELECT " RECORD_SQLITE_RELATION_COLUMNS " FROM " RECORD_SQLITE_RELATION_TABLES                  \
+                      " WHERE (r.from_num, r.to_num, r.type) > (?1, ?2, ?3)"                                           \
+                      " ORDER BY r.from_num, r.to_num, r.type LIMIT ?4")                                               \
+    X(RELATIONS_FROM, "SELECT " RECORD_SQLITE_RELATION_COLUMNS " FROM " RECORD_SQLITE_RELATION_TABLES                  \
+                      " WHERE r.from_num = ?1 ORDER BY r.to_num, r.type")                                              \
+    X(RELATIONS_TO, "SELECT " RECORD_SQLITE_RELATION_COLUMNS " FROM " RECORD_SQLITE_RELATION_TABLES                    \
+                    " WHERE r.to_num = ?1 AND r.from_num <> ?1 ORDER BY r.from_num, r.type")                           \
+    /* reading people */                                                                                               \
+    X(USER_GET, "SELECT id, body, version FROM users WHERE id = ?1")                                                   \
+    X(USERS_LIST, "SELECT id, body, version FROM users WHERE id > ?1 ORDER BY id LIMIT ?2")                            \
+    /* reading events */                                                                                               \
+    X(PERSON_INTERACTIONS, "SELECT " RECORD_SQLITE_INTERACTION_COLUMNS ", ?2 FROM interactions i"                      \
+                           RECORD_SQLITE_INTERACTION_JOINS " WHERE i.person = ?1 ORDER BY i.at DESC, i.lsn DESC"       \
+                           " LIMIT ?3")                                                                                \
+    X(INTERACTIONS_SCAN, "SELECT " RECORD_SQLITE_INTERACTION_COLUMNS ", p.id FROM interactions i"                      \
+                         " JOIN persons p ON p.num = i.person" RECORD_SQLITE_INTERACTION_JOINS                         \
+                         " WHERE i.lsn > ?1 AND i.lsn <= ?2 ORDER BY i.lsn LIMIT ?3")                                  \
+    X(PERSON_EPISODES, "SELECT interaction, agent, session, state_hash, state, next_state_hash, item, action, reward," \
+                       " done, at FROM episodes WHERE person = ?1 ORDER BY interaction DESC LIMIT ?2")                 \
+    X(PERSON_POLICIES, "SELECT " RECORD_SQLITE_POLICY_COLUMNS " FROM policies y WHERE y.person = ?1"                   \
+                       " ORDER BY y.agent, y.state_hash, y.action")                                                    \
+    X(PERSON_POLICIES_OF, "SELECT " RECORD_SQLITE_POLICY_COLUMNS " FROM policies y"                                    \
+                          " WHERE y.person = ?1 AND y.agent = ?2 ORDER BY y.state_hash, y.action")                     \
+    X(POLICY_GET, "SELECT " RECORD_SQLITE_POLICY_COLUMNS " FROM policies y"                                            \
+                  " WHERE y.person = ?1 AND y.agent = ?2 AND y.state_hash = ?3 ORDER BY y.action")                     \
+    X(STATS_SCAN, "SELECT num, interactions, reward_sum, last_at FROM stats WHERE num > ?1 ORDER BY num")              \
+    /* counting and checking */                                                                                        \
+    X(COUNTS, "SELECT (SELECT count(*) FROM items), (SELECT count(*) FROM relations), (SELECT count(*) FROM users),"   \
+              " (SELECT count(*) FROM interactions), (SELECT count(*) FROM episodes), (SELECT count(*) FROM"           \
+              " policies),"                                                                                            \
+              " (SELECT count(*) FROM log l LEFT JOIN persons p ON p.num = l.person"                                   \
+              "  WHERE l.lsn > ?1 AND (l.person IS NULL OR p.num IS NOT NULL))"                                        \
+              " + (SELECT count(*) FROM interactions WHERE lsn > ?1),"                                                 \
+              " (SELECT count(*) FROM items WHERE given = 1)")                                                         \
+    X(QUICK_CHECK, "PRAGMA quick_check(5)")                                                                            \
+    X(INTEGRITY_CHECK, "PRAGMA integrity_check(5)")                                                                    \
+    X(FOREIGN_KEY_CHECK, "PRAGMA foreign_key_check")                                                                   \
+    X(PAGE_COUNT, "PRAGMA page_count")                                                                                 \
+    X(PAGE_SIZE, "PRAGMA page_size")                                                                                   \
+    /* each returns one line for a defect, none when all is well; ?1 the trim mark, ?2 bytes of a vector */            \
+    X(CHECK_ITEM_LOG, "SELECT 'item ' || id || ' has no log row for its version ' || version FROM items WHERE"         \
+                      " version > ?1 AND NOT EXISTS(SELECT 1 FROM log l WHERE l.lsn = version AND l.kind = 1"          \
+                      " AND l.num = items.num) LIMIT 5")                                                               \
+    X(CHECK_RELATION_LOG, "SELECT 'relation ' || from_num || ' ' || type || ' ' || to_num || ' has no log row for its" \
+                          " version ' || version FROM relations r WHERE version > ?1 AND NOT EXISTS(SELECT 1 FROM"     \
+                          " log l"                                                                                     \
+                          " WHERE l.lsn = r.version AND l.kind = 2 AND l.num = r.from_num AND l.num2 = r.to_num)"      \
+                          " LIMIT 5")                                                                                  \
+    X(CHECK_USER_LOG, "SELECT 'user ' || id || ' has no log row for its version ' || version FROM users WHERE"         \
+                      " version > ?1 AND NOT EXISTS(SELECT 1 FROM log l WHERE l.lsn = version AND l.kind = 3"          \
+                      " AND l.person = users.person) LIMIT 5")                                                         \
+    X(CHECK_LSN_TWICE, "SELECT 'LSN ' || l.lsn || ' is used twice' FROM log l JOIN interactions i ON i.lsn = l.lsn"    \
+                       " LIMIT 5")                                                                                     \
+    X(CHECK_RELATION_ENDS, "SELECT 'relation ' || from_num || ' ' || type || ' ' || to_num || ' lacks an end'"         \
+                           " FROM relations WHERE NOT EXISTS(SELECT 1 FROM items WHERE num = from_num)"                \
+                           " OR NOT EXISTS(SELECT 1 FROM items WHERE num = to_num) LIMIT 5")                           \
+    X(CHECK_VECTORS, "SELECT 'vector of item number ' || v.num || ' is wrong' FROM vectors v LEFT JOIN items i"        \
+                     " ON i.num = v.num WHERE i.num IS NULL OR i.given IS NULL OR length(v.data) <> ?2 LIMIT 5")       \
+    X(CHECK_PERSONS, "SELECT 'interaction ' || lsn || ' belongs to nobody' FROM interactions i WHERE"                  \
+                     " NOT EXISTS(SELECT 1 FROM persons p WHERE p.num = i.person) LIMIT 5")                            \
+    X(CHECK_ITEMS, "SELECT 'interaction ' || lsn || ' is about an item that never was' FROM interactions i WHERE"      \
+                   " NOT EXISTS(SELECT 1 FROM items t WHERE t.num = i.item)"                                           \
+                   " AND NOT EXISTS(SELECT 1 FROM items_gone g WHERE g.num = i.item) LIMIT 5")                         \
+    X(CHECK_EPISODES, "SELECT 'episode ' || interaction || ' has no interaction' FROM episodes e WHERE"                \
                       " NOT EXISTS(SELECT 1 FROM interactions i WHERE i.lsn = e.interaction) LIMIT 5")
 
 typedef enum record_sqlite_sql {

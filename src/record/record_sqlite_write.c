@@ -1,22 +1,26 @@
 /* Group commit: many callers, one writer, one fsync.
  *
- * A caller checks its changes and writes their JSON on its own thread, queues a request that lives on its stack, and sleeps on the request's
- * semaphore. The writer takes everything that waits (up to group_max changes), applies it in one transaction, commits once, and wakes the callers. A bare
- * fdatasync is what a commit costs; with eight callers it is paid once for eight.
+ * A caller checks its changes and writes their JSON on its own thread, queues a request that lives on its stack, and
+ * sleeps on the request's semaphore. The writer takes everything that waits (up to group_max changes), applies it in
+ * one transaction, commits once, and wakes the callers. A bare fdatasync is what a commit costs; with eight callers
+ * it is paid once for eight.
  *
- * After a commit, its callers need a moment to come back with their next write. A writer that committed the first of them at once would let the other seven
- * wait: groups of 1, 7, 1, 7. So it applies requests as they arrive, inside the open transaction, and commits when as many have come as there were
- * callers at the last commit (taken + still waiting), or after half a commit's time. Applying thus overlaps with arriving, and a lone caller is
- * never waited for twice.
+ * After a commit, its callers need a moment to come back with their next write. A writer that committed the first of
+ * them at once would let the other seven wait: groups of 1, 7, 1, 7. So it applies requests as they arrive, inside
+ * the open transaction, and commits when as many have come as there were callers at the last commit (taken + still
+ * waiting), or after half a commit's time. Applying thus overlaps with arriving, and a lone caller is never waited
+ * for twice.
  *
  * Background writes (learners) are taken when no foreground write waits, or after 200 ms, a slice at a time.
  *
- * Refusals (unknown item ...) are decided by look-ups before anything is written, so they need no undo. Should SQLite refuse a statement all the same, the
- * transaction is rolled back and the group is written again with a savepoint around every change.
+ * Refusals (unknown item ...) are decided by look-ups before anything is written, so they need no undo. Should
+ * SQLite refuse a statement all the same, the transaction is rolled back and the group is written again with a
+ * savepoint around every change.
  *
- * A commit, fsync or checkpoint that failed is final: Linux may have marked the pages clean, and a second fsync would "succeed". The callers get the error,
- * and the store refuses writes until it is opened again, which moves the WAL into the file anew. A full disk before the
- * fsync is an ordinary error. The page cache of readers, and reading, are not affected. */
+ * A commit, fsync or checkpoint that failed is final: Linux may have marked the pages clean, and a second fsync
+ * would "succeed". The callers get the error, and the store refuses writes until it is opened again, which moves the
+ * WAL into the file anew. A full disk before the fsync is an ordinary error. The page cache of readers, and reading,
+ * are not affected. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,14 +68,16 @@ static void record_sqlite_set_failed(record_sqlite *s, int code, const braid_err
     }
     pthread_mutex_unlock(&s->queue_mutex);
     if (s->options.log != NULL)
-        log_write(s->options.log, LOG_ERROR, "record", "writing is off until %s is opened again: %s", s->path, err->message);
+        log_write(s->options.log, LOG_ERROR, "record", "writing is off until %s is opened again: %s", s->path,
+                  err->message);
 }
 
 static int record_sqlite_closed_for_writing(record_sqlite *s, braid_error *err) {
     if (s->failed == BRAID_OK)
         return error_set(err, BRAID_E_CLOSED, RECORD_SQLITE, "the database is closing");
     return error_set(err, BRAID_E_UNAVAILABLE, RECORD_SQLITE,
-                     "a write failed for good (%s): reading goes on; close the database, see to the disk, and open it again",
+                     "a write failed for good (%s): reading goes on; close the database, see to the disk, and open it"
+                     " again",
                      s->failure.message);
 }
 
@@ -87,7 +93,8 @@ int record_sqlite_submit(record_sqlite *s, record_sqlite_request *r, bool backgr
     if (s->closing || s->failed != BRAID_OK)
         code = record_sqlite_closed_for_writing(s, err);
     else if (waiting > 0 && waiting + r->n > s->options.queue_max)
-        code = error_set(err, BRAID_E_BUSY, RECORD_SQLITE, "%zu changes are waiting to be written; try again later", waiting);
+        code = error_set(err, BRAID_E_BUSY, RECORD_SQLITE, "%zu changes are waiting to be written; try again later",
+                         waiting);
     else {
         queue_push(background ? &s->background : &s->foreground, r);
         if (s->foreground.requests + s->background.requests >= s->wanted)
@@ -177,7 +184,8 @@ static record_sqlite_request *group_take(record_sqlite_group *g, record_sqlite_q
     return r;
 }
 
-/* Foreground requests while they fit; an admin request only as a group of its own. The queue's mutex is held, here and below. */
+/* Foreground requests while they fit; an admin request only as a group of its own. The queue's mutex is held, here
+ * and below. */
 static void record_sqlite_take_foreground(record_sqlite *s, record_sqlite_group *g) {
     while (s->foreground.first != NULL) {
         const record_sqlite_request *next = s->foreground.first;
@@ -189,14 +197,16 @@ static void record_sqlite_take_foreground(record_sqlite *s, record_sqlite_group 
     }
 }
 
-/* A slice of what learners wrote, or one admin request; behind foreground requests only one that has waited too long. */
+/* A slice of what learners wrote, or one admin request; behind foreground requests only one that has waited too
+ * long. */
 static void record_sqlite_take_background(record_sqlite *s, record_sqlite_group *g) {
     bool behind = g->foreground > 0 || s->foreground.first != NULL;
     int64_t late = behind ? record_sqlite_now(s) - RECORD_SQLITE_BACKGROUND_WAIT_MS * INT64_C(1000000) : INT64_MAX;
     size_t slice = 0;
     while (s->background.first != NULL && s->background.first->queued_ns <= late) {
         const record_sqlite_request *next = s->background.first;
-        if ((next->admin != NULL && g->first != NULL) || (slice > 0 && (behind || slice + next->n > RECORD_SQLITE_BACKGROUND_SLICE)))
+        bool full = slice > 0 && (behind || slice + next->n > RECORD_SQLITE_BACKGROUND_SLICE);
+        if (full || (next->admin != NULL && g->first != NULL))
             return;
         slice += next->n;
         if (group_take(g, &s->background)->admin != NULL)
@@ -229,8 +239,8 @@ static bool record_sqlite_is_final(int code, int rc) {
 int record_sqlite_checkpoint_now(record_sqlite *s, bool truncate, braid_error *err) {
     int64_t start = record_sqlite_now(s);
     int frames = 0, done = 0;
-    int rc = sqlite3_wal_checkpoint_v2(s->writer.db, "main", truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, &frames,
-                                       &done);
+    int mode = truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
+    int rc = sqlite3_wal_checkpoint_v2(s->writer.db, "main", mode, &frames, &done);
     int limit = (int)(s->options.wal_bytes_checkpoint / (s->page_bytes != 0 ? s->page_bytes : 4096));
     s->wal_frames_next = limit;
     metric_add(s->checkpoints, 1);
@@ -252,9 +262,10 @@ int record_sqlite_checkpoint_now(record_sqlite *s, bool truncate, braid_error *e
     return error_set(err, code, RECORD_SQLITE, "%s", mine.message);
 }
 
-/* Makes the WAL longer ahead of need, with zeros, doubling up to the size at which it is checkpointed. A commit that writes into blocks which the file has
- * already costs an fdatasync of data alone; one that appends also waits for the file system's journal, ten times as long. Zeros are no valid frame, so
- * recovery stops before them. A failure is of no consequence: SQLite then appends as it would have done. */
+/* Makes the WAL longer ahead of need, with zeros, doubling up to the size at which it is checkpointed. A commit that
+ * writes into blocks which the file has already costs an fdatasync of data alone; one that appends also waits for
+ * the file system's journal, ten times as long. Zeros are no valid frame, so recovery stops before them. A failure
+ * is of no consequence: SQLite then appends as it would have done. */
 static void record_sqlite_wal_grow(record_sqlite *s) {
     static const char zeros[64 * 1024];
     sqlite3_file *file = NULL;
@@ -291,7 +302,8 @@ static int record_sqlite_apply_careful(record_sqlite *s, record_change *change, 
         return rc;
     change->code = why == SQLITE_TOOBIG ? BRAID_E_TOO_LARGE : BRAID_E_CONFLICT;
     change->lsn = 0;
-    sqlite3_snprintf((int)sizeof change->message, change->message, "the record store refused it: %s", sqlite3_errmsg(s->writer.db));
+    sqlite3_snprintf((int)sizeof change->message, change->message, "the record store refused it: %s",
+                     sqlite3_errmsg(s->writer.db));
     s->next_lsn = lsn;
     s->num_max = num;
     s->person_max = person;
@@ -313,7 +325,8 @@ static int record_sqlite_apply_all(record_sqlite *s, record_sqlite_request *grou
     return SQLITE_OK;
 }
 
-/* What the changes of a group were told is untrue once it is rolled back; what was refused without the database stays refused. */
+/* What the changes of a group were told is untrue once it is rolled back; what was refused without the database
+ * stays refused. */
 static void record_sqlite_forget(record_sqlite_request *group) {
     for (record_sqlite_request *r = group; r != NULL; r = r->next)
         for (size_t i = 0; i < r->n; i++) {
@@ -324,8 +337,8 @@ static void record_sqlite_forget(record_sqlite_request *group) {
         }
 }
 
-/* Takes the foreground requests that have come meanwhile into the open transaction. Waits for those of callers that were there at the last commit, until the group's
- * patience ends; NULL when it is time to commit. */
+/* Takes the foreground requests that have come meanwhile into the open transaction. Waits for those of callers that
+ * were there at the last commit, until the group's patience ends; NULL when it is time to commit. */
 static record_sqlite_request *record_sqlite_gather(record_sqlite *s, record_sqlite_group *g) {
     record_sqlite_request **tail = g->tail;
     pthread_mutex_lock(&s->queue_mutex);
@@ -400,7 +413,8 @@ static void record_sqlite_commit_group(record_sqlite *s, record_sqlite_group *g)
 static bool record_sqlite_await(record_sqlite *s) {
     s->wanted = 1;
     if (s->expected > 0 && s->foreground.requests == 0 && s->background.requests > 0 && !s->closing)
-        record_sqlite_wait(&s->queue_cond, &s->queue_mutex, GROUP_WAIT_NS_MAX); /* callers are about to come back: background gives way */
+        /* callers are about to come back: background gives way */
+        record_sqlite_wait(&s->queue_cond, &s->queue_mutex, GROUP_WAIT_NS_MAX);
     while (s->foreground.requests == 0 && s->background.requests == 0 && !s->closing) {
         if (!s->wipe)
             pthread_cond_wait(&s->queue_cond, &s->queue_mutex);

@@ -1,10 +1,11 @@
 /* Exact search: look at every member of the set, keep the k nearest.
  *
- * It is the whole of the flat store, the oracle of the tests, and the plan of the graph store when the set is small or the graph did not fill k. Rows are
- * gathered in blocks so that their first cache lines are on the way while earlier rows are scored; the hardware's prefetcher brings the rest of a row.
+ * It is the whole of the flat store, the oracle of the tests, and the plan of the graph store when the set is small
+ * or the graph did not fill k. Rows are gathered in blocks so that their first cache lines are on the way while
+ * earlier rows are scored; the hardware's prefetcher brings the rest of a row.
  *
- * Two ways through a filter: by its members (number -> slot), or, if it has more members than the store has slots, by slots in memory
- * order with a membership test. */
+ * Two ways through a filter: by its members (number -> slot), or, if it has more members than the store has slots, by
+ * slots in memory order with a membership test. */
 #include "vector/slots.h"
 
 enum {

@@ -1,7 +1,8 @@
 /* A binary heap of (key, slot), smallest key on top; of equal keys the larger slot is on top.
  *
- * One heap serves both ends of a search: kept results have key = similarity (the worst is on top, ready to be replaced), open candidates
- * key = -similarity (the best is on top). Memory is kept from search to search. One thread at a time. */
+ * One heap serves both ends of a search: kept results have key = similarity (the worst is on top, ready to be
+ * replaced), open candidates key = -similarity (the best is on top). Memory is kept from search to search. One thread
+ * at a time. */
 #ifndef VECTOR_HEAP_H
 #define VECTOR_HEAP_H
 

@@ -1,8 +1,9 @@
-/* hnsw: the graph store. Private to src/vector; hnsw_{insert,search,delete,links,file,check}.c implement it, vector_hnsw.c is its table.
+/* hnsw: the graph store. Private to src/vector; hnsw_{insert,search,delete,links,file,check}.c implement it,
+ * vector_hnsw.c is its table.
  *
- * The structure is the hierarchical navigable small world of Malkov & Yashunin (2016, arXiv:1603.09320): every item is a node of level 0;
- * one in M of them is also a node of level 1, one in M of those of level 2, and so on. A search walks greedily from the entry point down to
- * level 1 and then widely (ef) on level 0.
+ * The structure is the hierarchical navigable small world of Malkov & Yashunin (2016, arXiv:1603.09320): every item
+ * is a node of level 0; one in M of them is also a node of level 1, one in M of those of level 2, and so on. A search
+ * walks greedily from the entry point down to level 1 and then widely (ef) on level 0.
  *
  *      level 2      e ------------- .                        M links a node
  *      level 1      e ---- o ------ o ------ o               M links
@@ -16,23 +17,25 @@
  *      nodes         [slot] rank, level, in-links    the writer's, except `upper`
  *      upper         level x (M x u32)               allocated with the 1 in M nodes that have it
  *
- * Concurrency. One writer, any number of searches without a lock. Links are atomic words: a release store publishes a node whose vector,
- * stamps and own links were complete before; an acquire load follows it. A search may see a list half old and half new: each entry
- * leads to a node that is whole, and `visited` absorbs repetitions, so the worst is a detour. What a search may RETURN is decided by
- * the stamps alone (slots.h), so its answer is of one epoch whatever it met on its way. A removed node stays as a stepping stone until
- * the searches that may return it are gone; then it is unlinked, its neighbours are linked past it, and its slot waits for the
- * searches that may still stand on it.
+ * Concurrency. One writer, any number of searches without a lock. Links are atomic words: a release store publishes a
+ * node whose vector, stamps and own links were complete before; an acquire load follows it. A search may see a list
+ * half old and half new: each entry leads to a node that is whole, and `visited` absorbs repetitions, so the worst is
+ * a detour. What a search may RETURN is decided by the stamps alone (slots.h), so its answer is of one epoch whatever
+ * it met on its way. A removed node stays as a stepping stone until the searches that may return it are gone; then it
+ * is unlinked, its neighbours are linked past it, and its slot waits for the searches that may still stand on it.
  *
- * Reachability. The paper's pruning can drop the last link to a node, and deletes make it worse; then k results are not found though they
- * exist. Here every node has a rank (the order of insertion), and on level 0 each node but the first keeps
+ * Reachability. The paper's pruning can drop the last link to a node, and deletes make it worse; then k results are
+ * not found though they exist. Here every node has a rank (the order of insertion), and on level 0 each node but the
+ * first keeps
  *      (a) a link FROM a node of lower rank, and (b) a link TO a node of lower rank.
- * By induction (a) every node can be reached from the first, and by (b) the first from every node; so every node is reached from everywhere. Both are
- * local: a count of in-links from lower ranks (`lower_in`) says whether a link is the last of its kind and must stay.
- * Pruning leaves such links alone; hnsw_links.c finds room for a new one. Rejected: a spanning tree with parents (re-parenting
- * wants a descent check), and looking for unreachable nodes now and then (wrong in between).
+ * By induction (a) every node can be reached from the first, and by (b) the first from every node; so every node is
+ * reached from everywhere. Both are local: a count of in-links from lower ranks (`lower_in`) says whether a link is
+ * the last of its kind and must stay. Pruning leaves such links alone; hnsw_links.c finds room for a new one.
+ * Rejected: a spanning tree with parents (re-parenting wants a descent check), and looking for unreachable nodes now
+ * and then (wrong in between).
  *
- * In-links are kept beside the links (the writer's, about 80 bytes a node), since a removal must find who points at a node; scanning the
- * graph for them (pgvector's vacuum) makes deletes wait. */
+ * In-links are kept beside the links (the writer's, about 80 bytes a node), since a removal must find who points at a
+ * node; scanning the graph for them (pgvector's vacuum) makes deletes wait. */
 #ifndef VECTOR_HNSW_H
 #define VECTOR_HNSW_H
 
@@ -79,7 +82,8 @@ typedef struct hnsw {
     hnsw_node **nodes;          /* [SLOTS_CHUNKS_MAX] */
     _Atomic uint64_t entry;     /* level << 32 | slot, or HNSW_NO_ENTRY: one word, so that they fit each other */
 
-    pthread_mutex_t write_lock; /* there is one feed thread; the lock keeps save and check apart from it. Searches never take it. */
+    /* there is one feed thread; the lock keeps save and check apart from it. Searches never take it. */
+    pthread_mutex_t write_lock;
     uint32_t chunks;            /* chunks of links0 and nodes that have memory */
     uint32_t root;              /* the node of lowest rank, or SLOT_NONE */
     uint32_t orphan;            /* a node that nobody of lower rank links to, since memory ran out; or SLOT_NONE */
@@ -116,9 +120,12 @@ static inline float hnsw_sim(const hnsw *h, uint32_t a, uint32_t b) {
 }
 
 /* ---- hnsw_links.c: single links and the two rules. The writer's. ---- */
-unsigned hnsw_copy_links(const hnsw *h, uint32_t slot, unsigned level, uint32_t out[HNSW_LINKS_MAX]); /* returns their number */
-bool hnsw_add_link(hnsw *h, unsigned level, uint32_t from, uint32_t to);              /* false: full, or memory ran out */
-bool hnsw_set_link(hnsw *h, unsigned level, uint32_t from, unsigned at, uint32_t to); /* into an empty place; false: no memory */
+/* returns their number */
+unsigned hnsw_copy_links(const hnsw *h, uint32_t slot, unsigned level, uint32_t out[HNSW_LINKS_MAX]);
+bool hnsw_add_link(hnsw *h, unsigned level, uint32_t from,
+                   uint32_t to);              /* false: full, or memory ran out */
+/* into an empty place; false: no memory */
+bool hnsw_set_link(hnsw *h, unsigned level, uint32_t from, unsigned at, uint32_t to);
 bool hnsw_replace_link(hnsw *h, unsigned level, uint32_t from, uint32_t old, uint32_t to);
 void hnsw_remove_link(hnsw *h, unsigned level, uint32_t from, uint32_t to);
 /* `to` would lose its last in-link from a lower rank. */
@@ -157,7 +164,8 @@ typedef enum hnsw_end { HNSW_END_DONE, HNSW_END_BUDGET, HNSW_END_DEADLINE, HNSW_
 /* Algorithm 2 from `start` towards the scratch's query; results are left in its heap. */
 hnsw_end hnsw_walk_level(const hnsw *h, scratch *sc, const hnsw_walk *w, uint32_t start, vector_stats *stats);
 /* The nearest node of level `to` that greedy steps from the entry point's level `from` reach. */
-uint32_t hnsw_descend(const hnsw *h, const float *query, uint32_t start, unsigned from, unsigned to, vector_stats *stats);
+uint32_t hnsw_descend(const hnsw *h, const float *query, uint32_t start, unsigned from, unsigned to,
+                      vector_stats *stats);
 int hnsw_search(hnsw *h, const vector_query *q, candidate *out, size_t *count, vector_stats *stats, braid_error *err);
 void hnsw_estimate(hnsw *h, size_t k, unsigned ef, uint64_t allow_count, bool filtered, vector_cost *out);
 

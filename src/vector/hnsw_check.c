@@ -1,5 +1,6 @@
-/* Looks over what hnsw.h promises, and never changes anything: links in range, of the right level, without loops and repetitions; in-links
- * that mirror them; both rules of reachability; every node reached from the entry point on level 0. The writer must be idle. */
+/* Looks over what hnsw.h promises, and never changes anything: links in range, of the right level, without loops and
+ * repetitions; in-links that mirror them; both rules of reachability; every node reached from the entry point on
+ * level 0. The writer must be idle. */
 #include <string.h>
 
 #include "vector/hnsw.h"
@@ -37,9 +38,13 @@ static unsigned check_links(const hnsw *h, uint32_t slot, unsigned level, vector
             return 0;
         }
         for (unsigned j = 0; j < i; j++) {
-            if (links[j] == links[i]) check_problem(out, "node %u links to %u twice on level %u", slot, links[i], level);
+            if (links[j] == links[i]) {
+                check_problem(out, "node %u links to %u twice on level %u", slot, links[i], level);
+            }
         }
-        if (!has_in(h, links[i], level, slot)) check_problem(out, "node %u does not know that %u links to it", links[i], slot);
+        if (!has_in(h, links[i], level, slot)) {
+            check_problem(out, "node %u does not know that %u links to it", links[i], slot);
+        }
     }
     return n;
 }
@@ -51,7 +56,9 @@ static void check_rules(const hnsw *h, uint32_t slot, vector_check_report *out) 
     for (uint32_t i = 0; i < n->in0.count; i++) lower_in += hnsw_lower(h, n->in0.items[i], slot);
     unsigned count = hnsw_copy_links(h, slot, 0, links);
     for (unsigned i = 0; i < count; i++) lower_out |= hnsw_lower(h, links[i], slot);
-    if (lower_in != n->lower_in) check_problem(out, "node %u counts %u in-links from lower ranks, not %u", slot, n->lower_in, lower_in);
+    if (lower_in != n->lower_in) {
+        check_problem(out, "node %u counts %u in-links from lower ranks, not %u", slot, n->lower_in, lower_in);
+    }
     if (slot == h->root) {
         if (lower_in > 0 || lower_out) check_problem(out, "node %u is the root but not the lowest", slot);
         if (h->linked > 1 && n->in0.count == 0) check_problem(out, "nothing links to the root");
@@ -81,7 +88,9 @@ static void check_reach(const hnsw *h, uint32_t start, vector_check_report *out)
             queue[count++] = links[i];
         }
     }
-    if (count != h->linked) check_problem(out, "%zu of %llu nodes can be reached", count, (unsigned long long)h->linked);
+    if (count != h->linked) {
+        check_problem(out, "%zu of %llu nodes can be reached", count, (unsigned long long)h->linked);
+    }
 cleanup:
     free(queue);
     free(met);
@@ -108,7 +117,9 @@ void hnsw_check(hnsw *h, vector_check_report *out) {
     for (uint32_t slot = 0; slot < used; slot++) {
         const hnsw_node *n = hnsw_node_of(h, slot);
         if (!n->linked) {
-            if (slots_visible(slots_meta(&h->s, slot), epoch)) check_problem(out, "slot %u is live but not in the graph", slot);
+            if (slots_visible(slots_meta(&h->s, slot), epoch)) {
+                check_problem(out, "slot %u is live but not in the graph", slot);
+            }
             continue;
         }
         linked++;
@@ -119,7 +130,12 @@ void hnsw_check(hnsw *h, vector_check_report *out) {
         }
         check_rules(h, slot, out);
     }
-    if (linked != h->linked) check_problem(out, "%llu nodes are linked, the count says %llu", (unsigned long long)linked, (unsigned long long)h->linked);
-    if (outs != ins) check_problem(out, "%llu links do not match %llu in-links", (unsigned long long)outs, (unsigned long long)ins);
+    if (linked != h->linked) {
+        check_problem(out, "%llu nodes are linked, the count says %llu", (unsigned long long)linked,
+                      (unsigned long long)h->linked);
+    }
+    if (outs != ins) {
+        check_problem(out, "%llu links do not match %llu in-links", (unsigned long long)outs, (unsigned long long)ins);
+    }
     check_entry(h, highest, out);
 }

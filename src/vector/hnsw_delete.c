@@ -1,9 +1,10 @@
 /* Taking a removed node out of the graph, so that recall does not wear out under deletes.
  *
- * Each node that linked to it gets the best of its neighbours instead, by the same heuristic as on insertion, so a hole is closed from its
- * rim. The two rules of reachability (hnsw.h) hold at each step: who would lose the last link to a lower rank gets one of the removed node's
- * own links to a lower rank; whom the removed node alone held is held by another. If it was the node of lowest rank, one of its neighbours takes over its
- * rank. When memory runs out the work stops where it is, the graph being whole, and is taken up again later. */
+ * Each node that linked to it gets the best of its neighbours instead, by the same heuristic as on insertion, so a
+ * hole is closed from its rim. The two rules of reachability (hnsw.h) hold at each step: who would lose the last link
+ * to a lower rank gets one of the removed node's own links to a lower rank; whom the removed node alone held is held
+ * by another. If it was the node of lowest rank, one of its neighbours takes over its rank. When memory runs out the
+ * work stops where it is, the graph being whole, and is taken up again later. */
 #include <string.h>
 
 #include "vector/hnsw.h"
@@ -75,8 +76,9 @@ static bool diverse(const hnsw *h, uint32_t slot, float sim, const uint32_t *lin
     return true;
 }
 
-/* What `base` shall link to instead of the removed node: of `around` (the removed node's links) the nearest that is alive and not nearer to
- * a present link than to the base; any alive one if few links are left; SLOT_NONE if there is nothing to gain. */
+/* What `base` shall link to instead of the removed node: of `around` (the removed node's links) the nearest that is
+ * alive and not nearer to a present link than to the base; any alive one if few links are left; SLOT_NONE if there is
+ * nothing to gain. */
 static uint32_t successor(const hnsw *h, unsigned level, uint32_t base, const uint32_t *links, unsigned n,
                           const uint32_t *around, unsigned around_n) {
     heap_item order[HNSW_LINKS_MAX];
@@ -106,7 +108,8 @@ static uint32_t lower_successor(const hnsw *h, uint32_t base, const uint32_t *ar
 }
 
 /* Ends the link base -> gone. */
-static bool link_past(hnsw *h, unsigned level, uint32_t base, uint32_t gone, const uint32_t *around, unsigned around_n) {
+static bool link_past(hnsw *h, unsigned level, uint32_t base, uint32_t gone, const uint32_t *around,
+                      unsigned around_n) {
     uint32_t links[HNSW_LINKS_MAX], next = SLOT_NONE;
     unsigned all = hnsw_copy_links(h, base, level, links), n = 0;
     for (unsigned i = 0; i < all; i++) {

@@ -1,8 +1,9 @@
 /* Writing a snapshot (docs/format.md, FILE-hnsw).
  *
- * Nodes are written in order of rank, so the file has neither holes nor ranks: node i has rank i. The sections go through one buffer that is hashed
- * on its way out; the head, which holds the hashes, is written last; then the file is synced and renamed over the old one and the folder is synced, so that
- * a crash leaves the old snapshot or the new one. Searches go on meanwhile; the writer is the caller. Reading is in hnsw_load.c. */
+ * Nodes are written in order of rank, so the file has neither holes nor ranks: node i has rank i. The sections go
+ * through one buffer that is hashed on its way out; the head, which holds the hashes, is written last; then the file
+ * is synced and renamed over the old one and the folder is synced, so that a crash leaves the old snapshot or the new
+ * one. Searches go on meanwhile; the writer is the caller. Reading is in hnsw_load.c. */
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -104,8 +105,16 @@ static hnsw_file_section put_section(saving *v, void (*put)(saving *v, size_t i)
 static void put_file(saving *v, uint64_t epoch, uint64_t lsn) {
     const hnsw *h = v->h;
     uint64_t entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
-    hnsw_file_head head = {.version = HNSW_FILE_VERSION, .order = HNSW_FILE_ORDER, .head_bytes = sizeof head, .dim = h->s.dim,
-                           .m = h->m, .count = v->count, .lsn = lsn, .epoch = epoch, .inserts = h->ranks, .entry = SLOT_NONE};
+    hnsw_file_head head = {.version = HNSW_FILE_VERSION,
+                           .order = HNSW_FILE_ORDER,
+                           .head_bytes = sizeof head,
+                           .dim = h->s.dim,
+                           .m = h->m,
+                           .count = v->count,
+                           .lsn = lsn,
+                           .epoch = epoch,
+                           .inserts = h->ranks,
+                           .entry = SLOT_NONE};
     memcpy(head.magic, HNSW_FILE_MAGIC, sizeof head.magic);
     if (entry != HNSW_NO_ENTRY) {
         head.entry = v->index[(uint32_t)entry];

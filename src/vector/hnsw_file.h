@@ -28,6 +28,7 @@ typedef struct hnsw_file_head {
     uint64_t xxh3; /* of all bytes before it */
 } hnsw_file_head;
 
-_Static_assert(sizeof(hnsw_file_head) == 256 && offsetof(hnsw_file_head, xxh3) == 248, "the head is 256 bytes without gaps");
+_Static_assert(sizeof(hnsw_file_head) == 256 && offsetof(hnsw_file_head, xxh3) == 248,
+               "the head is 256 bytes without gaps");
 
 #endif

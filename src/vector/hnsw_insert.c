@@ -1,11 +1,13 @@
 /* Inserting a node (Malkov & Yashunin, Algorithms 1 and 4).
  *
- * The neighbours on all levels are chosen first, the node's own links are written next, and only then do neighbours link back, lowest level first: whoever
- * meets the node, on whatever level, can go on from it.
+ * The neighbours on all levels are chosen first, the node's own links are written next, and only then do neighbours
+ * link back, lowest level first: whoever meets the node, on whatever level, can go on from it.
  *
- * Departures from the paper. A twin (a vector that is there already, within rounding) stays on level 0; the search for neighbours looks at M nodes of the very same
- * similarity only; twins take at most half of a node's links and do not count against the others. Or ten thousand copies of one vector would crowd out all ways to anything else. Links that keep a node reachable are never pruned (hnsw.h). The level is
- * drawn from the seed and the number of the insert, so that a graph is a function of the order of inserts. */
+ * Departures from the paper. A twin (a vector that is there already, within rounding) stays on level 0; the search
+ * for neighbours looks at M nodes of the very same similarity only; twins take at most half of a node's links and do
+ * not count against the others. Or ten thousand copies of one vector would crowd out all ways to anything else. Links
+ * that keep a node reachable are never pruned (hnsw.h). The level is drawn from the seed and the number of the
+ * insert, so that a graph is a function of the order of inserts. */
 #include <math.h>
 #include <string.h>
 
@@ -40,7 +42,9 @@ bool hnsw_grow(hnsw *h, size_t slots_wanted) {
 bool hnsw_node_init(hnsw *h, uint32_t slot, unsigned level) {
     hnsw_node *n = hnsw_node_of(h, slot);
     *n = (hnsw_node){.level = (uint8_t)level, .rank = h->ranks++};
-    for (unsigned i = 0; i < h->m0; i++) atomic_store_explicit(&hnsw_links(h, slot, 0)[i], SLOT_NONE, memory_order_relaxed);
+    for (unsigned i = 0; i < h->m0; i++) {
+        atomic_store_explicit(&hnsw_links(h, slot, 0)[i], SLOT_NONE, memory_order_relaxed);
+    }
     if (level == 0) return true;
     n->upper = calloc(1, sizeof *n->upper + (size_t)level * h->m * sizeof(uint32_t));
     if (n->upper == NULL) {
@@ -118,8 +122,10 @@ static void rate_links(const hnsw *h, uint32_t base, const uint32_t *links, unsi
     }
 }
 
-/* Which of the rated links the two rules protect: those that hold a node, and the nearest one to a lower rank. Returns how many. */
-static unsigned protect(const hnsw *h, uint32_t base, const heap_item *rated, unsigned n, uint32_t newcomer, bool *must) {
+/* Which of the rated links the two rules protect: those that hold a node, and the nearest one to a lower rank.
+ * Returns how many. */
+static unsigned protect(const hnsw *h, uint32_t base, const heap_item *rated, unsigned n, uint32_t newcomer,
+                        bool *must) {
     unsigned count = 0;
     bool lower = false;
     for (unsigned i = 0; i < n; i++) {
@@ -156,7 +162,8 @@ static bool prune(hnsw *h, unsigned level, uint32_t base, uint32_t newcomer) {
 }
 
 static bool link_back(hnsw *h, unsigned level, uint32_t from, uint32_t to) {
-    uint32_t last = atomic_load_explicit(&hnsw_links(h, from, level)[hnsw_capacity(h, level) - 1], memory_order_relaxed);
+    uint32_t last = atomic_load_explicit(&hnsw_links(h, from, level)[hnsw_capacity(h, level) - 1],
+                                         memory_order_relaxed);
     return last == SLOT_NONE ? hnsw_add_link(h, level, from, to) : prune(h, level, from, to);
 }
 

@@ -1,7 +1,7 @@
 /* Single links, and the two rules that keep level 0 reachable (hnsw.h, "Reachability").
  *
- * Each change of a link keeps three things in step: the list, the target's in-links, and on level 0 its count of in-links from lower ranks. Memory for the in-link is
- * got before anything changes. */
+ * Each change of a link keeps three things in step: the list, the target's in-links, and on level 0 its count of
+ * in-links from lower ranks. Memory for the in-link is got before anything changes. */
 #include <string.h>
 
 #include "vector/hnsw.h"
@@ -124,9 +124,10 @@ static uint32_t child_above(const hnsw *h, uint32_t from, uint32_t than, bool *a
     return any;
 }
 
-/* The nodes of lower rank that `slot` links to hold it if they can. If all their links are the last of their kind, `slot` takes
- * the place of a child of higher rank, which is then held by `slot` or by others in the same way; or, if all children are of lower rank than
- * `slot`, one of them holds it. Each round goes to a higher rank, so it ends: the newest node holds nobody. */
+/* The nodes of lower rank that `slot` links to hold it if they can. If all their links are the last of their kind,
+ * `slot` takes the place of a child of higher rank, which is then held by `slot` or by others in the same way; or, if
+ * all children are of lower rank than `slot`, one of them holds it. Each round goes to a higher rank, so it ends: the
+ * newest node holds nobody. */
 bool hnsw_hold(hnsw *h, uint32_t slot) {
     uint32_t links[HNSW_LINKS_MAX], hint = SLOT_NONE;
     for (;;) {

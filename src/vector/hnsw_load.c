@@ -1,9 +1,10 @@
 /* Reading a snapshot (docs/format.md, FILE-hnsw; writing is in hnsw_file.c).
  *
- * The file is trusted in nothing. The head is hashed before it is believed; all lengths follow from count, dim, M and the levels and must be
- * those of the head and of the file (fstat) before memory is asked for; each section is hashed as it is read; numbers must be unique,
- * vectors of unit length, links in range and of the right level, and both rules of reachability must hold, since the code relies on them.
- * The file is read, not mapped: a file that is cut while it is mapped kills the process (SIGBUS). Whatever is wrong leaves the store empty. */
+ * The file is trusted in nothing. The head is hashed before it is believed; all lengths follow from count, dim, M and
+ * the levels and must be those of the head and of the file (fstat) before memory is asked for; each section is hashed
+ * as it is read; numbers must be unique, vectors of unit length, links in range and of the right level, and both
+ * rules of reachability must hold, since the code relies on them. The file is read, not mapped: a file that is cut
+ * while it is mapped kills the process (SIGBUS). Whatever is wrong leaves the store empty. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -84,9 +85,12 @@ static int check_head(loading *l, uint64_t epoch) {
     if (d->dim != l->h->s.dim) return corrupt(l, "of another dimension");
     if (d->m != l->h->m) return corrupt(l, "of another M");
     if (d->count > SLOTS_MAX || d->inserts < d->count) return corrupt(l, "impossible counts");
-    if (d->count == 0 ? d->entry != SLOT_NONE || d->max_level != 0 : d->entry >= d->count) return corrupt(l, "no entry point");
+    if (d->count == 0 ? d->entry != SLOT_NONE || d->max_level != 0 : d->entry >= d->count) {
+        return corrupt(l, "no entry point");
+    }
     if (d->epoch != epoch) {
-        return error_set(l->err, BRAID_E_NOT_FOUND, HNSW_STORE, "%s is of epoch %llu, not of %llu; it will be built again", l->path,
+        return error_set(l->err, BRAID_E_NOT_FOUND, HNSW_STORE,
+                         "%s is of epoch %llu, not of %llu; it will be built again", l->path,
                          (unsigned long long)d->epoch, (unsigned long long)epoch);
     }
     return BRAID_OK;
@@ -97,7 +101,9 @@ static int check_lengths(loading *l) {
     const hnsw_file_head *d = &l->head;
     const hnsw_file_section *s = d->sections;
     struct stat st;
-    if (fstat(l->fd, &st) != 0) return error_set(l->err, BRAID_E_IO, HNSW_STORE, "cannot read %s: %s", l->path, strerror(errno));
+    if (fstat(l->fd, &st) != 0) {
+        return error_set(l->err, BRAID_E_IO, HNSW_STORE, "cannot read %s: %s", l->path, strerror(errno));
+    }
     uint64_t size = (uint64_t)st.st_size, at = sizeof *d;
     for (int i = 0; i < SECTIONS; i++) {
         if (s[i].offset != at || s[i].bytes > size - at) return corrupt(l, "sections do not fit the file");
@@ -125,11 +131,15 @@ static int load_nodes(loading *l) {
     if (code == BRAID_OK) code = section_end(l, SECTION_NODES);
     if (code != BRAID_OK) return code;
     for (uint32_t i = 0; i < l->head.count; i++) {
-        if (l->nodes[i].level > l->head.max_level || l->head.max_level > HNSW_LEVEL_MAX) return corrupt(l, "a level is out of range");
+        if (l->nodes[i].level > l->head.max_level || l->head.max_level > HNSW_LEVEL_MAX) {
+            return corrupt(l, "a level is out of range");
+        }
         upper += l->nodes[i].level;
         if (l->nodes[i].level > highest) highest = l->nodes[i].level;
     }
-    if (l->head.sections[SECTION_UPPER].bytes != upper * h->m * sizeof(uint32_t)) return corrupt(l, "a section has the wrong length");
+    if (l->head.sections[SECTION_UPPER].bytes != upper * h->m * sizeof(uint32_t)) {
+        return corrupt(l, "a section has the wrong length");
+    }
     if (l->head.count > 0 && (highest != l->head.max_level || l->nodes[l->head.entry].level != highest)) {
         return corrupt(l, "the entry point is not on the highest level");
     }
@@ -138,7 +148,9 @@ static int load_nodes(loading *l) {
         if (!hnsw_node_init(h, i, l->nodes[i].level)) return no_memory(l);
         hnsw_node_of(h, i)->linked = true;
         if (l->nodes[i].num == SLOT_NONE) return corrupt(l, "an item number is out of range");
-        if (!slots_adopt(&h->s, i, l->nodes[i].num, epoch)) return corrupt(l, "an item number is there twice, or memory ran out");
+        if (!slots_adopt(&h->s, i, l->nodes[i].num, epoch)) {
+            return corrupt(l, "an item number is there twice, or memory ran out");
+        }
     }
     return BRAID_OK;
 }
@@ -173,7 +185,9 @@ static int load_links(loading *l) {
     for (uint32_t first = 0; code == BRAID_OK && first < count; first += batch) {
         uint32_t n = count - first < batch ? count - first : batch;
         code = section_read(l, l->words, (size_t)n * m0 * sizeof(uint32_t));
-        for (uint32_t i = 0; code == BRAID_OK && i < n; i++) code = take_list(l, first + i, 0, l->words + (size_t)i * m0);
+        for (uint32_t i = 0; code == BRAID_OK && i < n; i++) {
+            code = take_list(l, first + i, 0, l->words + (size_t)i * m0);
+        }
     }
     if (code == BRAID_OK) code = section_end(l, SECTION_LINKS);
     if (code != BRAID_OK) return code;
@@ -182,7 +196,9 @@ static int load_links(loading *l) {
         uint32_t m = l->h->m, levels = l->nodes[slot].level;
         if (levels == 0) continue;
         code = section_read(l, l->words, (size_t)levels * m * sizeof(uint32_t));
-        for (uint32_t i = 0; code == BRAID_OK && i < levels; i++) code = take_list(l, slot, i + 1, l->words + (size_t)i * m);
+        for (uint32_t i = 0; code == BRAID_OK && i < levels; i++) {
+            code = take_list(l, slot, i + 1, l->words + (size_t)i * m);
+        }
     }
     return code == BRAID_OK ? section_end(l, SECTION_UPPER) : code;
 }
@@ -207,7 +223,9 @@ static int take_rows(loading *l, uint32_t first, uint32_t n, const float *packed
             memcpy(row, packed + (size_t)i * s->dim, s->dim * sizeof(float));
             memset(row + s->dim, 0, (s->stride - s->dim) * sizeof(float));
         }
-        if (!(fabsf(s->kernel->dot(row, row, s->stride) - 1) <= UNIT_SLACK)) return corrupt(l, "a vector is not of unit length");
+        if (!(fabsf(s->kernel->dot(row, row, s->stride) - 1) <= UNIT_SLACK)) {
+            return corrupt(l, "a vector is not of unit length");
+        }
     }
     return BRAID_OK;
 }
@@ -268,7 +286,9 @@ int hnsw_load(hnsw *h, const char *path, uint64_t epoch, uint64_t *lsn, braid_er
     loading l = {.h = h, .path = path, .err = err, .fd = -1};
     int code;
     *lsn = 0;
-    if (h->linked != 0) return error_set(err, BRAID_E_CONFLICT, HNSW_STORE, "a snapshot is loaded into an empty index only");
+    if (h->linked != 0) {
+        return error_set(err, BRAID_E_CONFLICT, HNSW_STORE, "a snapshot is loaded into an empty index only");
+    }
     l.fd = open(path, O_RDONLY | O_CLOEXEC);
     if (l.fd < 0) {
         code = errno == ENOENT ? BRAID_E_NOT_FOUND : BRAID_E_IO;

@@ -1,12 +1,13 @@
 /* Searching the graph (Malkov & Yashunin, Algorithms 2 and 5), and choosing between the graph and the exact plan.
  *
- * A hop reads the links of the nearest open candidate, gathers those not yet visited, and scores them four at a time while the rows of the next four
- * are on their way: the walk is bound by misses, so several are kept in flight.
+ * A hop reads the links of the nearest open candidate, gathers those not yet visited, and scores them four at a time
+ * while the rows of the next four are on their way: the walk is bound by misses, so several are kept in flight.
  *
- * Under a filter every node is a stepping stone but only members are results, and since the walk ends when `ef` results are
- * full and no candidate is nearer than the worst of them, it widens by itself until k members are found. Where that would cost more than looking
- * at each member - a small set, or one that lies far from the query - the exact plan is taken: from the start if the sizes say so, or when
- * the walk has spent what the exact plan would have cost. So a filtered search costs at most about twice the better plan, and k is always filled. */
+ * Under a filter every node is a stepping stone but only members are results, and since the walk ends when `ef`
+ * results are full and no candidate is nearer than the worst of them, it widens by itself until k members are found.
+ * Where that would cost more than looking at each member - a small set, or one that lies far from the query - the
+ * exact plan is taken: from the start if the sizes say so, or when the walk has spent what the exact plan would have
+ * cost. So a filtered search costs at most about twice the better plan, and k is always filled. */
 #include <string.h>
 
 #include "vector/hnsw.h"
@@ -17,8 +18,8 @@ enum {
     EQUALS_K_MAX = UINT8_MAX
 };
 
-/* Measured on 100,000 x 768: what a walk's distances cost in units of ef before the first walks were seen, and what a row costs
- * the exact plan (neighbours in memory, no links to read) in units of the walk's. */
+/* Measured on 100,000 x 768: what a walk's distances cost in units of ef before the first walks were seen, and what a
+ * row costs the exact plan (neighbours in memory, no links to read) in units of the walk's. */
 static const double walk_length_guess = 12.0, exact_row_cost = 0.6;
 
 static inline void prefetch_row(const hnsw *h, uint32_t slot, uint32_t lines) {
@@ -59,7 +60,8 @@ static uint32_t greedy(const hnsw *h, const float *query, uint32_t at, unsigned 
     return at;
 }
 
-uint32_t hnsw_descend(const hnsw *h, const float *query, uint32_t start, unsigned from, unsigned to, vector_stats *stats) {
+uint32_t hnsw_descend(const hnsw *h, const float *query, uint32_t start, unsigned from, unsigned to,
+                      vector_stats *stats) {
     for (unsigned level = from; level > to; level--) start = greedy(h, query, start, level, stats);
     return start;
 }
@@ -90,8 +92,8 @@ static inline bool may_return(const hnsw *h, const hnsw_walk *w, uint32_t slot) 
     return slots_visible(m, w->epoch) && (w->allow == NULL || bitset_has(w->allow, m->num));
 }
 
-/* Nodes of the very same similarity are mostly copies of one vector. The first k of them, or M, speak for all, so that a crowd of copies does not take
- * all of the ef places and end the walk. */
+/* Nodes of the very same similarity are mostly copies of one vector. The first k of them, or M, speak for all, so
+ * that a crowd of copies does not take all of the ef places and end the walk. */
 static inline bool crowded(scratch *sc, unsigned max, float sim) {
     uint32_t bits;
     memcpy(&bits, &sim, sizeof bits);
@@ -147,7 +149,8 @@ hnsw_end hnsw_walk_level(const hnsw *h, scratch *sc, const hnsw_walk *w, uint32_
     uint32_t near[HNSW_LINKS_MAX];
     uint64_t begun = stats->distances;
     sc->results.count = sc->candidates.count = 0;
-    if (!visited_begin(h, sc) || !heap_reserve(&sc->results, w->ef + 1) || !heap_reserve(&sc->candidates, HNSW_LINKS_MAX)) {
+    if (!visited_begin(h, sc) || !heap_reserve(&sc->results, w->ef + 1) ||
+        !heap_reserve(&sc->candidates, HNSW_LINKS_MAX)) {
         return HNSW_END_NO_MEMORY;
     }
     if (w->equals_max != 0) memset(sc->equals, 0, sizeof sc->equals);
@@ -247,5 +250,7 @@ void hnsw_estimate(hnsw *h, size_t k, unsigned ef, uint64_t allow_count, bool fi
     bool exact = p.exact <= p.walk;
     double us = exact ? (double)p.set * meter_unit(&h->exact_ns, 1000, guess_ns * exact_row_cost) / 1000.0
                       : p.walk * meter_unit(&h->walk_ns, 1000, guess_ns) / 1000.0;
-    *out = (vector_cost){.microseconds = 1.0 + us, .rows = (double)(p.set < k ? p.set : k), .method = exact ? "exact" : "hnsw"};
+    *out = (vector_cost){.microseconds = 1.0 + us,
+                         .rows = (double)(p.set < k ? p.set : k),
+                         .method = exact ? "exact" : "hnsw"};
 }

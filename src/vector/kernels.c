@@ -1,10 +1,11 @@
 /* Distance kernels: the inner product, once in plain C and once for each instruction set.
  *
- * Each variant carries its own target attribute, so the binary runs on any x86-64 and picks when a store opens, by CPUID
- * (`supported`). The scalar loop is the reference; tests hold the others against it at every length from 1 to 260.
+ * Each variant carries its own target attribute, so the binary runs on any x86-64 and picks when a store opens, by
+ * CPUID (`supported`). The scalar loop is the reference; tests hold the others against it at every length from 1 to
+ * 260.
  *
- * Several accumulators break the chain of dependent additions (latency 4, two FMAs a cycle: eight are wanted). Rejected:
- * compiling for one CPU (-march=native), and function pointers in mutable globals. */
+ * Several accumulators break the chain of dependent additions (latency 4, two FMAs a cycle: eight are wanted).
+ * Rejected: compiling for one CPU (-march=native), and function pointers in mutable globals. */
 #include "vector/kernels.h"
 
 #include <string.h>

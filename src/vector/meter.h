@@ -1,7 +1,8 @@
 /* meter: what a unit of work costs, learnt from the work itself. Private to src/vector.
  *
- * Two running sums, added to by any thread without a lock; when the weight grows large both are halved, so that the quotient follows the
- * present. A sum that is lost between two threads' halvings changes the quotient by nothing that matters. */
+ * Two running sums, added to by any thread without a lock; when the weight grows large both are halved, so that the
+ * quotient follows the present. A sum that is lost between two threads' halvings changes the quotient by nothing that
+ * matters. */
 #ifndef VECTOR_METER_H
 #define VECTOR_METER_H
 

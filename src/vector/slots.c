@@ -1,5 +1,5 @@
-/* The writer's side of slots (slots.h holds the essay): batches, versions, reclamation. Memory is reserved before a batch begins, so that
- * what follows cannot fail half way for want of it. */
+/* The writer's side of slots (slots.h holds the essay): batches, versions, reclamation. Memory is reserved before a
+ * batch begins, so that what follows cannot fail half way for want of it. */
 #include "vector/slots.h"
 
 #include <string.h>
@@ -66,7 +66,9 @@ void slots_close(slots *s) {
 }
 
 void slots_clear(slots *s) {
-    for (size_t i = 0; i < s->allocated / SLOTS_CHUNK; i++) memset((void *)s->metas[i], 0, SLOTS_CHUNK * sizeof(slot_meta));
+    for (size_t i = 0; i < s->allocated / SLOTS_CHUNK; i++) {
+        memset((void *)s->metas[i], 0, SLOTS_CHUNK * sizeof(slot_meta));
+    }
     map_clear(s);
     atomic_store(&s->used, 0);
     atomic_store(&s->count, 0);
@@ -161,7 +163,9 @@ int slots_reserve_kills(slots *s, size_t n, const char *store, braid_error *err)
 
 int slots_reserve(slots *s, const vector_entry *entries, size_t n, const char *store, braid_error *err) {
     for (size_t i = 0; i < n; i++) {
-        if (entries[i].num == SLOT_NONE) return error_set(err, BRAID_E_INVALID, store, "item number %u is reserved", SLOT_NONE);
+        if (entries[i].num == SLOT_NONE) {
+            return error_set(err, BRAID_E_INVALID, store, "item number %u is reserved", SLOT_NONE);
+        }
         memcpy(s->normalised, entries[i].values, s->dim * sizeof(float));
         if (!vector_normalise(s->normalised, s->dim)) {
             return error_set(err, BRAID_E_NOT_FINITE, store, "vector %zu (item number %u) is all zero or not finite", i,
@@ -258,7 +262,9 @@ void slots_abort(slots *s) {
 }
 
 bool slots_adopt(slots *s, uint32_t slot, uint32_t num, uint64_t epoch) {
-    if (!map_reserve(s, num) || atomic_load_explicit(map_place(s, num), memory_order_relaxed) != SLOT_NONE) return false;
+    if (!map_reserve(s, num) || atomic_load_explicit(map_place(s, num), memory_order_relaxed) != SLOT_NONE) {
+        return false;
+    }
     slot_meta *m = slots_meta(s, slot);
     m->num = num;
     atomic_store_explicit(&m->prev, SLOT_NONE, memory_order_relaxed);

@@ -1,31 +1,35 @@
 /* slots: where vectors live, and how one writer and many readers share them without a lock. Private to src/vector; both
  * local stores (flat, hnsw) stand on it.
  *
- * Storage. A vector lies in a slot. Slots come in chunks of 4,096 that are allocated once and never move, so that growth disturbs no
- * reader; rows are padded with zeros to whole cache lines (`stride` floats), so that kernels have no tail. A map from item
- * number to slot, in chunks too, is dense: numbers are given out in order.
+ * Storage. A vector lies in a slot. Slots come in chunks of 4,096 that are allocated once and never move, so that
+ * growth disturbs no reader; rows are padded with zeros to whole cache lines (`stride` floats), so that kernels have
+ * no tail. A map from item number to slot, in chunks too, is dense: numbers are given out in order.
  *
- * Versions. The store has an epoch, a counter that moves when a batch is complete. A slot is stamped with the epoch that it is `born` in and
- * the one that it `died` in; a reader takes the epoch g once, when it begins, and sees exactly the slots with born <= g < died:
+ * Versions. The store has an epoch, a counter that moves when a batch is complete. A slot is stamped with the epoch
+ * that it is `born` in and the one that it `died` in; a reader takes the epoch g once, when it begins, and sees
+ * exactly the slots with born <= g < died:
  *
  *      epoch        7         8         9        10
  *      slot 3   ----+ born 8  |=========|  died 9             a search that began at 8 sees slot 3,
- *      slot 9       .         .         |==================   one that began at 9 or later sees slot 9, nobody sees both or neither
+ *      slot 9       .         .         |==================   one that began at 9 or later sees slot 9
+ *                                                              nobody sees both or neither
  *
- * So a batch becomes visible as a whole, an upsert is a new slot and the death of the old one in the same epoch, and answers need no
- * duplicate check. A batch that fails half way has never been seen.
+ * So a batch becomes visible as a whole, an upsert is a new slot and the death of the old one in the same epoch, and
+ * answers need no duplicate check. A batch that fails half way has never been seen.
  *
- * Reclamation. A reader announces g in a padded place of its own (which also holds its scratch memory) and clears it at the end. A
- * dead slot waits until no reader with g < died is left, is then taken out of the structure around it (hook `unlink`), and
- * waits once more until the readers that could have met it on their way are gone; then it may hold another vector.
+ * Reclamation. A reader announces g in a padded place of its own (which also holds its scratch memory) and clears it
+ * at the end. A dead slot waits until no reader with g < died is left, is then taken out of the structure around it
+ * (hook `unlink`), and waits once more until the readers that could have met it on their way are gone; then it may
+ * hold another vector.
  *
- * Why this is safe: a reader announces by a read-modify-write and the writer looks by a read-modify-write of the same word, so one of the two
- * comes first. If the reader's does, the writer sees it and waits. If the writer's does, it happens before
- * everything the reader does, so the reader reads an epoch, links and stamps that no longer lead to what was taken out.
- * (Fences would be cheaper on the writer's side by nothing that can be measured, and ThreadSanitizer does not understand them.)
+ * Why this is safe: a reader announces by a read-modify-write and the writer looks by a read-modify-write of the same
+ * word, so one of the two comes first. If the reader's does, the writer sees it and waits. If the writer's does, it
+ * happens before everything the reader does, so the reader reads an epoch, links and stamps that no longer lead to
+ * what was taken out. (Fences would be cheaper on the writer's side by nothing that can be measured, and
+ * ThreadSanitizer does not understand them.)
  *
- * Rejected: reader-writer locks (one long insert stalls every search), reference counts per slot (a shared write for each hop),
- * tombstones for good (recall and memory wear out under churn). */
+ * Rejected: reader-writer locks (one long insert stalls every search), reference counts per slot (a shared write for
+ * each hop), tombstones for good (recall and memory wear out under churn). */
 #ifndef VECTOR_SLOTS_H
 #define VECTOR_SLOTS_H
 
@@ -129,24 +133,28 @@ static inline bool slots_visible(slot_meta *m, uint64_t epoch) {
 /* ---- readers ---- */
 reader *slots_enter(slots *s, uint64_t *epoch); /* waits while SLOTS_READERS_MAX searches run */
 void slots_leave(reader *r);
-/* Normalises `values` into the scratch's query; DIMENSION does not arise (dim is the store's), NOT_FINITE or INVALID do. */
+/* Normalises `values` into the scratch's query; DIMENSION does not arise (dim is the store's), NOT_FINITE or INVALID
+ * do. */
 int slots_query(const slots *s, scratch *sc, const float *values, const char *store, braid_error *err);
 /* The slot that holds `num` at `epoch`, or SLOT_NONE. */
 uint32_t slots_find(const slots *s, uint32_t num, uint64_t epoch);
 int slots_fetch(slots *s, uint32_t num, float *out, const char *store, braid_error *err);
-int slots_score(slots *s, const float *query, const uint32_t *nums, size_t n, float *out, const char *store, braid_error *err);
+int slots_score(slots *s, const float *query, const uint32_t *nums, size_t n, float *out, const char *store,
+                braid_error *err);
 int slots_scan(slots *s, bool (*each)(void *ctx, uint32_t num, const float *values), void *ctx, braid_error *err);
 void scratch_free(scratch *sc);
 
 /* ---- the writer ---- */
-/* Checks a batch and gets all the memory that the slots of `n` more items want, so that slots_put and slots_kill cannot fail. */
+/* Checks a batch and gets all the memory that the slots of `n` more items want, so that slots_put and slots_kill
+ * cannot fail. */
 int slots_reserve(slots *s, const vector_entry *entries, size_t n, const char *store, braid_error *err);
 int slots_reserve_kills(slots *s, size_t n, const char *store, braid_error *err);
 /* Begins, ends or takes back a batch. */
 void slots_begin(slots *s);
 void slots_commit(slots *s);
 void slots_abort(slots *s);
-/* Stores the vector in a slot born in this batch; the number's old slot dies. SLOT_NONE if the very same vector is there already. */
+/* Stores the vector in a slot born in this batch; the number's old slot dies. SLOT_NONE if the very same vector is
+ * there already. */
 uint32_t slots_put(slots *s, const vector_entry *entry);
 bool slots_kill(slots *s, uint32_t num);
 /* Moves what has waited long enough: dying -> limbo -> free. `force` does not wait for the readers before unlinking. */

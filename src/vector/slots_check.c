@@ -21,7 +21,9 @@ static void check_slot(slots *s, uint32_t slot, uint64_t epoch, vector_check_rep
     uint32_t found = slots_find(s, m->num, epoch);
     if (found != slot) check_problem(out, "item number %u is in slot %u, but its map says %u", m->num, slot, found);
     float length = s->kernel->dot(row, row, s->dim);
-    if (!(fabsf(length - 1) <= UNIT_SLACK)) check_problem(out, "the vector of item number %u has length %g", m->num, (double)length);
+    if (!(fabsf(length - 1) <= UNIT_SLACK)) {
+        check_problem(out, "the vector of item number %u has length %g", m->num, (double)length);
+    }
     for (uint32_t i = s->dim; i < s->stride; i++) {
         if (row[i] != 0) check_problem(out, "the padding of item number %u is not zero", m->num);
     }
@@ -37,7 +39,10 @@ void slots_check(slots *s, vector_check_report *out) {
     }
     uint64_t count = atomic_load_explicit(&s->count, memory_order_relaxed);
     uint64_t waiting = atomic_load_explicit(&s->waiting, memory_order_relaxed);
-    if (live != count) check_problem(out, "%llu vectors are live, the count says %llu", (unsigned long long)live, (unsigned long long)count);
+    if (live != count) {
+        check_problem(out, "%llu vectors are live, the count says %llu", (unsigned long long)live,
+                      (unsigned long long)count);
+    }
     if (waiting != s->dying.count + s->limbo.count) check_problem(out, "the count of removed vectors is wrong");
     if (live + waiting + s->free_count != used) {
         check_problem(out, "%llu live, %llu removed and %zu free slots are not the %u in use", (unsigned long long)live,

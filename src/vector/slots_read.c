@@ -1,5 +1,5 @@
-/* The readers' side of slots (slots.h holds the essay): announcing, finding, fetching, scoring. Nothing here locks or, in a steady
- * stream, allocates. */
+/* The readers' side of slots (slots.h holds the essay): announcing, finding, fetching, scoring. Nothing here locks
+ * or, in a steady stream, allocates. */
 #include <sched.h>
 #include <string.h>
 

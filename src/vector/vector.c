@@ -1,7 +1,8 @@
 /* The thin forwarder in front of every vector store, and the list of the stores that are compiled in.
  *
- * What holds for all stores is done once, here: arguments are checked, an expired deadline is answered without asking, every call is
- * timed into the metrics. A store's file then holds only its own work. A new store is one file and one row of vector_rows. */
+ * What holds for all stores is done once, here: arguments are checked, an expired deadline is answered without
+ * asking, every call is timed into the metrics. A store's file then holds only its own work. A new store is one file
+ * and one row of vector_rows. */
 #include "vector/vector.h"
 
 #include <math.h>
@@ -155,7 +156,8 @@ void vector_estimate(vector_store *s, size_t k, unsigned ef, uint64_t allow_coun
     s->ops->estimate(s->self, k, ef, allow_count, filtered, out);
 }
 
-int vector_scan(vector_store *s, bool (*each)(void *ctx, uint32_t num, const float *values), void *ctx, braid_error *err) {
+int vector_scan(vector_store *s, bool (*each)(void *ctx, uint32_t num, const float *values), void *ctx,
+                braid_error *err) {
     return s->ops->scan(s->self, each, ctx, err);
 }
 

@@ -1,15 +1,16 @@
 /* vector: "what is like it". Nearest neighbours of a vector among the items, under any filter.
  *
- * A vector store is derived: it is fed by idempotent upserts and removals in LSN order and may be thrown away and rebuilt. Items are known by their number
- * (uint32, given by the record store, never used again after a delete). Similarity is the inner product of L2-normalised vectors (cosine), so
- * scores are in -1..1 and larger is nearer.
+ * A vector store is derived: it is fed by idempotent upserts and removals in LSN order and may be thrown away and
+ * rebuilt. Items are known by their number (uint32, given by the record store, never used again after a delete).
+ * Similarity is the inner product of L2-normalised vectors (cosine), so scores are in -1..1 and larger is nearer.
  *
- * Concurrency: searches from any number of threads while ONE feed thread upserts and removes; a search sees every batch that was complete before it began and
- * never a half-written vector.
+ * Concurrency: searches from any number of threads while ONE feed thread upserts and removes; a search sees every batch
+ * that was complete before it began and never a half-written vector.
  *
- * Filters reach a store as a set of allowed numbers (bitset): exact membership, whatever made the set (filter, rights, 100,000 exclusions, seen list). A store
- * must fill k from the set if the set and the index hold k items: the walk continues until it has k or has used its budget,
- * and falls back to exact scoring of the set when that is cheaper (the set's size is known). */
+ * Filters reach a store as a set of allowed numbers (bitset): exact membership, whatever made the set (filter, rights,
+ * 100,000 exclusions, seen list). A store must fill k from the set if the set and the index hold k items: the walk
+ * continues until it has k or has used its budget, and falls back to exact scoring of the set when that is cheaper (the
+ * set's size is known). */
 #ifndef VECTOR_H
 #define VECTOR_H
 
@@ -71,14 +72,16 @@ typedef struct vector_ops {
     int (*search)(void *self, const vector_query *q, candidate *out, size_t *count, vector_stats *stats, braid_error *err);
     /* Copies the stored (normalised) vector; NOT_FOUND. */
     int (*fetch)(void *self, uint32_t num, float *out, braid_error *err);
-    /* Cosine of `query` with each of n items; SIMILARITY_NONE where an item has no vector. For enriching candidates of other strands. */
+    /* Cosine of `query` with each of n items; SIMILARITY_NONE where an item has no vector. For enriching candidates of
+     * other strands. */
     int (*score)(void *self, const float *query, const uint32_t *nums, size_t n, float *out, braid_error *err);
     void (*estimate)(void *self, size_t k, unsigned ef, uint64_t allow_count, bool filtered, vector_cost *out);
     int (*scan)(void *self, bool (*each)(void *ctx, uint32_t num, const float *values), void *ctx, braid_error *err);
     int (*check)(void *self, vector_check_report *out, braid_error *err); /* O(n): invariants of the structure; never modifies */
     void (*info)(void *self, vector_info *out);
-    /* Snapshot (VECTOR_CAP_SNAPSHOT): written to a temporary file, fsynced, renamed, directory fsynced; carries magic, format, dim, count, `lsn`, `epoch` and a checksum a
-     * section. load refuses anything that is not whole and of this epoch, with CORRUPT or NOT_FOUND, leaving the store empty: the caller rebuilds. */
+    /* Snapshot (VECTOR_CAP_SNAPSHOT): written to a temporary file, fsynced, renamed, directory fsynced; carries magic,
+     * format, dim, count, `lsn`, `epoch` and a checksum a section. load refuses anything that is not whole and of this
+     * epoch, with CORRUPT or NOT_FOUND, leaving the store empty: the caller rebuilds. */
     int (*save)(void *self, const char *path, uint64_t epoch, uint64_t lsn, braid_error *err);
     int (*load)(void *self, const char *path, uint64_t epoch, uint64_t *lsn, braid_error *err);
 } vector_ops;
@@ -89,8 +92,8 @@ typedef struct vector_store vector_store;
 const vector_ops *vector_registry(size_t i);
 const vector_ops *vector_find(const char *name);
 
-/* The thin forwarder (vector.c): checks arguments, carries the deadline, times every call into the metrics (vector_search_duration{store=..} ...), then calls the
- * table. Contracts are as above. */
+/* The thin forwarder (vector.c): checks arguments, carries the deadline, times every call into the metrics
+ * (vector_search_duration{store=..} ...), then calls the table. Contracts are as above. */
 int vector_open(const vector_ops *ops, const vector_options *options, vector_store **out, braid_error *err);
 void vector_close(vector_store *s);
 const char *vector_name(const vector_store *s);

@@ -1,5 +1,6 @@
-/* flat: the exact store. A search looks at every vector of the set (exact.c), so its answers are right by construction: the oracle of
- * tests and of recall measurements, and the better store for a few thousand items. All sharing of memory between threads is in slots. */
+/* flat: the exact store. A search looks at every vector of the set (exact.c), so its answers are right by
+ * construction: the oracle of tests and of recall measurements, and the better store for a few thousand items. All
+ * sharing of memory between threads is in slots. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,8 @@
 
 typedef struct flat {
     slots s;
-    pthread_mutex_t write_lock; /* there is one feed thread; the lock also keeps check apart from it. Searches never take it. */
+    /* there is one feed thread; the lock also keeps check apart from it. Searches never take it. */
+    pthread_mutex_t write_lock;
     meter row_ns;
 } flat;
 
@@ -105,7 +107,8 @@ static void flat_estimate(void *self, size_t k, unsigned ef, uint64_t allow_coun
                          .method = "exact"};
 }
 
-static int flat_scan(void *self, bool (*each)(void *ctx, uint32_t num, const float *values), void *ctx, braid_error *err) {
+static int flat_scan(void *self, bool (*each)(void *ctx, uint32_t num, const float *values), void *ctx,
+                     braid_error *err) {
     flat *f = self;
     return slots_scan(&f->s, each, ctx, err);
 }

@@ -84,7 +84,7 @@ class Browser:
         self.folder = tempfile.mkdtemp(prefix="braid-browser-")
         self.log = open(os.path.join(self.folder, "log"), "wb")
         self.process = subprocess.Popen([path, *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={self.folder}/profile", "about:blank"],
-                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True)
+                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.port = self._port()
 
     def _port(self):

@@ -213,6 +213,12 @@ def the_plan_shows_estimate_beside_actual(page, server):
     check(page.js("document.querySelectorAll('.funnel .measure').length") >= 2, "the filter's counts")
     check(page.js("[...document.querySelectorAll('#view-plan [lang=en]')].length") == 0, "the planner's sentences are in French")
     picture(page, "plan")
+    show(page, server, user=VIEWER, q="cinéma")
+    show(page, server, user=VIEWER, q="cinéma")  # a second time: from the cache
+    check("du cache" in text(page, "#list-summary"), "an answer from the cache is told")
+    click(page, "#list-summary a")
+    click(page, "#remake")
+    page.wait("document.querySelector('.steps li')", "the plan of an answer made anew")
 
 
 @test

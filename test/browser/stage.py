@@ -67,7 +67,7 @@ def axe_source():
             return None, "npm is not installed"
         os.makedirs(folder, exist_ok=True)
         try:
-            done = subprocess.run(["npm", "install", "--prefix", folder, "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", AXE], cwd=folder,
+            done = subprocess.run(["npm", "install", "--prefix", folder, "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0", AXE], cwd=folder,
                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=90)
         except subprocess.TimeoutExpired:
             return None, f"npm could not bring {AXE} within 90 s"

@@ -37,8 +37,8 @@ static void check_decoded(const char *text) {
     size_t len = strlen(text);
     char *coded = malloc(len * 3 + 1);
     if (!coded) abort();
-    for (size_t i = 0; i <= len; i++) snprintf(coded + i * 3, 4, i < len ? "%%%02x" : "%s", i < len ? (unsigned)(uint8_t)text[i] : 0);
-    coded[len * 3] = 0;
+    coded[0] = 0;
+    for (size_t i = 0; i < len; i++) snprintf(coded + i * 3, 4, "%%%02x", (unsigned)(uint8_t)text[i]);
     if (!api_utf8(text, len)) fuzz_fail("what was decoded is UTF-8", text);
     if (!api_decode(coded, true) || strcmp(coded, text) != 0) fuzz_fail("encoding and decoding give the same", text);
     free(coded);

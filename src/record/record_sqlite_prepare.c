@@ -1,0 +1,102 @@
+/* What can be done for a change before it is queued, on the caller's own thread: check all that needs no database,
+ * and write the canonical JSON of items and users, so that the one writer thread is left with SQL alone. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "record/record_sqlite.h"
+
+/* Copies a refusal into the change, cut between characters. */
+void record_sqlite_refuse(record_change *c, int code, const char *format, ...) {
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    size_t len = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
+    len = utf8_prefix(text, len, sizeof c->message - 1);
+    memcpy(c->message, text, len);
+    c->message[len] = '\0';
+    c->code = code;
+    c->lsn = 0;
+}
+
+static bool finite_floats(const float *values, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(values[i]))
+            return false;
+    return true;
+}
+
+static bool id_fits(const char *id) {
+    size_t len = id != NULL ? strlen(id) : 0;
+    return len > 0 && len <= MODEL_ID_BYTES_MAX;
+}
+
+static int prepare_body(buf *b, bool written, record_sqlite_body *body, braid_error *err) {
+    if (!written || b->failed) {
+        buf_free(b);
+        return error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE, "no memory for the JSON of a change");
+    }
+    body->len = b->len;
+    body->text = buf_steal(b);
+    return body->text != NULL ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE,
+                                                     "no memory for the JSON of a change");
+}
+
+static int prepare_item(record_sqlite *s, record_change *c, record_sqlite_body *body, braid_error *err) {
+    if (!id_fits(c->item->id)) {
+        record_sqlite_refuse(c, BRAID_E_INVALID, "an item's id has 1..%d bytes", MODEL_ID_BYTES_MAX);
+        return BRAID_OK;
+    }
+    if (c->remove)
+        return BRAID_OK;
+    if (c->vector != NULL && !finite_floats(c->vector, s->dim)) {
+        record_sqlite_refuse(c, BRAID_E_NOT_FINITE, "the vector of item '%s' holds NaN or infinity", c->item->id);
+        return BRAID_OK;
+    }
+    buf b;
+    buf_init(&b, 0);
+    return prepare_body(&b, item_to_json(c->item, false, &b), body, err);
+}
+
+static int prepare_user(record_change *c, record_sqlite_body *body, braid_error *err) {
+    if (!id_fits(c->user->id)) {
+        record_sqlite_refuse(c, BRAID_E_INVALID, "a user's id has 1..%d bytes", MODEL_ID_BYTES_MAX);
+        return BRAID_OK;
+    }
+    if (c->remove)
+        return BRAID_OK;
+    buf b;
+    buf_init(&b, 0);
+    return prepare_body(&b, user_to_json(c->user, &b), body, err);
+}
+
+int record_sqlite_prepare(record_sqlite *s, record_change *c, record_sqlite_body *body, braid_error *err) {
+    if ((c->kind < RECORD_ITEM || c->kind > RECORD_CURSOR) || c->item == NULL) {
+        record_sqlite_refuse(c, BRAID_E_INVALID, "a change without content");
+        return BRAID_OK;
+    }
+    if (c->remove && c->kind != RECORD_ITEM && c->kind != RECORD_RELATION && c->kind != RECORD_USER) {
+        record_sqlite_refuse(c, BRAID_E_INVALID, "only items, relations and users can be removed");
+        return BRAID_OK;
+    }
+    if (c->kind == RECORD_ITEM)
+        return prepare_item(s, c, body, err);
+    if (c->kind == RECORD_USER)
+        return prepare_user(c, body, err);
+    if (c->kind == RECORD_INTERACTION && (!id_fits(c->interaction->user) || !id_fits(c->interaction->item)))
+        record_sqlite_refuse(c, BRAID_E_INVALID, "an interaction names a user and an item of 1..%d bytes",
+                             MODEL_ID_BYTES_MAX);
+    if (c->kind == RECORD_RELATION && (!relation_type_valid(c->relation->type) || !isfinite(c->relation->strength)))
+        record_sqlite_refuse(c, BRAID_E_INVALID, "a relation has a type like SEQUEL_OF and a finite strength");
+    if (c->kind == RECORD_POLICY && !(isfinite(c->policy->mean) && isfinite(c->policy->variance) &&
+                                      isfinite(c->policy->count)))
+        record_sqlite_refuse(c, BRAID_E_NOT_FINITE, "a policy holds NaN or infinity");
+    if (c->kind == RECORD_EPISODE && !isfinite(c->episode->reward))
+        record_sqlite_refuse(c, BRAID_E_NOT_FINITE, "an episode's reward is NaN or infinite");
+    if (c->kind == RECORD_STATS && !(isfinite(c->stats->interactions) && isfinite(c->stats->reward_sum)))
+        record_sqlite_refuse(c, BRAID_E_NOT_FINITE, "statistics hold NaN or infinity");
+    return BRAID_OK;
+}
