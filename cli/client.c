@@ -3,6 +3,8 @@
 #include "client.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -10,7 +12,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/socket.h>
 
 #include "cli.h"
 
@@ -147,6 +149,9 @@ static bool connect_to(client *h, char why[CLIENT_WHY]) {
     }
     free(address);
     free(doing);
+    /* Head and body are two writes; without this the second may wait for the peer's delayed acknowledgement. */
+    int fd = -1, on = 1;
+    if (good && BIO_get_fd(h->bio, &fd) >= 0) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (!good) hang_up(h);
     return good;
 }

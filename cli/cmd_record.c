@@ -15,12 +15,11 @@ static const char *const fields[][2] = {
 static const char *const contexts[] = {"device", "daypart", "region", "mood"};
 
 static int build(const cli *c, json_t **out) {
-    int64_t watch_s = 0, position = 0;
+    int64_t watch_s = 0;
     double rating = 0;
     *out = NULL;
     int rc = cli_words_between(c, 3, 3, "USER ITEM TYPE");
     if (rc == CLI_OK) rc = cli_flag_int(c, "watch-s", 0, 7 * 24 * 3600, &watch_s);
-    if (rc == CLI_OK) rc = cli_flag_int(c, "position", 0, 1000000, &position);
     if (rc == CLI_OK) rc = cli_flag_real(c, "rating", 0.5, 5, &rating);
     if (rc != CLI_OK) return rc;
     json_t *in = json_pack("{s:s, s:s, s:s}", "user", c->words[0], "item", c->words[1], "type", c->words[2]),
@@ -30,7 +29,6 @@ static int build(const cli *c, json_t **out) {
         return cli_fail(c, CLI_USAGE, "USER, ITEM and TYPE must be UTF-8");
     }
     if (cli_flag_on(c, "watch-s")) json_object_set_new(in, "watch_s", json_integer(watch_s));
-    if (cli_flag_on(c, "position")) json_object_set_new(in, "position", json_integer(position));
     if (cli_flag_on(c, "rating")) json_object_set_new(in, "rating", json_real(rating));
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         if (cli_flag_on(c, fields[i][0]))
@@ -82,7 +80,6 @@ static const cli_flag flags[] = {
     {"agent", "NAME", "the policy that learns from it (default)"},
     {"session", "ID", "the sitting it belongs to"},
     {"recommendation-id", "ID", "the answer it came from, so that the reward finds its slate"},
-    {"position", "N", "the place in that answer"},
     {"idempotency-key", "KEY", "a repeat with the same key changes nothing"},
     {0},
 };

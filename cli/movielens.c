@@ -74,7 +74,7 @@ static json_t *split_title(const char *title, int *year) {
     while (len > 0 && title[len - 1] == ' ') len--;
     const char *open = len >= 6 ? title + len - 6 : "";
     if (*open == '(' && open[5] == ')' && strspn(open + 1, "0123456789") == 4) {
-        *year = atoi(open + 1);
+        *year = (int)strtol(open + 1, NULL, 10); /* four digits, as was checked */
         len -= 6;
         while (len > 0 && title[len - 1] == ' ') len--;
     }
@@ -310,9 +310,9 @@ int movielens_import(cli *c, const char *folder) {
     if (rc == CLI_OK)
         rc = read_csv(m, "links.csv", true, (const char *const[]){"movieId", "imdbId", "tmdbId", NULL}, take_link);
     sort_tags(m);
-    if (rc == CLI_OK)
+    if (rc == CLI_OK && !cli_stop_asked())
         rc = read_csv(m, "movies.csv", false, (const char *const[]){"movieId", "title", "genres", NULL}, take_movie);
-    if (rc == CLI_OK)
+    if (rc == CLI_OK && !cli_stop_asked())
         rc = read_csv(m, "ratings.csv", true, (const char *const[]){"userId", "movieId", "rating", "timestamp"},
                       take_rating);
     cli_progress_end(&m->progress);

@@ -1,8 +1,8 @@
 /* Starting and stopping: a listening socket, a pool of libmicrohttpd's polling threads, a reaper.
  *
- * Each thread polls its share of the connections (epoll) and answers their requests itself: no queue, no hand-over between threads. The price is that a long call
- * holds up the other connections of its thread; hence more threads than cores by default. Stopping is by steps: no new connections, idle ones cut, those with a
- * request in hand get their answer within five seconds, then the rest is cut. */
+ * Each thread polls its share of the connections (epoll) and answers their requests itself: no queue, no hand-over between threads. The price
+ * is that a long call holds up the other connections of its thread; hence more threads than cores by default. Stopping is by steps: no new
+ * connections, idle ones cut, those with a request in hand get their answer within five seconds, then the rest is cut. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -49,9 +49,10 @@ static struct MHD_Daemon *start_daemon(server *s, int fd, const braid_options *o
     if (threads < 2) pool[0].option = MHD_OPTION_END;
     return MHD_start_daemon(flags, 0, NULL, NULL, http_handle, s, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections,
                             MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)braid_options_get_int(options, "server.per_address_max"),
-                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, http_begin, s,
-                            MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, s, MHD_OPTION_NOTIFY_COMPLETED, http_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
-                            http_connection, s, MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+                            MHD_OPTION_URI_LOG_CALLBACK, http_begin, s, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, s,
+                            MHD_OPTION_NOTIFY_COMPLETED, http_completed, s, MHD_OPTION_NOTIFY_CONNECTION, http_connection, s,
+                            MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
 }
 
 int server_start(braid_db *db, const braid_options *options, server **out, braid_error *err) {

@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { HOST_MAX = 256, BACKLOG = 1024 };
+enum { HOST_MAX = 256, PORT_MAX = 65535, BACKLOG = 1024 };
 
 int listen_error(braid_error *err, int code, const char *format, ...) {
     if (!err) return code;
@@ -27,7 +27,8 @@ int listen_error(braid_error *err, int code, const char *format, ...) {
 /* "[::1]:80" -> "::1" and "80". */
 static bool split(const char *address, char host[HOST_MAX], char port[8]) {
     const char *colon = strrchr(address, ':');
-    if (!colon || strlen(colon + 1) == 0 || strlen(colon + 1) > 5 || strspn(colon + 1, "0123456789") != strlen(colon + 1) || atoi(colon + 1) > 65535) return false;
+    size_t digits = colon ? strspn(colon + 1, "0123456789") : 0;
+    if (digits == 0 || digits > 5 || colon[1 + digits] || strtol(colon + 1, NULL, 10) > PORT_MAX) return false;
     size_t len = (size_t)(colon - address);
     if (len >= 2 && address[0] == '[' && address[len - 1] == ']') {
         address++;
@@ -49,7 +50,8 @@ static int say_why(const char *address, braid_error *err) {
     case EADDRNOTAVAIL:
         return listen_error(err, BRAID_E_IO, "%.100s is not an address of this machine: 127.0.0.1 serves this machine, 0.0.0.0 every network", address);
     case EACCES:
-        return listen_error(err, BRAID_E_IO, "%.100s may not be opened by this user: ports below 1024 want a privilege; choose another with --listen HOST:PORT", address);
+        return listen_error(err, BRAID_E_IO, "%.100s may not be opened by this user: ports below 1024 want a privilege; choose another with "
+                                             "--listen HOST:PORT", address);
     default: return listen_error(err, BRAID_E_IO, "cannot listen on %.100s: %s", address, strerror(errno));
     }
 }
@@ -83,7 +85,9 @@ int listen_open(const char *address, int *fd, char url[LISTEN_URL_MAX], braid_er
         return listen_error(err, BRAID_E_INVALID, "\"%.100s\" is no address to listen on: write HOST:PORT, say 127.0.0.1:8080 or [::1]:8080", address);
     if (!*host) hints.ai_family = AF_INET;
     int rc = getaddrinfo(*host ? host : NULL, port, &hints, &list);
-    if (rc != 0) return listen_error(err, BRAID_E_INVALID, "the host of \"%.100s\" is not known (%s): write HOST:PORT, say 127.0.0.1:8080", address, gai_strerror(rc));
+    if (rc != 0)
+        return listen_error(err, BRAID_E_INVALID, "the host of \"%.100s\" is not known (%s): write HOST:PORT, say 127.0.0.1:8080", address,
+                            gai_strerror(rc));
     errno = 0;
     for (const struct addrinfo *a = list; a && *fd < 0; a = a->ai_next) *fd = open_socket(a);
     int why = errno;

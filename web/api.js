@@ -26,7 +26,12 @@ async function call(method, path, body, options = {}) {
     if (body !== undefined) headers["Content-Type"] = "application/json";
     let response;
     try {
-        response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: options.signal });
+        response = await fetch(path, {
+            method,
+            headers,
+            body: body === undefined ? undefined : JSON.stringify(body),
+            signal: options.signal,
+        });
     } catch (e) {
         if (e.name === "AbortError") throw e;
         tell(false, 0, "");
@@ -41,7 +46,12 @@ async function call(method, path, body, options = {}) {
     }
     if (!response.ok) {
         tell(response.status !== 503, ms, data && data.detail);
-        throw new ApiError({ status: response.status, code: "HTTP_" + response.status, title: response.statusText, ...data });
+        throw new ApiError({
+            status: response.status,
+            code: "HTTP_" + response.status,
+            title: response.statusText,
+            ...data,
+        });
     }
     tell(true, ms, "");
     if (data === null) throw new ApiError({ status: response.status, code: "UNREADABLE", detail: path });
@@ -60,7 +70,8 @@ export const info = () => call("GET", "/v1/info?section=server");
 export const ask = (path, question, signal) => call("POST", path, question, { signal });
 export const item = (name, signal) => call("GET", `/v1/items/${id(name)}`, undefined, { signal });
 export const graph = (name, signal) => call("GET", `/v1/items/${id(name)}/graph`, undefined, { signal });
-export const similar = (name, signal) => call("GET", `/v1/items/${id(name)}/similar?k=8&depth=2`, undefined, { signal });
+export const similar = (name, signal) =>
+    call("GET", `/v1/items/${id(name)}/similar?k=8&depth=2`, undefined, { signal });
 export const items = (limit) => call("GET", `/v1/items?limit=${limit}`);
 export const user = (name) => call("GET", `/v1/users/${id(name)}`);
 export const policy = (name) => call("GET", `/v1/users/${id(name)}/policy`);

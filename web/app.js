@@ -24,12 +24,22 @@ const THEMES = { "": "light", light: "dark", dark: "" };
 
 /* ---- header ---- */
 function drawNav() {
-    replace(byId("views"), VIEWS.map((v) => h("a", { href: link({ view: v, item: "" }), "aria-current": state.view === v ? "page" : null }, t("nav." + v))));
+    replace(
+        byId("views"),
+        VIEWS.map((v) =>
+            h(
+                "a",
+                { href: link({ view: v, item: "" }), "aria-current": state.view === v ? "page" : null },
+                t("nav." + v),
+            ),
+        ),
+    );
 }
 
 function drawTheme() {
     const now = document.documentElement.dataset.theme || "";
-    const button = byId("theme"), words = t("theme.label", { theme: t("theme." + (now || "auto")) });
+    const button = byId("theme"),
+        words = t("theme.label", { theme: t("theme." + (now || "auto")) });
     button.textContent = now === "light" ? "☀" : now === "dark" ? "☾" : "◐";
     button.setAttribute("aria-label", words);
     button.title = words;
@@ -42,7 +52,9 @@ function nextTheme() {
     try {
         if (next) localStorage.setItem("braid.theme", next);
         else localStorage.removeItem("braid.theme");
-    } catch { /* storage may be forbidden; it holds for this visit */ }
+    } catch {
+        /* storage may be forbidden; it holds for this visit */
+    }
     drawTheme();
 }
 
@@ -62,9 +74,17 @@ function beginHeader() {
         const next = e.target.dataset.lang;
         if (next && next !== language()) speak(next);
     });
-    byId("skip").addEventListener("click", (e) => { e.preventDefault(); byId("main").focus(); });
-    api.health.addEventListener("heard", (e) => { heard = e.detail; drawHealth(); });
-    setInterval(() => { if (!document.hidden) api.ready().catch(() => {}); }, BEAT_MS);
+    byId("skip").addEventListener("click", (e) => {
+        e.preventDefault();
+        byId("main").focus();
+    });
+    api.health.addEventListener("heard", (e) => {
+        heard = e.detail;
+        drawHealth();
+    });
+    setInterval(() => {
+        if (!document.hidden) api.ready().catch(() => {});
+    }, BEAT_MS);
 }
 
 /* ---- views ---- */
@@ -81,7 +101,8 @@ function drawView() {
 }
 
 function drawLanguage() {
-    for (const b of byId("languages").querySelectorAll("button")) b.setAttribute("aria-pressed", String(b.dataset.lang === language()));
+    for (const b of byId("languages").querySelectorAll("button"))
+        b.setAttribute("aria-pressed", String(b.dataset.lang === language()));
     drawTheme();
     drawHealth();
     form.fill();
@@ -122,7 +143,10 @@ async function begin() {
         if (!location.hash.slice(1) && first) set({ user: first.value }, true);
         else titles.ask();
     } catch (e) {
-        replace(byId("view-titles"), problem(e, () => location.reload()));
+        replace(
+            byId("view-titles"),
+            problem(e, () => location.reload()),
+        );
     }
     if (state.item) item.follow(new Set(["item"]));
     form.loadFacets().catch(() => {});

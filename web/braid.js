@@ -4,7 +4,10 @@
  * likeness) and hidden from screen readers: the bars beside it say the same with numbers. */
 import { svg } from "./dom.js";
 
-const WIDTH = 44, HEIGHT = 116, STEPS = 28, TURNS = 1.25;
+const WIDTH = 44,
+    HEIGHT = 116,
+    STEPS = 28,
+    TURNS = 1.25;
 export const STRANDS = ["vector", "graph", "policy"];
 
 function path(phase) {
@@ -22,9 +25,17 @@ const PATHS = STRANDS.map((_, i) => path((i * 2 * Math.PI) / 3));
 export function braid(strands) {
     const order = STRANDS.map((name, i) => ({ name, i, share: Math.max(0, Math.min(1, strands[name] || 0)) }));
     order.sort((a, b) => a.share - b.share);
-    return svg("svg", { class: "braid", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true", focusable: "false" },
-        order.map(({ name, i, share }) => svg("path", {
-            d: PATHS[i], class: "strand", "data-kind": name, "stroke-width": (share > 0 ? 1.6 + share * 6 : 1).toFixed(1),
-            "stroke-dasharray": share > 0 ? null : "1 5",
-        })));
+    return svg(
+        "svg",
+        { class: "braid", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true", focusable: "false" },
+        order.map(({ name, i, share }) =>
+            svg("path", {
+                d: PATHS[i],
+                class: "strand",
+                "data-kind": name,
+                "stroke-width": (share > 0 ? 1.6 + share * 6 : 1).toFixed(1),
+                "stroke-dasharray": share > 0 ? null : "1 5",
+            }),
+        ),
+    );
 }

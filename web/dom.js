@@ -48,7 +48,9 @@ export function replace(node, ...children) {
 export function announce(text) {
     const region = byId("announcer");
     region.textContent = "";
-    setTimeout(() => { region.textContent = text; }, 60);
+    setTimeout(() => {
+        region.textContent = text;
+    }, 60);
 }
 
 export function calmMotion() {
@@ -58,8 +60,15 @@ export function calmMotion() {
 /* A labelled bar from 0 to 1: the length is for the eye, the text says the same. */
 export function bar(label, share, text, kind) {
     const clamped = Math.max(0, Math.min(1, share || 0));
-    return h("div", { class: "bar", data: { kind } },
+    return h(
+        "div",
+        { class: "bar", data: { kind } },
         h("span", { class: "bar-label" }, label),
-        h("span", { class: "bar-track", "aria-hidden": "true" }, h("span", { class: "bar-fill", vars: { share: clamped } })),
-        h("span", { class: "bar-value" }, text));
+        h(
+            "span",
+            { class: "bar-track", "aria-hidden": "true" },
+            h("span", { class: "bar-fill", vars: { share: clamped } }),
+        ),
+        h("span", { class: "bar-value" }, text),
+    );
 }

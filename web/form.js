@@ -9,15 +9,47 @@ import { DEFAULTS, state, set, filterOf } from "./state.js";
 import { badge, isStranger, stranger, viewers } from "./people.js";
 
 const NARROW = "(max-width: 60rem)"; /* where the answer stands below the form */
-const VIEWERS_MAX = 5000, SAMPLE = 1000;
-const FILTERS = ["genre", "decade", "language", "kind", "filter"], CONTEXT = ["region", "device", "daypart", "seen"], TUNING = ["fusion", "k", "diversity"];
-const REGIONS = ["CA", "FR", "BE", "CH", "LU", "MC", "SN", "CI", "CM", "CD", "ML", "BF", "MG", "MA", "DZ", "TN", "HT", "VN", "LB", "US", "GB", "DE", "IT", "ES"];
+const VIEWERS_MAX = 5000,
+    SAMPLE = 1000;
+const FILTERS = ["genre", "decade", "language", "kind", "filter"],
+    CONTEXT = ["region", "device", "daypart", "seen"],
+    TUNING = ["fusion", "k", "diversity"];
+const REGIONS = [
+    "CA",
+    "FR",
+    "BE",
+    "CH",
+    "LU",
+    "MC",
+    "SN",
+    "CI",
+    "CM",
+    "CD",
+    "ML",
+    "BF",
+    "MG",
+    "MA",
+    "DZ",
+    "TN",
+    "HT",
+    "VN",
+    "LB",
+    "US",
+    "GB",
+    "DE",
+    "IT",
+    "ES",
+];
 let facets = { genre: new Map(), decade: new Map(), language: new Map(), kind: new Map(), sampled: 0, more: false };
 let likeTitle = "";
 
 function options(select, rows, value) {
     const known = rows.some((r) => r[0] === value);
-    replace(select, rows.map(([v, words]) => h("option", { value: v }, words)), !known && value && h("option", { value }, value));
+    replace(
+        select,
+        rows.map(([v, words]) => h("option", { value: v }, words)),
+        !known && value && h("option", { value }, value),
+    );
     select.value = value;
 }
 
@@ -26,38 +58,94 @@ const counted = (map, words) => [...map].map(([v, n]) => [v, `${words(v)} (${num
 const byWords = (rows) => rows.sort((a, b) => compare(a[1], b[1]));
 
 function fillUsers() {
-    const select = byId("user"), guest = isStranger(state.user) ? state.user : stranger;
+    const select = byId("user"),
+        guest = isStranger(state.user) ? state.user : stranger;
     const people = [...viewers.values()].sort((a, b) => compare(a.name || a.id, b.name || b.id));
-    replace(select, h("option", { value: "" }, t("ask.anyone")), h("option", { value: guest }, t("ask.stranger")),
-        people.length > 0 && h("optgroup", { label: t("ask.viewers") }, people.map((u) => h("option", { value: u.id }, (u.name || u.id) + (u.simulated ? ` (${t("badge.simulated")})` : "")))),
-        state.user && !viewers.has(state.user) && state.user !== guest && h("option", { value: state.user }, state.user));
+    replace(
+        select,
+        h("option", { value: "" }, t("ask.anyone")),
+        h("option", { value: guest }, t("ask.stranger")),
+        people.length > 0 &&
+            h(
+                "optgroup",
+                { label: t("ask.viewers") },
+                people.map((u) =>
+                    h("option", { value: u.id }, (u.name || u.id) + (u.simulated ? ` (${t("badge.simulated")})` : "")),
+                ),
+            ),
+        state.user &&
+            !viewers.has(state.user) &&
+            state.user !== guest &&
+            h("option", { value: state.user }, state.user),
+    );
     select.value = state.user;
 }
 
 function fillWho() {
-    const place = byId("who"), viewer = viewers.get(state.user);
+    const place = byId("who"),
+        viewer = viewers.get(state.user);
     replace(place);
     if (!state.user) return;
-    put(place, h("p", { class: "who-line" }, badge(viewer), viewer && viewer.constraints && viewer.constraints.region && h("span", { class: "hint" }, regionName(viewer.constraints.region))),
-        viewer && viewer.description && h("p", { class: "who-text" }, viewer.description), viewer && viewer.simulated && h("p", { class: "hint" }, t("note.simulated")),
-        !viewer && h("p", { class: "hint" }, t("viewer.stranger")));
+    put(
+        place,
+        h(
+            "p",
+            { class: "who-line" },
+            badge(viewer),
+            viewer &&
+                viewer.constraints &&
+                viewer.constraints.region &&
+                h("span", { class: "hint" }, regionName(viewer.constraints.region)),
+        ),
+        viewer && viewer.description && h("p", { class: "who-text" }, viewer.description),
+        viewer && viewer.simulated && h("p", { class: "hint" }, t("note.simulated")),
+        !viewer && h("p", { class: "hint" }, t("viewer.stranger")),
+    );
 }
 
 function fillMenus() {
     options(byId("genre"), [any(), ...byWords(counted(facets.genre, (v) => v))], state.genre);
-    options(byId("decade"), [any(), ...counted(facets.decade, (v) => t("decade", { year: v })).sort((a, b) => b[0] - a[0])], state.decade);
+    options(
+        byId("decade"),
+        [any(), ...counted(facets.decade, (v) => t("decade", { year: v })).sort((a, b) => b[0] - a[0])],
+        state.decade,
+    );
     options(byId("language"), [any(), ...byWords(counted(facets.language, languageName))], state.language);
     options(byId("kind"), [any(), ...byWords(counted(facets.kind, (v) => term("kind", v)))], state.kind);
     options(byId("region"), [any(), ...REGIONS.map((r) => [r, regionName(r)])], state.region);
-    options(byId("device"), [any(), ...["tv", "mobile", "tablet", "desktop"].map((d) => [d, term("device", d)])], state.device);
-    options(byId("daypart"), [any(), ...["morning", "afternoon", "evening", "night"].map((d) => [d, term("daypart", d)])], state.daypart);
-    options(byId("strategy"), ["auto", "vector_only", "graph_only", "hybrid_parallel", "hybrid_sequential", "cached_only"].map((s) => [s, term("strategy", s)]), state.strategy);
-    options(byId("fusion"), ["weighted", "rrf"].map((f) => [f, term("fusion", f)]), state.fusion);
+    options(
+        byId("device"),
+        [any(), ...["tv", "mobile", "tablet", "desktop"].map((d) => [d, term("device", d)])],
+        state.device,
+    );
+    options(
+        byId("daypart"),
+        [any(), ...["morning", "afternoon", "evening", "night"].map((d) => [d, term("daypart", d)])],
+        state.daypart,
+    );
+    options(
+        byId("strategy"),
+        ["auto", "vector_only", "graph_only", "hybrid_parallel", "hybrid_sequential", "cached_only"].map((s) => [
+            s,
+            term("strategy", s),
+        ]),
+        state.strategy,
+    );
+    options(
+        byId("fusion"),
+        ["weighted", "rrf"].map((f) => [f, term("fusion", f)]),
+        state.fusion,
+    );
 }
 
 function fillCounts() {
-    for (const [group, keys] of [["filter", FILTERS], ["context", CONTEXT], ["tuning", TUNING]]) {
-        const n = keys.filter((k) => state[k] !== DEFAULTS[k]).length, place = byId(group + "-count");
+    for (const [group, keys] of [
+        ["filter", FILTERS],
+        ["context", CONTEXT],
+        ["tuning", TUNING],
+    ]) {
+        const n = keys.filter((k) => state[k] !== DEFAULTS[k]).length,
+            place = byId(group + "-count");
         place.hidden = n === 0;
         place.textContent = number(n);
     }
@@ -68,7 +156,21 @@ function fillLike() {
     replace(place);
     if (!state.like) return;
     const title = likeTitle || state.like;
-    put(place, h("button", { type: "button", class: "chip removable", "aria-label": t("ask.unlike", { title }), onclick: () => set({ like: "" }) }, "≈ ", t("ask.like", { title }), " ✕"));
+    put(
+        place,
+        h(
+            "button",
+            {
+                type: "button",
+                class: "chip removable",
+                "aria-label": t("ask.unlike", { title }),
+                onclick: () => set({ like: "" }),
+            },
+            "≈ ",
+            t("ask.like", { title }),
+            " ✕",
+        ),
+    );
 }
 
 export function setLikeTitle(title) {
@@ -78,7 +180,8 @@ export function setLikeTitle(title) {
 
 /* Says under the field what is wrong with the raw filter; "" takes it back. */
 export function filterTrouble(text) {
-    const hint = byId("filter-hint"), area = byId("filter");
+    const hint = byId("filter-hint"),
+        area = byId("filter");
     hint.textContent = text || t("ask.filter.hint");
     hint.classList.toggle("bad", Boolean(text));
     if (text) area.setAttribute("aria-invalid", "true");
@@ -136,15 +239,27 @@ export function begin(again) {
     form.addEventListener("submit", (e) => {
         e.preventDefault();
         const q = byId("q").value.trim();
-        const moved = set({ q, like: q ? "" : state.like, filter: byId("filter").value.trim(), view: state.view === "viewer" ? "titles" : state.view });
+        const moved = set({
+            q,
+            like: q ? "" : state.like,
+            filter: byId("filter").value.trim(),
+            view: state.view === "viewer" ? "titles" : state.view,
+        });
         if (!moved) again();
         if (matchMedia(NARROW).matches) byId("main").scrollIntoView({ behavior: calmMotion() ? "auto" : "smooth" });
     });
-    byId("q").addEventListener("input", () => { byId("go").textContent = t(byId("q").value.trim() || state.like ? "ask.go" : "ask.recommend"); });
-    byId("q").addEventListener("search", () => { if (!byId("q").value && state.q) set({ q: "" }); }); /* the field's own cross */
-    byId("diversity").addEventListener("input", (e) => { byId("diversity-value").textContent = number(Number(e.target.value), 2); });
+    byId("q").addEventListener("input", () => {
+        byId("go").textContent = t(byId("q").value.trim() || state.like ? "ask.go" : "ask.recommend");
+    });
+    byId("q").addEventListener("search", () => {
+        if (!byId("q").value && state.q) set({ q: "" });
+    }); /* the field's own cross */
+    byId("diversity").addEventListener("input", (e) => {
+        byId("diversity-value").textContent = number(Number(e.target.value), 2);
+    });
     byId("reset").addEventListener("click", () => set({ ...DEFAULTS, user: state.user }));
-    if (matchMedia(NARROW).matches) for (const id of ["group-filters", "group-context", "group-tuning"]) byId(id).open = false;
+    if (matchMedia(NARROW).matches)
+        for (const id of ["group-filters", "group-context", "group-tuning"]) byId(id).open = false;
 }
 
 export async function loadViewers() {
@@ -158,7 +273,9 @@ export async function loadViewers() {
 export async function loadFacets() {
     const page = await api.items(SAMPLE);
     const next = { genre: new Map(), decade: new Map(), language: new Map(), kind: new Map() };
-    const add = (map, v) => { if (v) map.set(String(v), (map.get(String(v)) || 0) + 1); };
+    const add = (map, v) => {
+        if (v) map.set(String(v), (map.get(String(v)) || 0) + 1);
+    };
     for (const it of page.items) {
         for (const g of it.genres || []) add(next.genre, g);
         add(next.decade, it.year && Math.floor(it.year / 10) * 10);

@@ -13,19 +13,31 @@ export const language = () => lang;
 export function setLanguage(next) {
     lang = next === "en" ? "en" : "fr";
     document.documentElement.lang = lang;
-    try { localStorage.setItem("braid.lang", lang); } catch { /* storage may be forbidden; it holds for this visit */ }
+    try {
+        localStorage.setItem("braid.lang", lang);
+    } catch {
+        /* storage may be forbidden; it holds for this visit */
+    }
     translate(document);
 }
 
 /* The sentence of a key; {name} is replaced from `values`. A number `n` in `values` picks KEY.one when it is one in this language. */
 export function t(key, values) {
     let row = WORDS[key];
-    if (values && typeof values.n === "number" && WORDS[key + ".one"] && (lang === "fr" ? Math.abs(values.n) < 2 : values.n === 1)) row = WORDS[key + ".one"];
+    if (
+        values &&
+        typeof values.n === "number" &&
+        WORDS[key + ".one"] &&
+        (lang === "fr" ? Math.abs(values.n) < 2 : values.n === 1)
+    )
+        row = WORDS[key + ".one"];
     if (!row) return key;
-    return typeset(row[lang === "fr" ? 0 : 1].replace(/\{(\w+)\}/g, (_, name) => {
-        const v = values ? values[name] : undefined;
-        return v === undefined ? "" : typeof v === "number" ? number(v) : v;
-    }));
+    return typeset(
+        row[lang === "fr" ? 0 : 1].replace(/\{(\w+)\}/g, (_, name) => {
+            const v = values ? values[name] : undefined;
+            return v === undefined ? "" : typeof v === "number" ? number(v) : v;
+        }),
+    );
 }
 
 /* French keeps a space inside its guillemets and before : ; ? ! and never breaks a line there. */
@@ -70,7 +82,10 @@ function made(key, make) {
 }
 
 export function number(value, digits = 0) {
-    return made("n" + digits, () => new Intl.NumberFormat(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits })).format(value);
+    return made(
+        "n" + digits,
+        () => new Intl.NumberFormat(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits }),
+    ).format(value);
 }
 
 /* Microseconds as people read them: 42 µs, 1,3 ms, 2,4 s. */
@@ -90,7 +105,9 @@ export function duration(seconds) {
 export function date(text) {
     const at = new Date(text);
     if (Number.isNaN(at.getTime())) return String(text);
-    return made("date", () => new Intl.DateTimeFormat(locale(), { dateStyle: "long", timeZone: "UTC" })).format(at).replace(/^1 /, lang === "fr" ? "1er " : "1 ");
+    return made("date", () => new Intl.DateTimeFormat(locale(), { dateStyle: "long", timeZone: "UTC" }))
+        .format(at)
+        .replace(/^1 /, lang === "fr" ? "1er " : "1 ");
 }
 
 function display(type, code) {

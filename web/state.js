@@ -4,8 +4,25 @@
  * here; everything that changes goes through set(), which writes the address and tells the listeners what changed. */
 
 export const DEFAULTS = Object.freeze({
-    view: "titles", user: "", q: "", like: "", item: "", strategy: "auto", fusion: "weighted", diversity: "", k: "10", region: "", device: "", daypart: "",
-    genre: "", decade: "", language: "", kind: "", filter: "", seen: "", draw: "1",
+    view: "titles",
+    user: "",
+    q: "",
+    like: "",
+    item: "",
+    strategy: "auto",
+    fusion: "weighted",
+    diversity: "",
+    k: "10",
+    region: "",
+    device: "",
+    daypart: "",
+    genre: "",
+    decade: "",
+    language: "",
+    kind: "",
+    filter: "",
+    seen: "",
+    draw: "1",
 });
 
 /* Fields that make up the question: a change of one of them is a new question. */
@@ -95,7 +112,8 @@ export function questionOf(s, lang) {
     if (!search && !s.user) return null;
     if (s.user) body.user = s.user;
     body.k = Number(s.k) || 10;
-    const filter = filterOf(s), context = contextOf(s);
+    const filter = filterOf(s),
+        context = contextOf(s);
     if (filter) body.filter = filter;
     if (context) body.context = context;
     if (s.strategy !== "auto") body.strategy = s.strategy;

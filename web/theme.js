@@ -6,5 +6,7 @@
         const lang = localStorage.getItem("braid.lang");
         if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
         if (lang === "en") document.documentElement.lang = "en";
-    } catch (e) { /* storage may be forbidden; the defaults hold */ }
+    } catch (e) {
+        /* storage may be forbidden; the defaults hold */
+    }
 })();

@@ -235,7 +235,7 @@ void braid_observe(braid_db *db, const char *name, const char *labels, double mi
     snprintf(full, sizeof full, "%s_total", name);
     metric_add(metrics_counter(db->metrics, full, labels, "Counted by the faces of the server."), 1);
     if (microseconds < 0) return;
-    snprintf(full, sizeof full, "%s_duration", name);
+    snprintf(full, sizeof full, "%s_duration_seconds", name);
     metric_observe_us(metrics_histogram(db->metrics, full, labels, "Time taken, as the faces of the server saw it."), microseconds);
 }
 

@@ -145,11 +145,17 @@ static int take_item(writer *w, const json_t *json, record_change *c, braid_erro
     item *it = NULL;
     int rc = item_from_json(json, &w->db->limits, w->a, &it, why);
     if (rc) return rc;
+    if (!it->title[0]) {
+        item_release(it);
+        return error_set(why, BRAID_E_INVALID, "request", "item: \"title\" is missing; it is what an answer shows");
+    }
     const item_vector *given = item_default_vector(it);
     float *made = NULL;
     if (!given) {
         made = arena_alloc(w->a, sizeof(float) * w->db->dim);
         rc = made ? embed_item(w->db->embedder, it, made, why) : error_set(why, BRAID_E_NO_MEMORY, "engine/write", "no memory for a vector");
+        /* A text without a letter or digit points nowhere: such an item has no vector and is found by graph and filter only. */
+        if (rc == BRAID_OK && !vector_normalise(made, w->db->dim)) made = NULL;
     }
     if (rc) {
         item_release(it);

@@ -50,7 +50,7 @@ int graph_open(const graph_ops *ops, const graph_options *options, graph_store *
     s->ops = ops;
     s->clock = options->clock;
     if (options->metrics != NULL) {
-        s->walk_time = metrics_histogram(options->metrics, "graph_walk_seconds", "", "Time of one walk of the graph");
+        s->walk_time = metrics_histogram(options->metrics, "graph_walk_duration_seconds", "", "Time of one walk of the graph");
         s->walks_cut = metrics_counter(options->metrics, "graph_walks_cut_total", "",
                                        "Walks that ended at their deadline or at visits_max");
     }

@@ -1,10 +1,10 @@
 /* The interaction: what a person did with an item. */
+enum { WATCH_S_MAX = 7 * 24 * 3600 };
 #include <math.h>
 #include <string.h>
 
 #include "model/shape.h"
 
-enum { WATCH_S_MAX = 7 * 24 * 3600, POSITION_MAX = 1000000 };
 
 static const char *const type_names[INTERACTION_TYPES] = {"view", "click", "watch", "complete", "skip", "like",
                                                           "dislike", "rate"};
@@ -59,7 +59,6 @@ static const shape_row interaction_rows[] = {
     {"agent", SHAPE_NAME, .offset = offsetof(interaction, agent), .absent_text = "default"},
     {"session", SHAPE_NAME, .offset = offsetof(interaction, session)},
     {"recommendation_id", SHAPE_NAME, .offset = offsetof(interaction, recommendation_id)},
-    {"position", SHAPE_INT, .offset = offsetof(interaction, position), .min = 0, .max = POSITION_MAX, .absent = -1},
     {"idempotency_key", SHAPE_NAME, .offset = offsetof(interaction, idempotency_key)},
 };
 static const shape interaction_shape = SHAPE_OF(interaction_rows);

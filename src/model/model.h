@@ -114,7 +114,7 @@ typedef enum interaction_type {
 } interaction_type;
 const char *interaction_type_name(interaction_type t);
 
-/* {"user","item","type","watch_s","rating","at","context":{device,daypart,region,mood,..},"agent","session","recommendation_id","position",
+/* {"user","item","type","watch_s","rating","at","context":{device,daypart,region,mood,..},"agent","session","recommendation_id",
  *  "idempotency_key"} */
 typedef struct interaction {
     const char *user, *item, *agent; /* agent default "default" */
@@ -122,7 +122,6 @@ typedef struct interaction {
     interaction_type type;
     int32_t watch_s;   /* -1 absent */
     double rating;     /* 0.5..5 stars; NAN absent; wanted by "rate" */
-    int32_t position;  /* place in the slate that it came from, the first is 0; -1 absent */
     int64_t at;        /* wall ms; TIME_NONE: the writer stamps it */
     const char *device, *daypart, *region, *mood; /* from context, "" if absent */
     bool simulated;    /* context.simulated */

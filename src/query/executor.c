@@ -269,7 +269,7 @@ static int gather_policy(query_run_state *q, braid_error *err) {
     }
     braid_error missing = {0};
     rc = policy_scorer_new(q->rooms->record, q->rooms->catalogue, q->rq->agent, q->rq->user, &q->state, q->seed, q->a, &scorer, &missing);
-    metric_observe_us(metrics_histogram(q->rooms->metrics, "policy_load_duration", "", "Time to load the posteriors of one answer."),
+    metric_observe_us(metrics_histogram(q->rooms->metrics, "policy_load_duration_seconds", "", "Time to load the posteriors of one answer."),
                       run_elapsed_us(q, begun));
     if (rc) run_degraded(q, record_name(q->rooms->record));
     for (size_t i = 0; rc == BRAID_OK && i < q->count; i++) {

@@ -28,7 +28,7 @@ static void price(query_run_state *q, query_plan *p) {
     graph_cost g = {0};
     if (q->vector) vector_estimate(q->rooms->vector, p->fetch, q->rooms->ef_search, q->allow_count, q->filtered, &v);
     if (q->seed_count) graph_estimate(q->rooms->graph, q->seed_count, 2, &g);
-    metric_histogram *h = metrics_histogram(q->rooms->metrics, "policy_load_duration", "", "Time to load the posteriors of one answer.");
+    metric_histogram *h = metrics_histogram(q->rooms->metrics, "policy_load_duration_seconds", "", "Time to load the posteriors of one answer.");
     p->vector_us = v.microseconds;
     p->vector_rows = v.rows;
     p->vector_method = v.method ? v.method : "none";

@@ -87,7 +87,7 @@ static void observe(const query_run_state *q) {
     char labels[96];
     snprintf(labels, sizeof labels, "question=\"%s\",strategy=\"%s\"", q->rq->recommend ? "recommend" : "search",
              q->cached ? "cached" : query_strategy_name(q->plan.strategy));
-    metric_observe_us(metrics_histogram(q->rooms->metrics, "query_duration", labels, "Time from request to answer."), q->us_total);
+    metric_observe_us(metrics_histogram(q->rooms->metrics, "query_duration_seconds", labels, "Time from request to answer."), q->us_total);
 }
 
 static const char *joined(query_run_state *q) {

@@ -93,7 +93,7 @@ const vector_ops *vector_registry(size_t i);
 const vector_ops *vector_find(const char *name);
 
 /* The thin forwarder (vector.c): checks arguments, carries the deadline, times every call into the metrics
- * (vector_search_duration{store=..} ...), then calls the table. Contracts are as above. */
+ * (vector_search_duration_seconds{store=..} ...), then calls the table. Contracts are as above. */
 int vector_open(const vector_ops *ops, const vector_options *options, vector_store **out, braid_error *err);
 void vector_close(vector_store *s);
 const char *vector_name(const vector_store *s);

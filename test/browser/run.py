@@ -259,9 +259,10 @@ def every_key_that_the_page_uses_has_words_in_both_languages(page, server):
     words = page.js("import('/assets/words.js').then(m => m.WORDS)")
     check(all(len(row) == 2 and all(row) for row in words.values()), "a key lacks a language")
     used = set()
+    served = lambda path: page.js(f"fetch({json.dumps(path)}).then(r => r.text())")
     for path in glob.glob(folder + "/*.js"):
-        used |= set(re.findall(r"""\bt\("([a-z]+\.[A-Za-z._]+)"[,)]""", open(path, encoding="utf-8").read()))
-    html = open(folder + "/index.html", encoding="utf-8").read()
+        used |= set(re.findall(r"""\bt\("([a-z]+\.[A-Za-z._]+)"[,)]""", served("/assets/" + os.path.basename(path))))
+    html = served("/")
     used |= set(re.findall(r'data-t="([^"]+)"', html)) | {p.split("=")[1] for a in re.findall(r'data-t-attr="([^"]+)"', html) for p in a.split()}
     check(len(used) > 80, f"only {len(used)} keys were found")
     check(not used - set(words), f"no words for {sorted(used - set(words))}")

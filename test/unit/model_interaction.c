@@ -60,7 +60,6 @@ static void what_is_not_said_has_its_absent_value(void **state)
     assert_string_equal(in->session, "");
     assert_string_equal(in->device, "");
     assert_int_equal(in->watch_s, -1);
-    assert_int_equal(in->position, -1);
     assert_true(isnan(in->rating));
     assert_true(in->at == TIME_NONE);
     assert_false(in->simulated);
@@ -78,11 +77,10 @@ static void all_fields_survive(void **state)
         "\"at\":\"2026-11-21T20:15:00.123Z\",\"context\":"
         "{\"device\":\"tv\",\"daypart\":\"soir\",\"region\":\"FR\",\"mood\":\"calme\",\"simulated\":true},"
         "\"agent\":\"home\",\"session\":"
-        "\"s\",\"recommendation_id\":\"r\",\"position\":0,\"idempotency_key\":\"k\"}";
+        "\"s\",\"recommendation_id\":\"r\",\"idempotency_key\":\"k\"}";
     interaction *in = read_interaction(text);
     assert_int_equal(in->type, INTERACTION_RATE);
     assert_int_equal(in->watch_s, 0);
-    assert_int_equal(in->position, 0);
     assert_true(in->simulated);
     assert_true(in->at == INT64_C(1795292100123));
     written_is(in, text);
@@ -202,7 +200,7 @@ static void random_interactions_read_back_the_same(void **state)
             .recommendation_id = random_text(&r, a, 0, 255, false), .idempotency_key = random_text(&r, a, 0, 255,
                                                                                                    false),
             .type = (interaction_type)rng_below(&r, INTERACTION_RATE), .watch_s = (int32_t)rng_below(&r, 604802) - 1,
-            .rating = rng_below(&r, 2) ? NAN : 0.5 + 4.5 * rng_uniform(&r), .position = (int32_t)rng_below(&r, 100) - 1,
+            .rating = rng_below(&r, 2) ? NAN : 0.5 + 4.5 * rng_uniform(&r),
             .at = rng_below(&r, 2) ? TIME_NONE : (int64_t)rng_below(&r, UINT64_C(4000000000000)),
             .device = random_text(&r, a, 0, 255, false), .daypart = random_text(&r, a, 0, 255, false),
             .region = random_text(&r, a, 0, 255, false), .mood = random_text(&r, a, 0, 255, false),
@@ -217,8 +215,7 @@ static void random_interactions_read_back_the_same(void **state)
         assert_true(again->rating == in.rating || (isnan(again->rating) && isnan(in.rating)));
         assert_true(again->at == in.at && again->type == in.type && again->simulated == in.simulated);
         assert_int_equal(again->watch_s, in.watch_s);
-        assert_int_equal(again->position, in.position);
-        written_is(again, text.data);
+            written_is(again, text.data);
         buf_free(&text);
     }
 }
