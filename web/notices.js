@@ -22,7 +22,7 @@ export function problem(error, retry) {
             "p",
             { class: "problem-foot" },
             facts && h("code", null, facts),
-            error.store && ` ${t("error.store", { store: error.store })}`,
+            error.store && ` · ${t("error.store", { store: error.store })}`,
         ),
     );
     if (retry) put(box, h("button", { type: "button", onclick: retry }, t("error.retry")));

@@ -1,7 +1,10 @@
 /* The whole database as NDJSON that braid_write takes back, in pages: people, items (with the vectors their owner
  * gave), relations, interactions.
  *
- * A cursor is "SECTION:POSITION"; what changes while an export goes on is in it or not, but no line is broken. */
+ * A cursor is "SECTION:POSITION"; what changes while an export goes on is in it or not, but no line is broken. The rows
+ * of a page are read first and printed after: a read inside another's callback would hold one connection while it waits
+ * for a second, and as many exports at once as there are connections would wait for each other. An interaction whose
+ * item has since been deleted stays behind: no load could take it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,15 +12,32 @@
 
 enum { PAGE_MAX = 10000 };
 
+/* An item or an interaction that was read and is still to be printed. */
+typedef struct row {
+    struct row *next;
+    const char *id, *body; /* of the item; the noun's JSON */
+    size_t len;
+    uint32_t num;
+} row;
+
 typedef struct page {
     braid_db *db;
     buf *out;
     size_t count, limit;
     char last[1024];
-    arena *a;
-    int rc;
+    arena *a; /* of the rows */
+    row *first, **end;
     braid_error *err;
 } page;
+
+static bool keep_row(page *p, const char *id, uint32_t num, const char *body, size_t len) {
+    row *r = arena_alloc(p->a, sizeof *r);
+    if (!r) return false;
+    *r = (row){NULL, arena_strdup(p->a, id), arena_strndup(p->a, body, len), len, num};
+    *p->end = r;
+    p->end = &r->next;
+    return r->id && r->body;
+}
 
 static bool user_line(void *ctx, const char *id, const char *body, size_t len, uint64_t version) {
     (void)version;
@@ -45,16 +65,22 @@ static bool vector_field(void *ctx, const char *name, const float *values, uint3
     return !v->out->failed;
 }
 
-static bool item_line(void *ctx, const record_item *row) {
-    page *p = ctx;
+static int print_item(page *p, const row *r) {
     buf_puts(p->out, "{\"item\":");
-    buf_add(p->out, row->body, row->body_len - 1); /* without the closing brace: vectors may follow */
+    buf_add(p->out, r->body, r->len - 1); /* without the closing brace: vectors may follow */
     vectors_out v = {.out = p->out};
-    p->rc = record_item_vectors(p->db->record, row->num, vector_field, &v, p->err);
+    int rc = record_item_vectors(p->db->record, r->num, vector_field, &v, p->err);
     buf_puts(p->out, v.count ? "}}}\n" : "}}\n");
-    snprintf(p->last, sizeof p->last, "%s", row->id);
+    return rc;
+}
+
+static bool item_row(void *ctx, const record_item *item) {
+    page *p = ctx;
+    snprintf(p->last, sizeof p->last, "%s", item->id);
     p->count++;
-    return p->rc == BRAID_OK && !p->out->failed;
+    if (keep_row(p, item->id, item->num, item->body, item->body_len)) return true;
+    p->out->failed = true;
+    return false;
 }
 
 static bool relation_line(void *ctx, const record_relation *row) {
@@ -66,14 +92,42 @@ static bool relation_line(void *ctx, const record_relation *row) {
     return !p->out->failed;
 }
 
-static bool interaction_line(void *ctx, const record_interaction *row) {
-    page *p = ctx;
+static bool nothing(void *ctx, const record_item *item) {
+    (void)ctx;
+    (void)item;
+    return true;
+}
+
+/* The catalogue knows most items without a read; what it does not know may be too new for it. */
+static int print_interaction(page *p, const row *r) {
+    uint32_t num;
+    braid_error gone = {0};
+    int rc = catalogue_num(p->db->catalogue, r->id, &num) ? BRAID_OK
+                                                           : record_get_item(p->db->record, r->id, nothing, NULL, &gone);
+    if (rc == BRAID_E_NOT_FOUND) return BRAID_OK;
+    if (rc) return error_set(p->err, rc, gone.store, "%s", gone.message);
     buf_puts(p->out, "{\"interaction\":");
-    interaction_to_json(&row->in, p->out);
+    buf_add(p->out, r->body, r->len);
     buf_puts(p->out, "}\n");
-    snprintf(p->last, sizeof p->last, "%llu", (unsigned long long)row->lsn);
+    return BRAID_OK;
+}
+
+static bool interaction_row(void *ctx, const record_interaction *in) {
+    page *p = ctx;
+    buf text;
+    buf_init(&text, 0);
+    bool kept = interaction_to_json(&in->in, &text) && keep_row(p, in->in.item, in->item_num, text.data, text.len);
+    buf_free(&text);
+    snprintf(p->last, sizeof p->last, "%llu", (unsigned long long)in->lsn);
     p->count++;
-    return !p->out->failed;
+    if (!kept) p->out->failed = true;
+    return kept;
+}
+
+static int print_rows(page *p, int (*print)(page *p, const row *r)) {
+    int rc = BRAID_OK;
+    for (const row *r = p->first; r && rc == BRAID_OK && !p->out->failed; r = r->next) rc = print(p, r);
+    return rc;
 }
 
 static int page_users(page *p, const char *at) {
@@ -81,8 +135,8 @@ static int page_users(page *p, const char *at) {
 }
 
 static int page_items(page *p, const char *at) {
-    int rc = record_list_items(p->db->record, *at ? at : NULL, p->limit, item_line, p, p->err);
-    return rc ? rc : p->rc;
+    int rc = record_list_items(p->db->record, *at ? at : NULL, p->limit, item_row, p, p->err);
+    return rc ? rc : print_rows(p, print_item);
 }
 
 static int page_relations(page *p, const char *at) {
@@ -94,7 +148,9 @@ static int page_relations(page *p, const char *at) {
 }
 
 static int page_interactions(page *p, const char *at) {
-    return record_scan_interactions(p->db->record, strtoull(at, NULL, 10), UINT64_MAX, p->limit, interaction_line, p, p->err);
+    uint64_t after = strtoull(at, NULL, 10);
+    int rc = record_scan_interactions(p->db->record, after, UINT64_MAX, p->limit, interaction_row, p, p->err);
+    return rc ? rc : print_rows(p, print_interaction);
 }
 
 static const struct {
@@ -126,8 +182,10 @@ int braid_export(braid_db *db, const char *cursor, size_t limit, char **ndjson, 
     if (rc) return rc;
     buf b;
     buf_init(&b, 0);
-    page p = {.db = db, .out = &b, .limit = limit, .err = err};
-    rc = sections[section].read(&p, at);
+    page p = {.db = db, .out = &b, .limit = limit, .a = arena_new(16 * 1024), .err = err};
+    p.end = &p.first;
+    rc = p.a ? sections[section].read(&p, at) : error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for an export");
+    arena_free(p.a);
     /* A short page ends its section. */
     bool more = p.count == limit;
     if (rc == BRAID_OK && (more || section + 1 < SECTIONS)) {

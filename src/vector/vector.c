@@ -52,7 +52,7 @@ static void register_metrics(vector_store *s, metrics *m) {
     buf_init(&b, sizeof labels);
     if (buf_printf(&b, "store=\"%s\"", s->ops->name)) memcpy(labels, b.data, b.len + 1);
     buf_free(&b);
-    s->search_us = metrics_histogram(m, "vector_search_duration_seconds", labels, "Time of a nearest-neighbour search.");
+    s->search_us = metrics_histogram(m, "vector_search_duration_seconds", labels, "Time of a nearest-neighbour query.");
     s->upsert_us = metrics_histogram(m, "vector_upsert_duration_seconds", labels, "Time of a batch of upserts.");
     s->remove_us = metrics_histogram(m, "vector_remove_duration_seconds", labels, "Time of a batch of removals.");
     s->fetch_us = metrics_histogram(m, "vector_fetch_duration_seconds", labels, "Time to copy one vector.");

@@ -97,10 +97,15 @@ def run_program(name, words, limit, findings, canary=""):
         return sh([os.path.join(ROOT, program(name)), *common, *words], limit, env)
 
 
-def kept(out):
-    """The input that a report of libFuzzer says it wrote, or None."""
+def kept(out, name="", findings=""):
+    """The input that libFuzzer says it wrote; of a replay the last file it began, copied to the findings; or None."""
     m = re.search(r"Test unit written to (\S+)", out)
-    return m[1] if m else None
+    if m:
+        return m[1]
+    begun = re.findall(r"(?m)^Running: (\S+)", out)
+    if not begun or "fuzzing was not performed" in out:
+        return None
+    return os.path.relpath(shutil.copy(begun[-1], os.path.join(ROOT, findings, name, "seed-" + os.path.basename(begun[-1]))), ROOT)
 
 
 def executions(out):
@@ -147,7 +152,7 @@ def fuzz(name, seconds, seed):
         return False, f"FAIL {name}: nothing was executed", out
     if code == 0:
         return True, f"ok   {name:<10} {len(seeds):>3} seeds, {n:>8} executions, {n / took:>7.0f}/s, {took:5.1f} s", ""
-    path = kept(out) or "none"
+    path = kept(out, name, findings) or "none"
     alone = ""
     if path != "none":
         again, _ = run_program(name, ["-timeout=10", path], REPLAY_LIMIT, os.path.join(OUT, "again"))
