@@ -1,22 +1,39 @@
 /* braid serve: the HTTP server over one database file, until it is told to stop. */
 #include "../server/server.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli.h"
 
+/* Somebody whom this database knows, so that the commands to try answer something; the caller frees it. */
+static char *somebody(const cli *c) {
+    char *text = NULL;
+    json_t *list = braid_list_users(cli_db(c), NULL, 1, &text, NULL) == BRAID_OK ? json_loads(text, 0, NULL) : NULL;
+    const char *id = json_string_value(json_object_get(json_array_get(json_object_get(list, "users"), 0), "id"));
+    char *copy = strdup(id ? id : "someone");
+    json_decref(list);
+    braid_free(text);
+    return copy;
+}
+
+/* The commands are printed as they can be typed: with the program's name as it was called. */
 static void say_ready(const cli *c, const char *url) {
+    const char *me = program_invocation_name;
+    char *who = somebody(c);
     if (c->json) {
         printf("{\"url\":\"%s\"}\n", url);
     } else if (!c->quiet) {
         printf("%sbraid is ready: %s%s\n\n"
                "Open it in a browser, or try:\n"
-               "  braid search --url %s \"exil et mémoire\"\n"
-               "  braid recommend --url %s someone -k 5\n"
-               "  curl -s %s/v1/recommend -d '{\"user\":\"someone\",\"k\":3}'\n\n"
+               "  %s search --url %s \"exil et mémoire\"\n"
+               "  %s recommend --url %s %s -k 5\n"
+               "  curl -s %s/v1/recommend -d '{\"user\":\"%s\",\"k\":3}'\n\n"
                "Ctrl-C stops it.\n",
-               cli_bold(), url, cli_plain(), url, url, url);
+               cli_bold(), url, cli_plain(), me, url, me, url, who, url, who);
     }
+    free(who);
     fflush(stdout);
 }
 

@@ -145,13 +145,10 @@ static void drop_front(stream *s, size_t n) {
     memmove(s->data, s->data + n, s->len);
 }
 
-/* The line in hand is too long: its beginning is forgotten, and so will be the rest up to its end. */
-static void begin_skip(stream *s) {
+static void reject_long_line(stream *s) {
     char why[128];
     snprintf(why, sizeof why, "the line is longer than limits.json_bytes, %zu bytes", s->line_max);
     reject_line(s, s->line, BRAID_E_TOO_LARGE, why);
-    s->len = s->scanned = 0;
-    s->skipping = true;
 }
 
 /* Cuts off what is a piece by now. */
@@ -162,11 +159,19 @@ static void cut(stream *s) {
         if (!end) end = memchr(s->data + from, '\n', s->len - from);
         if (!end) {
             s->scanned = s->len;
-            if (s->len > s->line_max) begin_skip(s);
+            if (s->len <= s->line_max) return;
+            reject_long_line(s); /* its beginning is forgotten, and so will be the rest up to its end */
+            s->len = s->scanned = 0;
+            s->skipping = true;
             return;
         }
         size_t n = (size_t)(end - s->data) + 1;
-        write_piece(s, s->data, n);
+        if (n - 1 > s->line_max) { /* a piece is no longer than that, so this is one line that came with its end */
+            reject_long_line(s);
+            s->line++;
+        } else {
+            write_piece(s, s->data, n);
+        }
         drop_front(s, n);
     }
 }

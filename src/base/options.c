@@ -443,6 +443,26 @@ static void option_print_bounds(const option_row *row, buf *out) {
     }
 }
 
+/* A double-quoted YAML scalar. JSON's rules are not enough: YAML refuses C1, DEL and byte order marks, and folds the
+ * line separators, unless they are escaped. */
+static void option_print_text(const char *text, buf *out) {
+    size_t left = strlen(text);
+    buf_putc(out, '"');
+    while (left > 0) {
+        uint32_t point = 0xFFFD;
+        size_t len = utf8_decode(text, left, &point), step = len > 0 ? len : 1;
+        if (point == '"' || point == '\\')
+            buf_printf(out, "\\%c", (int)point);
+        else if (len == 0 || utf8_is_control(point) || point == 0xFEFF || point == 0xFFFE || point == 0xFFFF)
+            buf_printf(out, "\\u%04x", (unsigned)point);
+        else
+            buf_add(out, text, len);
+        text += step;
+        left -= step;
+    }
+    buf_putc(out, '"');
+}
+
 /* A value nobody set is printed as a comment, so that the file does not pin today's defaults. */
 static void option_print_row(const option_set *set, size_t i, buf *out) {
     const option_row *row = &set->rows[i];
@@ -450,7 +470,7 @@ static void option_print_row(const option_set *set, size_t i, buf *out) {
     option_print_bounds(row, out);
     buf_printf(out, "\n  %s%s: ", set->values[i].set ? "" : "#", row->name);
     if (row->type == OPTION_STRING)
-        buf_json_string(out, set->values[i].text); /* a JSON string is a YAML double-quoted scalar */
+        option_print_text(set->values[i].text, out);
     else
         buf_puts(out, set->values[i].text);
     buf_putc(out, '\n');

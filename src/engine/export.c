@@ -13,12 +13,12 @@
 enum { PAGE_MAX = 10000 };
 
 /* An item or an interaction that was read and is still to be printed. */
-typedef struct row {
-    struct row *next;
+typedef struct kept_row {
+    struct kept_row *next;
     const char *id, *body; /* of the item; the noun's JSON */
     size_t len;
     uint32_t num;
-} row;
+} kept_row;
 
 typedef struct page {
     braid_db *db;
@@ -26,14 +26,14 @@ typedef struct page {
     size_t count, limit;
     char last[1024];
     arena *a; /* of the rows */
-    row *first, **end;
+    kept_row *first, **end;
     braid_error *err;
 } page;
 
 static bool keep_row(page *p, const char *id, uint32_t num, const char *body, size_t len) {
-    row *r = arena_alloc(p->a, sizeof *r);
+    kept_row *r = arena_alloc(p->a, sizeof *r);
     if (!r) return false;
-    *r = (row){NULL, arena_strdup(p->a, id), arena_strndup(p->a, body, len), len, num};
+    *r = (kept_row){NULL, arena_strdup(p->a, id), arena_strndup(p->a, body, len), len, num};
     *p->end = r;
     p->end = &r->next;
     return r->id && r->body;
@@ -65,7 +65,7 @@ static bool vector_field(void *ctx, const char *name, const float *values, uint3
     return !v->out->failed;
 }
 
-static int print_item(page *p, const row *r) {
+static int print_item(page *p, const kept_row *r) {
     buf_puts(p->out, "{\"item\":");
     buf_add(p->out, r->body, r->len - 1); /* without the closing brace: vectors may follow */
     vectors_out v = {.out = p->out};
@@ -74,11 +74,11 @@ static int print_item(page *p, const row *r) {
     return rc;
 }
 
-static bool item_row(void *ctx, const record_item *item) {
+static bool item_row(void *ctx, const record_item *it) {
     page *p = ctx;
-    snprintf(p->last, sizeof p->last, "%s", item->id);
+    snprintf(p->last, sizeof p->last, "%s", it->id);
     p->count++;
-    if (keep_row(p, item->id, item->num, item->body, item->body_len)) return true;
+    if (keep_row(p, it->id, it->num, it->body, it->body_len)) return true;
     p->out->failed = true;
     return false;
 }
@@ -92,14 +92,14 @@ static bool relation_line(void *ctx, const record_relation *row) {
     return !p->out->failed;
 }
 
-static bool nothing(void *ctx, const record_item *item) {
+static bool nothing(void *ctx, const record_item *it) {
     (void)ctx;
-    (void)item;
+    (void)it;
     return true;
 }
 
 /* The catalogue knows most items without a read; what it does not know may be too new for it. */
-static int print_interaction(page *p, const row *r) {
+static int print_interaction(page *p, const kept_row *r) {
     uint32_t num;
     braid_error gone = {0};
     int rc = catalogue_num(p->db->catalogue, r->id, &num) ? BRAID_OK
@@ -124,9 +124,9 @@ static bool interaction_row(void *ctx, const record_interaction *in) {
     return kept;
 }
 
-static int print_rows(page *p, int (*print)(page *p, const row *r)) {
+static int print_rows(page *p, int (*print)(page *p, const kept_row *r)) {
     int rc = BRAID_OK;
-    for (const row *r = p->first; r && rc == BRAID_OK && !p->out->failed; r = r->next) rc = print(p, r);
+    for (const kept_row *r = p->first; r && rc == BRAID_OK && !p->out->failed; r = r->next) rc = print(p, r);
     return rc;
 }
 

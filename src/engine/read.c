@@ -177,12 +177,13 @@ typedef struct drawing {
     arena *a;
     const char *center;
     buf nodes, edges;
-    size_t count, edge_count;
+    size_t edge_count;
+    map *drawn; /* ids of the nodes: two relations to one item are two edges, but one node */
 } drawing;
 
 static bool draw(void *ctx, const graph_neighbour *n) {
     drawing *d = ctx;
-    if (d->count == NEIGHBOURS_MAX) return false;
+    if (d->edge_count == NEIGHBOURS_MAX) return false;
     char id[320];
     const char *label = n->label;
     if (n->kind == GRAPH_ITEM) {
@@ -193,11 +194,13 @@ static bool draw(void *ctx, const graph_neighbour *n) {
     } else {
         snprintf(id, sizeof id, "%s:%s", node_kinds[n->kind], n->label);
     }
-    buf_printf(&d->nodes, ",{\"id\":");
-    buf_json_string(&d->nodes, id);
-    buf_putc(&d->nodes, ',');
-    text_field(&d->nodes, "label", label);
-    buf_printf(&d->nodes, ",\"kind\":\"%s\",\"degree\":%u}", node_kinds[n->kind], n->degree);
+    if (!map_get(d->drawn, id, NULL) && map_put(d->drawn, id, 1)) {
+        buf_printf(&d->nodes, ",{\"id\":");
+        buf_json_string(&d->nodes, id);
+        buf_putc(&d->nodes, ',');
+        text_field(&d->nodes, "label", label);
+        buf_printf(&d->nodes, ",\"kind\":\"%s\",\"degree\":%u}", node_kinds[n->kind], n->degree);
+    }
     if (d->edge_count++) buf_putc(&d->edges, ',');
     buf_putc(&d->edges, '{');
     text_field(&d->edges, "from", n->outgoing ? d->center : id);
@@ -206,7 +209,6 @@ static bool draw(void *ctx, const graph_neighbour *n) {
     buf_putc(&d->edges, ',');
     text_field(&d->edges, "type", n->type);
     buf_printf(&d->edges, ",\"strength\":%.3f}", (double)n->strength);
-    d->count++;
     return true;
 }
 
@@ -215,8 +217,12 @@ int braid_graph(braid_db *db, const char *id, char **json, braid_error *err) {
     uint32_t num;
     int rc = find_item(db, id, &num, err);
     if (rc) return rc;
-    drawing d = {.db = db, .center = id, .a = arena_new(8192)};
-    if (!d.a) return error_set(err, BRAID_E_NO_MEMORY, "engine/read", "no memory for a neighbourhood");
+    drawing d = {.db = db, .center = id, .a = arena_new(8192), .drawn = map_new(64)};
+    if (!d.a || !d.drawn || !map_put(d.drawn, id, 1)) {
+        arena_free(d.a);
+        map_free(d.drawn);
+        return error_set(err, BRAID_E_NO_MEMORY, "engine/read", "no memory for a neighbourhood");
+    }
     buf b;
     buf_init(&b, 0);
     buf_init(&d.nodes, 0);
@@ -239,6 +245,7 @@ int braid_graph(braid_db *db, const char *id, char **json, braid_error *err) {
     buf_free(&d.nodes);
     buf_free(&d.edges);
     arena_free(d.a);
+    map_free(d.drawn);
     return finish(rc, &b, json, err);
 }
 

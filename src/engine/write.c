@@ -297,6 +297,7 @@ static int write_line(writer *w, const char *text, size_t len) {
     json_t *json = NULL;
     braid_error why = {0};
     int rc = model_json_parse(text, len, &w->db->limits, &json, &why);
+    if (rc == BRAID_E_NO_MEMORY) return error_set(w->err, rc, why.store, "%s", why.message);
     if (rc) return reject(w, w->line, rc, why.message);
     rc = take_element(w, json);
     json_decref(json);
@@ -344,7 +345,7 @@ static int write_text(writer *w, const char *text, size_t len) {
     braid_error why = {0};
     if (text[0] == '[' || one_line) {
         int rc = model_json_parse(text, len, &w->db->limits, &json, &why);
-        if (rc && text[0] != '[') return reject(w, w->line, rc, why.message);
+        if (rc && text[0] != '[' && rc != BRAID_E_NO_MEMORY) return reject(w, w->line, rc, why.message);
         if (rc) return error_set(w->err, rc, why.store, "%s", why.message);
     } else {
         json_t *first = NULL;

@@ -291,6 +291,7 @@ static int gather_popular(query_run_state *q, size_t want, braid_error *err) {
     run_step *step = run_step_add(q, "popular", "catalogue", 10, (double)want);
     int64_t begun = clock_mono_ns(q->rooms->clock);
     size_t n = catalogue_popular(q->rooms->catalogue, &q->allow, want, q->cold ? want / 4 + 1 : 0, popular);
+    if (n == 0 && want > 0 && q->allow_count > 0) run_degraded(q, "catalogue"); /* it has no memory to rank with */
     for (size_t i = 0; i < n; i++) {
         scored *s = candidate_of(q, popular[i].num);
         if (!s) break;

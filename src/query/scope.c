@@ -159,14 +159,18 @@ static void seeds_from_preferences(query_run_state *q) {
 static void seeds_from_popular(query_run_state *q) {
     candidate popular[COLD_SEEDS];
     size_t n = catalogue_popular(q->rooms->catalogue, &q->allow, COLD_SEEDS, 1, popular);
+    if (n == 0 && q->allow_count > 0) run_degraded(q, "catalogue"); /* it has no memory to rank with */
     for (size_t i = 0; i < n; i++) add_seed(q, popular[i].num, 0.5f);
 }
 
 static void seeds_from_title(query_run_state *q) {
     const char **ids = NULL;
     size_t n = 0;
-    braid_error ignored = {0};
-    if (catalogue_find_title(q->rooms->catalogue, q->rq->text, NULL, 3, q->a, &ids, &n, &ignored) != BRAID_OK) return;
+    braid_error lost = {0};
+    if (catalogue_find_title(q->rooms->catalogue, q->rq->text, NULL, 3, q->a, &ids, &n, &lost) != BRAID_OK) {
+        run_degraded(q, "catalogue");
+        return;
+    }
     uint32_t num;
     for (size_t i = 0; i < n; i++)
         if (catalogue_num(q->rooms->catalogue, ids[i], &num)) add_seed(q, num, 1);
@@ -187,8 +191,10 @@ static int vector_from_taste(query_run_state *q, braid_error *err) {
         }
     }
     for (size_t i = 0; i < q->seed_count && i < TASTE_ITEMS; i++) {
-        braid_error ignored = {0};
-        if (vector_fetch(q->rooms->vector, q->seeds[i], one, &ignored) != BRAID_OK) continue;
+        braid_error none = {0};
+        int rc = vector_fetch(q->rooms->vector, q->seeds[i], one, &none);
+        if (rc != BRAID_OK && rc != BRAID_E_NOT_FOUND) run_degraded(q, vector_name(q->rooms->vector));
+        if (rc != BRAID_OK) continue;
         for (uint32_t d = 0; d < dim; d++) sum[d] += q->seed_weights[i] * one[d];
         any = true;
     }
@@ -204,10 +210,13 @@ static int target_like(query_run_state *q, braid_error *err) {
     add_seed(q, q->like_num, 1);
     float *v = arena_alloc(q->a, dim * sizeof *v);
     if (!v) return no_memory(err);
-    braid_error ignored = {0};
-    if (vector_fetch(q->rooms->vector, q->like_num, v, &ignored) == BRAID_OK) {
+    braid_error none = {0};
+    int rc = vector_fetch(q->rooms->vector, q->like_num, v, &none);
+    if (rc == BRAID_OK) {
         q->vector = v;
         q->vector_from = "like";
+    } else if (rc != BRAID_E_NOT_FOUND) {
+        run_degraded(q, vector_name(q->rooms->vector));
     }
     return BRAID_OK;
 }

@@ -437,6 +437,8 @@ def main():
         print(f"0 passed, 0 failed, {len(tests)} skipped")
         return 0
     os.makedirs(SHOTS, exist_ok=True)
+    for old in glob.glob(os.path.join(SHOTS, "failed-*.png")):
+        os.remove(old)
     total = {"passed": 0, "failed": 0, "skipped": 0}
     server = browser = None
     try:
