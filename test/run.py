@@ -69,7 +69,8 @@ def scripts():
 
 
 def build():
-    for mode, targets in (("release", [f"{BUILD}/release/braid", "test-programs"]), ("asan", [f"{BUILD}/asan/braid", "test-programs"]), ("tsan", ["test-programs"])):
+    victims = [f"{BUILD}/release/test/fault/{os.path.basename(p)[:-2]}" for p in sorted(glob.glob(os.path.join(ROOT, "test/fault/*.c")))]
+    for mode, targets in (("release", [f"{BUILD}/release/braid", "test-programs", *victims]), ("asan", [f"{BUILD}/asan/braid", "test-programs"]), ("tsan", ["test-programs"])):
         print(f"building {mode}", flush=True)
         code, out, seconds = sh(["make", "--no-print-directory", f"-j{os.cpu_count()}", f"MODE={mode}", *targets], 1500)
         if code:
@@ -85,7 +86,7 @@ def main():
     args.add_argument("--list", action="store_true")
     args.add_argument("--no-build", action="store_true")
     args = args.parse_args()
-    parallel = [s for mode in ("asan", "tsan") for s in programs(mode)] + [("release " + n.split(" ", 1)[1], c, l) for n, c, l in programs("release") if "kernels" in n]
+    parallel = [s for mode in ("asan", "tsan", "release") for s in programs(mode)]
     alone = list(scripts())
     if args.list:
         print("\n".join(name for name, _, _ in parallel + alone))

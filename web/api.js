@@ -1,7 +1,8 @@
 /* api: all that is asked of the server, and the one kind of error that the page shows.
  *
- * A refusal is problem+json (RFC 9457) and becomes an ApiError with its code and detail; a server that cannot be reached becomes one with the code
- * OFFLINE. Whoever listens on `health` hears after each call whether the server answered, so the connection light needs no luck. */
+ * A refusal is problem+json (RFC 9457) and becomes an ApiError with its code and detail; a server that cannot be
+ * reached becomes one with the code OFFLINE. Whoever listens on `health` hears after each call whether the server
+ * answered, so the connection light needs no luck. */
 
 export class ApiError extends Error {
     constructor(problem) {

@@ -1,12 +1,13 @@
 /* app: puts the parts together and decides who is told what.
  *
- *     state.js   what is looked at, in the address      form.js     the question as controls
- *     titles.js  the ranked answer and acting on it     cards.js    one result         braid.js  its little picture
- *     item.js    one title's record                     graph.js    its neighbourhood
- *     plan.js    how the answer was made                viewer.js   who it is for
- *     api.js     the server     i18n.js, words.js  the two languages     dom.js  making elements     notices.js  errors and remarks
+ *     state.js   what is looked at, in the address      form.js     the question as controls     titles.js  the
+ * ranked answer and acting on it     cards.js    one result         braid.js  its little picture     item.js
+ * one title's record                     graph.js    its neighbourhood     plan.js    how the answer was made
+ * viewer.js   who it is for     api.js     the server     i18n.js, words.js  the two languages     dom.js  making
+ * elements     notices.js  errors and remarks
  *
- * One rule: controls change the state, the state's change is told here, and from here goes to the parts that it concerns. No part calls another one's redraw. */
+ * One rule: controls change the state, the state's change is told here, and from here goes to the parts that it
+ * concerns. No part calls another one's redraw. */
 import * as api from "./api.js";
 import * as form from "./form.js";
 import * as item from "./item.js";

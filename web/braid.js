@@ -1,7 +1,8 @@
 /* braid: the small picture on a card, three strands woven as strongly as their scores.
  *
- * Each strand is a sine, a third of a turn after the one before; its width is its score. The picture is an ornament with a meaning (a fat blue strand: found by
- * likeness) and hidden from screen readers: the bars beside it say the same with numbers. */
+ * Each strand is a sine, a third of a turn after the one before; its width is its score. The picture is an
+ * ornament with a meaning (a fat blue strand: found by likeness) and hidden from screen readers: the bars beside
+ * it say the same with numbers. */
 import { svg } from "./dom.js";
 
 const WIDTH = 44,

@@ -1,7 +1,7 @@
 /* cards: one result as a card: what it is, how it scored, why, and what the viewer may do with it.
  *
- * A card never decides anything: its buttons call the handlers that it was given. Movement (up, down, new) is told by an arrow, a number and words for screen
- * readers; colour only repeats it. */
+ * A card never decides anything: its buttons call the handlers that it was given. Movement (up, down, new) is told
+ * by an arrow, a number and words for screen readers; colour only repeats it. */
 import { h, bar } from "./dom.js";
 import { t, term, number, typeset, languageName } from "./i18n.js";
 import { braid, STRANDS } from "./braid.js";

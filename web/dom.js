@@ -1,7 +1,8 @@
 /* dom: how every part of the page makes its elements.
  *
- * Text always goes in as a text node, never as markup, so nothing that a catalogue or a person wrote can become part of the page. Numbers that style
- * needs (the length of a bar) go through the CSSOM as custom properties: the page's policy forbids style attributes, and rightly so. */
+ * Text always goes in as a text node, never as markup, so nothing that a catalogue or a person wrote can become
+ * part of the page. Numbers that style needs (the length of a bar) go through the CSSOM as custom properties: the
+ * page's policy forbids style attributes, and rightly so. */
 
 const SVG = "http://www.w3.org/2000/svg";
 

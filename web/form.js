@@ -1,7 +1,7 @@
 /* form: the question, as controls. It writes the state and is written by it; it asks nothing itself.
  *
- * Menus answer at once, words when Enter or the button is pressed. The choices of the filters are read from the catalogue that is there, not from a list that
- * would be wrong for another one. */
+ * Menus answer at once, words when Enter or the button is pressed. The choices of the filters are read from the
+ * catalogue that is there, not from a list that would be wrong for another one. */
 import * as api from "./api.js";
 import { byId, calmMotion, h, put, replace } from "./dom.js";
 import { t, term, languageName, regionName, number, compare } from "./i18n.js";

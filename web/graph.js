@@ -1,9 +1,10 @@
 /* graph: the neighbourhood of one title, drawn around it, and the same as a list.
  *
- * Layout: the title in the middle, its neighbours on an ellipse, sorted clockwise by kind; heights are equal steps rather than equal angles, so that labels never
- * touch however many there are. On a narrow screen the ellipse becomes a fan to the right. A force layout was rejected: a star has nothing to untangle, and a
- * picture that is different each time cannot be remembered. A kind has a colour, a shape of its own and its name in the legend and the label. Every node is a link:
- * titles lead on, facets filter. */
+ * Layout: the title in the middle, its neighbours on an ellipse, sorted clockwise by kind; heights are equal steps
+ * rather than equal angles, so that labels never touch however many there are. On a narrow screen the ellipse
+ * becomes a fan to the right. A force layout was rejected: a star has nothing to untangle, and a picture that is
+ * different each time cannot be remembered. A kind has a colour, a shape of its own and its name in the legend and
+ * the label. Every node is a link: titles lead on, facets filter. */
 import { h, svg } from "./dom.js";
 import { t, term, number } from "./i18n.js";
 

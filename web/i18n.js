@@ -1,8 +1,9 @@
 /* i18n: French first, English by choice.
  *
- * words.js holds the sentences, key by key, in both languages; here is how they are picked, filled in and put on the page. Names of languages, regions and
- * numbers come from the browser (Intl), so that no list of countries ages here. What the server says in English (a planner's reason) goes through
- * said(): known sentences are translated, others are shown as they came, marked lang="en" for screen readers. */
+ * words.js holds the sentences, key by key, in both languages; here is how they are picked, filled in and put on
+ * the page. Names of languages, regions and numbers come from the browser (Intl), so that no list of countries
+ * ages here. What the server says in English (a planner's reason) goes through said(): known sentences are
+ * translated, others are shown as they came, marked lang="en" for screen readers. */
 import { WORDS, SAID } from "./words.js";
 import { h } from "./dom.js";
 

@@ -1,7 +1,8 @@
 /* item: the record of one title in a dialog: facts, synopsis, rights, neighbourhood, what is near.
  *
- * The address names the item, so the browser's back button walks the way back through the graph. The dialog is the browser's own: it keeps the focus
- * inside, closes on Escape and gives the focus back. The three requests run at once and each part shows its own failure. */
+ * The address names the item, so the browser's back button walks the way back through the graph. The dialog is the
+ * browser's own: it keeps the focus inside, closes on Escape and gives the focus back. The three requests run at
+ * once and each part shows its own failure. */
 import * as api from "./api.js";
 import { byId, h, put, replace } from "./dom.js";
 import { t, term, duration, date, languageName, regionName, listed, number } from "./i18n.js";

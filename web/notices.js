@@ -1,6 +1,7 @@
 /* notices: what went wrong, what is missing, what just happened, said in words.
  *
- * A refusal is shown with the page's own heading for its code and the server's detail below it, which names what, where and how to mend. */
+ * A refusal is shown with the page's own heading for its code and the server's detail below it, which names what,
+ * where and how to mend. */
 import { h, put } from "./dom.js";
 import { t, has, said } from "./i18n.js";
 

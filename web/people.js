@@ -1,6 +1,7 @@
 /* people: the viewers that the page knows, and what they are called.
  *
- * A visitor whom nobody knows gets an id of their own, once a visit, so that a cold start can be watched becoming warm. */
+ * A visitor whom nobody knows gets an id of their own, once a visit, so that a cold start can be watched becoming
+ * warm. */
 import { randomKey } from "./api.js";
 import { h } from "./dom.js";
 import { t } from "./i18n.js";

@@ -1,7 +1,8 @@
-/* plan: how the last answer was made, for engineers: what was weighed, what ran, what was guessed and what it cost.
+/* plan: how the last answer was made, for engineers: what was weighed, what ran, what was guessed and what it
+ * cost.
  *
- * Estimate and actual stand as two bars on one scale, each with its number, so that a wrong guess is seen at once. Nothing here asks the server: it shows the answer
- * that the titles came from. */
+ * Estimate and actual stand as two bars on one scale, each with its number, so that a wrong guess is seen at once.
+ * Nothing here asks the server: it shows the answer that the titles came from. */
 import { h, put, replace } from "./dom.js";
 import { t, term, said, micros, number, has } from "./i18n.js";
 import { tellings } from "./notices.js";

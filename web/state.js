@@ -1,7 +1,8 @@
 /* state: what the page is looking at, kept in the address so that a view can be sent to a colleague.
  *
- * The address after # holds what differs from the defaults, as a query string: #user=ana&q=exil&view=plan&item=toni-1935. Everything that asks reads from
- * here; everything that changes goes through set(), which writes the address and tells the listeners what changed. */
+ * The address after # holds what differs from the defaults, as a query string:
+ * #user=ana&q=exil&view=plan&item=toni-1935. Everything that asks reads from here; everything that changes goes
+ * through set(), which writes the address and tells the listeners what changed. */
 
 export const DEFAULTS = Object.freeze({
     view: "titles",

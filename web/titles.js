@@ -1,7 +1,8 @@
 /* titles: the ranked answer, and what changes in it when the viewer acts.
  *
- * A question names its draw of the policy (its seed), so that a link shows a colleague the same answer. After an interaction the same question goes out again with the
- * same seed and min_lsn = the write's token: what moves was moved by the interaction and not by another draw. A newer question makes an older answer void. */
+ * A question names its draw of the policy (its seed), so that a link shows a colleague the same answer. After an
+ * interaction the same question goes out again with the same seed and min_lsn = the write's token: what moves was
+ * moved by the interaction and not by another draw. A newer question makes an older answer void. */
 import * as api from "./api.js";
 import { announce, byId, calmMotion, h, put, replace } from "./dom.js";
 import { t, term, micros, language } from "./i18n.js";

@@ -1,7 +1,7 @@
 /* viewer: who the answer is for: preferences, constraints, what the policy has learned, what was done last.
  *
- * It is read again each time it is shown and after each recorded interaction, so that a like can be watched moving a posterior. That a viewer is simulated is
- * said here again, in words. */
+ * It is read again each time it is shown and after each recorded interaction, so that a like can be watched moving
+ * a posterior. That a viewer is simulated is said here again, in words. */
 import * as api from "./api.js";
 import { h, put, replace } from "./dom.js";
 import { t, term, has, number, date, languageName, regionName, listed, compare } from "./i18n.js";

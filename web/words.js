@@ -1,4 +1,5 @@
-/* words: every sentence of the page, key by key, French then English; and the server's own sentences (SAID) with their French.
+/* words: every sentence of the page, key by key, French then English; and the server's own sentences (SAID) with
+ * their French.
  *
  * KEY.one is the form for one. A key that is missing here shows as itself, which the browser test looks for. */
 export const WORDS = {
@@ -431,7 +432,8 @@ export const SAID = [
     ],
     [
         /^of (\d+) items (\d+) match the filter, (\d+) of these may be shown to this viewer now, and (\d+) are left.*$/,
-        "sur $1 titres, $2 passent le filtre, $3 peuvent être montrés maintenant à ce spectateur, et $4 restent après les exclusions, les titres vus et les pages précédentes",
+        "sur $1 titres, $2 passent le filtre, $3 peuvent être montrés maintenant à ce spectateur, " +
+            "et $4 restent après les exclusions, les titres vus et les pages précédentes",
     ],
     [
         /^no store was asked and no cached answer was there: these are popular items$/,
@@ -448,7 +450,8 @@ export const SAID = [
     [/^the text has no letter or digit to search for$/, "le texte n’a ni lettre ni chiffre à chercher"],
     [
         /^the text was turned into a lexical vector, but.*$/,
-        "le texte est devenu un vecteur lexical, mais la plupart des titres ont les vecteurs d’un autre encodeur : donner « vector » pour chercher par le sens",
+        "le texte est devenu un vecteur lexical, mais la plupart des titres ont les vecteurs d’un autre encodeur : " +
+            "donner « vector » pour chercher par le sens",
     ],
     [
         /^(?:little is known of this person yet|this person is not known yet): a diverse, popular start$/,

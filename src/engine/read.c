@@ -111,6 +111,16 @@ int braid_list_items(braid_db *db, const char *after, size_t limit, const char *
     return finish(rc, &b, json, err);
 }
 
+/* A card is missing because the item has just gone (NOT_FOUND: leave it out), or for lack of memory (an answer without it would be a wrong one). */
+static int card_of(braid_db *db, uint32_t num, arena *a, catalogue_card *out) {
+    catalogue_card *cards = NULL;
+    braid_error err = {0};
+    int rc = catalogue_get_cards(db->catalogue, &num, 1, a, &cards, &err);
+    if (rc) return rc;
+    *out = cards[0];
+    return cards[0].num ? BRAID_OK : BRAID_E_NOT_FOUND;
+}
+
 /* ---- the graph around an item ---- */
 static const char *const node_kinds[] = {"item", "genre", "theme", "mood", "context", "person"};
 
@@ -123,7 +133,9 @@ static int find_item(braid_db *db, const char *id, uint32_t *num, braid_error *e
 
 static void print_hit(braid_db *db, arena *a, const graph_hit *h, buf *b, size_t *printed) {
     catalogue_card card, via;
-    if (!catalogue_get_card(db->catalogue, h->num, a, &card)) return;
+    int rc = card_of(db, h->num, a, &card);
+    b->failed |= rc == BRAID_E_NO_MEMORY;
+    if (rc) return;
     if ((*printed)++) buf_putc(b, ',');
     buf_putc(b, '{');
     text_field(b, "id", card.id);
@@ -133,7 +145,9 @@ static void print_hit(braid_db *db, arena *a, const graph_hit *h, buf *b, size_t
                node_kinds[h->via_kind]);
     text_field(b, "label", h->via);
     buf_puts(b, ",\"item\":");
-    if (h->via_kind == GRAPH_ITEM && catalogue_get_card(db->catalogue, h->via_num, a, &via)) buf_json_string(b, via.id);
+    rc = h->via_kind == GRAPH_ITEM ? card_of(db, h->via_num, a, &via) : BRAID_E_NOT_FOUND;
+    b->failed |= rc == BRAID_E_NO_MEMORY;
+    if (rc == BRAID_OK) buf_json_string(b, via.id);
     else buf_puts(b, "null");
     buf_puts(b, "}}");
 }
@@ -179,6 +193,7 @@ typedef struct drawing {
     buf nodes, edges;
     size_t edge_count;
     map *drawn; /* ids of the nodes: two relations to one item are two edges, but one node */
+    bool no_memory;
 } drawing;
 
 static bool draw(void *ctx, const graph_neighbour *n) {
@@ -188,13 +203,16 @@ static bool draw(void *ctx, const graph_neighbour *n) {
     const char *label = n->label;
     if (n->kind == GRAPH_ITEM) {
         catalogue_card card;
-        if (!catalogue_get_card(d->db->catalogue, n->num, d->a, &card)) return true;
+        int rc = card_of(d->db, n->num, d->a, &card);
+        if (rc == BRAID_E_NOT_FOUND) return true;
+        if (rc) return !(d->no_memory = true);
         snprintf(id, sizeof id, "%s", card.id);
         label = card.title;
     } else {
         snprintf(id, sizeof id, "%s:%s", node_kinds[n->kind], n->label);
     }
-    if (!map_get(d->drawn, id, NULL) && map_put(d->drawn, id, 1)) {
+    if (!map_get(d->drawn, id, NULL)) {
+        if (!map_put(d->drawn, id, 1)) return !(d->no_memory = true);
         buf_printf(&d->nodes, ",{\"id\":");
         buf_json_string(&d->nodes, id);
         buf_putc(&d->nodes, ',');
@@ -228,7 +246,9 @@ int braid_graph(braid_db *db, const char *id, char **json, braid_error *err) {
     buf_init(&d.nodes, 0);
     buf_init(&d.edges, 0);
     catalogue_card card;
-    const char *title = catalogue_get_card(db->catalogue, num, d.a, &card) ? card.title : id;
+    int named = card_of(db, num, d.a, &card);
+    const char *title = named == BRAID_OK ? card.title : id;
+    d.no_memory = named == BRAID_E_NO_MEMORY;
     rc = graph_neighbours(db->graph, num, draw, &d, err);
     buf_putc(&b, '{');
     text_field(&b, "center", id);
@@ -241,7 +261,7 @@ int braid_graph(braid_db *db, const char *id, char **json, braid_error *err) {
     buf_puts(&b, "],\"edges\":[");
     buf_add(&b, d.edges.data, d.edges.len);
     buf_puts(&b, "]}");
-    b.failed |= d.nodes.failed || d.edges.failed;
+    b.failed |= d.nodes.failed || d.edges.failed || d.no_memory;
     buf_free(&d.nodes);
     buf_free(&d.edges);
     arena_free(d.a);

@@ -61,10 +61,19 @@ static bool tick(verifier *v, const char *phase) {
 }
 
 /* ---- each item of the record store, in every store ---- */
+/* A store that cannot be asked is no difference: what it said goes to the caller instead. */
+static bool unanswered(verifier *v, int rc, const braid_error *why) {
+    if (rc == BRAID_OK || rc == BRAID_E_NOT_FOUND) return false;
+    v->rc = error_set(v->err, rc, why->store, "%s", why->message);
+    return true;
+}
+
 static bool vector_same(verifier *v, const record_item *row) {
-    braid_error ignored = {0};
+    braid_error why = {0};
     uint32_t dim = v->db->dim;
-    if (vector_fetch(v->db->vector, row->num, v->stored, &ignored) != BRAID_OK) {
+    int rc = vector_fetch(v->db->vector, row->num, v->stored, &why);
+    if (unanswered(v, rc, &why)) return true;
+    if (rc != BRAID_OK) {
         if (row->vector) v->vector.missing++;
         return row->vector == NULL;
     }
@@ -82,14 +91,13 @@ static bool vector_same(verifier *v, const record_item *row) {
     return true;
 }
 
-static bool catalogue_same(verifier *v, const record_item *row, arena *a) {
-    catalogue_card card;
+static bool catalogue_same(verifier *v, const record_item *row, const catalogue_card *card) {
     uint32_t num;
-    if (!catalogue_num(v->db->catalogue, row->id, &num) || num != row->num || !catalogue_get_card(v->db->catalogue, row->num, a, &card)) {
+    if (!catalogue_num(v->db->catalogue, row->id, &num) || num != row->num || card->num == 0) {
         v->catalogue.missing++;
         return false;
     }
-    if (card.version == row->version && strcmp(card.id, row->id) == 0) return true;
+    if (card->version == row->version && strcmp(card->id, row->id) == 0) return true;
     v->catalogue.different++;
     return false;
 }
@@ -104,15 +112,16 @@ static bool count_facet(void *ctx, const graph_neighbour *n) {
 }
 
 /* Memberships are compared by number with the item as stored: genres, themes, moods, contexts and distinct people. */
-static bool graph_same(verifier *v, const record_item *row, arena *a) {
+static bool graph_same(verifier *v, const record_item *row, const catalogue_card *card) {
     facets_seen seen = {0};
-    braid_error ignored = {0};
-    catalogue_card card;
-    if (graph_neighbours(v->db->graph, row->num, count_facet, &seen, &ignored) != BRAID_OK) {
+    braid_error why = {0};
+    int rc = graph_neighbours(v->db->graph, row->num, count_facet, &seen, &why);
+    if (unanswered(v, rc, &why)) return true;
+    if (rc != BRAID_OK) {
         v->graph.missing++;
         return false;
     }
-    if (catalogue_get_card(v->db->catalogue, row->num, a, &card) && card.version == row->version && card.facet_count != seen.count) {
+    if (card->num && card->version == row->version && card->facet_count != seen.count) {
         v->graph.different++;
         return false;
     }
@@ -122,16 +131,21 @@ static bool graph_same(verifier *v, const record_item *row, arena *a) {
 static bool verify_item(void *ctx, const record_item *row) {
     verifier *v = ctx;
     arena *a = arena_new(2048);
-    if (!a) {
-        v->rc = error_set(v->err, BRAID_E_NO_MEMORY, "engine/verify", "no memory to compare items");
+    catalogue_card *card = NULL;
+    braid_error why = {0};
+    int rc = a ? catalogue_get_cards(v->db->catalogue, &row->num, 1, a, &card, &why)
+               : error_set(&why, BRAID_E_NO_MEMORY, "engine/verify", "no memory to compare items");
+    if (unanswered(v, rc, &why)) {
+        arena_free(a);
         return false;
     }
     bitset_set(&v->items, row->num);
-    bool ok_vector = vector_same(v, row), ok_catalogue = catalogue_same(v, row, a), ok_graph = graph_same(v, row, a);
+    bool ok_vector = vector_same(v, row), ok_catalogue = catalogue_same(v, row, card), ok_graph = graph_same(v, row, card);
     if (!ok_vector) example(&v->vector, row->id);
     if (!ok_catalogue) example(&v->catalogue, row->id);
     if (!ok_graph) example(&v->graph, row->id);
     arena_free(a);
+    if (v->rc) return false;
     if ((!ok_vector || !ok_catalogue || !ok_graph) && !mark_wrong(v, row->num)) return false;
     return tick(v, "comparing items");
 }
@@ -177,9 +191,10 @@ static bool match_edge(void *ctx, const graph_neighbour *n) {
 static bool verify_relation(void *ctx, const record_relation *row) {
     verifier *v = ctx;
     edge_search s = {row, false};
-    braid_error ignored = {0};
+    braid_error why = {0};
     v->relations++;
-    graph_neighbours(v->db->graph, row->from_num, match_edge, &s, &ignored);
+    int rc = graph_neighbours(v->db->graph, row->from_num, match_edge, &s, &why);
+    if (unanswered(v, rc, &why)) return false;
     if (s.found) return tick(v, "comparing relations");
     v->graph.missing++;
     example(&v->graph, row->r.from);
@@ -315,6 +330,8 @@ static int report(verifier *v, char **json) {
     int rc = record_integrity(v->db->record, true, &integrity, v->err);
     if (rc == BRAID_OK) rc = vector_check(v->db->vector, &check, v->err);
     if (rc == BRAID_OK) rc = graph_check(v->db->graph, &graph_problems, v->err);
+    if (rc == BRAID_OK && (integrity.failed || graph_problems.failed))
+        rc = error_set(v->err, BRAID_E_NO_MEMORY, "engine/verify", "no memory for the report");
     bool sound = rc == BRAID_OK && strcmp(integrity.data ? integrity.data : "", "ok") == 0 && check.problems == 0 && graph_problems.len == 0;
     uint64_t found = problems(&v->catalogue) + problems(&v->vector) + problems(&v->graph);
     buf_printf(&b, "{\"ok\":%s,\"stores\":[", sound && (found == 0 || v->repair) ? "true" : "false");

@@ -7,10 +7,10 @@
  *
  * Refused on purpose: duplicate keys (which of the two was meant?), \u0000 (our strings are C strings), numbers
  * beyond a double or a 64-bit integer, a byte order mark, text after the document. */
-#include <pthread.h>
 #include <string.h>
 
 #include "model/model.h"
+#include "model/parse_guard.h"
 
 enum { JSON_DEPTH_MAX = 512, QUOTED_MAX = 120 };
 
@@ -89,52 +89,6 @@ static int json_refused(const json_error_t *e, braid_error *err)
                      e->text);
 }
 
-/* jansson's lexer goes on when it cannot keep a character: without memory "la mer" is read as "la er", or a good text is
- * called bad. So its allocator is watched: whatever a parse was refused, its result is not believed. The watch is set
- * once, hands on to the allocator that was there (the host program may have set one), and is taken off with the
- * library. */
-static _Thread_local bool json_ran_out;
-static json_malloc_t json_host_malloc;
-static json_free_t json_host_free;
-
-static void *json_watched_malloc(size_t size)
-{
-    void *at = json_host_malloc(size);
-    if (!at) {
-        json_ran_out = true;
-    }
-    return at;
-}
-
-static void json_watch(void)
-{
-    json_get_alloc_funcs(&json_host_malloc, &json_host_free);
-    json_set_alloc_funcs(json_watched_malloc, json_host_free);
-}
-
-__attribute__((destructor)) static void json_unwatch(void)
-{
-    json_malloc_t current;
-    json_free_t current_free;
-    json_get_alloc_funcs(&current, &current_free);
-    if (current == json_watched_malloc) {
-        json_set_alloc_funcs(json_host_malloc, json_host_free);
-    }
-}
-
-static json_t *json_load(const char *text, size_t len, json_error_t *e)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, json_watch);
-    json_ran_out = false;
-    json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES, e);
-    if (json_ran_out) {
-        json_decref(json);
-        json = NULL;
-    }
-    return json;
-}
-
 int model_json_parse(const char *text, size_t len, const model_limits *limits, json_t **out, braid_error *err)
 {
     *out = NULL;
@@ -161,8 +115,9 @@ int model_json_parse(const char *text, size_t len, const model_limits *limits, j
                          depth_max);
     }
     json_error_t e;
-    json_t *json = json_load(text, len, &e);
-    if (!json && json_ran_out) {
+    bool no_memory;
+    json_t *json = model_parse_guarded(text, len, JSON_REJECT_DUPLICATES, &e, &no_memory);
+    if (no_memory) {
         return error_set(err, BRAID_E_NO_MEMORY, "model", "no memory to parse the JSON");
     }
     if (!json) {

@@ -21,12 +21,12 @@ static const char *const fr[P_COUNT] = {
     [P_SHARES] = "partage %s avec « %s »",
     [P_PERSON] = "avec %s, comme « %s »",
     [P_RELATION_TO] = "%s « %s »",
-    [P_TEXT] = "ses mots sont proches de « %s » (similarité %.2f)",
-    [P_NEAR] = "proche de ce que vous cherchez (similarité %.2f)",
-    [P_NEAR_TASTE] = "proche de ce que vous avez aimé dernièrement (similarité %.2f)",
+    [P_TEXT] = "ses mots sont proches de « %s » (similarité %s)",
+    [P_NEAR] = "proche de ce que vous cherchez (similarité %s)",
+    [P_NEAR_TASTE] = "proche de ce que vous avez aimé dernièrement (similarité %s)",
     [P_AFFINITY] = "correspond à votre goût pour %s",
-    [P_POLICY] = "%s vous réussit dans ce contexte (moyenne %.2f sur %.0f)",
-    [P_POLICY_ALL] = "%s plaît en général (moyenne %.2f)",
+    [P_POLICY] = "%s vous réussit dans ce contexte (moyenne %s sur %.0f)",
+    [P_POLICY_ALL] = "%s plaît en général (moyenne %s)",
     [P_EXPLORED] = "proposé pour découvrir %s : nous connaissons encore peu vos goûts ici",
     [P_POPULAR] = "souvent regardé et apprécié",
     [P_NEW] = "fait partie des titres disponibles pour vous",
@@ -39,12 +39,12 @@ static const char *const en[P_COUNT] = {
     [P_SHARES] = "shares %s with “%s”",
     [P_PERSON] = "with %s, like “%s”",
     [P_RELATION_TO] = "%s “%s”",
-    [P_TEXT] = "its words are close to “%s” (similarity %.2f)",
-    [P_NEAR] = "close to what you look for (similarity %.2f)",
-    [P_NEAR_TASTE] = "close to what you liked lately (similarity %.2f)",
+    [P_TEXT] = "its words are close to “%s” (similarity %s)",
+    [P_NEAR] = "close to what you look for (similarity %s)",
+    [P_NEAR_TASTE] = "close to what you liked lately (similarity %s)",
     [P_AFFINITY] = "matches your taste for %s",
-    [P_POLICY] = "%s works for you in this context (mean %.2f over %.0f)",
-    [P_POLICY_ALL] = "%s is generally liked (mean %.2f)",
+    [P_POLICY] = "%s works for you in this context (mean %s over %.0f)",
+    [P_POLICY_ALL] = "%s is generally liked (mean %s)",
     [P_EXPLORED] = "offered to discover %s: we know little of your taste here yet",
     [P_POPULAR] = "often watched and liked",
     [P_NEW] = "one of the titles available to you",
@@ -101,6 +101,14 @@ static void say(query_item *it, const char *text) {
     it->because[it->because_count++] = text;
 }
 
+/* A figure as the language writes it: 0,82 in French, 0.82 in English. */
+static const char *figure(speaker *s, double value) {
+    char *text = arena_printf(s->q->a, "%.2f", value);
+    char *point = text && s->french ? strchr(text, '.') : NULL;
+    if (point) *point = ',';
+    return text ? text : "";
+}
+
 #define PHRASE(s, p, ...) arena_printf((s)->q->a, (s)->phrases[p], __VA_ARGS__)
 
 static const char *relation_words(speaker *s, const char *type, bool outgoing) {
@@ -144,9 +152,9 @@ static void say_shared(speaker *s, query_item *it, uint32_t seed) {
 static void say_vector(speaker *s, query_item *it, const scored *c) {
     if (!c->has[STRAND_VECTOR] || c->raw[STRAND_VECTOR] <= 0.05f) return;
     double cosine = c->raw[STRAND_VECTOR];
-    if (s->q->rq->text && cosine > 0.1) say(it, PHRASE(s, P_TEXT, s->q->rq->text, cosine));
-    else if (strcmp(s->q->vector_from ? s->q->vector_from : "", "taste") == 0 && !s->q->cold) say(it, PHRASE(s, P_NEAR_TASTE, cosine));
-    else if (s->q->rq->vector || s->q->rq->like) say(it, PHRASE(s, P_NEAR, cosine));
+    if (s->q->rq->text && cosine > 0.1) say(it, PHRASE(s, P_TEXT, s->q->rq->text, figure(s, cosine)));
+    else if (strcmp(s->q->vector_from ? s->q->vector_from : "", "taste") == 0 && !s->q->cold) say(it, PHRASE(s, P_NEAR_TASTE, figure(s, cosine)));
+    else if (s->q->rq->vector || s->q->rq->like) say(it, PHRASE(s, P_NEAR, figure(s, cosine)));
 }
 
 static const char *facet_sentence(speaker *s, uint32_t facet) {
@@ -164,8 +172,8 @@ static void say_policy(speaker *s, query_item *it, const scored *c) {
     const char *words = c->has[STRAND_POLICY] ? facet_sentence(s, c->policy.best) : NULL;
     if (!words) return;
     if (c->policy.explored) say(it, PHRASE(s, P_EXPLORED, words));
-    else if (c->policy.count >= 1 && c->policy.mean >= 0.5f) say(it, PHRASE(s, P_POLICY, words, (double)c->policy.mean, (double)c->policy.count));
-    else if (c->policy.mean >= 0.55f) say(it, PHRASE(s, P_POLICY_ALL, words, (double)c->policy.mean));
+    else if (c->policy.count >= 1 && c->policy.mean >= 0.5f) say(it, PHRASE(s, P_POLICY, words, figure(s, c->policy.mean), (double)c->policy.count));
+    else if (c->policy.mean >= 0.55f) say(it, PHRASE(s, P_POLICY_ALL, words, figure(s, c->policy.mean)));
 }
 
 static void explain_item(speaker *s, query_item *it, const scored *c) {

@@ -1,8 +1,10 @@
-/* What the fuzz targets share: how a broken promise is told, a small database in a folder of its own, and files in memory.
+/* What the fuzz targets share: how a broken promise is told, a small database in a folder of its own, and files in
+ * memory.
  *
- * A target says what must hold of any input and calls fuzz_fail() when it does not; libFuzzer keeps the input. Databases are small (dimension 8, a
- * dozen items), so that a run costs microseconds, and are thrown away after some thousand inputs, so that no input gets slower by those before it.
- * The folder is under TMPDIR; run.py makes that a memory file system where there is one, since every acknowledged write is synced. */
+ * A target says what must hold of any input and calls fuzz_fail() when it does not; libFuzzer keeps the input.
+ * Databases are small (dimension 8, a dozen items), so that a run costs microseconds, and are thrown away after
+ * some thousand inputs, so that no input gets slower by those before it. The folder is under TMPDIR; run.py makes
+ * that a memory file system where there is one, since every acknowledged write is synced. */
 #ifndef FUZZ_H
 #define FUZZ_H
 
@@ -43,8 +45,9 @@ static inline void fuzz_check_refusal(int code, const braid_error *err) {
     json_t *text = json_string(err->message);
     if (!text) fuzz_fail("a message is UTF-8", braid_error_name(code));
     json_decref(text);
-    static const int ours[] = {BRAID_E_INTERNAL, BRAID_E_CORRUPT, BRAID_E_IO, BRAID_E_DISK_FULL, BRAID_E_NO_MEMORY, BRAID_E_CLOSED,
-                               BRAID_E_NOT_A_DATABASE, BRAID_E_READ_ONLY, BRAID_E_LOCKED, BRAID_E_NEWER_FORMAT};
+    static const int ours[] = {
+        BRAID_E_INTERNAL, BRAID_E_CORRUPT,        BRAID_E_IO,        BRAID_E_DISK_FULL, BRAID_E_NO_MEMORY,
+        BRAID_E_CLOSED,   BRAID_E_NOT_A_DATABASE, BRAID_E_READ_ONLY, BRAID_E_LOCKED,    BRAID_E_NEWER_FORMAT};
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
         if (code == ours[i]) fuzz_fail("no input causes this error", err->message);
 }
@@ -57,7 +60,10 @@ static inline json_t *fuzz_json(const char *text, size_t len, const char *promis
 }
 
 /* ---- a file in memory that is opened by path ---- */
-typedef struct fuzz_file { int fd; char path[64]; } fuzz_file;
+typedef struct fuzz_file {
+    int fd;
+    char path[64];
+} fuzz_file;
 
 static inline const char *fuzz_file_put(fuzz_file *f, const void *data, size_t size) {
     if (!f->path[0]) {
@@ -69,7 +75,10 @@ static inline const char *fuzz_file_put(fuzz_file *f, const void *data, size_t s
 }
 
 /* ---- a folder and a database in it ---- */
-typedef struct fuzz_db { char folder[200], path[240]; braid_db *db; } fuzz_db;
+typedef struct fuzz_db {
+    char folder[200], path[240];
+    braid_db *db;
+} fuzz_db;
 
 static inline void fuzz_folder(char folder[200]) {
     const char *parent = getenv("TMPDIR");
@@ -77,10 +86,12 @@ static inline void fuzz_folder(char folder[200]) {
     if (!mkdtemp(folder)) abort();
 }
 
+/* One read connection only: a read inside another's callback then waits for ever, and is seen as a hang. */
 static inline void fuzz_db_open(fuzz_db *f) {
-    static const char *const settings[] = {"vector.dimension", "8",      "log.level",        "off",    "record.readers", "2",
-                                           "query.workers",    "1",      "feed.snapshot_changes", "500", "cache.bytes", "262144",
-                                           "limits.json_bytes", "65536", "limits.json_depth", "32"};
+    static const char *const settings[] = {"vector.dimension",      "8",     "log.level",         "off",
+                                           "record.readers",        "1",     "query.workers",     "1",
+                                           "feed.snapshot_changes", "500",   "cache.bytes",       "262144",
+                                           "limits.json_bytes",     "65536", "limits.json_depth", "32"};
     braid_options *o;
     braid_error err = {0};
     if (braid_options_new(&o, &err)) abort();
@@ -122,22 +133,29 @@ static inline void fuzz_db_settle(braid_db *db) {
     if (braid_wait(db, NULL, FUZZ_WAIT_MS, &err)) fuzz_fail("the derived stores catch up", err.message);
 }
 
-/* m1..m12 (every third without a vector of its own), three of them with rights that do not hold everywhere; u1..u3; relations; some history. */
+/* m1..m12 (every third without a vector of its own), three of them with rights that do not hold everywhere; u1..u3;
+ * relations; some history. */
 static inline void fuzz_db_fill(braid_db *db) {
     static const char *const genres[] = {"drame", "comédie", "policier"}, *const types[] = {"watch", "like", "skip"};
     char text[1024];
     for (int i = 1; i <= FUZZ_ITEMS; i++) {
         int n = snprintf(text, sizeof text,
-                         "{\"id\":\"m%d\",\"title\":\"Film %d\",\"kind\":\"film\",\"year\":%d,\"language\":\"%s\",\"genres\":[\"%s\"],"
-                         "\"themes\":[\"exil\",\"t%d\"],\"people\":[{\"name\":\"Ana P%d\",\"role\":\"director\"}],\"attributes\":{\"n\":%d}",
+                         "{\"id\":\"m%d\",\"title\":\"Film "
+                         "%d\",\"kind\":\"film\",\"year\":%d,\"language\":\"%s\",\"genres\":[\"%s\"],"
+                         "\"themes\":[\"exil\",\"t%d\"],\"people\":[{\"name\":\"Ana "
+                         "P%d\",\"role\":\"director\"}],\"attributes\":{\"n\":%d}",
                          i, i, 1940 + i * 5, i % 2 ? "fr" : "en", genres[i % 3], i % 4, i % 5, i);
-        if (i % 3) n += snprintf(text + n, sizeof text - (size_t)n, ",\"vectors\":{\"default\":[1,%d,0,%d,0,1,0,%d]}", i, i % 2, i % 3);
+        if (i % 3)
+            n += snprintf(text + n, sizeof text - (size_t)n, ",\"vectors\":{\"default\":[1,%d,0,%d,0,1,0,%d]}", i,
+                          i % 2, i % 3);
         if (i % 4 == 0) n += snprintf(text + n, sizeof text - (size_t)n, ",\"regions\":[\"CA\"],\"tier\":1");
         n += snprintf(text + n, sizeof text - (size_t)n, "}");
         fuzz_db_put(db, text, (size_t)n);
     }
     for (int i = 1; i < FUZZ_ITEMS; i++) {
-        int n = snprintf(text, sizeof text, "{\"relation\":{\"from\":\"m%d\",\"to\":\"m%d\",\"type\":\"SEQUEL_OF\",\"strength\":0.5}}", i, i + 1);
+        int n = snprintf(text, sizeof text,
+                         "{\"relation\":{\"from\":\"m%d\",\"to\":\"m%d\",\"type\":\"SEQUEL_OF\",\"strength\":0.5}}", i,
+                         i + 1);
         fuzz_db_put(db, text, (size_t)n);
     }
     for (int i = 1; i <= FUZZ_USERS; i++) {
@@ -148,7 +166,8 @@ static inline void fuzz_db_fill(braid_db *db) {
         fuzz_db_put(db, text, (size_t)n);
     }
     for (int i = 0; i < 12; i++) {
-        int n = snprintf(text, sizeof text, "{\"interaction\":{\"user\":\"u%d\",\"item\":\"m%d\",\"type\":\"%s\",\"watch_s\":60}}",
+        int n = snprintf(text, sizeof text,
+                         "{\"interaction\":{\"user\":\"u%d\",\"item\":\"m%d\",\"type\":\"%s\",\"watch_s\":60}}",
                          i % FUZZ_USERS + 1, i % 7 + 1, types[i % 3]);
         fuzz_db_put(db, text, (size_t)n);
     }

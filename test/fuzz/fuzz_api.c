@@ -1,7 +1,8 @@
 /* Fuzzing of the routes without a socket: any method, path, query, key and body must get an answer.
  *
- * An input is a row of requests, separated by the byte 0x1E, so that one can build on another. Of each the first line is "METHOD TARGET [KEY]" and the rest the
- * body. The status must be one that a client can have caused (never 500), the body what its content type says. */
+ * An input is a row of requests, separated by the byte 0x1E, so that one can build on another. Of each the first
+ * line is "METHOD TARGET [KEY]" and the rest the body. The status must be one that a client can have caused (never
+ * 500), the body what its content type says. */
 #include "server/api.h"
 
 #include "fuzz.h"
@@ -42,7 +43,8 @@ static void check_body(const api_response *r) {
         json_t *json = fuzz_json(r->body, r->len, "a JSON body is JSON");
         if (r->status >= 400 && json_integer_value(json_object_get(json, "status")) != r->status)
             fuzz_fail("a problem holds its status", r->body);
-        if (r->status >= 400 && !json_string_length(json_object_get(json, "detail"))) fuzz_fail("a problem says what is wrong", r->body);
+        if (r->status >= 400 && !json_string_length(json_object_get(json, "detail")))
+            fuzz_fail("a problem says what is wrong", r->body);
         json_decref(json);
     } else {
         json_t *text = json_stringn(r->body, r->len);
@@ -54,11 +56,13 @@ static void check_body(const api_response *r) {
 static void check(const api_request *q, const api_response *r) {
     char at[400];
     snprintf(at, sizeof at, "%d for %.40s %.200s?%.80s", r->status, q->method, q->path, q->query);
-    if (r->status < 100 || r->status > 599 || r->status == 500 || r->status == 507) fuzz_fail("the status is one that a client can cause", at);
+    if (r->status < 100 || r->status > 599 || r->status == 500 || r->status == 507)
+        fuzz_fail("the status is one that a client can cause", at);
     if ((r->allow != NULL) != (r->status == 405 || r->status == 204)) fuzz_fail("405 and OPTIONS name the methods", at);
     if (r->status == 204) return;
     if (!r->body || !r->content_type) fuzz_fail("there is an answer", at);
-    if (r->status >= 400 && strcmp(r->content_type, "application/problem+json") != 0) fuzz_fail("a refusal is a problem", at);
+    if (r->status >= 400 && strcmp(r->content_type, "application/problem+json") != 0)
+        fuzz_fail("a refusal is a problem", at);
     check_body(r);
 }
 
@@ -75,7 +79,12 @@ static void ask(const uint8_t *data, size_t size) {
     size_t head_size = end ? (size_t)(end - data) : size, len = end ? size - head_size - 1 : 0;
     char *head = fuzz_copy(data, head_size, true), *body = fuzz_copy(end ? end + 1 : data, len, false);
     char *path = cut(head, ' '), *key = cut(path, ' '), *query = cut(path, '?');
-    api_request q = {.method = head, .path = path, .query = query, .idempotency_key = *key ? key : NULL, .body = len ? body : NULL, .len = len};
+    api_request q = {.method = head,
+                     .path = path,
+                     .query = query,
+                     .idempotency_key = *key ? key : NULL,
+                     .body = len ? body : NULL,
+                     .len = len};
     api_response r;
     if (!fuzz_may_wait(body, len)) {
         api_handle(f.db, &q, &r);

@@ -1,7 +1,9 @@
-/* The canary: parsers with a planted bug, one of each sort that the fuzzing must be able to see. run.py fails if one of them is not found.
+/* The canary: parsers with a planted bug, one of each sort that the fuzzing must be able to see. run.py fails if
+ * one of them is not found.
  *
- * The variable BRAID_CANARY chooses: overflow (a length from the input is believed), undefined (a signed sum overflows), leak (a block is
- * forgotten on a refusal) or hang (a step of 0 is taken for ever). Each hides behind a magic word, so that coverage guidance is needed to get there. */
+ * The variable BRAID_CANARY chooses: overflow (a length from the input is believed), undefined (a signed sum
+ * overflows), leak (a block is forgotten on a refusal) or hang (a step of 0 is taken for ever). Each hides behind
+ * a magic word, so that coverage guidance is needed to get there. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,8 +42,10 @@ static void hang(const uint8_t *body, size_t size) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const struct { const char *name; void (*parse)(const uint8_t *body, size_t size); } kinds[] = {
-        {"overflow", overflow}, {"undefined", undefined}, {"leak", leak}, {"hang", hang}};
+    static const struct {
+        const char *name;
+        void (*parse)(const uint8_t *body, size_t size);
+    } kinds[] = {{"overflow", overflow}, {"undefined", undefined}, {"leak", leak}, {"hang", hang}};
     const char *kind = getenv("BRAID_CANARY");
     if (size < 4 || memcmp(data, "BRD1", 4) != 0) return 0;
     for (size_t i = 0; kind && i < sizeof kinds / sizeof kinds[0]; i++)

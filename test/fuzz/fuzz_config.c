@@ -1,6 +1,7 @@
 /* Fuzzing of braid.yaml: any bytes as a file of options, and as the value of one option.
  *
- * A refusal has a reason and changes nothing; what was taken can be printed as a sample, and the sample reads back as the same. */
+ * A refusal has a reason and changes nothing; what was taken can be printed as a sample, and the sample reads back
+ * as the same. */
 #include "fuzz.h"
 
 static fuzz_file file;
@@ -16,7 +17,8 @@ static void read_back(const char *yaml) {
     braid_options *o;
     braid_error err = {0};
     if (braid_options_new(&o, &err)) abort();
-    if (braid_options_load_file(o, fuzz_file_put(&file, yaml, strlen(yaml)), &err)) fuzz_fail("what was printed can be read", err.message);
+    if (braid_options_load_file(o, fuzz_file_put(&file, yaml, strlen(yaml)), &err))
+        fuzz_fail("what was printed can be read", err.message);
     char *again = printed(o);
     if (strcmp(again, yaml) != 0) fuzz_fail("what was printed reads back as the same", again);
     braid_free(again);

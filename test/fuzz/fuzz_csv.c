@@ -1,6 +1,7 @@
 /* Fuzzing of the CSV reader that imports MovieLens: any bytes as a file.
  *
- * Rows that are right, written again with every field quoted, must be read as the same rows; a row that is wrong has no fields; line numbers grow. */
+ * Rows that are right, written again with every field quoted, must be read as the same rows; a row that is wrong
+ * has no fields; line numbers grow. */
 #include "cli/csv.h"
 
 #include "cli/cli.h"
@@ -13,7 +14,10 @@ void *cli_grow(void *old, size_t bytes) {
     return p;
 }
 
-typedef struct text { char *data; size_t len, cap; } text;
+typedef struct text {
+    char *data;
+    size_t len, cap;
+} text;
 
 static void put(text *t, const char *bytes, size_t n) {
     if (t->len + n > t->cap) t->data = realloc(t->data, t->cap = (t->len + n) * 2);

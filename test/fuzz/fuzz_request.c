@@ -1,7 +1,8 @@
 /* Fuzzing of questions: any bytes as the JSON of a search or a recommendation, against a small open database.
  *
- * The first byte chooses search (even) or recommend (odd) and whether the plan is asked for first; the rest is the text. What parses is run: the answer must be
- * JSON that agrees with the typed accessors, hold no more than k items, none twice, and scores that are numbers. */
+ * The first byte chooses search (even) or recommend (odd) and whether the plan is asked for first; the rest is the
+ * text. What parses is run: the answer must be JSON that agrees with the typed accessors, hold no more than k
+ * items, none twice, and scores that are numbers. */
 #include <math.h>
 
 #include "fuzz.h"
@@ -25,12 +26,14 @@ static void check_hits(const braid_result *r, const json_t *results) {
     for (size_t i = 0; i < braid_result_count(r); i++) {
         braid_hit hit, before;
         const char *id = json_string_value(json_object_get(json_array_get(results, i), "id"));
-        if (braid_result_hit(r, i, &hit) || !id || strcmp(hit.id, id) != 0) fuzz_fail("the accessors say what the JSON says", id);
+        if (braid_result_hit(r, i, &hit) || !id || strcmp(hit.id, id) != 0)
+            fuzz_fail("the accessors say what the JSON says", id);
         if (!isfinite(hit.score)) fuzz_fail("a score is a number", id);
         for (int s = 0; s < BRAID_STRANDS; s++)
             if (!(hit.strand[s] >= 0 && hit.strand[s] <= 1)) fuzz_fail("a strand's score is in 0..1", id);
         for (size_t j = 0; j < i; j++)
-            if (braid_result_hit(r, j, &before) == BRAID_OK && strcmp(before.id, hit.id) == 0) fuzz_fail("no item is there twice", id);
+            if (braid_result_hit(r, j, &before) == BRAID_OK && strcmp(before.id, hit.id) == 0)
+                fuzz_fail("no item is there twice", id);
     }
 }
 
@@ -46,7 +49,8 @@ static void run(braid_query *q, const char *text, size_t size) {
     json_t *json = fuzz_json(answer, strlen(answer), "an answer is JSON"), *asked = json_loadb(text, size, 0, NULL);
     const json_t *results = json_object_get(json, "results"), *k = json_object_get(asked, "k");
     if (json_array_size(results) != braid_result_count(r)) fuzz_fail("the accessors count what the JSON holds", answer);
-    if (json_array_size(results) > (k ? (size_t)json_integer_value(k) : FUZZ_ITEMS)) fuzz_fail("no more than k items", answer);
+    if (json_array_size(results) > (k ? (size_t)json_integer_value(k) : FUZZ_ITEMS))
+        fuzz_fail("no more than k items", answer);
     check_hits(r, results);
     json_decref(json);
     json_decref(asked);

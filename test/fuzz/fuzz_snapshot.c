@@ -1,8 +1,10 @@
-/* Fuzzing of the snapshot of the vector index: a file of any bytes is loaded whole or refused as CORRUPT, and never believed.
+/* Fuzzing of the snapshot of the vector index: a file of any bytes is loaded whole or refused as CORRUPT, and
+ * never believed.
  *
- * The first byte chooses the shape of the store (bit 7: rows with or without padding) and what the rest is: the file itself (0), changes to a good file (1), or
- * changes after which all checksums are made right again (2), since else no mutation would get past them. A change is three bytes, place and value; a place
- * past the end cuts the file. What loads is searched, written to and saved. */
+ * The first byte chooses the shape of the store (bit 7: rows with or without padding) and what the rest is: the
+ * file itself (0), changes to a good file (1), or changes after which all checksums are made right again (2),
+ * since else no mutation would get past them. A change is three bytes, place and value; a place past the end cuts
+ * the file. What loads is searched, written to and saved. */
 #include "base/base.h"
 #include "vector/vector.h"
 
@@ -27,7 +29,14 @@ static metrics *counters;
 static vector_store *store_of(const sample *s) {
     vector_store *store;
     braid_error err = {0};
-    vector_options o = {.dim = s->dim, .m = M, .ef_construction = 16, .ef_search = 16, .seed = 1, .kernel = "auto", .clock = &clock_system, .metrics = counters};
+    vector_options o = {.dim = s->dim,
+                        .m = M,
+                        .ef_construction = 16,
+                        .ef_search = 16,
+                        .seed = 1,
+                        .kernel = "auto",
+                        .clock = &clock_system,
+                        .metrics = counters};
     if (vector_open(vector_find("hnsw"), &o, &store, &err)) fuzz_fail("a store can be opened", err.message);
     return store;
 }
@@ -100,10 +109,12 @@ static void use(vector_store *store, uint32_t dim, bool forged) {
         vector_query q = {.k = 8, .ef = 16, .values = values};
         vector_entry e = {num + ENTRIES, values};
         vector_of(num, dim, values);
-        if (vector_search(store, &q, found, &count, &stats, &err)) fuzz_fail("a store that loaded can be searched", err.message);
+        if (vector_search(store, &q, found, &count, &stats, &err))
+            fuzz_fail("a store that loaded can be searched", err.message);
         for (size_t i = 0; i < count; i++)
             if (!isfinite(found[i].score)) fuzz_fail("a similarity is a number", "");
-        if (vector_upsert(store, &e, 1, &err) || vector_remove(store, &num, 1, &err)) fuzz_fail("a store that loaded can be written", err.message);
+        if (vector_upsert(store, &e, 1, &err) || vector_remove(store, &num, 1, &err))
+            fuzz_fail("a store that loaded can be written", err.message);
     }
     if (vector_save(store, saved, EPOCH, LSN, &err)) fuzz_fail("a store that loaded can be saved", err.message);
 }
@@ -122,8 +133,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         memcpy(bytes, s->file, len);
         for (size_t i = 1; i + 3 <= size; i += 3) {
             size_t place = data[i] | (size_t)data[i + 1] << 8;
-            if (place < len) bytes[place] = data[i + 2];
-            else len = place % (len + 1);
+            if (place < len)
+                bytes[place] = data[i + 2];
+            else
+                len = place % (len + 1);
         }
         if (mode == 2) make_checksums_right(bytes, len);
     }

@@ -1,8 +1,9 @@
 /* Fuzzing of the stream format: any bytes to braid_write, with each kind of bare element.
  *
- * The first byte says what a bare element is (bits 0-1), whether the call has an idempotency key (2) and another first line (3), and whether the database is
- * read afterwards (4). The report must be consistent. Now and then the stores must agree with the record store; and every so many
- * inputs the database is closed and opened again, all of it is exported and loaded into an empty one, which must take every line. */
+ * The first byte says what a bare element is (bits 0-1), whether the call has an idempotency key (2) and another
+ * first line (3), and whether the database is read afterwards (4). The report must be consistent. Now and then the
+ * stores must agree with the record store; and every so many inputs the database is closed and opened again, all
+ * of it is exported and loaded into an empty one, which must take every line. */
 #include "fuzz.h"
 
 enum { VERIFY_EVERY = 500, RENEW_EVERY = 4000, FIRST_LINE = 1000000, PAGE = 50 };
@@ -55,7 +56,8 @@ static void check_report(const braid_report *report, size_t first_line) {
     const char *text = braid_report_json(report);
     json_t *json = fuzz_json(text, strlen(text), "a report is JSON"), *rejected = json_object_get(json, "rejected");
     braid_rejection no;
-    if (braid_report_duplicates(report) > braid_report_accepted(report)) fuzz_fail("duplicates are among the accepted", text);
+    if (braid_report_duplicates(report) > braid_report_accepted(report))
+        fuzz_fail("duplicates are among the accepted", text);
     if (braid_report_rejected(report) < json_array_size(rejected)) fuzz_fail("rejections are counted", text);
     for (size_t i = 0; braid_report_rejection(report, i, &no) == BRAID_OK; i++) {
         braid_error err = {.code = no.code, .store = "request"};

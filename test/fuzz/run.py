@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Builds the fuzz targets with clang, replays their corpus, then fuzzes each for some seconds. R22 of the reliability plan.
 
-The library is compiled once with coverage instrumentation (by the Makefile, as a mode of its own under BUILD/fuzz), and every target is linked against it. A finding
-fails the run; its input is kept under BUILD/fuzz/findings. The canaries go first: planted bugs that must be found, or what is silent proves nothing.
-New inputs stay under BUILD/fuzz/found, where the next run begins; only what is in test/fuzz/corpus belongs to the repository.
+The library is compiled once with coverage instrumentation (by the Makefile, as a mode of its own under BUILD/fuzz),
+and every target is linked against it. A finding fails the run; its input is kept under BUILD/fuzz/findings. The
+canaries go first: planted bugs that must be found, or what is silent proves nothing. New inputs stay under
+BUILD/fuzz/found, where the next run begins; only what is in test/fuzz/corpus belongs to the repository.
 
-Usage: run.py [--seconds 4] [--only WORD] [--jobs 2] [--seed N]   run.py --merge TARGET: smallest set of found inputs, to choose seeds from
+Usage: run.py [--seconds 4] [--only WORD] [--jobs 2] [--seed N]
+       run.py --merge TARGET     the smallest set of found inputs, to choose seeds from
 """
 import argparse, concurrent.futures, glob, os, re, shutil, subprocess, sys, tempfile, time
 
@@ -15,6 +17,7 @@ OUT = os.path.join(os.environ.get("BUILD", "build"), "fuzz")
 CC = os.environ.get("FUZZ_CC", "clang")
 CHECKS = "address,undefined"
 FLAGS = f"-O1 -gline-tables-only -fsanitize=fuzzer-no-link,{CHECKS} -fno-sanitize-recover=all -Wno-unknown-attributes"
+TARGET_FLAGS = f"-std=c17 -D_GNU_SOURCE -g1 -O1 -I. -Isrc -Iinclude -Wall -Wextra -Werror -Wshadow -fsanitize=fuzzer,{CHECKS}"
 LIBS = "-lsqlite3 -ljansson -lyaml -lxxhash -lroaring -lssl -lcrypto -lmicrohttpd -lm -pthread".split()
 BUILD_LIMIT, REPLAY_LIMIT, CANARY_SECONDS = 600, 60, 20
 
@@ -29,14 +32,16 @@ TARGETS = {
     "config": (2048, "yaml", ()),
     "csv": (4096, "csv", ("cli/csv.o",)),
 }
-CANARIES = ("overflow", "undefined", "leak", "hang")
+CANARIES = {"overflow": "heap-buffer-overflow", "undefined": "signed integer overflow", "leak": "detected memory leaks",
+            "hang": "libFuzzer: timeout"}  # the planted bug, and how it must be told
 ENV = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:allocator_may_return_null=1:handle_abort=1:detect_stack_use_after_return=0",
            UBSAN_OPTIONS="print_stacktrace=1", BRAID_CANARY="")
 
 
 def sh(command, limit, env=ENV, cwd=ROOT):
     """Exit code and output; the whole group is ended when the limit has passed."""
-    p = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    p = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, start_new_session=True)
     try:
         out, _ = p.communicate(timeout=limit)
         return p.returncode, out.decode("utf-8", "replace")
@@ -72,7 +77,7 @@ def compile_one(name, extra):
     newest = max(os.path.getmtime(os.path.join(ROOT, p)) for p in sources + linked)
     if os.path.exists(made) and os.path.getmtime(made) > newest:
         return 0, ""
-    flags = f"-std=c17 -D_GNU_SOURCE -g1 -O1 -I. -Isrc -Iinclude -Wall -Wextra -Werror -Wshadow -fsanitize=fuzzer,{CHECKS} -fno-sanitize-recover=all".split()
+    flags = f"{TARGET_FLAGS} -fno-sanitize-recover=all".split()
     return sh([CC, *flags, sources[0], *linked, "-o", made, *([] if name == "canary" else LIBS)], 120)
 
 
@@ -88,7 +93,7 @@ def build(names, jobs):
 
 
 def run_program(name, words, limit, findings, canary=""):
-    """Runs a target with a temporary folder of its own, in memory where that can be had; what it leaves there goes with it."""
+    """Runs a target with a temporary folder of its own, in memory where that can be had; what is left goes with it."""
     parent = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="braid-fuzz-run-", dir=parent) as folder:
         env = dict(ENV, TMPDIR=folder, BRAID_CANARY=canary)
@@ -105,7 +110,9 @@ def kept(out, name="", findings=""):
     begun = re.findall(r"(?m)^Running: (\S+)", out)
     if not begun or "fuzzing was not performed" in out:
         return None
-    return os.path.relpath(shutil.copy(begun[-1], os.path.join(ROOT, findings, name, "seed-" + os.path.basename(begun[-1]))), ROOT)
+    copy = os.path.join(findings, name, "seed-" + os.path.basename(begun[-1]))
+    shutil.copy(begun[-1], os.path.join(ROOT, copy))
+    return copy
 
 
 def executions(out):
@@ -114,19 +121,21 @@ def executions(out):
 
 
 def first_complaint(out):
-    m = re.search(r"(?m)^.*(?:PROMISE BROKEN|runtime error|assertion failed|ERROR: (?:Address|Leak)Sanitizer|ERROR: libFuzzer).*$", out)
+    words = "PROMISE BROKEN|runtime error|assertion failed|ERROR: (?:Address|Leak)Sanitizer|ERROR: libFuzzer"
+    m = re.search(rf"(?m)^.*(?:{words}).*$", out)
     return m[0].strip()[:220] if m else out.strip().splitlines()[-1][:220] if out.strip() else ""
 
 
 def canary(kind, seed):
     """True when the planted bug is found, and by the check that is there for it."""
-    told = {"overflow": "heap-buffer-overflow", "undefined": "signed integer overflow", "leak": "detected memory leaks", "hang": "libFuzzer: timeout"}[kind]
+    told = CANARIES[kind]
     folder = os.path.join(OUT, "canary", kind)
     words = [f"-seed={seed}", f"-max_total_time={CANARY_SECONDS}", "-timeout=1", "-max_len=32"]
     begun = time.monotonic()
     code, out = run_program("canary", words, CANARY_SECONDS + 30, folder, kind)
     found = code != 0 and told in out and kept(out) is not None
-    print(f"{'ok  ' if found else 'FAIL'} canary {kind:<10} {'found' if found else 'NOT found'} after {time.monotonic() - begun:.1f} s", flush=True)
+    mark, verdict = ("ok  ", "found") if found else ("FAIL", "NOT found")
+    print(f"{mark} canary {kind:<10} {verdict} after {time.monotonic() - begun:.1f} s", flush=True)
     if not found:
         print(out[-1500:])
     return found
@@ -135,7 +144,7 @@ def canary(kind, seed):
 def fuzz(name, seconds, seed):
     """One target: the corpus, then new inputs. True if nothing was found; the line that says so."""
     max_len, words, _ = TARGETS[name]
-    findings, found, corpus = os.path.join(OUT, "findings"), os.path.join(OUT, "found", name), os.path.join("test", "fuzz", "corpus", name)
+    findings, found, corpus = os.path.join(OUT, "findings"), os.path.join(OUT, "found", name), f"test/fuzz/corpus/{name}"
     os.makedirs(os.path.join(ROOT, found), exist_ok=True)
     seeds = sorted(glob.glob(os.path.join(ROOT, corpus, "*")))
     begun = time.monotonic()
@@ -144,7 +153,7 @@ def fuzz(name, seconds, seed):
     code, out = run_program(name, ["-timeout=10", *seeds], REPLAY_LIMIT, f"{findings}/{name}")
     if code == 0:
         more = [f"-dict={HERE}/corpus/{words}.dict"] if words else []
-        more += [f"-max_len={max_len}", "-timeout=10", f"-max_total_time={seconds}", f"-seed={seed}", "-detect_leaks=1", *more]
+        more += [f"-max_len={max_len}", "-timeout=10", f"-max_total_time={seconds}", f"-seed={seed}", "-detect_leaks=1"]
         code, out = run_program(name, [*more, found, corpus], seconds + 90, f"{findings}/{name}")
     took = time.monotonic() - begun
     n = executions(out)
@@ -164,7 +173,8 @@ def merge(name):
     into = os.path.join(OUT, "merged", name)
     shutil.rmtree(os.path.join(ROOT, into), ignore_errors=True)
     os.makedirs(os.path.join(ROOT, into))
-    code, out = run_program(name, ["-merge=1", into, os.path.join("test", "fuzz", "corpus", name), os.path.join(OUT, "found", name)], 900, os.path.join(OUT, "again"))
+    words = ["-merge=1", into, f"test/fuzz/corpus/{name}", os.path.join(OUT, "found", name)]
+    code, out = run_program(name, words, 900, os.path.join(OUT, "again"))
     print(out[-400:])
     print(f"{len(os.listdir(os.path.join(ROOT, into)))} inputs in {into}")
     return code

@@ -7,7 +7,8 @@
  * also seen by them; elsewhere MEMORY_CAN_FAIL is 0 and such tests are skipped.
  *
  * CRoaring 0.2.66 does not look at what malloc returns and has no hook for an allocator; requests from inside its
- * library are never refused. Refusing them would test CRoaring, and crash. */
+ * library are never refused. Refusing them would test CRoaring, and crash. Nor are, under AddressSanitizer, those of the C
+ * library, on which its threads depend to begin. */
 #ifndef FAILING_MEMORY_H
 #define FAILING_MEMORY_H
 
@@ -31,10 +32,16 @@ static _Atomic bool memory_for_ever;   /* and all after it */
 static _Atomic long memory_refusals;   /* since memory_fail_at */
 static _Atomic long memory_requests;   /* since memory_fail_at */
 static _Atomic long memory_live_count; /* blocks allocated and not freed */
-static uintptr_t memory_exempt_from, memory_exempt_to; /* the code of CRoaring */
+static struct { uintptr_t from, to; } memory_exempt[2]; /* code whose requests are not refused */
+static unsigned memory_exempt_count;
 
+/* AddressSanitizer's strdup and the like ask past this file, so there its leak check counts instead, and this is 0. */
 static inline long memory_live(void) {
+#ifdef __SANITIZE_ADDRESS__
+    return 0;
+#else
     return atomic_load(&memory_live_count);
+#endif
 }
 
 /* From now on the n-th request fails (n >= 1), and with `ever` all after it. 0: none. */
@@ -55,16 +62,18 @@ static inline long memory_recover(void) {
 static int memory_find_exempt(struct dl_phdr_info *info, size_t size, void *unused) {
     (void)size;
     (void)unused;
-    if (info->dlpi_name == NULL || strstr(info->dlpi_name, "libroaring") == NULL)
-        return 0;
-    for (int i = 0; i < info->dlpi_phnum; i++) {
+    bool exempt = strstr(info->dlpi_name, "libroaring") != NULL;
+#ifdef __SANITIZE_ADDRESS__
+    exempt |= strstr(info->dlpi_name, "libc.so") != NULL;
+#endif
+    for (int i = 0; exempt && i < info->dlpi_phnum && memory_exempt_count < 2; i++) {
         const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-        if (p->p_type == PT_LOAD && (p->p_flags & PF_X) != 0) {
-            memory_exempt_from = info->dlpi_addr + p->p_vaddr;
-            memory_exempt_to = memory_exempt_from + p->p_memsz;
-        }
+        if (p->p_type != PT_LOAD || (p->p_flags & PF_X) == 0)
+            continue;
+        memory_exempt[memory_exempt_count].from = info->dlpi_addr + p->p_vaddr;
+        memory_exempt[memory_exempt_count++].to = info->dlpi_addr + p->p_vaddr + p->p_memsz;
     }
-    return 1;
+    return 0;
 }
 
 /* Once, before anything is made to fail. */
@@ -89,12 +98,17 @@ void *__libc_realloc(void *at, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
 void __libc_free(void *at);
 #endif
-#define MEMORY_EXPORT __attribute__((visibility("default")))
+/* Not instrumented: the first calls come before the sanitizer has begun. */
+#define MEMORY_PLAIN __attribute__((no_sanitize("address", "undefined")))
+#define MEMORY_EXPORT MEMORY_PLAIN __attribute__((visibility("default")))
 
-static bool memory_refused(const void *caller) {
+MEMORY_PLAIN static bool memory_refused(const void *caller) {
     long left = atomic_load(&memory_left);
-    if (left == 0 || ((uintptr_t)caller >= memory_exempt_from && (uintptr_t)caller < memory_exempt_to))
+    if (left == 0)
         return false;
+    for (unsigned i = 0; i < memory_exempt_count; i++)
+        if ((uintptr_t)caller >= memory_exempt[i].from && (uintptr_t)caller < memory_exempt[i].to)
+            return false;
     atomic_fetch_add(&memory_requests, 1);
     /* 1 stays 1 when it is for ever */
     while (!(left == 1 && atomic_load(&memory_for_ever)) && !atomic_compare_exchange_weak(&memory_left, &left, left - 1))
@@ -107,7 +121,7 @@ static bool memory_refused(const void *caller) {
     return true;
 }
 
-static void *memory_counted(void *at) {
+MEMORY_PLAIN static void *memory_counted(void *at) {
     if (at != NULL)
         atomic_fetch_add_explicit(&memory_live_count, 1, memory_order_relaxed);
     return at;

@@ -121,7 +121,7 @@ static inline uint64_t room_remove_user(room *r, const char *id) {
 static inline interaction did(const char *user_id, const char *item_id, interaction_type type, int64_t at) {
     return (interaction){.user = user_id, .item = item_id, .agent = "default", .session = "", .recommendation_id = "",
                          .idempotency_key = "",
-                         .type = type, .watch_s = -1, .rating = NAN, .position = -1, .at = at, .device = "",
+                         .type = type, .watch_s = -1, .rating = NAN, .at = at, .device = "",
                              .daypart = "evening",
                          .region = "", .mood = ""};
 }

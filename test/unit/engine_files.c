@@ -1,0 +1,505 @@
+/* R33: what braid_open makes of the files it is given: what is not ours, newer or cut short is refused and left as it is to
+ * the byte, without anything beside it; what is derived (FILE-hnsw) is built again whenever it is not exactly right, and
+ * the answers are the same. Refusals of rights are tried with the rights of nobody, since root is refused nothing. */
+#include <dirent.h>
+#include <errno.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include "engine_test.h"
+
+static const char *const settings[] = {"vector.dimension", "32", "query.deadline_ms", "20000", NULL};
+enum { ITEMS = 120, USER_VERSION_AT = 60, APPLICATION_AT = 68, NOBODY = 65534 };
+
+/* ---- files ---- */
+typedef struct bytes {
+    unsigned char *at;
+    size_t len;
+} bytes;
+
+static bytes file_read(const char *path) {
+    bytes b = {.at = malloc(8 << 20)};
+    FILE *f = fopen(path, "rb");
+    if (!f) fail_msg("%s: %s", path, strerror(errno));
+    b.len = fread(b.at, 1, 8 << 20, f);
+    fclose(f);
+    return b;
+}
+
+static void file_write(const char *path, const void *data, size_t len) {
+    FILE *f = fopen(path, "wb");
+    if (!f) fail_msg("%s: %s", path, strerror(errno));
+    assert_int_equal(fwrite(data, 1, len, f), len);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* Every name in the folder, to see what an open that failed left there. */
+static size_t names_in(const char *folder) {
+    size_t n = 0;
+    DIR *d = opendir(folder);
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));) n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+static void name_beside(const fixture *f, const char *suffix, char out[128]) {
+    snprintf(out, 128, "%s%s", f->path, suffix);
+}
+
+/* ---- databases ---- */
+static void make_database(fixture *f) {
+    char *text = malloc(ITEMS * 200);
+    size_t n = 0;
+    fixture_start(f, settings);
+    for (int i = 0; i < ITEMS; i++)
+        n += (size_t)sprintf(text + n, "{\"id\":\"i%03d\",\"title\":\"Film %d\",\"genres\":[\"g%d\"],\"themes\":[\"t%d\"]}\n", i, i * 37, i % 5, i % 11);
+    sprintf(text + n, "{\"interaction\":{\"user\":\"ana\",\"item\":\"i003\",\"type\":\"like\"}}\n");
+    put_all(f, text);
+    settle(f);
+    free(text);
+}
+
+static void shut(fixture *f) {
+    braid_close(f->db);
+    f->db = NULL;
+}
+
+static int setup(void **state) {
+    fixture *f = calloc(1, sizeof *f);
+    make_database(f);
+    shut(f);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    fixture *f = *state;
+    char command[160];
+    shut(f);
+    snprintf(command, sizeof command, "rm -rf '%s'", f->folder);
+    assert_int_equal(system(command), 0);
+    free(f);
+    return 0;
+}
+
+static void open_db(fixture *f) {
+    braid_error err = {0};
+    if (fixture_open(f, settings, &err)) fail_msg("open: %s: %s", err.store, err.message);
+}
+
+/* Refused with a code and words; nothing is open. */
+static void refused(fixture *f, const char *const *with, int wanted) {
+    braid_error err = {0};
+    int rc = fixture_open(f, with, &err);
+    assert_null(f->db);
+    if (rc != wanted) fail_msg("%s instead of %s: %s", braid_error_name(rc), braid_error_name(wanted), err.message);
+    assert_int_equal(err.code, rc);
+    assert_true(err.message[0] != '\0');
+}
+
+/* Refused, and the file is as it was, alone in its folder (the index of the base beside it). */
+static void refused_untouched(fixture *f, const void *data, size_t len, int wanted) {
+    file_write(f->path, data, len);
+    size_t before = names_in(f->folder);
+    refused(f, settings, wanted);
+    assert_int_equal(names_in(f->folder), before);
+    bytes now = file_read(f->path);
+    assert_int_equal(now.len, len);
+    assert_int_equal(memcmp(now.at, data, len), 0);
+    free(now.at);
+}
+
+/* ---- what is not ours ---- */
+static void a_file_of_something_else_is_refused_untouched(void **state) {
+    fixture *f = *state;
+    unsigned char random[5000];
+    static const char text[] = "not a database, but a letter that somebody would miss\n";
+    for (size_t i = 0; i < sizeof random; i++) random[i] = (unsigned char)(i * 2654435761U >> 13);
+    refused_untouched(f, random, sizeof random, BRAID_E_NOT_A_DATABASE);
+    refused_untouched(f, text, sizeof text - 1, BRAID_E_NOT_A_DATABASE);
+    refused_untouched(f, "x", 1, BRAID_E_NOT_A_DATABASE);
+    refused_untouched(f, "SQLite format 3", 16, BRAID_E_NOT_A_DATABASE);
+    memcpy(random, "SQLite format 3", 16);
+    refused_untouched(f, random, sizeof random, BRAID_E_NOT_A_DATABASE);
+}
+
+static void a_database_of_another_application_is_refused_untouched(void **state) {
+    fixture *f = *state;
+    sqlite3 *other;
+    unlink(f->path);
+    assert_int_equal(sqlite3_open(f->path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "CREATE TABLE diary(day, text); INSERT INTO diary VALUES('monday', 'rain')", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+    bytes b = file_read(f->path);
+    refused_untouched(f, b.at, b.len, BRAID_E_NOT_A_DATABASE);
+    free(b.at);
+}
+
+static void a_newer_database_is_refused_untouched(void **state) {
+    fixture *f = *state;
+    bytes b = file_read(f->path);
+    assert_true(b.at[USER_VERSION_AT + 3] >= 1);
+    b.at[USER_VERSION_AT + 3]++;
+    refused_untouched(f, b.at, b.len, BRAID_E_NEWER_FORMAT);
+    b.at[USER_VERSION_AT] = 0x7f;
+    refused_untouched(f, b.at, b.len, BRAID_E_NEWER_FORMAT);
+    b.at[USER_VERSION_AT] = 0;
+    b.at[USER_VERSION_AT + 3]--; /* as it was: it opens, so that was why */
+    file_write(f->path, b.at, b.len);
+    open_db(f);
+    shut(f);
+    b.at[APPLICATION_AT] ^= 1;
+    refused_untouched(f, b.at, b.len, BRAID_E_NOT_A_DATABASE);
+    free(b.at);
+}
+
+static void a_file_that_is_cut_short_is_refused_untouched(void **state) {
+    fixture *f = *state;
+    bytes b = file_read(f->path);
+    const size_t cuts[] = {b.len - 1, b.len - 4096, b.len / 2, b.len / 3, 4096, 4095, 512, 100};
+    for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) refused_untouched(f, b.at, cuts[i], BRAID_E_CORRUPT);
+    for (size_t len = 2; len < 100; len += 7) refused_untouched(f, b.at, len, BRAID_E_NOT_A_DATABASE);
+    free(b.at);
+}
+
+/* A page that was overwritten is an error, or is not looked at, but never a crash and never "ok" from verify if it was. */
+static void damage_in_the_middle_is_an_error_or_is_found(void **state) {
+    fixture *f = *state;
+    bytes b = file_read(f->path);
+    unsigned refusals = 0, found = 0;
+    for (size_t page = 1; page * 4096 < b.len; page += b.len / 4096 > 24 ? 2 : 1) {
+        unsigned char kept[4096];
+        braid_error err = {0};
+        memcpy(kept, b.at + page * 4096, sizeof kept);
+        memset(b.at + page * 4096, 0xa5, sizeof kept);
+        file_write(f->path, b.at, b.len);
+        int rc = fixture_open(f, settings, &err);
+        if (rc == BRAID_OK) {
+            char *json = NULL;
+            rc = braid_verify(f->db, false, NULL, NULL, &json, &err);
+            found += rc != BRAID_OK || strncmp(json, "{\"ok\":true", 10) != 0;
+            braid_free(json);
+        } else if (rc == BRAID_E_CORRUPT || rc == BRAID_E_NOT_A_DATABASE) {
+            refusals++;
+        } else {
+            fail_msg("page %zu: %s: %s", page, braid_error_name(rc), err.message);
+        }
+        shut(f);
+        memcpy(b.at + page * 4096, kept, sizeof kept);
+    }
+    if (refusals + found < 5) fail_msg("only %u refused and %u found", refusals, found);
+    file_write(f->path, b.at, b.len);
+    free(b.at);
+}
+
+static void an_empty_file_becomes_a_new_database(void **state) {
+    fixture *f = *state;
+    file_write(f->path, "", 0);
+    open_db(f);
+    assert_int_equal(braid_dimension(f->db), 32);
+    put_all(f, "{\"id\":\"first\",\"title\":\"Le premier\"}");
+    shut(f);
+    open_db(f);
+    char *json;
+    assert_int_equal(braid_get_item(f->db, "first", &json, NULL), BRAID_OK);
+    braid_free(json);
+    assert_int_equal(braid_get_item(f->db, "i003", &json, NULL), BRAID_E_NOT_FOUND);
+}
+
+/* ---- paths and options ---- */
+static void a_missing_file_is_made_only_if_wanted(void **state) {
+    fixture *f = *state;
+    static const char *const no_create[] = {"record.create", "false", NULL};
+    char side[128];
+    name_beside(f, "-hnsw", side);
+    unlink(f->path);
+    unlink(side);
+    refused(f, no_create, BRAID_E_NOT_FOUND);
+    assert_int_equal(names_in(f->folder), 0);
+    static const char *const read_only[] = {"record.read_only", "true", NULL};
+    refused(f, read_only, BRAID_E_NOT_FOUND);
+    assert_int_equal(names_in(f->folder), 0);
+}
+
+static void paths_that_lead_nowhere_are_named(void **state) {
+    fixture *f = *state;
+    char kept[sizeof f->path], longest[5000];
+    braid_db *db = NULL;
+    braid_error err = {0};
+    memcpy(kept, f->path, sizeof kept);
+    memcpy(f->path, f->folder, sizeof f->folder); /* a folder */
+    refused(f, settings, BRAID_E_NOT_A_DATABASE);
+    snprintf(f->path, sizeof f->path, "%s/no/such.db", f->folder);
+    refused(f, settings, BRAID_E_NOT_FOUND);
+    snprintf(f->path, sizeof f->path, "%.80s/x.db", kept); /* below a file */
+    refused(f, settings, BRAID_E_NOT_FOUND);
+    memcpy(f->path, kept, sizeof kept);
+    memset(longest, 'x', sizeof longest - 1);
+    longest[0] = '/';
+    longest[sizeof longest - 1] = '\0';
+    const char *const bad[] = {"", NULL, longest, "/dev/null"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        db = (braid_db *)&err;
+        assert_int_not_equal(braid_open(bad[i], NULL, &db, &err), BRAID_OK);
+        assert_null(db);
+        assert_true(err.message[0] != '\0');
+        err = (braid_error){0};
+    }
+}
+
+static void another_dimension_is_refused_and_none_takes_the_files(void **state) {
+    fixture *f = *state;
+    static const char *const other[] = {"vector.dimension", "64", NULL}, *const none[] = {NULL};
+    bytes before = file_read(f->path);
+    refused(f, other, BRAID_E_DIMENSION);
+    bytes after = file_read(f->path);
+    assert_int_equal(after.len, before.len);
+    free(before.at);
+    free(after.at);
+    braid_error err = {0};
+    assert_int_equal(fixture_open(f, none, &err), BRAID_OK);
+    assert_int_equal(braid_dimension(f->db), 32);
+}
+
+static void a_second_open_is_refused_and_told_by_whom(void **state) {
+    fixture *f = *state;
+    char pid[24];
+    open_db(f);
+    fixture second = *f;
+    second.db = NULL;
+    braid_error err = {0};
+    snprintf(pid, sizeof pid, "%d", (int)getpid());
+    assert_int_equal(fixture_open(&second, settings, &err), BRAID_E_LOCKED);
+    assert_null(second.db);
+    assert_non_null(strstr(err.message, pid));
+    put_all(f, "{\"id\":\"still\",\"title\":\"Le premier écrit toujours\"}");
+    shut(f);
+    open_db(f); /* closing lets go */
+}
+
+/* ---- rights ---- */
+static void one_may_read_what_may_not_be_written(void **state) {
+    fixture *f = *state;
+    static const char *const read_only[] = {"record.read_only", "true", "query.deadline_ms", "20000", NULL};
+    braid_error err = {0};
+    braid_report *report;
+    bytes before = file_read(f->path);
+    if (fixture_open(f, read_only, &err)) fail_msg("%s", err.message);
+    json_t *a = ask(f, BRAID_SEARCH, "{\"text\":\"film\",\"k\":5}");
+    assert_int_equal(result_count(a), 5);
+    json_decref(a);
+    a = ask(f, BRAID_RECOMMEND, "{\"user\":\"ana\",\"k\":5}");
+    assert_int_equal(result_count(a), 5);
+    json_decref(a);
+    assert_int_equal(braid_write(f->db, "{\"id\":\"x\",\"title\":\"X\"}", 0, NULL, &report, &err), BRAID_E_READ_ONLY);
+    assert_null(report);
+    char *json;
+    assert_int_equal(braid_verify(f->db, false, NULL, NULL, &json, &err), BRAID_OK);
+    assert_int_equal(strncmp(json, "{\"ok\":true", 10), 0);
+    braid_free(json);
+    shut(f);
+    bytes after = file_read(f->path);
+    assert_true(after.len == before.len && memcmp(after.at, before.at, after.len) == 0);
+    free(before.at);
+    free(after.at);
+}
+
+/* Takes the rights of nobody while `work` runs; as somebody else already, only the modes decide. */
+static void as_nobody(fixture *f, void (*work)(fixture *f)) {
+    bool root = geteuid() == 0;
+    if (root && seteuid(NOBODY) != 0) skip();
+    work(f);
+    if (root) assert_int_equal(seteuid(0), 0);
+}
+
+static int rights_rc[3];
+static size_t rights_results;
+
+/* No assert in here: it would leave the test without root's rights. */
+static void open_as_nobody(fixture *f) {
+    static const char *const read_only[] = {"record.read_only", "true", NULL};
+    braid_error err = {0};
+    rights_rc[0] = fixture_open(f, settings, &err);
+    shut(f);
+    err = (braid_error){0};
+    rights_rc[1] = fixture_open(f, read_only, &err);
+    braid_query *q = NULL;
+    braid_result *r = NULL;
+    if (rights_rc[1] == BRAID_OK && (rights_rc[2] = braid_query_new(f->db, BRAID_SEARCH, "{\"text\":\"film\",\"k\":5,\"deadline_ms\":20000}", 0, &q, &err)) == BRAID_OK)
+        rights_rc[2] = braid_run(f->db, q, &r, &err);
+    rights_results = r ? braid_result_count(r) : 0;
+    if (r) braid_result_free(r);
+    if (q) braid_query_free(q);
+    shut(f);
+}
+
+static void refused_for_writing_and_read(fixture *f) {
+    as_nobody(f, open_as_nobody);
+    assert_int_equal(rights_rc[0], BRAID_E_READ_ONLY);
+    assert_int_equal(rights_rc[1], BRAID_OK);
+    assert_int_equal(rights_rc[2], BRAID_OK);
+    assert_int_equal(rights_results, 5);
+    assert_int_equal(names_in(f->folder), 2); /* file and index, nothing else */
+}
+
+static void a_folder_that_may_not_be_written_is_told_and_can_be_read(void **state) {
+    fixture *f = *state;
+    assert_int_equal(chmod(f->folder, 0555), 0);
+    assert_int_equal(chmod(f->path, 0666), 0);
+    refused_for_writing_and_read(f);
+    assert_int_equal(chmod(f->folder, 0755), 0);
+}
+
+static void a_file_that_may_not_be_written_is_told_and_can_be_read(void **state) {
+    fixture *f = *state;
+    assert_int_equal(chmod(f->folder, 0777), 0);
+    assert_int_equal(chmod(f->path, 0444), 0);
+    refused_for_writing_and_read(f);
+    assert_int_equal(chmod(f->path, 0644), 0);
+}
+
+/* ---- the index beside the file ---- */
+static const char *const questions[] = {"{\"text\":\"film 370\",\"k\":10,\"cache\":false}", "{\"like\":\"i010\",\"k\":10,\"strategy\":\"vector_only\",\"cache\":false}",
+                                        "{\"like\":\"i077\",\"k\":10,\"strategy\":\"vector_only\",\"filter\":{\"genres\":\"g1\"},\"cache\":false}"};
+enum { QUESTIONS = sizeof questions / sizeof questions[0] };
+
+static void ids_of(fixture *f, char out[QUESTIONS][128]) {
+    for (size_t i = 0; i < QUESTIONS; i++) {
+        json_t *a = ask(f, BRAID_SEARCH, questions[i]);
+        out[i][0] = '\0';
+        for (size_t r = 0; r < result_count(a); r++) sprintf(out[i] + strlen(out[i]), "%s ", result_id(a, r));
+        json_decref(a);
+    }
+}
+
+static void expect_origin(fixture *f, const char *wanted) {
+    char *json;
+    braid_error err = {0};
+    assert_int_equal(braid_info(f->db, "vector", &json, &err), BRAID_OK);
+    json_t *info = json_loads(json, 0, NULL);
+    assert_string_equal(text_at(json_object_get(info, "vector"), "origin"), wanted);
+    json_decref(info);
+    braid_free(json);
+}
+
+/* The same answers and stores as before, from an index of that origin. */
+static void opens_alike(fixture *f, const char *origin, char wanted[QUESTIONS][128]) {
+    char now[QUESTIONS][128], *json;
+    braid_error err = {0};
+    open_db(f);
+    expect_origin(f, origin);
+    ids_of(f, now);
+    for (size_t i = 0; i < QUESTIONS; i++) assert_string_equal(now[i], wanted[i]);
+    assert_int_equal(braid_verify(f->db, false, NULL, NULL, &json, &err), BRAID_OK);
+    if (strncmp(json, "{\"ok\":true", 10) != 0) fail_msg("%s", json);
+    braid_free(json);
+    shut(f);
+}
+
+static void an_index_that_is_damaged_is_built_again_with_the_same_answers(void **state) {
+    fixture *f = *state;
+    char wanted[QUESTIONS][128], side[128];
+    name_beside(f, "-hnsw", side);
+    open_db(f);
+    ids_of(f, wanted);
+    shut(f);
+    bytes good = file_read(side);
+    opens_alike(f, "snapshot", wanted); /* so that "rebuilt" says something */
+    for (size_t at = 0; at < good.len; at += good.len / 16 + 1) {
+        good.at[at] ^= 0x10;
+        file_write(side, good.at, good.len);
+        good.at[at] ^= 0x10;
+        opens_alike(f, "rebuilt", wanted);
+    }
+    const size_t cuts[] = {0, 1, 100, good.len / 2, good.len - 1};
+    for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
+        file_write(side, good.at, cuts[i]);
+        opens_alike(f, "rebuilt", wanted);
+    }
+    unlink(side);
+    opens_alike(f, "rebuilt", wanted);
+    file_write(side, good.at, good.len);
+    opens_alike(f, "snapshot", wanted);
+    name_beside(f, "-hnsw.tmp", side); /* what a save that was killed leaves */
+    file_write(side, good.at, good.len / 3);
+    opens_alike(f, "snapshot", wanted);
+    free(good.at);
+}
+
+static void an_index_of_another_database_is_built_again(void **state) {
+    fixture *f = *state, other = {0};
+    char wanted[QUESTIONS][128], side[128], foreign[128];
+    open_db(f);
+    ids_of(f, wanted);
+    shut(f);
+    make_database(&other); /* the same items, the same numbers */
+    shut(&other);
+    name_beside(&other, "-hnsw", foreign);
+    name_beside(f, "-hnsw", side);
+    bytes b = file_read(foreign);
+    file_write(side, b.at, b.len);
+    free(b.at);
+    opens_alike(f, "rebuilt", wanted);
+    fixture_end(&other);
+}
+
+/* An older index is brought up to date from the log as long as the log reaches back to it, else built again. */
+static void an_older_index_is_brought_up_to_date_or_built_again(void **state) {
+    fixture *f = *state;
+    char wanted[QUESTIONS][128], side[128];
+    braid_error err = {0};
+    name_beside(f, "-hnsw", side);
+    bytes older = file_read(side);
+    open_db(f);
+    put_all(f, "{\"id\":\"i010\",\"title\":\"Tout autre chose\",\"genres\":[\"g9\"]}\n{\"id\":\"new\",\"title\":\"Film 370\",\"genres\":[\"g1\"]}\n"
+               "{\"delete\":{\"item\":\"i076\"}}\n");
+    settle(f);
+    ids_of(f, wanted);
+    shut(f);
+    file_write(side, older.at, older.len);
+    opens_alike(f, "snapshot", wanted);
+    open_db(f);
+    assert_int_equal(braid_checkpoint(f->db, &err), BRAID_OK); /* trims the log */
+    shut(f);
+    opens_alike(f, "snapshot", wanted);
+    file_write(side, older.at, older.len);
+    opens_alike(f, "rebuilt", wanted);
+    free(older.at);
+}
+
+/* A folder where the index would be: it cannot be read or written, and that costs a rebuild, not the database. */
+static void an_index_that_cannot_be_saved_is_no_reason_to_fail(void **state) {
+    fixture *f = *state;
+    char wanted[QUESTIONS][128], side[128];
+    open_db(f);
+    ids_of(f, wanted);
+    shut(f);
+    name_beside(f, "-hnsw", side);
+    unlink(side);
+    assert_int_equal(mkdir(side, 0755), 0);
+    opens_alike(f, "rebuilt", wanted);
+    open_db(f);
+    put_all(f, "{\"id\":\"kept\",\"title\":\"Gardé\"}");
+    shut(f);
+    open_db(f);
+    char *json;
+    assert_int_equal(braid_get_item(f->db, "kept", &json, NULL), BRAID_OK);
+    braid_free(json);
+}
+
+int main(void) {
+#define CLAIM(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CLAIM(a_file_of_something_else_is_refused_untouched), CLAIM(a_database_of_another_application_is_refused_untouched),
+        CLAIM(a_newer_database_is_refused_untouched), CLAIM(a_file_that_is_cut_short_is_refused_untouched),
+        CLAIM(damage_in_the_middle_is_an_error_or_is_found), CLAIM(an_empty_file_becomes_a_new_database),
+        CLAIM(a_missing_file_is_made_only_if_wanted), CLAIM(paths_that_lead_nowhere_are_named),
+        CLAIM(another_dimension_is_refused_and_none_takes_the_files), CLAIM(a_second_open_is_refused_and_told_by_whom),
+        CLAIM(one_may_read_what_may_not_be_written), CLAIM(a_folder_that_may_not_be_written_is_told_and_can_be_read),
+        CLAIM(a_file_that_may_not_be_written_is_told_and_can_be_read),
+        CLAIM(an_index_that_is_damaged_is_built_again_with_the_same_answers), CLAIM(an_index_of_another_database_is_built_again),
+        CLAIM(an_older_index_is_brought_up_to_date_or_built_again), CLAIM(an_index_that_cannot_be_saved_is_no_reason_to_fail),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
