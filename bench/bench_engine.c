@@ -1,10 +1,12 @@
-/* The engine as a caller sees it, in process, through braid.h alone: ingestion, start-up, search, recommend, acknowledged interactions.
+/* The engine as a caller sees it, in process, through braid.h alone: ingestion, start-up, search, recommend,
+ * acknowledged interactions.
  *
  *   bench_engine ITEMS DIM [QUERIES]
  *
- * Vectors are clustered like embeddings: 1,000 centres, a point is a centre plus 0.6 noise, dimensions scaled by 1/sqrt(1 + i/32); every item
- * has facets drawn from skewed vocabularies and one relation in expectation. One JSON line a figure goes to stdout; the file is made in build/bench and
- * made anew each time. Nothing is asserted: numbers are for people, bench/run.sh keeps them. */
+ * Vectors are clustered like embeddings: 1,000 centres, a point is a centre plus 0.6 noise, dimensions scaled by
+ * 1/sqrt(1 + i/32); every item has facets drawn from skewed vocabularies and one relation in expectation. One JSON line
+ * a figure goes to stdout; the file is made in build/bench and made anew each time. Nothing is asserted: numbers are
+ * for people, bench/run.sh keeps them. */
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -70,10 +72,14 @@ static unsigned skewed(unsigned n) {
 }
 
 static size_t print_item(char *out, size_t id, const float *v, size_t dim) {
-    size_t n = (size_t)sprintf(out, "{\"item\":{\"id\":\"i%zu\",\"title\":\"Item %zu\",\"kind\":\"film\",\"year\":%u,\"duration_s\":5400,\"language\":\"%s\",\"genres\":[\"g%u\",\"g%u\"],"
-                               "\"themes\":[\"t%u\",\"t%u\",\"t%u\"],\"moods\":[\"m%u\"],\"people\":[\"p%u\",\"p%u\"],\"attributes\":{\"bucket\":%u},\"vectors\":{\"default\":[",
-                               id, id, 1920 + (unsigned)(next() % 105), next() % 5 < 3 ? "fr" : "en", skewed(30), skewed(30), skewed(300), skewed(300), skewed(300),
-                               skewed(28), skewed(20000), skewed(20000), (unsigned)(next() % 100));
+    size_t n = (size_t)sprintf(
+        out,
+        "{\"item\":{\"id\":\"i%zu\",\"title\":\"Item "
+        "%zu\",\"kind\":\"film\",\"year\":%u,\"duration_s\":5400,\"language\":\"%s\",\"genres\":[\"g%u\",\"g%u\"],"
+        "\"themes\":[\"t%u\",\"t%u\",\"t%u\"],\"moods\":[\"m%u\"],\"people\":[\"p%u\",\"p%u\"],\"attributes\":{"
+        "\"bucket\":%u},\"vectors\":{\"default\":[",
+        id, id, 1920 + (unsigned)(next() % 105), next() % 5 < 3 ? "fr" : "en", skewed(30), skewed(30), skewed(300),
+        skewed(300), skewed(300), skewed(28), skewed(20000), skewed(20000), (unsigned)(next() % 100));
     for (size_t i = 0; i < dim; i++) n += (size_t)sprintf(out + n, "%s%.6g", i ? "," : "", (double)v[i]);
     return n + (size_t)sprintf(out + n, "]}}}\n");
 }
@@ -116,7 +122,9 @@ static void ingest(braid_db *db, size_t items, size_t dim) {
     figure("ingest_until_searchable", items, dim, "items_per_s", (double)items / ((now_us() - begun) / 1e6));
     size_t len = 0;
     for (size_t i = 0; i < items; i++) {
-        len += (size_t)sprintf(text + len, "{\"relation\":{\"from\":\"i%zu\",\"to\":\"i%zu\",\"type\":\"RELATED_TO\",\"strength\":0.5}}\n", i, (size_t)((i + 1 + next() % (items - 1)) % items));
+        len += (size_t)sprintf(
+            text + len, "{\"relation\":{\"from\":\"i%zu\",\"to\":\"i%zu\",\"type\":\"RELATED_TO\",\"strength\":0.5}}\n",
+            i, (size_t)((i + 1 + next() % (items - 1)) % items));
         if (i % BATCH == BATCH - 1 || i + 1 == items) {
             write_text(db, text, len, BRAID_LINE_ITEM);
             len = 0;
@@ -133,7 +141,8 @@ static void make_people(braid_db *db, size_t items) {
     for (size_t u = 0; u < USERS; u++)
         for (size_t n = 0; n < 20 + next() % 20; n++) {
             const char *t = types[next() % 3];
-            len += (size_t)sprintf(text + len, "{\"user\":\"u%zu\",\"item\":\"i%zu\",\"type\":\"%s\"}\n", u, (size_t)(next() % items), t);
+            len += (size_t)sprintf(text + len, "{\"user\":\"u%zu\",\"item\":\"i%zu\",\"type\":\"%s\"}\n", u,
+                                   (size_t)(next() % items), t);
         }
     write_text(db, text, len, BRAID_LINE_INTERACTION);
     braid_error err = {0};
@@ -230,13 +239,15 @@ static void *record_thread(void *ctx) {
     load *l = ctx;
     for (unsigned i = 0; now_us() < l->until; i++, l->done++) {
         char line[160];
-        int n = snprintf(line, sizeof line, "{\"user\":\"w%zu-%u\",\"item\":\"i%u\",\"type\":\"click\"}", l->number, i % 500, (i * 7919u + (unsigned)l->number) % (unsigned)l->items);
+        int n = snprintf(line, sizeof line, "{\"user\":\"w%zu-%u\",\"item\":\"i%u\",\"type\":\"click\"}", l->number,
+                         i % 500, (i * 7919u + (unsigned)l->number) % (unsigned)l->items);
         write_text(l->db, line, (size_t)n, BRAID_LINE_INTERACTION);
     }
     return NULL;
 }
 
-static void run_threads(braid_db *db, const char *name, void *(*body)(void *), size_t threads, size_t items, size_t dim) {
+static void run_threads(braid_db *db, const char *name, void *(*body)(void *), size_t threads, size_t items,
+                        size_t dim) {
     load *l = calloc(threads, sizeof *l);
     double begun = now_us();
     size_t done = 0;
@@ -257,8 +268,8 @@ static double open_db(const char *path, size_t dim, braid_db **db) {
     braid_options *o;
     char text[32];
     snprintf(text, sizeof text, "%zu", dim);
-    if (braid_options_new(&o, &err) || braid_options_set(o, "vector.dimension", text, &err) || braid_options_set(o, "query.deadline_ms", "10000", &err) ||
-        braid_options_set(o, "log.level", "error", &err))
+    if (braid_options_new(&o, &err) || braid_options_set(o, "vector.dimension", text, &err) ||
+        braid_options_set(o, "query.deadline_ms", "10000", &err) || braid_options_set(o, "log.level", "error", &err))
         die("options", &err);
     double t = now_us();
     if (braid_open(path, o, db, &err)) die("open", &err);
@@ -297,8 +308,10 @@ int main(int argc, char **argv) {
     figure("resident", items, dim, "mb", resident_mb());
     search(db, "search", "{\"cache\":false}", items, dim, queries);
     search(db, "search_vector_only", "{\"strategy\":\"vector_only\",\"cache\":false}", items, dim, queries);
-    search(db, "search_filter_1_percent", "{\"filter\":{\"attributes.bucket\":7},\"cache\":false}", items, dim, queries);
-    search(db, "search_filter_10_percent", "{\"filter\":{\"attributes.bucket\":{\"lt\":10}},\"cache\":false}", items, dim, queries);
+    search(db, "search_filter_1_percent", "{\"filter\":{\"attributes.bucket\":7},\"cache\":false}", items, dim,
+           queries);
+    search(db, "search_filter_10_percent", "{\"filter\":{\"attributes.bucket\":{\"lt\":10}},\"cache\":false}", items,
+           dim, queries);
     recommend(db, "recommend", "{\"user\":\"u0\",\"cache\":false}", items, dim, queries);
     recommend(db, "recommend_cached", "{\"user\":\"u0\"}", items, dim, queries);
     run_threads(db, "recommend_two_threads", recommend_thread, 2, items, dim);

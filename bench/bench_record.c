@@ -18,8 +18,13 @@
 
 enum { ITEMS = 400, PEOPLE = 2000, THREADS = 8, DIM = 384, VECTORS = 20000, VECTOR_DIM = 768 };
 
-typedef struct writer { record_store *store; size_t batch; uint64_t seed, done; double worst_us;
-                       const atomic_bool *stop; } writer;
+typedef struct writer {
+    record_store *store;
+    size_t batch;
+    uint64_t seed, done;
+    double worst_us;
+    const atomic_bool *stop;
+} writer;
 
 static double now_s(void) {
     return (double)clock_mono_ns(&clock_system) / 1e9;
@@ -40,11 +45,20 @@ static void remove_files(const char *path) {
 }
 
 static interaction interaction_of(const char *person, const char *title) {
-    return (interaction){.user = person, .item = title, .agent = "default", .session = "s-12345678",
+    return (interaction){.user = person,
+                         .item = title,
+                         .agent = "default",
+                         .session = "s-12345678",
                          .recommendation_id = "",
-                         .idempotency_key = "", .type = INTERACTION_WATCH, .watch_s = 1800, .rating = 4.0,
-                             .at = TIME_NONE,
-                         .device = "tv", .daypart = "evening", .region = "CA", .mood = ""};
+                         .idempotency_key = "",
+                         .type = INTERACTION_WATCH,
+                         .watch_s = 1800,
+                         .rating = 4.0,
+                         .at = TIME_NONE,
+                         .device = "tv",
+                         .daypart = "evening",
+                         .region = "CA",
+                         .mood = ""};
 }
 
 static void *write_some(void *arg) {
@@ -54,8 +68,7 @@ static void *write_some(void *arg) {
     record_change *changes = calloc(w->batch, sizeof *changes);
     interaction *ins = calloc(w->batch, sizeof *ins);
     char(*names)[2][16] = calloc(w->batch, sizeof *names);
-    if (changes == NULL || ins == NULL || names == NULL)
-        exit(1);
+    if (changes == NULL || ins == NULL || names == NULL) exit(1);
     while (!atomic_load(w->stop)) {
         for (size_t i = 0; i < w->batch; i++) {
             snprintf(names[i][0], 16, "u%u", (unsigned)rng_below(&r, PEOPLE));
@@ -65,12 +78,10 @@ static void *write_some(void *arg) {
         }
         braid_error err = {0};
         double start = now_s();
-        if (record_write(w->store, changes, w->batch, (record_write_flags){0}, &err) != BRAID_OK)
-            die("write", &err);
+        if (record_write(w->store, changes, w->batch, (record_write_flags){0}, &err) != BRAID_OK) die("write", &err);
         double us = (now_s() - start) * 1e6;
         w->worst_us = us > w->worst_us ? us : w->worst_us;
-        for (size_t i = 0; i < w->batch; i++)
-            w->done += changes[i].code == BRAID_OK;
+        for (size_t i = 0; i < w->batch; i++) w->done += changes[i].code == BRAID_OK;
     }
     free(changes);
     free(ins);
@@ -83,8 +94,7 @@ static record_store *open_store(const char *path, uint32_t dim, metrics *m) {
     record_store *store = NULL;
     record_options o = {.path = path, .dim = dim, .create = true, .readers = 2, .metrics = m};
     remove_files(path);
-    if (record_open(record_find("sqlite"), &o, &store, &err) != BRAID_OK)
-        die("open", &err);
+    if (record_open(record_find("sqlite"), &o, &store, &err) != BRAID_OK) die("open", &err);
     return store;
 }
 
@@ -94,22 +104,26 @@ static void put_items(record_store *store, unsigned count, uint32_t dim) {
     rng r;
     rng_seed(&r, 7);
     float *vectors = calloc((size_t)LOAD_BATCH * dim, sizeof *vectors);
-    if (vectors == NULL)
-        exit(1);
+    if (vectors == NULL) exit(1);
     for (unsigned i = 0; i < count; i += LOAD_BATCH) {
         char ids[LOAD_BATCH][16];
         item its[LOAD_BATCH];
         record_change changes[LOAD_BATCH];
         unsigned n = count - i < LOAD_BATCH ? count - i : LOAD_BATCH;
-        for (size_t d = 0; d < (size_t)n * dim; d++)
-            vectors[d] = (float)rng_uniform(&r);
+        for (size_t d = 0; d < (size_t)n * dim; d++) vectors[d] = (float)rng_uniform(&r);
         for (unsigned k = 0; k < n; k++) {
             snprintf(ids[k], sizeof ids[k], "i%u", i + k);
-            its[k] = (item){.id = ids[k], .title = "A film", .original_title = "", .kind = "film", .language = "fr",
+            its[k] = (item){.id = ids[k],
+                            .title = "A film",
+                            .original_title = "",
+                            .kind = "film",
+                            .language = "fr",
                             .synopsis = "",
-                            .year = 1999, .available_from = TIME_NONE, .available_until = TIME_NONE};
-            changes[k] = (record_change){.kind = RECORD_ITEM, .item = &its[k], .vector = vectors + (size_t)k * dim,
-                                         .vector_given = true};
+                            .year = 1999,
+                            .available_from = TIME_NONE,
+                            .available_until = TIME_NONE};
+            changes[k] = (record_change){
+                .kind = RECORD_ITEM, .item = &its[k], .vector = vectors + (size_t)k * dim, .vector_given = true};
         }
         braid_error err = {0};
         if (record_write(store, changes, n, (record_write_flags){0}, &err) != BRAID_OK || changes[0].code != BRAID_OK)
@@ -140,12 +154,12 @@ static double run(const char *path, unsigned threads, size_t batch, double secon
         worst = ws[i].worst_us > worst ? ws[i].worst_us : worst;
     }
     double rate = (double)done / (now_s() - start);
-    metric_histogram *calls = metrics_histogram(m, "record_call_duration_seconds", "store=\"sqlite\",call=\"write\"",
-                                                "");
+    metric_histogram *calls =
+        metrics_histogram(m, "record_call_duration_seconds", "store=\"sqlite\",call=\"write\"", "");
     metric_histogram *commits = metrics_histogram(m, "record_commit_duration_seconds", "", "");
     printf("%-34s %10.0f /s   %5.2f x bare   call p50 %6.0f us p99 %6.0f us, worst %6.0f us; commit p50 %5.0f us of"
-           " %.1f rows\n", what, rate,
-           rate / bare, metric_quantile_us(calls, 0.5, 1, 0), metric_quantile_us(calls, 0.99, 1, 0), worst,
+           " %.1f rows\n",
+           what, rate, rate / bare, metric_quantile_us(calls, 0.5, 1, 0), metric_quantile_us(calls, 0.99, 1, 0), worst,
            metric_quantile_us(commits, 0.5, 1, 0), (double)done / (double)metric_count(commits));
     record_close(store);
     metrics_free(m);
@@ -176,18 +190,19 @@ static double run_bare(const char *path, unsigned group, double seconds) {
         sqlite3_exec(db,
                      "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000; PRAGMA"
                      " cache_size=-32768;"
-                         "CREATE TABLE interactions(lsn INTEGER PRIMARY KEY, person, item, at, type, watch_s, rating,"
-                         " agent, session,"
-                         " recommendation, idempotency, device, daypart, region, mood, simulated, attribution);"
-                         "CREATE INDEX a ON interactions(person, at);"
-                         "CREATE UNIQUE INDEX b ON interactions(person, idempotency) WHERE idempotency IS NOT NULL;",
+                     "CREATE TABLE interactions(lsn INTEGER PRIMARY KEY, person, item, at, type, watch_s, rating,"
+                     " agent, session,"
+                     " recommendation, idempotency, device, daypart, region, mood, simulated, attribution);"
+                     "CREATE INDEX a ON interactions(person, at);"
+                     "CREATE UNIQUE INDEX b ON interactions(person, idempotency) WHERE idempotency IS NOT NULL;",
                      NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_prepare_v2(db, "BEGIN IMMEDIATE", -1, &begin, NULL) != SQLITE_OK ||
         sqlite3_prepare_v2(db, "COMMIT", -1, &commit, NULL) != SQLITE_OK ||
         sqlite3_prepare_v2(db,
                            "INSERT INTO interactions(person, item, at, type, watch_s, rating, session, device,"
                            " daypart, region)"
-                               " VALUES(?,?,?,?,?,?,?,?,?,?)", -1, &insert, NULL) != SQLITE_OK) {
+                           " VALUES(?,?,?,?,?,?,?,?,?,?)",
+                           -1, &insert, NULL) != SQLITE_OK) {
         fprintf(stderr, "bench_record: bare SQLite: %s\n", sqlite3_errmsg(db));
         exit(1);
     }
@@ -199,8 +214,7 @@ static double run_bare(const char *path, unsigned group, double seconds) {
             bare_bind(insert, &r);
             sqlite3_step(insert), sqlite3_reset(insert);
         }
-        if (sqlite3_step(commit) != SQLITE_DONE)
-            exit(1);
+        if (sqlite3_step(commit) != SQLITE_DONE) exit(1);
         sqlite3_reset(commit);
         done += group;
     }
@@ -225,8 +239,7 @@ static void scan(const char *path) {
     braid_error err = {0};
     record_scan_items(store, 0, true, add_bytes, &sum, &err);
     start = now_s();
-    if (record_scan_items(store, 0, true, add_bytes, &sum, &err) != BRAID_OK)
-        die("scan", &err);
+    if (record_scan_items(store, 0, true, add_bytes, &sum, &err) != BRAID_OK) die("scan", &err);
     printf("scan with vectors                  %10.0f MB/s%s\n", VECTORS * VECTOR_DIM * 4.0 / 1e6 / (now_s() - start),
            sum > 0 ? "" : " (nothing)");
     record_close(store);
@@ -238,8 +251,11 @@ int main(int argc, char **argv) {
     double seconds = argc > 2 ? strtod(argv[2], NULL) : 2.0;
     if (argc > 4) {
         unsigned threads = (unsigned)strtoul(argv[3], NULL, 10);
-        run(path, threads < 1 ? 1 : threads > THREADS ? THREADS : threads, strtoul(argv[4], NULL, 10), seconds,
-            "asked for", 1);
+        run(path,
+            threads < 1         ? 1
+            : threads > THREADS ? THREADS
+                                : threads,
+            strtoul(argv[4], NULL, 10), seconds, "asked for", 1);
         return 0;
     }
     double one = run_bare(path, 1, seconds), eight = run_bare(path, 8, seconds), many = run_bare(path, 1000, seconds);

@@ -145,9 +145,8 @@ static void measure(bench *b, unsigned ef, const bitset *allow, uint64_t members
     cpu = cpu_seconds() - cpu;
     qsort(b->us, n, sizeof *b->us, by_value);
     printf("  ef %4u: %7.0f QPS, p50 %7.0f us, p99 %7.0f us, recall@10 %.4f, %6.0f distances, %3.0f %% exact\n", ef,
-           (double)n / cpu,
-           b->us[n / 2], b->us[n * 99 / 100], (double)found / (double)(n * K), (double)distances / (double)n,
-           100.0 * (double)exact / (double)n);
+           (double)n / cpu, b->us[n / 2], b->us[n * 99 / 100], (double)found / (double)(n * K),
+           (double)distances / (double)n, 100.0 * (double)exact / (double)n);
 }
 
 static void measure_filter(bench *b, unsigned percent) {
@@ -179,7 +178,8 @@ static void measure_file(bench *b, const char *path) {
 
 int main(int argc, char **argv) {
     static const unsigned efs[] = {10, 16, 24, 32, 48, 64, 96, 128, 200};
-    bench b = {.n = argc > 1 ? (uint32_t)atoi(argv[1]) : 10000, .dim = argc > 2 ? (uint32_t)atoi(argv[2]) : 384,
+    bench b = {.n = argc > 1 ? (uint32_t)atoi(argv[1]) : 10000,
+               .dim = argc > 2 ? (uint32_t)atoi(argv[2]) : 384,
                .queries = argc > 3 ? (uint32_t)atoi(argv[3]) : 200};
     const char *path = argc > 4 ? argv[4] : "bench_vector.tmp";
     if (b.n == 0 || b.dim == 0 || b.queries == 0) {

@@ -39,7 +39,7 @@ static void print_hit(const json_t *hit, size_t rank, size_t title_columns) {
     printf("%s%s\n", json_is_true(json_object_get(hit, "explored")) ? "  (a try: little is known here yet)" : "",
            cli_plain());
     size_t i;
-    json_array_foreach(because, i, reason) {
+    json_array_foreach (because, i, reason) {
         if (i == REASONS_SHOWN) break;
         fputs("     - ", stdout);
         cli_put(stdout, json_string_value(reason) ? json_string_value(reason) : "", 0);
@@ -52,7 +52,7 @@ static size_t widest_title(const json_t *results) {
     size_t i, widest = 1, columns = cli_columns(), rest = 70; /* what stands beside the title */
     size_t most = columns == 0 || columns > rest + 60 ? 60 : columns > rest + 20 ? columns - rest : 20;
     json_t *hit;
-    json_array_foreach(results, i, hit) {
+    json_array_foreach (results, i, hit) {
         char *title = full_title(hit);
         size_t width = cli_width(title);
         if (width > widest) widest = width;
@@ -64,7 +64,7 @@ static size_t widest_title(const json_t *results) {
 static void print_lines(const char *mark, const char *colour, const json_t *lines) {
     size_t i;
     json_t *line;
-    json_array_foreach(lines, i, line) {
+    json_array_foreach (lines, i, line) {
         char *text = cli_json_text(line);
         printf("%s%s: ", colour, mark);
         cli_put(stdout, text, 0);
@@ -91,7 +91,7 @@ void cli_answer_print(const cli *c, const json_t *answer, const char *title) {
     print_lines("note", cli_yellow(), json_object_get(answer, "notes"));
     print_lines("missing from this answer", cli_red(), json_object_get(answer, "degraded"));
     if (count) putchar('\n');
-    json_array_foreach(results, i, hit) print_hit(hit, i + 1, columns);
+    json_array_foreach (results, i, hit) print_hit(hit, i + 1, columns);
     const char *reason = cli_json_str(filled, "reason");
     if (*reason) printf("\nfewer than %.0f: %s\n", cli_json_num(filled, "asked"), reason);
     const char *id = cli_json_str(answer, "recommendation_id");
@@ -121,7 +121,7 @@ static void print_steps(const json_t *plan) {
     size_t i;
     if (!json_array_size(steps)) return;
     cli_table *t = cli_table_new("step|*method|>estimate|>actual|>rows estimated|>rows");
-    json_array_foreach(steps, i, step) {
+    json_array_foreach (steps, i, step) {
         cell_any(t, step, "step");
         cell_any(t, step, "method");
         cell_us(t, step, "estimate_us");
@@ -144,7 +144,7 @@ static void print_candidates(const json_t *plan) {
     size_t i;
     if (!json_array_size(candidates)) return;
     cli_table *t = cli_table_new("|candidate|>estimate|*why");
-    json_array_foreach(candidates, i, one) {
+    json_array_foreach (candidates, i, one) {
         cli_table_cell(t, json_is_true(json_object_get(one, "chosen")) ? ">" : "");
         cell_any(t, one, "strategy");
         cell_us(t, one, "estimate_us");
@@ -183,7 +183,7 @@ static bool is_flat(const json_t *value) {
     size_t i;
     const json_t *element;
     if (!json_is_array(value)) return !json_is_object(value) || json_object_size(value) == 0;
-    json_array_foreach(value, i, element) {
+    json_array_foreach (value, i, element) {
         if (json_is_object(element) || json_is_array(element)) return false;
     }
     return true;
@@ -193,7 +193,7 @@ static void print_flat(FILE *out, const json_t *value) {
     size_t i;
     json_t *element;
     if (json_is_array(value)) {
-        json_array_foreach(value, i, element) {
+        json_array_foreach (value, i, element) {
             if (i) fputs(", ", out);
             print_flat(out, element);
         }
@@ -210,11 +210,11 @@ static bool print_members(FILE *out, const json_t *value) {
     const char *key;
     json_t *member;
     size_t printed = 0;
-    json_object_foreach((json_t *)value, key, member) {
+    json_object_foreach ((json_t *)value, key, member) {
         if (!is_flat(member)) return false;
     }
     if (!json_is_object(value) && !is_flat(value)) return false;
-    json_object_foreach((json_t *)value, key, member) {
+    json_object_foreach ((json_t *)value, key, member) {
         fputs(printed++ ? ", " : " ", out);
         cli_put(out, key, 0);
         fputc(' ', out);
@@ -237,11 +237,11 @@ void cli_tree_print(FILE *out, const json_t *value, unsigned depth) {
     const char *key;
     json_t *member;
     size_t i, widest = 0;
-    json_object_foreach((json_t *)value, key, member) {
+    json_object_foreach ((json_t *)value, key, member) {
         size_t width = is_flat(member) ? cli_width(key) : 0;
         if (width > widest) widest = width;
     }
-    json_object_foreach((json_t *)value, key, member) {
+    json_object_foreach ((json_t *)value, key, member) {
         fprintf(out, "%*s%s", (int)depth * 2, "", is_flat(member) ? "" : cli_bold());
         size_t used = cli_put(out, key, 0);
         fputs(is_flat(member) ? "" : cli_plain(), out);
@@ -252,7 +252,7 @@ void cli_tree_print(FILE *out, const json_t *value, unsigned depth) {
         fputc('\n', out);
         if (!is_flat(member)) cli_tree_print(out, member, depth + 1);
     }
-    json_array_foreach(value, i, member) {
+    json_array_foreach (value, i, member) {
         fprintf(out, "%*s-", (int)depth * 2, "");
         bool on_one_line = print_members(out, member);
         fputc('\n', out);

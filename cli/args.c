@@ -60,9 +60,12 @@ static int unknown_flag(const cli *c, const char *name) {
 }
 
 static int take_value(parser *p, const char *name, const char *inlined, const char **value) {
-    if (inlined) *value = inlined;
-    else if (p->i + 1 < p->argc) *value = p->argv[++p->i];
-    else return cli_fail(p->c, CLI_USAGE, "--%s: a value is missing after it", name);
+    if (inlined)
+        *value = inlined;
+    else if (p->i + 1 < p->argc)
+        *value = p->argv[++p->i];
+    else
+        return cli_fail(p->c, CLI_USAGE, "--%s: a value is missing after it", name);
     return CLI_OK;
 }
 
@@ -121,11 +124,16 @@ int cli_args_parse(cli *c, int argc, char **argv) {
     int rc = CLI_OK;
     for (; p.i < argc && rc == CLI_OK; p.i++) {
         char *word = argv[p.i];
-        if (flags_end || word[0] != '-' || word[1] == '\0') c->words[c->word_count++] = word;
-        else if (strcmp(word, "--") == 0) flags_end = true;
-        else if (strcmp(word, "-h") == 0) c->given[c->given_count++] = (cli_given){"help", ""};
-        else if (word[1] == '-') rc = take_flag(&p, word + 2);
-        else if (is_letter_flag(c->command, word)) rc = take_flag(&p, word + 1);
+        if (flags_end || word[0] != '-' || word[1] == '\0')
+            c->words[c->word_count++] = word;
+        else if (strcmp(word, "--") == 0)
+            flags_end = true;
+        else if (strcmp(word, "-h") == 0)
+            c->given[c->given_count++] = (cli_given){"help", ""};
+        else if (word[1] == '-')
+            rc = take_flag(&p, word + 2);
+        else if (is_letter_flag(c->command, word))
+            rc = take_flag(&p, word + 1);
         else
             rc = cli_fail(c, CLI_USAGE,
                           "%s: flags are written with two dashes; a word that begins with a dash comes after --", word);
@@ -149,7 +157,9 @@ const char *cli_flag_text(const cli *c, const char *name) {
     return NULL;
 }
 
-bool cli_flag_on(const cli *c, const char *name) { return cli_flag_text(c, name) != NULL; }
+bool cli_flag_on(const cli *c, const char *name) {
+    return cli_flag_text(c, name) != NULL;
+}
 
 const char *cli_flag_each(const cli *c, const char *name, size_t i) {
     for (size_t at = 0; at < c->given_count; at++)

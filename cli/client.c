@@ -33,8 +33,10 @@ static bool refuse(char why[CLIENT_WHY], const char *text) {
 
 /* client://HOST[:PORT][/PREFIX], HOST possibly [IPv6]. */
 static bool parse_url(client *h, const char *url, char why[CLIENT_WHY]) {
-    if (strncmp(url, "https://", 8) == 0) h->tls = true;
-    else if (strncmp(url, "http://", 7) != 0) return refuse(why, "a server's address begins with http:// or https://");
+    if (strncmp(url, "https://", 8) == 0)
+        h->tls = true;
+    else if (strncmp(url, "http://", 7) != 0)
+        return refuse(why, "a server's address begins with http:// or https://");
     const char *host = url + (h->tls ? 8 : 7);
     size_t len = strcspn(host, "/?#");
     if (memchr(host, '@', len)) return refuse(why, "a name and password in the address are not supported");
@@ -144,8 +146,10 @@ static bool connect_to(client *h, char why[CLIENT_WHY]) {
     if (good && h->tls) good = name_peer(h, why);
     while (good && BIO_do_connect(h->bio) <= 0) {
         good = BIO_should_retry(h->bio);
-        if (good) good = wait_for(h, doing, why);
-        else explain(h, doing, why);
+        if (good)
+            good = wait_for(h, doing, why);
+        else
+            explain(h, doing, why);
     }
     free(address);
     free(doing);

@@ -60,8 +60,10 @@ static size_t draw(worker *w, size_t n) { /* splitmix64 */
 static char *question(worker *w) {
     size_t i = draw(w, w->items->count);
     json_t *q = json_pack("{s:i, s:b}", "k", K, "cache", 0);
-    if (w->what == SEARCH_TEXT) json_object_set_new(q, "text", json_string(w->items->titles[i]));
-    else if (w->what == SEARCH_LIKE) json_object_set_new(q, "like", json_string(w->items->ids[i]));
+    if (w->what == SEARCH_TEXT)
+        json_object_set_new(q, "text", json_string(w->items->titles[i]));
+    else if (w->what == SEARCH_LIKE)
+        json_object_set_new(q, "like", json_string(w->items->ids[i]));
     else
         json_object_set_new(q, "user",
                             json_string(w->users->count ? w->users->ids[draw(w, w->users->count)] : "someone"));
@@ -142,7 +144,7 @@ static void print_rows(const json_t *rows, size_t items, size_t threads) {
     printf("%s items, k %d, %zu thread%s, cache off\n", cli_count_text(text, items), K, threads,
            threads == 1 ? "" : "s");
     cli_table *t = cli_table_new("what|>queries|>p50|>p99|>slowest|>a second|>failed|>degraded");
-    json_array_foreach(rows, i, row) {
+    json_array_foreach (rows, i, row) {
         cli_table_cell(t, cli_json_str(row, "what"));
         cli_table_cell(t, cli_count_text(text, (uint64_t)cli_json_num(row, "queries")));
         cli_table_cell(t, cli_us_text(text, cli_json_num(row, "p50_us")));
@@ -164,7 +166,8 @@ static int run_all(cli *c, const names *items, const names *users, size_t querie
         cli_note(c, "%s ...", workload_names[what]);
         json_array_append_new(rows, measure(c, (workload)what, items, users, queries, threads));
     }
-    if (cli_stop_asked()) rc = cli_fail(c, CLI_FAILED, "stopped; what was measured until then is not shown");
+    if (cli_stop_asked())
+        rc = cli_fail(c, CLI_FAILED, "stopped; what was measured until then is not shown");
     else if (c->json) {
         json_t *all = json_pack("{s:I, s:I, s:I, s:i, s:O}", "items", (json_int_t)items->count, "users",
                                 (json_int_t)users->count, "threads", (json_int_t)threads, "k", K, "rows", rows);
@@ -173,7 +176,7 @@ static int run_all(cli *c, const names *items, const names *users, size_t querie
     } else {
         print_rows(rows, items->count, threads);
     }
-    json_array_foreach(rows, i, row) {
+    json_array_foreach (rows, i, row) {
         if (cli_json_num(row, "failed") > 0) rc = CLI_FAILED;
     }
     json_decref(rows);

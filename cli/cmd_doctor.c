@@ -6,7 +6,7 @@
 static void print_findings(const json_t *answer) {
     size_t i;
     const json_t *finding;
-    json_array_foreach(json_object_get(answer, "findings"), i, finding) {
+    json_array_foreach (json_object_get(answer, "findings"), i, finding) {
         const char *level = cli_json_str(finding, "level"), *mend = cli_json_str(finding, "mend"),
                    *measured = cli_json_str(finding, "measured");
         printf("%s%-4s%s  ", cli_level_colour(level), level, cli_plain());
@@ -30,9 +30,11 @@ static int run(cli *c) {
     if (rc == CLI_OK) rc = cli_target_open(c);
     if (rc == CLI_OK) rc = cli_call_json(c, &(cli_request){.method = "GET", .path = "/v1/doctor"}, &answer);
     if (rc != CLI_OK) return rc;
-    if (c->json) cli_print_json(answer);
-    else print_findings(answer);
-    json_array_foreach(json_object_get(answer, "findings"), i, finding) {
+    if (c->json)
+        cli_print_json(answer);
+    else
+        print_findings(answer);
+    json_array_foreach (json_object_get(answer, "findings"), i, finding) {
         if (strcmp(cli_json_str(finding, "level"), "fail") == 0) rc = CLI_FAILED;
     }
     json_decref(answer);

@@ -36,8 +36,10 @@ static int export_to(cli *c, FILE *out, uint64_t *lines) {
         cursor = page.next ? cli_copy(page.next) : NULL;
         more = cursor != NULL;
         cli_answer_free(&page);
-        if (!written && errno == EPIPE) rc = CLI_FAILED; /* the reader had enough */
-        else if (!written) rc = cli_fail(c, CLI_FAILED, "writing: %s", strerror(errno));
+        if (!written && errno == EPIPE)
+            rc = CLI_FAILED; /* the reader had enough */
+        else if (!written)
+            rc = cli_fail(c, CLI_FAILED, "writing: %s", strerror(errno));
         if (cli_stop_asked() && rc == CLI_OK)
             rc = cli_fail(c, CLI_FAILED, "stopped after %llu lines", (unsigned long long)*lines);
     }

@@ -18,10 +18,14 @@ static int run(cli *c) {
     if (rc) return rc;
     const char *topic = c->word_count ? c->words[0] : "";
     const cli_command *command = cli_command_find(topic);
-    if (!*topic) cli_help_overview(stdout);
-    else if (strcmp(topic, "settings") == 0) cli_help_settings(stdout);
-    else if (strcmp(topic, "completion") == 0) cli_help_completion(stdout);
-    else if (command) cli_help_command(command, stdout);
+    if (!*topic)
+        cli_help_overview(stdout);
+    else if (strcmp(topic, "settings") == 0)
+        cli_help_settings(stdout);
+    else if (strcmp(topic, "completion") == 0)
+        cli_help_completion(stdout);
+    else if (command)
+        cli_help_command(command, stdout);
     else {
         const char *near = cli_nearest(topic, topic_at, NULL);
         return cli_fail(c, CLI_USAGE, "%s: there is no help on this%s%s%s", topic, near ? "; did you mean \"" : "",

@@ -3,7 +3,9 @@
 
 #include "things.h"
 
-static cli_table *table(void) { return cli_table_new("id|*title|>year|kind|genres"); }
+static cli_table *table(void) {
+    return cli_table_new("id|*title|>year|kind|genres");
+}
 
 static void row(cli_table *t, const json_t *item) {
     const json_t *genres = json_object_get(item, "genres"), *year = json_object_get(item, "year");
@@ -11,8 +13,10 @@ static void row(cli_table *t, const json_t *item) {
                *second = json_string_value(json_array_get(genres, 1));
     cli_table_cell(t, cli_json_str(item, "id"));
     cli_table_cell(t, cli_json_str(item, "title"));
-    if (json_is_integer(year)) cli_table_cellf(t, "%lld", (long long)json_integer_value(year));
-    else cli_table_cell(t, "");
+    if (json_is_integer(year))
+        cli_table_cellf(t, "%lld", (long long)json_integer_value(year));
+    else
+        cli_table_cell(t, "");
     cli_table_cell(t, cli_json_str(item, "kind"));
     cli_table_cellf(t, "%s%s%s", first ? first : "", second ? ", " : "", second ? second : "");
 }
@@ -24,7 +28,7 @@ static void print_graph(const json_t *graph) {
     size_t i;
     printf("%zu nodes around %s\n", json_array_size(nodes), cli_json_str(graph, "center"));
     cli_table *t = cli_table_new("*label|kind|id");
-    json_array_foreach(nodes, i, node) {
+    json_array_foreach (nodes, i, node) {
         cli_table_cell(t, cli_json_str(node, "label"));
         cli_table_cell(t, cli_json_str(node, "kind"));
         cli_table_cell(t, cli_json_str(node, "id"));
@@ -33,7 +37,7 @@ static void print_graph(const json_t *graph) {
     cli_table_free(t);
     putchar('\n');
     t = cli_table_new("from|type|to|>strength");
-    json_array_foreach(edges, i, edge) {
+    json_array_foreach (edges, i, edge) {
         cli_table_cell(t, cli_json_str(edge, "from"));
         cli_table_cell(t, cli_json_str(edge, "type"));
         cli_table_cell(t, cli_json_str(edge, "to"));
@@ -43,11 +47,21 @@ static void print_graph(const json_t *graph) {
     cli_table_free(t);
 }
 
-static int get(cli *c) { return thing_get(c, &item_kind, "", NULL); }
-static int put(cli *c) { return thing_put(c, &item_kind); }
-static int delete(cli *c) { return thing_delete(c, &item_kind); }
-static int list(cli *c) { return thing_list(c, &item_kind, true); }
-static int graph(cli *c) { return thing_get(c, &item_kind, "/graph", print_graph); }
+static int get(cli *c) {
+    return thing_get(c, &item_kind, "", NULL);
+}
+static int put(cli *c) {
+    return thing_put(c, &item_kind);
+}
+static int delete (cli *c) {
+    return thing_delete(c, &item_kind);
+}
+static int list(cli *c) {
+    return thing_list(c, &item_kind, true);
+}
+static int graph(cli *c) {
+    return thing_get(c, &item_kind, "/graph", print_graph);
+}
 
 static int run(cli *c) {
     static const thing_verb verbs[] = {{"get", get},   {"put", put},     {"delete", delete},

@@ -11,7 +11,7 @@
 #include "cli.h"
 
 enum { READ_BYTES = 256 * 1024 };
-#define LINE_BYTES_MAX ((size_t)64 << 20)
+#define LINE_BYTES_MAX     ((size_t)64 << 20)
 #define DOCUMENT_BYTES_MAX ((size_t)256 << 20)
 
 typedef struct loader {
@@ -103,8 +103,10 @@ static int read_array(loader *l, int fd, const char *name, const char *begun, si
     while (n > 0 && len <= DOCUMENT_BYTES_MAX && !cli_stop_asked()) {
         if (len == cap) text = cli_grow(text, cap *= 2);
         n = read(fd, text + len, cap - len);
-        if (n > 0) len += (size_t)n;
-        else if (n < 0 && errno == EINTR) n = 1;
+        if (n > 0)
+            len += (size_t)n;
+        else if (n < 0 && errno == EINTR)
+            n = 1;
     }
     json_error_t where;
     json_t *array = len <= DOCUMENT_BYTES_MAX ? json_loadb(text, len, JSON_REJECT_DUPLICATES, &where) : NULL, *element;
@@ -115,7 +117,7 @@ static int read_array(loader *l, int fd, const char *name, const char *begun, si
     if (!array) return cli_fail(l->c, CLI_FAILED, "%s:%d: not valid JSON: %s", name, where.line, where.text);
     size_t i;
     int rc = CLI_OK;
-    json_array_foreach(array, i, element) {
+    json_array_foreach (array, i, element) {
         if (rc != CLI_OK || cli_stop_asked()) break;
         char *line = json_dumps(element, JSON_COMPACT | JSON_ENCODE_ANY);
         l->len = 0;
@@ -145,9 +147,12 @@ static int load_file(loader *l, const char *name, const char *path) {
     size_t blank = 0;
     while (n > 0 && blank < (size_t)n && strchr(" \t\r\n", begun[blank]) && begun[blank]) blank++;
     int rc = CLI_OK;
-    if (n < 0 && !cli_stop_asked()) rc = cli_fail(l->c, CLI_FAILED, "%s: %s", shown, strerror(errno));
-    else if (n > 0 && blank < (size_t)n && begun[blank] == '[') rc = read_array(l, fd, shown, begun, (size_t)n);
-    else if (n > 0) rc = read_lines(l, fd, shown, begun, (size_t)n);
+    if (n < 0 && !cli_stop_asked())
+        rc = cli_fail(l->c, CLI_FAILED, "%s: %s", shown, strerror(errno));
+    else if (n > 0 && blank < (size_t)n && begun[blank] == '[')
+        rc = read_array(l, fd, shown, begun, (size_t)n);
+    else if (n > 0)
+        rc = read_lines(l, fd, shown, begun, (size_t)n);
     if (rc == CLI_OK) rc = cli_stream_flush(&l->stream);
     if (!is_stdin) close(fd);
     free(begun);

@@ -7,7 +7,7 @@ static void print_results(const json_t *results) {
     size_t i;
     const json_t *one;
     cli_table *t = cli_table_new("*title|id|>score|>depth|>connections|via");
-    json_array_foreach(results, i, one) {
+    json_array_foreach (results, i, one) {
         const json_t *via = json_object_get(one, "via");
         const char *label = cli_json_str(via, "label");
         cli_table_cell(t, cli_json_str(one, "title"));
@@ -37,8 +37,10 @@ static int run(cli *c) {
     cli_request q = {.method = "GET", .path = path, .query = query};
     rc = c->json ? cli_call_print(c, &q) : cli_call_json(c, &q, &answer);
     const json_t *results = json_object_get(answer, "results");
-    if (answer && json_array_size(results)) print_results(results);
-    else if (answer) printf("nothing is connected with %s within %s steps\n", c->words[0], depth_text);
+    if (answer && json_array_size(results))
+        print_results(results);
+    else if (answer)
+        printf("nothing is connected with %s within %s steps\n", c->words[0], depth_text);
     json_decref(answer);
     free(path);
     free(query);

@@ -49,7 +49,8 @@ static int read_viewers(run_state *s, const char *path) {
                 cli_stream_reject(&s->stream, line, "INVALID", "a line {\"user\":{...}} is wanted");
             else if (!json_is_true(json_object_get(user, "simulated")))
                 cli_stream_reject(&s->stream, line, "INVALID", "the user is not marked \"simulated\":true");
-            else if ((rc = cli_stream_add(&s->stream, at, size, line)) == CLI_OK) json_array_append(s->viewers, user);
+            else if ((rc = cli_stream_add(&s->stream, at, size, line)) == CLI_OK)
+                json_array_append(s->viewers, user);
             json_decref(json);
         }
         at += size + 1;
@@ -66,7 +67,7 @@ static int draw_all(run_state *s) {
     int rc = CLI_OK;
     cli_stream_source(&s->stream, "/v1/interactions", "simulated");
     cli_progress_begin(&progress, s->c, "simulating", "interactions", json_array_size(s->viewers));
-    json_array_foreach(s->viewers, i, user) {
+    json_array_foreach (s->viewers, i, user) {
         if (rc != CLI_OK || cli_stop_asked()) break;
         rc = simulate_viewer(&s->world, user, take, s);
         cli_progress_to(&progress, i + 1, s->made);

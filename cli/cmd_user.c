@@ -3,7 +3,9 @@
 
 #include "things.h"
 
-static cli_table *table(void) { return cli_table_new("id|name|*description|simulated"); }
+static cli_table *table(void) {
+    return cli_table_new("id|name|*description|simulated");
+}
 
 static void row(cli_table *t, const json_t *user) {
     cli_table_cell(t, cli_json_str(user, "id"));
@@ -18,14 +20,14 @@ static void print_policy(const json_t *answer) {
     const json_t *policies = json_object_get(answer, "policies"), *policy, *action;
     size_t i, j;
     if (!json_array_size(policies)) printf("nothing was learned of %s yet\n", cli_json_str(answer, "user"));
-    json_array_foreach(policies, i, policy) {
+    json_array_foreach (policies, i, policy) {
         char *state = cli_json_text(json_object_get(policy, "state"));
         printf("%s%sagent %s, state ", i ? "\n" : "", cli_bold(), cli_json_str(policy, "agent"));
         cli_put(stdout, *state ? state : "any", 0);
         printf("%s\n", cli_plain());
         free(state);
         cli_table *t = cli_table_new("*action|>mean|>variance|>count");
-        json_array_foreach(json_object_get(policy, "actions"), j, action) {
+        json_array_foreach (json_object_get(policy, "actions"), j, action) {
             cli_table_cell(t, cli_json_str(action, "action"));
             cli_table_cellf(t, "%.3f", cli_json_num(action, "mean"));
             cli_table_cellf(t, "%.4f", cli_json_num(action, "variance"));
@@ -36,14 +38,28 @@ static void print_policy(const json_t *answer) {
     }
 }
 
-static void print_export(const json_t *answer) { cli_print_json(answer); }
+static void print_export(const json_t *answer) {
+    cli_print_json(answer);
+}
 
-static int get(cli *c) { return thing_get(c, &user_kind, "", NULL); }
-static int put(cli *c) { return thing_put(c, &user_kind); }
-static int delete(cli *c) { return thing_delete(c, &user_kind); }
-static int list(cli *c) { return thing_list(c, &user_kind, false); }
-static int policy(cli *c) { return thing_get(c, &user_kind, "/policy", print_policy); }
-static int export(cli *c) { return thing_get(c, &user_kind, "/export", print_export); }
+static int get(cli *c) {
+    return thing_get(c, &user_kind, "", NULL);
+}
+static int put(cli *c) {
+    return thing_put(c, &user_kind);
+}
+static int delete (cli *c) {
+    return thing_delete(c, &user_kind);
+}
+static int list(cli *c) {
+    return thing_list(c, &user_kind, false);
+}
+static int policy(cli *c) {
+    return thing_get(c, &user_kind, "/policy", print_policy);
+}
+static int export(cli *c) {
+    return thing_get(c, &user_kind, "/export", print_export);
+}
 
 static int run(cli *c) {
     static const thing_verb verbs[] = {

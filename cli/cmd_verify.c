@@ -107,7 +107,7 @@ static void print_verdict(const json_t *answer, bool good) {
     printf("record store: %s\n", record);
     free(record);
     cli_table *t = cli_table_new("store|>missing|>extra|>different|>repaired|*examples");
-    json_array_foreach(stores, i, store) {
+    json_array_foreach (stores, i, store) {
         static const char *const counts[] = {"missing", "extra", "different", "repaired"};
         const json_t *first = json_array_get(json_object_get(store, "examples"), 0);
         char *example = cli_json_text(first);
@@ -121,7 +121,7 @@ static void print_verdict(const json_t *answer, bool good) {
     if (deep_part)
         printf("whole export: %s lines, %.0f wrong\n",
                cli_count_text(lines, (uint64_t)cli_json_num(deep_part, "lines")), cli_json_num(deep_part, "wrong"));
-    json_array_foreach(json_object_get(deep_part, "examples"), i, one) {
+    json_array_foreach (json_object_get(deep_part, "examples"), i, one) {
         printf("  %s: ", cli_json_str(one, "what"));
         cli_put(stdout, cli_json_str(one, "which"), 0);
         putchar('\n');
@@ -142,8 +142,10 @@ static int run(cli *c) {
     if ((rc = cli_call_json(c, &q, &answer))) return rc;
     bool good = json_is_true(json_object_get(answer, "ok"));
     if (cli_flag_on(c, "deep")) rc = read_deep(c, answer, &good);
-    if (rc == CLI_OK && c->json) cli_print_json(answer);
-    else if (rc == CLI_OK) print_verdict(answer, good);
+    if (rc == CLI_OK && c->json)
+        cli_print_json(answer);
+    else if (rc == CLI_OK)
+        print_verdict(answer, good);
     if (rc == CLI_OK && !good) {
         rc = CLI_FAILED;
         if (!cli_flag_on(c, "repair")) cli_note(c, "`braid verify --repair` feeds again what differs");

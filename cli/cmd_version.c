@@ -4,8 +4,10 @@
 static int run(cli *c) {
     int rc = cli_words_between(c, 0, 0, "no further word");
     if (rc) return rc;
-    if (c->json) printf("{\"version\":\"%s\"}\n", braid_version());
-    else printf("braid %s\n", braid_version());
+    if (c->json)
+        printf("{\"version\":\"%s\"}\n", braid_version());
+    else
+        printf("braid %s\n", braid_version());
     return CLI_OK;
 }
 

@@ -20,7 +20,9 @@ const cli_flag cli_common_flags[] = {
     {0},
 };
 
-const cli_command *cli_command_at(size_t i) { return i < sizeof commands / sizeof commands[0] ? commands[i] : NULL; }
+const cli_command *cli_command_at(size_t i) {
+    return i < sizeof commands / sizeof commands[0] ? commands[i] : NULL;
+}
 
 const cli_command *cli_command_find(const char *name) {
     const cli_command *command;

@@ -41,8 +41,10 @@ static void put(csv_reader *r, int byte) {
 
 static void end_field(csv_reader *r, size_t starts[CSV_FIELDS_MAX], size_t *start) {
     put(r, '\0');
-    if (r->count == CSV_FIELDS_MAX) r->wrong = "the row has too many fields";
-    else starts[r->count++] = *start;
+    if (r->count == CSV_FIELDS_MAX)
+        r->wrong = "the row has too many fields";
+    else
+        starts[r->count++] = *start;
     *start = r->len;
 }
 
@@ -59,19 +61,28 @@ static bool take(csv_reader *r, int byte, state *s, size_t starts[CSV_FIELDS_MAX
     switch (*s) {
     case FIELD_START:
     case BARE:
-        if (byte == '"' && *s == FIELD_START) *s = QUOTED;
-        else if (byte == '"') r->wrong = "a quote stands inside a field that is not quoted", *s = BROKEN;
-        else if (byte == ',') end_field(r, starts, start), *s = FIELD_START;
-        else put(r, byte), *s = BARE;
+        if (byte == '"' && *s == FIELD_START)
+            *s = QUOTED;
+        else if (byte == '"')
+            r->wrong = "a quote stands inside a field that is not quoted", *s = BROKEN;
+        else if (byte == ',')
+            end_field(r, starts, start), *s = FIELD_START;
+        else
+            put(r, byte), *s = BARE;
         break;
     case QUOTED:
-        if (byte == '"') *s = QUOTE_IN_QUOTED;
-        else put(r, byte);
+        if (byte == '"')
+            *s = QUOTE_IN_QUOTED;
+        else
+            put(r, byte);
         break;
     case QUOTE_IN_QUOTED:
-        if (byte == '"') put(r, '"'), *s = QUOTED;
-        else if (byte == ',') end_field(r, starts, start), *s = FIELD_START;
-        else if (byte != '\r') r->wrong = "something follows the closing quote of a field", *s = BROKEN;
+        if (byte == '"')
+            put(r, '"'), *s = QUOTED;
+        else if (byte == ',')
+            end_field(r, starts, start), *s = FIELD_START;
+        else if (byte != '\r')
+            r->wrong = "something follows the closing quote of a field", *s = BROKEN;
         break;
     case BROKEN: break;
     }
@@ -85,8 +96,10 @@ bool csv_next(csv_reader *r) {
         byte = next_byte(r);
         if (byte == '\r') {
             int after = next_byte(r);
-            if (after == '\n') byte = '\n';
-            else if (after != EOF) ungetc(after, r->in), r->bytes--;
+            if (after == '\n')
+                byte = '\n';
+            else if (after != EOF)
+                ungetc(after, r->in), r->bytes--;
         }
     } while (byte == '\n');
     if (byte == EOF) return false;

@@ -114,7 +114,9 @@ void cli_help_completion(FILE *out) {
 
 /* ---- the nearest name ---- */
 
-static unsigned least(unsigned a, unsigned b) { return a < b ? a : b; }
+static unsigned least(unsigned a, unsigned b) {
+    return a < b ? a : b;
+}
 
 /* Edits between two short names; neighbours that changed places count as one (optimal string alignment). */
 static unsigned distance(const char *a, const char *b) {

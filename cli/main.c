@@ -71,10 +71,14 @@ static int finish_output(int rc) {
 
 static int no_command(int argc, char **argv) {
     const char *first = argc > 1 ? argv[1] : "";
-    if (argc == 1) cli_help_overview(stderr);
-    else if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0) cli_help_overview(stdout);
-    else if (strcmp(first, "--version") == 0) printf("braid %s\n", braid_version());
-    else return cli_fail(NULL, CLI_USAGE, "%s: a command is missing", first);
+    if (argc == 1)
+        cli_help_overview(stderr);
+    else if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0)
+        cli_help_overview(stdout);
+    else if (strcmp(first, "--version") == 0)
+        printf("braid %s\n", braid_version());
+    else
+        return cli_fail(NULL, CLI_USAGE, "%s: a command is missing", first);
     return argc == 1 ? CLI_USAGE : finish_output(CLI_OK);
 }
 

@@ -94,7 +94,8 @@ static int read_csv(importer *m, const char *name, bool optional, const char *co
         if (!skip)
             rc = cli_fail(m->c, CLI_FAILED, "%s: %s; give the folder that holds movies.csv and ratings.csv", path,
                           strerror(errno));
-        else cli_note(m->c, "%s is not there; going on without it", path);
+        else
+            cli_note(m->c, "%s is not there; going on without it", path);
         free(path);
         return rc;
     }
@@ -109,9 +110,12 @@ static int read_csv(importer *m, const char *name, bool optional, const char *co
     }
     size_t columns = r.count;
     while (rc == CLI_OK && !cli_stop_asked() && csv_next(&r)) {
-        if (r.wrong) reject(m, &r, r.wrong);
-        else if (r.count != columns) reject(m, &r, "the row does not have as many fields as the header");
-        else rc = take(m, &r, column);
+        if (r.wrong)
+            reject(m, &r, r.wrong);
+        else if (r.count != columns)
+            reject(m, &r, "the row does not have as many fields as the header");
+        else
+            rc = take(m, &r, column);
         m->rows++;
         cli_progress_to(&m->progress, m->bytes + r.bytes, m->rows);
     }
@@ -205,8 +209,10 @@ static json_t *themes_of(const importer *m, long long movie) {
     size_t low = 0, high = m->tag_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (m->tags[middle].movie < movie) low = middle + 1;
-        else high = middle;
+        if (m->tags[middle].movie < movie)
+            low = middle + 1;
+        else
+            high = middle;
     }
     for (size_t i = low; i < m->tag_count && i < low + THEMES_MAX && m->tags[i].movie == movie; i++)
         json_array_append_new(themes,

@@ -70,8 +70,10 @@ static int set_how(const cli *c, json_t *question) {
     int rc = filter ? take_json(c, "filter", filter, &value) : CLI_OK;
     if (value) json_object_set_new(question, "filter", value);
     value = NULL;
-    if (rc == CLI_OK && fusion && fusion[0] == '{') rc = take_json(c, "fusion", fusion, &value);
-    else if (fusion) value = json_string(fusion);
+    if (rc == CLI_OK && fusion && fusion[0] == '{')
+        rc = take_json(c, "fusion", fusion, &value);
+    else if (fusion)
+        value = json_string(fusion);
     if (value) json_object_set_new(question, "fusion", value);
     if (rc == CLI_OK) rc = cli_flag_real(c, "diversity", 0, 1, &diversity);
     if (rc == CLI_OK && cli_flag_on(c, "diversity")) json_object_set_new(question, "diversity", json_real(diversity));

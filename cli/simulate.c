@@ -27,7 +27,9 @@ static double chance(uint64_t *state) { /* in (0, 1) */
     return ((double)(mix(state) >> 11) + 0.5) / 9007199254740992.0;
 }
 
-static size_t below(uint64_t *state, size_t n) { return (size_t)(chance(state) * (double)n); }
+static size_t below(uint64_t *state, size_t n) {
+    return (size_t)(chance(state) * (double)n);
+}
 
 /* A generator for one name: FNV-1a of it, mixed with the seed. */
 static uint64_t seed_of(uint64_t seed, const char *name) {
@@ -74,7 +76,7 @@ static bool holds(const json_t *item, const char *field, const char *value) {
     const json_t *held = json_object_get(item, field), *one;
     if (json_is_string(held)) return strcmp(json_string_value(held), value) == 0;
     size_t i;
-    json_array_foreach(held, i, one) {
+    json_array_foreach (held, i, one) {
         const char *text = json_is_object(one) ? cli_json_str(one, "name") : json_string_value(one);
         if (text && strcmp(text, value) == 0) return true;
     }
@@ -84,7 +86,7 @@ static bool holds(const json_t *item, const char *field, const char *value) {
 static bool list_has(const json_t *list, const char *value) {
     size_t i;
     const json_t *one;
-    json_array_foreach(list, i, one) {
+    json_array_foreach (list, i, one) {
         if (json_is_string(one) && strcmp(json_string_value(one), value) == 0) return true;
     }
     return false;
@@ -97,8 +99,8 @@ static double fit(const json_t *user, const json_t *item) {
     json_t *values, *weight;
     bool has_tastes = json_object_size(json_object_get(user, "preferences")) > 0;
     double sum = has_tastes ? -0.3 : 0;
-    json_object_foreach(json_object_get(user, "preferences"), field, values) {
-        json_object_foreach(values, value, weight) {
+    json_object_foreach (json_object_get(user, "preferences"), field, values) {
+        json_object_foreach (values, value, weight) {
             if (holds(item, field, value)) sum += json_number_value(weight);
         }
     }
@@ -117,8 +119,8 @@ static bool allowed(const json_t *user, const simulate_item *it) {
     if (cli_json_num(it->json, "tier") > (json_is_number(tier) ? json_number_value(tier) : INFINITY)) return false;
     if (json_array_size(languages) && !list_has(languages, cli_json_str(it->json, "language"))) return false;
     if (list_has(json_object_get(limits, "block"), it->id)) return false;
-    json_object_foreach(json_object_get(limits, "exclude"), field, values) {
-        json_array_foreach(values, i, value) {
+    json_object_foreach (json_object_get(limits, "exclude"), field, values) {
+        json_array_foreach (values, i, value) {
             if (json_is_string(value) && holds(it->json, field, json_string_value(value))) return false;
         }
     }
@@ -139,7 +141,7 @@ static void read_habits(const json_t *user, const char *key, const char *usual, 
     size_t i;
     *h = (habits){0};
     if (json_is_string(value)) snprintf(h->text, sizeof h->text, "%s", json_string_value(value));
-    json_array_foreach(value, i, one) {
+    json_array_foreach (value, i, one) {
         size_t len = strlen(h->text);
         if (json_is_string(one))
             snprintf(h->text + len, sizeof h->text - len, "%s%s", len ? "," : "", json_string_value(one));

@@ -33,7 +33,9 @@ void cli_stop_catch(void) {
     sigaction(SIGTERM, &action, NULL);
 }
 
-bool cli_stop_asked(void) { return stop_asked != 0; }
+bool cli_stop_asked(void) {
+    return stop_asked != 0;
+}
 
 void cli_stop_wait(void) {
     struct pollfd wake = {.fd = stop_pipe[0], .events = POLLIN};

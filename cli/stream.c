@@ -50,7 +50,7 @@ static void take_report(cli_stream *s, const json_t *report) {
     size_t i;
     s->accepted += (uint64_t)cli_json_num(report, "accepted");
     s->duplicates += (uint64_t)cli_json_num(report, "duplicates");
-    json_array_foreach(rejected, i, one) {
+    json_array_foreach (rejected, i, one) {
         size_t at = (size_t)cli_json_num(one, "line");
         cli_stream_reject(s, at >= 1 && at <= s->lines ? s->line_of[at - 1] : at, cli_json_str(one, "code"),
                           cli_json_str(one, "error"));

@@ -36,7 +36,9 @@ static void add(cli_table *t, char *owned) {
     t->cells[t->count++] = owned;
 }
 
-void cli_table_cell(cli_table *t, const char *text) { add(t, cli_copy(text)); }
+void cli_table_cell(cli_table *t, const char *text) {
+    add(t, cli_copy(text));
+}
 
 void cli_table_cellf(cli_table *t, const char *format, ...) {
     char *text = NULL;

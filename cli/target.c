@@ -18,9 +18,13 @@ struct cli_target {
     unsigned timeout_ms; /* 0: the usual */
 };
 
-bool cli_is_remote(const cli *c) { return c->target && c->target->http; }
+bool cli_is_remote(const cli *c) {
+    return c->target && c->target->http;
+}
 
-braid_db *cli_db(const cli *c) { return c->target ? c->target->db : NULL; }
+braid_db *cli_db(const cli *c) {
+    return c->target ? c->target->db : NULL;
+}
 
 /* ---- opening ---- */
 
@@ -124,7 +128,8 @@ static int say_refusal(const cli *c, const cli_request *q, const cli_answer *a) 
     json_t *problem = json_loadb(a->body, a->len, JSON_DECODE_ANY, NULL);
     const char *detail = cli_json_str(problem, "detail"), *title = cli_json_str(problem, "title");
     int rc = exit_code_of(cli_json_str(problem, "code"));
-    if (*detail || *title) rc = cli_fail(c, rc, "%s", *detail ? detail : title);
+    if (*detail || *title)
+        rc = cli_fail(c, rc, "%s", *detail ? detail : title);
     else
         rc = cli_fail(c, CLI_FAILED,
                       "%s %s was answered with status %d and no explanation; is a Braid server at that address?",
@@ -185,7 +190,7 @@ static int each_page(cli *c, const char *path, const char *key, cli_each_json *e
         json_t *page = NULL, *element;
         size_t i;
         rc = cli_call_json(c, &(cli_request){.method = "GET", .path = path, .query = query}, &page);
-        json_array_foreach(json_object_get(page, key), i, element) {
+        json_array_foreach (json_object_get(page, key), i, element) {
             if (going) going = each(ctx, element);
         }
         const char *next = cli_json_str(page, "next");
@@ -199,6 +204,10 @@ static int each_page(cli *c, const char *path, const char *key, cli_each_json *e
     return rc;
 }
 
-int cli_each_item(cli *c, cli_each_json *each, void *ctx) { return each_page(c, "/v1/items", "items", each, ctx); }
+int cli_each_item(cli *c, cli_each_json *each, void *ctx) {
+    return each_page(c, "/v1/items", "items", each, ctx);
+}
 
-int cli_each_user(cli *c, cli_each_json *each, void *ctx) { return each_page(c, "/v1/users", "users", each, ctx); }
+int cli_each_user(cli *c, cli_each_json *each, void *ctx) {
+    return each_page(c, "/v1/users", "users", each, ctx);
+}

@@ -10,7 +10,9 @@
 
 enum { BAR_CELLS = 24, REDRAW_MS = 100 };
 
-bool cli_out_is_terminal(void) { return isatty(STDOUT_FILENO) == 1; }
+bool cli_out_is_terminal(void) {
+    return isatty(STDOUT_FILENO) == 1;
+}
 
 size_t cli_columns(void) {
     struct winsize w;
@@ -26,12 +28,24 @@ static const char *colour(const char *sequence) {
     return sequence;
 }
 
-const char *cli_bold(void) { return colour("\033[1m"); }
-const char *cli_dim(void) { return colour("\033[2m"); }
-const char *cli_red(void) { return colour("\033[31m"); }
-const char *cli_yellow(void) { return colour("\033[33m"); }
-const char *cli_green(void) { return colour("\033[32m"); }
-const char *cli_plain(void) { return colour("\033[0m"); }
+const char *cli_bold(void) {
+    return colour("\033[1m");
+}
+const char *cli_dim(void) {
+    return colour("\033[2m");
+}
+const char *cli_red(void) {
+    return colour("\033[31m");
+}
+const char *cli_yellow(void) {
+    return colour("\033[33m");
+}
+const char *cli_green(void) {
+    return colour("\033[32m");
+}
+const char *cli_plain(void) {
+    return colour("\033[0m");
+}
 
 static void draw_bar(FILE *out, double share, unsigned cells) {
     double filled = (share < 0 ? 0 : share > 1 ? 1 : share) * cells;

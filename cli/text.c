@@ -54,8 +54,10 @@ double cli_now(void) {
 static void put_percent(FILE *out, const char *text) {
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
     for (; *text; text++) {
-        if (strchr(plain, *text)) fputc(*text, out);
-        else fprintf(out, "%%%02X", (unsigned char)*text);
+        if (strchr(plain, *text))
+            fputc(*text, out);
+        else
+            fprintf(out, "%%%02X", (unsigned char)*text);
     }
 }
 
@@ -142,9 +144,12 @@ size_t cli_put(FILE *out, const char *text, size_t columns) {
         uint32_t p;
         size_t step = decode(text, &p), wide = width_of(p);
         if (used + wide > room) break;
-        if (is_control(p)) fputc('?', out);
-        else if (p == 0xFFFD && step == 1) fputs("\xEF\xBF\xBD", out);
-        else fwrite(text, 1, step, out);
+        if (is_control(p))
+            fputc('?', out);
+        else if (p == 0xFFFD && step == 1)
+            fputs("\xEF\xBF\xBD", out);
+        else
+            fwrite(text, 1, step, out);
         used += wide;
         text += step;
     }
@@ -169,9 +174,12 @@ const char *cli_count_text(char out[CLI_SHORT], uint64_t n) {
 }
 
 const char *cli_us_text(char out[CLI_SHORT], double us) {
-    if (us < 1000) snprintf(out, CLI_SHORT, "%.0f µs", us);
-    else if (us < 1e6) snprintf(out, CLI_SHORT, "%.*f ms", us < 1e4 ? 2 : us < 1e5 ? 1 : 0, us / 1e3);
-    else snprintf(out, CLI_SHORT, "%.2f s", us / 1e6);
+    if (us < 1000)
+        snprintf(out, CLI_SHORT, "%.0f µs", us);
+    else if (us < 1e6)
+        snprintf(out, CLI_SHORT, "%.*f ms", us < 1e4 ? 2 : us < 1e5 ? 1 : 0, us / 1e3);
+    else
+        snprintf(out, CLI_SHORT, "%.2f s", us / 1e6);
     return out;
 }
 
@@ -223,7 +231,9 @@ const char *cli_json_str(const json_t *object, const char *key) {
     return text ? text : "";
 }
 
-double cli_json_num(const json_t *object, const char *key) { return json_number_value(json_object_get(object, key)); }
+double cli_json_num(const json_t *object, const char *key) {
+    return json_number_value(json_object_get(object, key));
+}
 
 void cli_print_json(const json_t *value) {
     json_dumpf(value, stdout, JSON_COMPACT | JSON_ENCODE_ANY);

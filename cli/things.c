@@ -6,7 +6,9 @@
 
 enum { THING_BYTES_MAX = 64 << 20 };
 
-static const char *verb_name(const void *ctx, size_t i) { return ((const thing_verb *)ctx)[i].name; }
+static const char *verb_name(const void *ctx, size_t i) {
+    return ((const thing_verb *)ctx)[i].name;
+}
 
 int thing_run(cli *c, const thing_verb *verbs) {
     char all[128] = "";
@@ -29,8 +31,10 @@ int thing_get(cli *c, const thing_kind *kind, const char *suffix, void (*print)(
     char *prefix = cli_format("%s/", kind->path), *path = cli_path(prefix, c->words[1], suffix);
     cli_request q = {.method = "GET", .path = path};
     rc = c->json ? cli_call_print(c, &q) : cli_call_json(c, &q, &answer);
-    if (answer && print) print(answer);
-    else if (answer) cli_tree_print(stdout, answer, 0);
+    if (answer && print)
+        print(answer);
+    else if (answer)
+        cli_tree_print(stdout, answer, 0);
     json_decref(answer);
     free(path);
     free(prefix);
@@ -41,7 +45,8 @@ static int say_written(cli *c, const thing_kind *kind, const cli_request *q, con
     json_t *report;
     int rc = cli_call_json(c, q, &report);
     if (rc == CLI_OK) rc = cli_report_check(c, report);
-    if (rc == CLI_OK && c->json) cli_print_json(report);
+    if (rc == CLI_OK && c->json)
+        cli_print_json(report);
     else if (rc == CLI_OK) {
         printf("%s ", kind->name);
         cli_put(stdout, id, 0);
@@ -114,7 +119,7 @@ int thing_list(cli *c, const thing_kind *kind, bool with_q) {
     size_t i;
     if (answer && json_array_size(list)) {
         cli_table *t = kind->table();
-        json_array_foreach(list, i, thing) kind->row(t, thing);
+        json_array_foreach (list, i, thing) kind->row(t, thing);
         cli_table_print(t, stdout);
         cli_table_free(t);
     } else if (answer) {

@@ -34,9 +34,8 @@ static const char films[] =
     "{\"user\":{\"id\":\"ana\",\"name\":\"Ana\",\"preferences\":{\"genres\":{\"comédie\":0.6}}}}\n";
 
 /* What Ana does with a film, one line as well. The key makes it safe to send twice. */
-static const char watched[] =
-    "{\"interaction\":{\"user\":\"ana\",\"item\":\"boudu\",\"type\":\"complete\","
-    "\"idempotency_key\":\"ana-boudu-1\"}}\n";
+static const char watched[] = "{\"interaction\":{\"user\":\"ana\",\"item\":\"boudu\",\"type\":\"complete\","
+                              "\"idempotency_key\":\"ana-boudu-1\"}}\n";
 
 /* Every call gives BRAID_OK or a code, and says in `err` what went wrong, where, and how to mend it. */
 static int say(const char *doing, const braid_error *err) {

@@ -63,7 +63,7 @@ extern "C" {
 #endif
 
 #define BRAID_VERSION "0.1.0"
-#define BRAID_API __attribute__((visibility("default")))
+#define BRAID_API     __attribute__((visibility("default")))
 
 typedef struct braid_options braid_options; /* settings, before open */
 typedef struct braid_db braid_db;           /* an open database */
@@ -94,23 +94,29 @@ BRAID_API int braid_error_exit_code(int code);
  * configuration and `braid info`. Later calls override earlier ones; the customary order is file, environment,
  * flags. */
 
-typedef enum braid_option_type { BRAID_OPT_STRING, BRAID_OPT_INT, BRAID_OPT_REAL, BRAID_OPT_BOOL, BRAID_OPT_ENUM } braid_option_type;
+typedef enum braid_option_type {
+    BRAID_OPT_STRING,
+    BRAID_OPT_INT,
+    BRAID_OPT_REAL,
+    BRAID_OPT_BOOL,
+    BRAID_OPT_ENUM
+} braid_option_type;
 
 /* One row of the table; all text is static. */
 typedef struct braid_option_row {
-    const char *section, *name;    /* "server", "listen": server.listen, --listen, BRAID__SERVER__LISTEN */
+    const char *section, *name; /* "server", "listen": server.listen, --listen, BRAID__SERVER__LISTEN */
     braid_option_type type;
-    const char *default_value;     /* as text */
-    double min, max;               /* range of INT and REAL */
-    const char *choices;           /* ENUM: "a|b|c"; else NULL */
-    const char *flag;              /* the command-line flag without dashes, "listen"; unique over the table */
-    const char *help;              /* one sentence with unit */
+    const char *default_value; /* as text */
+    double min, max;           /* range of INT and REAL */
+    const char *choices;       /* ENUM: "a|b|c"; else NULL */
+    const char *flag;          /* the command-line flag without dashes, "listen"; unique over the table */
+    const char *help;          /* one sentence with unit */
 } braid_option_row;
 
 /* The i-th row, or NULL past the end. */
 BRAID_API const braid_option_row *braid_option_at(size_t i);
 
-BRAID_API int braid_options_new(braid_options **out, braid_error *err);      /* all defaults */
+BRAID_API int braid_options_new(braid_options **out, braid_error *err); /* all defaults */
 BRAID_API void braid_options_free(braid_options *options);
 /* Reads a YAML file of sections and scalars. NOT_FOUND if it is not there; UNKNOWN_FIELD names an unknown key with its
  * line. */
@@ -154,9 +160,10 @@ typedef enum braid_line_kind {
 } braid_line_kind;
 
 typedef struct braid_write_options {
-    braid_line_kind bare;        /* what an unwrapped object is; default item */
-    const char *idempotency_key; /* for a whole call of interactions: a repeat with the same key changes nothing; or NULL */
-    size_t first_line;           /* number of the first line, for reports of a stream sent in pieces; default 1 */
+    braid_line_kind bare; /* what an unwrapped object is; default item */
+    const char
+        *idempotency_key; /* for a whole call of interactions: a repeat with the same key changes nothing; or NULL */
+    size_t first_line;    /* number of the first line, for reports of a stream sent in pieces; default 1 */
 } braid_write_options;
 
 /* Writes one JSON object, an array of objects, or NDJSON (an object a line): the one stream format. Each element is a
@@ -167,12 +174,12 @@ typedef struct braid_write_options {
  * by line. A put replaces the whole item or user. Returns BRAID_OK when the call as a whole made sense, even if every
  * element was refused; an error only if nothing could be written (READ_ONLY, DISK_FULL, IO, TOO_LARGE, CLOSED ...), and
  * then it says nothing of earlier calls. Durable on return. */
-BRAID_API int braid_write(braid_db *db, const char *text, size_t len, const braid_write_options *options, braid_report **report,
-                          braid_error *err);
+BRAID_API int braid_write(braid_db *db, const char *text, size_t len, const braid_write_options *options,
+                          braid_report **report, braid_error *err);
 
 typedef struct braid_rejection {
-    size_t line;        /* 1-based line of NDJSON or element of an array */
-    int code;           /* braid_code */
+    size_t line;         /* 1-based line of NDJSON or element of an array */
+    int code;            /* braid_code */
     const char *message; /* borrowed from the report */
 } braid_rejection;
 
@@ -181,8 +188,9 @@ BRAID_API size_t braid_report_duplicates(const braid_report *report); /* of thes
 BRAID_API size_t braid_report_rejected(const braid_report *report);   /* all of them */
 /* The i-th rejection; only the first 1,000 are kept in detail. NOT_FOUND past that. */
 BRAID_API int braid_report_rejection(const braid_report *report, size_t i, braid_rejection *out);
-BRAID_API const char *braid_report_lsn(const braid_report *report);   /* token of the last change */
-BRAID_API const char *braid_report_json(const braid_report *report);  /* {accepted, duplicates, rejected:[{line,code,error}], lsn} */
+BRAID_API const char *braid_report_lsn(const braid_report *report); /* token of the last change */
+BRAID_API const char *braid_report_json(
+    const braid_report *report); /* {accepted, duplicates, rejected:[{line,code,error}], lsn} */
 BRAID_API void braid_report_free(braid_report *report);
 
 /* ---------------------------------------------------------------------------------------------------- asking
@@ -209,17 +217,17 @@ BRAID_API int braid_explain(braid_db *db, braid_query *query, char **json, braid
 enum { BRAID_STRAND_VECTOR, BRAID_STRAND_GRAPH, BRAID_STRAND_POLICY, BRAID_STRANDS };
 
 typedef struct braid_hit {
-    const char *id, *title;      /* borrowed from the result */
-    double score;                /* fused; comparable within one answer only */
+    const char *id, *title;       /* borrowed from the result */
+    double score;                 /* fused; comparable within one answer only */
     double strand[BRAID_STRANDS]; /* each normalised to 0..1 within the answer; 0 if the strand knew nothing of it */
     size_t because_count;
-    const char *const *because;  /* sentences from real evidence */
+    const char *const *because; /* sentences from real evidence */
 } braid_hit;
 
 BRAID_API size_t braid_result_count(const braid_result *result);
 BRAID_API int braid_result_hit(const braid_result *result, size_t i, braid_hit *hit); /* NOT_FOUND past the end */
-BRAID_API const char *braid_result_id(const braid_result *result);       /* recommendation_id */
-BRAID_API const char *braid_result_strategy(const braid_result *result); /* "hybrid_parallel" ... */
+BRAID_API const char *braid_result_id(const braid_result *result);                    /* recommendation_id */
+BRAID_API const char *braid_result_strategy(const braid_result *result);              /* "hybrid_parallel" ... */
 BRAID_API const char *braid_result_degraded(const braid_result *result); /* "" or the missing stores, comma-separated */
 BRAID_API const char *braid_result_json(const braid_result *result);     /* the whole answer, see docs/api.md */
 BRAID_API void braid_result_free(braid_result *result);
@@ -231,7 +239,8 @@ BRAID_API void braid_result_free(braid_result *result);
 BRAID_API int braid_get_item(braid_db *db, const char *id, char **json, braid_error *err);
 /* Items in id order after `after` (NULL: from the start), at most `limit` (1..1000); with `q`, those whose title or
  * original title holds its words, accents and case folded. {"items":[..],"next":"ID"|null} */
-BRAID_API int braid_list_items(braid_db *db, const char *after, size_t limit, const char *q, char **json, braid_error *err);
+BRAID_API int braid_list_items(braid_db *db, const char *after, size_t limit, const char *q, char **json,
+                               braid_error *err);
 /* Items reached over the graph: depth 1..3, score (1/depth) x connections.
  * {"results":[{id,title,score,depth,connections,via}]} */
 BRAID_API int braid_similar(braid_db *db, const char *id, size_t k, unsigned depth, char **json, braid_error *err);
@@ -247,7 +256,8 @@ BRAID_API int braid_user_export(braid_db *db, const char *id, char **json, braid
 /* A page of the whole database as NDJSON that braid_write takes back: users, items, relations, interactions in turn.
  * `cursor` NULL begins; *next is NULL after the last page, else freed by the caller. A page holds at most `limit`
  * lines. */
-BRAID_API int braid_export(braid_db *db, const char *cursor, size_t limit, char **ndjson, char **next, braid_error *err);
+BRAID_API int braid_export(braid_db *db, const char *cursor, size_t limit, char **ndjson, char **next,
+                           braid_error *err);
 
 /* ---------------------------------------------------------------------------------------------------- state
  * --------- */
@@ -276,8 +286,10 @@ typedef bool braid_progress(void *ctx, const char *phase, uint64_t done, uint64_
 
 /* Compares every derived store with the record store, by key and content; with `repair`, feeds again what differs.
  *
+ *
  * {"ok":bool,"stores":[{"store","missing","extra","different","repaired","examples":[..]}],"record":{"integrity":"ok"}} */
-BRAID_API int braid_verify(braid_db *db, bool repair, braid_progress *progress, void *ctx, char **json, braid_error *err);
+BRAID_API int braid_verify(braid_db *db, bool repair, braid_progress *progress, void *ctx, char **json,
+                           braid_error *err);
 /* Measured thresholds turned into sentences: {"findings":[{"level":"ok|warn|fail","what","measured","mend"}]} */
 BRAID_API int braid_doctor(braid_db *db, char **json, braid_error *err);
 

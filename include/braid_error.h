@@ -5,6 +5,7 @@
  * own (-30700 and below), so that they clash neither with errno nor with SQLite's codes; 0 is success.
  *
  * This file stands apart from braid.h only because the lowest room (src/base) needs it; braid.h includes it. */
+/* clang-format off: a table reads by columns */
 #ifndef BRAID_ERROR_H
 #define BRAID_ERROR_H
 

@@ -1,7 +1,8 @@
 /* The way of a request: method and path -> a row of the table -> checked parameters -> the row's handler -> an answer.
  *
- * A refusal is an answer like any other, application/problem+json (RFC 9457), made here and only here. Every body that leaves is malloc'ed text of
- * its own: text that the library lends or that braid_free() owns is copied, so that one rule (free) holds for the transports above. */
+ * A refusal is an answer like any other, application/problem+json (RFC 9457), made here and only here. Every body that
+ * leaves is malloc'ed text of its own: text that the library lends or that braid_free() owns is copied, so that one
+ * rule (free) holds for the transports above. */
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -31,8 +32,9 @@ static json_t *safe_string(const char *text) {
 }
 
 void api_problem(api_response *response, int status, int code, const char *store, const char *detail) {
-    json_t *problem = json_pack("{s:s, s:s, s:i, s:s, s:o, s:o}", "type", "about:blank", "title", braid_error_sentence(code), "status", status, "code",
-                                braid_error_name(code), "detail", safe_string(detail), "store", safe_string(store && *store ? store : "request"));
+    json_t *problem = json_pack("{s:s, s:s, s:i, s:s, s:o, s:o}", "type", "about:blank", "title",
+                                braid_error_sentence(code), "status", status, "code", braid_error_name(code), "detail",
+                                safe_string(detail), "store", safe_string(store && *store ? store : "request"));
     char *body = problem ? json_dumps(problem, JSON_COMPACT) : NULL;
     json_decref(problem);
     set_body(response, status, "application/problem+json", body, body ? strlen(body) : 0);
@@ -48,7 +50,8 @@ void api_answer(api_call *call, const char *text, size_t len) {
 }
 
 void api_refuse(api_call *call, int rc, const braid_error *err) {
-    api_problem(call->response, braid_error_http_status(rc), rc, err->store, err->message[0] ? err->message : braid_error_sentence(rc));
+    api_problem(call->response, braid_error_http_status(rc), rc, err->store,
+                err->message[0] ? err->message : braid_error_sentence(rc));
 }
 
 void api_refuse_invalid(api_call *call, const char *format, ...) {
@@ -83,7 +86,10 @@ const api_route *api_route_at(size_t i) {
 enum { GET = 1, POST = 2, PUT = 4, DELETE = 8 };
 
 static unsigned method_bit(const char *method) {
-    static const struct { const char *name; unsigned bit; } known[] = {{"GET", GET}, {"HEAD", GET}, {"POST", POST}, {"PUT", PUT}, {"DELETE", DELETE}};
+    static const struct {
+        const char *name;
+        unsigned bit;
+    } known[] = {{"GET", GET}, {"HEAD", GET}, {"POST", POST}, {"PUT", PUT}, {"DELETE", DELETE}};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(known[i].name, method) == 0) return known[i].bit;
     return 0;
@@ -92,16 +98,30 @@ static unsigned method_bit(const char *method) {
 /* The Allow header for a set of methods; static text, since a response may outlive the call that made it. */
 static const char *allow_text(unsigned methods) {
     static const char *const texts[16] = {
-        "OPTIONS", "GET, HEAD, OPTIONS", "POST, OPTIONS", "GET, HEAD, POST, OPTIONS",
-        "PUT, OPTIONS", "GET, HEAD, PUT, OPTIONS", "POST, PUT, OPTIONS", "GET, HEAD, POST, PUT, OPTIONS",
-        "DELETE, OPTIONS", "GET, HEAD, DELETE, OPTIONS", "POST, DELETE, OPTIONS", "GET, HEAD, POST, DELETE, OPTIONS",
-        "PUT, DELETE, OPTIONS", "GET, HEAD, PUT, DELETE, OPTIONS", "POST, PUT, DELETE, OPTIONS", "GET, HEAD, POST, PUT, DELETE, OPTIONS",
+        "OPTIONS",
+        "GET, HEAD, OPTIONS",
+        "POST, OPTIONS",
+        "GET, HEAD, POST, OPTIONS",
+        "PUT, OPTIONS",
+        "GET, HEAD, PUT, OPTIONS",
+        "POST, PUT, OPTIONS",
+        "GET, HEAD, POST, PUT, OPTIONS",
+        "DELETE, OPTIONS",
+        "GET, HEAD, DELETE, OPTIONS",
+        "POST, DELETE, OPTIONS",
+        "GET, HEAD, POST, DELETE, OPTIONS",
+        "PUT, DELETE, OPTIONS",
+        "GET, HEAD, PUT, DELETE, OPTIONS",
+        "POST, PUT, DELETE, OPTIONS",
+        "GET, HEAD, POST, PUT, DELETE, OPTIONS",
     };
     return texts[methods & 15];
 }
 
-/* The row for the method, or NULL; *methods is what the path would take (0: there is no such path), *pattern any row's pattern. */
-static const api_row *find_row(unsigned method, const char *const *segments, int count, unsigned *methods, const char **pattern, const char **id) {
+/* The row for the method, or NULL; *methods is what the path would take (0: there is no such path), *pattern any row's
+ * pattern. */
+static const api_row *find_row(unsigned method, const char *const *segments, int count, unsigned *methods,
+                               const char **pattern, const char **id) {
     const api_row *found = NULL;
     *methods = 0;
     *pattern = NULL;
@@ -140,8 +160,10 @@ static void run_row(api_call *call, char *query) {
     }
     call->text = q->body && q->len ? q->body : ""; /* braid.h takes a length of 0 as NUL-terminated */
     call->len = q->body ? q->len : 0;
-    if (call->row->handle) call->row->handle(call);
-    else api_problem(call->response, 404, BRAID_E_NOT_FOUND, "request", "the page has no such file");
+    if (call->row->handle)
+        call->row->handle(call);
+    else
+        api_problem(call->response, 404, BRAID_E_NOT_FOUND, "request", "the page has no such file");
 }
 
 static void refuse_method(const api_request *q, unsigned methods, api_response *r) {
@@ -161,8 +183,9 @@ static void dispatch(braid_db *db, const api_request *q, char *path, char *query
     unsigned methods = 0;
     int count = api_split_path(path, segments);
     if (count == -1) {
-        api_problem(r, 400, BRAID_E_INVALID, "request",
-                    "the path holds a broken escape, %00 or broken UTF-8; write every byte outside A-Z a-z 0-9 - . _ ~ as %XX");
+        api_problem(
+            r, 400, BRAID_E_INVALID, "request",
+            "the path holds a broken escape, %00 or broken UTF-8; write every byte outside A-Z a-z 0-9 - . _ ~ as %XX");
         return;
     }
     const api_row *row = count > 0 ? find_row(method_bit(q->method), segments, count, &methods, &r->route, &id) : NULL;
@@ -183,8 +206,10 @@ static void dispatch(braid_db *db, const api_request *q, char *path, char *query
 void api_handle(braid_db *db, const api_request *request, api_response *response) {
     *response = (api_response){0};
     char *path = strdup(request->path ? request->path : ""), *query = strdup(request->query ? request->query : "");
-    if (!path || !query) api_problem(response, 503, BRAID_E_NO_MEMORY, "request", braid_error_sentence(BRAID_E_NO_MEMORY));
-    else dispatch(db, request, path, query, response);
+    if (!path || !query)
+        api_problem(response, 503, BRAID_E_NO_MEMORY, "request", braid_error_sentence(BRAID_E_NO_MEMORY));
+    else
+        dispatch(db, request, path, query, response);
     free(path);
     free(query);
 }

@@ -1,7 +1,9 @@
-/* Addresses: percent-decoding, cutting a path into segments, matching a pattern, reading the query by a row's parameters.
+/* Addresses: percent-decoding, cutting a path into segments, matching a pattern, reading the query by a row's
+ * parameters.
  *
- * Pure text, no database: everything a stranger can put into a request line passes through here first. A path is cut at its raw slashes and only then
- * decoded, so that an id may hold "/" as %2F. %00 and broken UTF-8 are refused rather than passed on, since the ids of the engine are NUL-terminated UTF-8. */
+ * Pure text, no database: everything a stranger can put into a request line passes through here first. A path is cut at
+ * its raw slashes and only then decoded, so that an id may hold "/" as %2F. %00 and broken UTF-8 are refused rather
+ * than passed on, since the ids of the engine are NUL-terminated UTF-8. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -106,7 +108,8 @@ static void refuse_unknown(const api_row *row, const char *name, char *why, size
         return;
     }
     n += snprintf(why + n, size - (size_t)n, "known:");
-    for (const api_param *p = row->params; p->name && (size_t)n < size; p++) n += snprintf(why + n, size - (size_t)n, " %s", p->name);
+    for (const api_param *p = row->params; p->name && (size_t)n < size; p++)
+        n += snprintf(why + n, size - (size_t)n, " %s", p->name);
 }
 
 static bool read_int(const api_param *p, const char *text, int64_t *out) {
@@ -128,7 +131,8 @@ static bool read_value(const api_param *p, const char *text, api_value *v, char 
     case API_TEXT: v->text = text; return true;
     case API_INT:
         if (read_int(p, text, &v->number)) return true;
-        snprintf(why, size, "the query parameter \"%s\" wants an integer in %" PRId64 "..%" PRId64, p->name, p->min, p->max);
+        snprintf(why, size, "the query parameter \"%s\" wants an integer in %" PRId64 "..%" PRId64, p->name, p->min,
+                 p->max);
         return false;
     default:
         if (read_bool(text, &v->number)) return true;
@@ -147,10 +151,14 @@ bool api_parse_query(const api_row *row, char *query, api_value values[API_PARAM
         if (next) *next++ = 0;
         if (!*name) continue;
         char *text = strchr(name, '=');
-        if (text) *text++ = 0;
-        else text = name + strlen(name);
+        if (text)
+            *text++ = 0;
+        else
+            text = name + strlen(name);
         if (!api_decode(name, true) || !api_decode(text, true)) {
-            snprintf(why, why_size, "the query holds a broken escape, %%00 or broken UTF-8; write every byte outside A-Z a-z 0-9 - . _ ~ as %%XX");
+            snprintf(why, why_size,
+                     "the query holds a broken escape, %%00 or broken UTF-8; write every byte outside A-Z a-z 0-9 - . "
+                     "_ ~ as %%XX");
             return false;
         }
         const api_param *p = find_param(row, name, &i);

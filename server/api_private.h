@@ -1,16 +1,16 @@
 /* api, inside: the row of the route table, a call in progress, and the helpers that the handlers share.
  *
- * A row declares everything about a route once: method, pattern, query parameters with their ranges, the schemas of its body and answer.
- * Dispatch, range checks, the Allow header and /openapi.json are all read from it. */
+ * A row declares everything about a route once: method, pattern, query parameters with their ranges, the schemas of its
+ * body and answer. Dispatch, range checks, the Allow header and /openapi.json are all read from it. */
 #ifndef SERVER_API_PRIVATE_H
 #define SERVER_API_PRIVATE_H
 
 #include "server/api.h"
 
 enum {
-    API_SEGMENTS_MAX = 8,   /* of a path; no pattern has more than five */
-    API_PARAMS_MAX = 4,     /* query parameters of one route */
-    API_DETAIL_MAX = 512    /* bytes of a refusal's detail */
+    API_SEGMENTS_MAX = 8, /* of a path; no pattern has more than five */
+    API_PARAMS_MAX = 4,   /* query parameters of one route */
+    API_DETAIL_MAX = 512  /* bytes of a refusal's detail */
 };
 
 typedef enum api_param_type { API_TEXT, API_INT, API_BOOL } api_param_type;
@@ -44,10 +44,10 @@ struct api_call {
     braid_db *db;
     const api_request *request;
     const api_row *row;
-    const char *id;          /* decoded {id}, or NULL */
+    const char *id;                   /* decoded {id}, or NULL */
     api_value values[API_PARAMS_MAX]; /* as row->params */
-    const char *text;        /* the body, never NULL */
-    size_t len;              /* 0: text is "" */
+    const char *text;                 /* the body, never NULL */
+    size_t len;                       /* 0: text is "" */
     api_response *response;
 };
 
@@ -78,9 +78,9 @@ bool api_parse_query(const api_row *row, char *query, api_value values[API_PARAM
 char *api_openapi(void);
 
 /* ---- handlers (api_routes_*.c) ---- */
-api_handler api_items_write, api_items_get, api_items_put, api_items_delete, api_items_list, api_items_similar, api_items_graph,
-    api_relations_write, api_interactions_write, api_users_list, api_users_get, api_users_put, api_users_delete, api_users_policy,
-    api_users_export, api_search, api_recommend, api_explain, api_export, api_info, api_doctor, api_verify, api_metrics, api_healthz,
-    api_readyz, api_specification;
+api_handler api_items_write, api_items_get, api_items_put, api_items_delete, api_items_list, api_items_similar,
+    api_items_graph, api_relations_write, api_interactions_write, api_users_list, api_users_get, api_users_put,
+    api_users_delete, api_users_policy, api_users_export, api_search, api_recommend, api_explain, api_export, api_info,
+    api_doctor, api_verify, api_metrics, api_healthz, api_readyz, api_specification;
 
 #endif

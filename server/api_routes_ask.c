@@ -14,8 +14,10 @@ static void ask(api_call *call, braid_question question) {
         api_refuse(call, rc, &err);
     } else {
         const char *json = braid_result_json(result);
-        if (json) api_answer(call, json, strlen(json));
-        else api_problem(call->response, 503, BRAID_E_NO_MEMORY, "request", braid_error_sentence(BRAID_E_NO_MEMORY));
+        if (json)
+            api_answer(call, json, strlen(json));
+        else
+            api_problem(call->response, 503, BRAID_E_NO_MEMORY, "request", braid_error_sentence(BRAID_E_NO_MEMORY));
     }
     braid_result_free(result);
     braid_query_free(query);
@@ -29,7 +31,8 @@ void api_recommend(api_call *call) {
     ask(call, BRAID_RECOMMEND);
 }
 
-/* A question with words, a vector or a seed item is a search. A body that is no JSON goes on to the library, whose refusal is the better one. */
+/* A question with words, a vector or a seed item is a search. A body that is no JSON goes on to the library, whose
+ * refusal is the better one. */
 static braid_question kind_of(const char *text, size_t len) {
     json_t *body = json_loadb(text, len, 0, NULL);
     bool search = json_object_get(body, "text") || json_object_get(body, "vector") || json_object_get(body, "like");

@@ -11,14 +11,16 @@ void api_items_get(api_call *call) {
 void api_items_list(api_call *call) {
     braid_error err = {0};
     char *json = NULL;
-    int rc = braid_list_items(call->db, call->values[0].text, (size_t)call->values[1].number, call->values[2].text, &json, &err);
+    int rc = braid_list_items(call->db, call->values[0].text, (size_t)call->values[1].number, call->values[2].text,
+                              &json, &err);
     api_answer_text(call, rc, json, &err);
 }
 
 void api_items_similar(api_call *call) {
     braid_error err = {0};
     char *json = NULL;
-    int rc = braid_similar(call->db, call->id, (size_t)call->values[0].number, (unsigned)call->values[1].number, &json, &err);
+    int rc = braid_similar(call->db, call->id, (size_t)call->values[0].number, (unsigned)call->values[1].number, &json,
+                           &err);
     api_answer_text(call, rc, json, &err);
 }
 

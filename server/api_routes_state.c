@@ -59,13 +59,17 @@ void api_readyz(api_call *call) {
     static const char ready[] = "{\"status\":\"ready\"}";
     braid_error err = {0};
     int rc = braid_ready(call->db, &err);
-    if (rc == BRAID_OK) api_answer(call, ready, sizeof ready - 1);
-    else api_problem(call->response, 503, rc, err.store, err.message[0] ? err.message : braid_error_sentence(rc));
+    if (rc == BRAID_OK)
+        api_answer(call, ready, sizeof ready - 1);
+    else
+        api_problem(call->response, 503, rc, err.store, err.message[0] ? err.message : braid_error_sentence(rc));
 }
 
 void api_specification(api_call *call) {
     char *json = api_openapi();
-    if (json) api_answer(call, json, strlen(json));
-    else api_problem(call->response, 503, BRAID_E_NO_MEMORY, "request", braid_error_sentence(BRAID_E_NO_MEMORY));
+    if (json)
+        api_answer(call, json, strlen(json));
+    else
+        api_problem(call->response, 503, BRAID_E_NO_MEMORY, "request", braid_error_sentence(BRAID_E_NO_MEMORY));
     free(json);
 }

@@ -1,8 +1,9 @@
 /* Writing: the stream format in, a report out.
  *
- * POST takes as many elements as come, and its report names the bad ones by line: status 200 even if all were refused, since the call made sense.
- * PUT and DELETE are about one thing that the address names; there a refusal is the answer's status, not a line in a report. The address wins over nothing: an
- * id in the body that differs from the address's is refused, so that a slip of the pen does not overwrite another item. */
+ * POST takes as many elements as come, and its report names the bad ones by line: status 200 even if all were refused,
+ * since the call made sense. PUT and DELETE are about one thing that the address names; there a refusal is the answer's
+ * status, not a line in a report. The address wins over nothing: an id in the body that differs from the address's is
+ * refused, so that a slip of the pen does not overwrite another item. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,13 +66,18 @@ static json_t *body_with_id(api_call *call, const char *what) {
     json_error_t why;
     json_t *object = json_loadb(call->text, call->len, JSON_REJECT_DUPLICATES, &why);
     if (!json_is_object(object)) {
-        if (object) api_refuse_invalid(call, "the body must be one JSON object, the %s", what);
-        else api_refuse_invalid(call, "the body is not one JSON object: %s (line %d, column %d)", why.text, why.line, why.column);
+        if (object)
+            api_refuse_invalid(call, "the body must be one JSON object, the %s", what);
+        else
+            api_refuse_invalid(call, "the body is not one JSON object: %s (line %d, column %d)", why.text, why.line,
+                               why.column);
         goto refused;
     }
     json_t *id = json_object_get(object, "id");
     if (id && (!json_is_string(id) || strcmp(json_string_value(id), call->id) != 0)) {
-        api_refuse_invalid(call, "the \"id\" in the body is not that of the address, \"%.64s\"; leave it out or make them equal", call->id);
+        api_refuse_invalid(
+            call, "the \"id\" in the body is not that of the address, \"%.64s\"; leave it out or make them equal",
+            call->id);
         goto refused;
     }
     if (!id && json_object_set_new(object, "id", json_string(call->id)) != 0) {
@@ -89,8 +95,10 @@ static void put_one(api_call *call, const char *what) {
     if (!object) return;
     json_t *wrapped = json_pack("{s:o}", what, object);
     char *text = wrapped ? json_dumps(wrapped, JSON_COMPACT) : NULL;
-    if (text) write_one(call, text);
-    else api_problem(call->response, 503, BRAID_E_NO_MEMORY, "request", braid_error_sentence(BRAID_E_NO_MEMORY));
+    if (text)
+        write_one(call, text);
+    else
+        api_problem(call->response, 503, BRAID_E_NO_MEMORY, "request", braid_error_sentence(BRAID_E_NO_MEMORY));
     free(text);
     json_decref(wrapped);
 }
@@ -98,8 +106,10 @@ static void put_one(api_call *call, const char *what) {
 static void delete_one(api_call *call, const char *what) {
     json_t *wrapped = json_pack("{s:{s:s}}", "delete", what, call->id);
     char *text = wrapped ? json_dumps(wrapped, JSON_COMPACT) : NULL;
-    if (text) write_one(call, text);
-    else api_problem(call->response, 503, BRAID_E_NO_MEMORY, "request", braid_error_sentence(BRAID_E_NO_MEMORY));
+    if (text)
+        write_one(call, text);
+    else
+        api_problem(call->response, 503, BRAID_E_NO_MEMORY, "request", braid_error_sentence(BRAID_E_NO_MEMORY));
     free(text);
     json_decref(wrapped);
 }

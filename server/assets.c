@@ -1,8 +1,8 @@
-/* The page's files. Built in, they are a table in the program and answer without touching the disk; from a folder (option server.web) they are
- * read at each request, so that a reload shows an edit.
+/* The page's files. Built in, they are a table in the program and answer without touching the disk; from a folder
+ * (option server.web) they are read at each request, so that a reload shows an edit.
  *
- * A name is taken apart before it meets the file system: every segment must begin with a letter, a digit, '_' or '-' and hold nothing but these and '.',
- * so that neither "..", a hidden file, nor an absolute path can be spelled. */
+ * A name is taken apart before it meets the file system: every segment must begin with a letter, a digit, '_' or '-'
+ * and hold nothing but these and '.', so that neither "..", a hidden file, nor an absolute path can be spelled. */
 #include "server/assets.h"
 
 #include <fcntl.h>
@@ -18,10 +18,20 @@
 enum { ASSET_BYTES_MAX = 16 * 1024 * 1024, ASSET_NAME_MAX = 200 };
 
 static const char *type_of(const char *name) {
-    static const struct { const char *end, *type; } types[] = {
-        {".html", "text/html; charset=utf-8"}, {".css", "text/css; charset=utf-8"}, {".js", "text/javascript; charset=utf-8"},
-        {".mjs", "text/javascript; charset=utf-8"}, {".json", "application/json"}, {".svg", "image/svg+xml"}, {".png", "image/png"},
-        {".ico", "image/x-icon"}, {".webp", "image/webp"}, {".woff2", "font/woff2"}, {".txt", "text/plain; charset=utf-8"},
+    static const struct {
+        const char *end, *type;
+    } types[] = {
+        {".html", "text/html; charset=utf-8"},
+        {".css", "text/css; charset=utf-8"},
+        {".js", "text/javascript; charset=utf-8"},
+        {".mjs", "text/javascript; charset=utf-8"},
+        {".json", "application/json"},
+        {".svg", "image/svg+xml"},
+        {".png", "image/png"},
+        {".ico", "image/x-icon"},
+        {".webp", "image/webp"},
+        {".woff2", "font/woff2"},
+        {".txt", "text/plain; charset=utf-8"},
         {".webmanifest", "application/manifest+json"},
     };
     size_t len = strlen(name);
@@ -40,16 +50,20 @@ static void make_etag(const char *data, size_t size, char etag[20]) {
 }
 
 static bool plain(char c, bool first) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || (c == '.' && !first);
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+           (c == '.' && !first);
 }
 
 static bool name_is_safe(const char *name) {
     if (strlen(name) > ASSET_NAME_MAX) return false;
     bool first = true;
     for (const char *p = name; *p; p++) {
-        if (*p == '/' && !first) first = true;
-        else if (plain(*p, first)) first = false;
-        else return false;
+        if (*p == '/' && !first)
+            first = true;
+        else if (plain(*p, first))
+            first = false;
+        else
+            return false;
     }
     return !first;
 }

@@ -15,10 +15,11 @@ typedef struct assets_file {
 extern const assets_file assets_built_in[]; /* ends with name NULL */
 
 typedef struct asset {
-    const char *data; size_t size;
-    char *owned;        /* what `data` lives in if it was read from a folder; else NULL */
-    const char *type;   /* static */
-    char etag[20];      /* with its quotes */
+    const char *data;
+    size_t size;
+    char *owned;      /* what `data` lives in if it was read from a folder; else NULL */
+    const char *type; /* static */
+    char etag[20];    /* with its quotes */
 } asset;
 
 /* "/" -> "index.html", "/assets/x" -> "x" (decoded in place); NULL if the path is not one of the page's. */

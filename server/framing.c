@@ -1,8 +1,10 @@
-/* Two servers that disagree on the length of a body can be made to disagree on whose request comes next (request smuggling), so what RFC 9112 calls
- * ambiguous is refused here instead of interpreted; libmicrohttpd 0.9 takes the first Content-Length and lets Transfer-Encoding win in silence.
+/* Two servers that disagree on the length of a body can be made to disagree on whose request comes next (request
+ * smuggling), so what RFC 9112 calls ambiguous is refused here instead of interpreted; libmicrohttpd 0.9 takes the
+ * first Content-Length and lets Transfer-Encoding win in silence.
  *
- * Refused: Content-Length with Transfer-Encoding, either of them twice, a length that is not digits, a coding that is not "chunked", no or two Host on
- * HTTP/1.1, names with spaces. Also refused: a compressed body (nothing here unpacks one) and a write that a browser sends on behalf of another site's page. */
+ * Refused: Content-Length with Transfer-Encoding, either of them twice, a length that is not digits, a coding that is
+ * not "chunked", no or two Host on HTTP/1.1, names with spaces. Also refused: a compressed body (nothing here unpacks
+ * one) and a write that a browser sends on behalf of another site's page. */
 #include "server/framing.h"
 
 #include <stdio.h>
@@ -19,10 +21,20 @@ static bool is_token(const char *name) {
 }
 
 void framing_add(framing *f, const char *name, const char *value) {
-    const struct { const char *name; const char **slot; bool once; } known[] = {
-        {"Content-Length", &f->content_length, true}, {"Transfer-Encoding", &f->transfer_encoding, true}, {"Host", &f->host, true},
-        {"Content-Encoding", &f->content_encoding, false}, {"Content-Type", &f->content_type, true}, {"Expect", &f->expect, false},
-        {"Idempotency-Key", &f->idempotency_key, true}, {"If-None-Match", &f->if_none_match, false}, {"Sec-Fetch-Site", &f->fetch_site, false},
+    const struct {
+        const char *name;
+        const char **slot;
+        bool once;
+    } known[] = {
+        {"Content-Length", &f->content_length, true},
+        {"Transfer-Encoding", &f->transfer_encoding, true},
+        {"Host", &f->host, true},
+        {"Content-Encoding", &f->content_encoding, false},
+        {"Content-Type", &f->content_type, true},
+        {"Expect", &f->expect, false},
+        {"Idempotency-Key", &f->idempotency_key, true},
+        {"If-None-Match", &f->if_none_match, false},
+        {"Sec-Fetch-Site", &f->fetch_site, false},
     };
     if (!is_token(name)) {
         f->bad_name = true;
@@ -50,7 +62,8 @@ static bool reads_only(const char *method) {
     return strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 || strcmp(method, "OPTIONS") == 0;
 }
 
-int framing_check(const framing *f, const char *method, const char *version, int64_t *length, char *why, size_t why_size) {
+int framing_check(const framing *f, const char *method, const char *version, int64_t *length, char *why,
+                  size_t why_size) {
     bool old = strcmp(version, "HTTP/1.1") != 0;
     *length = -1;
     why[0] = 0;
@@ -84,7 +97,8 @@ int framing_check(const framing *f, const char *method, const char *version, int
 }
 
 bool framing_is_ndjson(const framing *f) {
-    static const char *const types[] = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"};
+    static const char *const types[] = {"application/x-ndjson", "application/ndjson", "application/jsonl",
+                                        "application/x-jsonlines"};
     if (!f->content_type) return false;
     size_t len = strcspn(f->content_type, "; \t");
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)

@@ -16,8 +16,10 @@ typedef struct framing {
 } framing;
 
 void framing_add(framing *f, const char *name, const char *value);
-/* 0, or the HTTP status of the refusal with a sentence in `why`. *length: the Content-Length, or -1 if there is none. */
-int framing_check(const framing *f, const char *method, const char *version, int64_t *length, char *why, size_t why_size);
+/* 0, or the HTTP status of the refusal with a sentence in `why`. *length: the Content-Length, or -1 if there is
+ * none. */
+int framing_check(const framing *f, const char *method, const char *version, int64_t *length, char *why,
+                  size_t why_size);
 /* Whether the body is declared as JSON lines. */
 bool framing_is_ndjson(const framing *f);
 

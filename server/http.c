@@ -1,8 +1,9 @@
 /* Starting and stopping: a listening socket, a pool of libmicrohttpd's polling threads, a reaper.
  *
- * Each thread polls its share of the connections (epoll) and answers their requests itself: no queue, no hand-over between threads. The price
- * is that a long call holds up the other connections of its thread; hence more threads than cores by default. Stopping is by steps: no new
- * connections, idle ones cut, those with a request in hand get their answer within five seconds, then the rest is cut. */
+ * Each thread polls its share of the connections (epoll) and answers their requests itself: no queue, no hand-over
+ * between threads. The price is that a long call holds up the other connections of its thread; hence more threads than
+ * cores by default. Stopping is by steps: no new connections, idle ones cut, those with a request in hand get their
+ * answer within five seconds, then the rest is cut. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -20,7 +21,8 @@ static size_t leave_escaped(void *cls, struct MHD_Connection *connection, char *
     return strlen(text);
 }
 
-/* A connection needs a descriptor: raises the soft limit towards what was asked for, and settles for what the system gives. */
+/* A connection needs a descriptor: raises the soft limit towards what was asked for, and settles for what the system
+ * gives. */
 static unsigned connections_possible(int64_t wanted) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return (unsigned)wanted;
@@ -33,7 +35,8 @@ static unsigned connections_possible(int64_t wanted) {
     if (limit.rlim_cur >= need) return (unsigned)wanted;
     unsigned possible = limit.rlim_cur > OTHER_FILES * 2 ? (unsigned)(limit.rlim_cur - OTHER_FILES) : OTHER_FILES;
     if (possible > (unsigned)wanted) possible = (unsigned)wanted;
-    http_log("warn", "only %u of %lld connections are possible: raise the limit of open files (ulimit -n)", possible, (long long)wanted);
+    http_log("warn", "only %u of %lld connections are possible: raise the limit of open files (ulimit -n)", possible,
+             (long long)wanted);
     return possible;
 }
 
@@ -47,12 +50,13 @@ static struct MHD_Daemon *start_daemon(server *s, int fd, const braid_options *o
         {MHD_OPTION_END, 0, NULL},
     };
     if (threads < 2) pool[0].option = MHD_OPTION_END;
-    return MHD_start_daemon(flags, 0, NULL, NULL, http_handle, s, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, connections,
-                            MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)braid_options_get_int(options, "server.per_address_max"),
+    return MHD_start_daemon(flags, 0, NULL, NULL, http_handle, s, MHD_OPTION_LISTEN_SOCKET, fd,
+                            MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+                            (unsigned)braid_options_get_int(options, "server.per_address_max"),
                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1,
                             MHD_OPTION_URI_LOG_CALLBACK, http_begin, s, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, s,
-                            MHD_OPTION_NOTIFY_COMPLETED, http_completed, s, MHD_OPTION_NOTIFY_CONNECTION, http_connection, s,
-                            MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
+                            MHD_OPTION_NOTIFY_COMPLETED, http_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
+                            http_connection, s, MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
 }
 
 int server_start(braid_db *db, const braid_options *options, server **out, braid_error *err) {
@@ -72,7 +76,9 @@ int server_start(braid_db *db, const braid_options *options, server **out, braid
     s->reaper = reaper_start(s->request_us);
     s->daemon = s->reaper ? start_daemon(s, fd, options) : NULL;
     if (!s->daemon) {
-        rc = listen_error(err, BRAID_E_IO, "the server's threads could not be started: lower server.threads or raise the limit of processes (ulimit -u)");
+        rc = listen_error(err, BRAID_E_IO,
+                          "the server's threads could not be started: lower server.threads or raise the limit of "
+                          "processes (ulimit -u)");
         goto fail;
     }
     *out = s;
@@ -89,7 +95,9 @@ void server_stop(server *s) {
     atomic_store(&s->stopping, true);
     int fd = MHD_quiesce_daemon(s->daemon);
     struct timespec step = {.tv_nsec = STOP_STEP_US * 1000};
-    for (int64_t until = reaper_now_us() + STOP_WAIT_US; reaper_shutdown(s->reaper, false) > 0 && reaper_now_us() < until;) nanosleep(&step, NULL);
+    for (int64_t until = reaper_now_us() + STOP_WAIT_US;
+         reaper_shutdown(s->reaper, false) > 0 && reaper_now_us() < until;)
+        nanosleep(&step, NULL);
     reaper_shutdown(s->reaper, true);
     MHD_stop_daemon(s->daemon);
     if (fd >= 0) close(fd);

@@ -7,7 +7,8 @@
 #include "server/http_private.h"
 
 /* Nothing from elsewhere, no frames: the page works offline and shows other people's text. */
-static const char policy[] = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+static const char policy[] = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+                             "form-action 'self'; frame-ancestors 'none'";
 
 static void add(struct MHD_Response *response, const char *name, const char *value) {
     if (value) MHD_add_response_header(response, name, value);
@@ -54,8 +55,8 @@ static struct MHD_Response *asset_response(asset *a, bool fresh) {
     return response;
 }
 
-bool http_send_asset(server *s, struct MHD_Connection *connection, const char *method, const char *path, const char *if_none_match, int *status,
-                     size_t *sent, enum MHD_Result *result) {
+bool http_send_asset(server *s, struct MHD_Connection *connection, const char *method, const char *path,
+                     const char *if_none_match, int *status, size_t *sent, enum MHD_Result *result) {
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) return false;
     char *copy = strdup(path);
     const char *name = copy ? assets_name(copy) : NULL;

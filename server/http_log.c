@@ -1,4 +1,5 @@
-/* Log lines of the server, in the form of the engine's: one write(2) a line, and nobody forges a second one through an address. */
+/* Log lines of the server, in the form of the engine's: one write(2) a line, and nobody forges a second one through an
+ * address. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
@@ -19,8 +20,10 @@ void http_log(const char *level, const char *format, ...) {
     size_t n = strftime(line, 32, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
     n += (size_t)snprintf(line + n, 32, " %s server: ", level);
     for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-        if (*p < ' ' || *p == 0x7F) n += (size_t)snprintf(line + n, 5, "\\x%02X", *p);
-        else line[n++] = (char)*p;
+        if (*p < ' ' || *p == 0x7F)
+            n += (size_t)snprintf(line + n, 5, "\\x%02X", *p);
+        else
+            line[n++] = (char)*p;
     }
     line[n++] = '\n';
     ssize_t ignored = write(STDERR_FILENO, line, n);

@@ -1,11 +1,12 @@
-/* A request from its first line to its answer, as libmicrohttpd calls: http_begin with the raw address, http_handle once after the headers, again for
- * each read of the body, again at its end, http_completed in every case.
+/* A request from its first line to its answer, as libmicrohttpd calls: http_begin with the raw address, http_handle
+ * once after the headers, again for each read of the body, again at its end, http_completed in every case.
  *
  *     READ    the body is held until it is complete (up to limits.json_bytes), then one call of the API
  *     STREAM  NDJSON for a route that takes it: pieces are written as they come
  *     REFUSED the refusal is known, but libmicrohttpd can send it only after the body: the rest is read and dropped, for two seconds at most
  *
- * The client's deadline runs while the client is to act; while the library works it stands still, and a stream earns time by progress. */
+ * The client's deadline runs while the client is to act; while the library works it stands still, and a stream earns
+ * time by progress. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,17 +19,18 @@ typedef struct request {
     server *s;
     reaper_connection *connection;
     stage stage;
-    char *path, *query;        /* path owns both */
-    char method[16];           /* for a stream's pieces */
+    char *path, *query; /* path owns both */
+    char method[16];    /* for a stream's pieces */
     framing head;
     const char *key;
-    char *body; size_t len, cap;
-    bool maybe_array;          /* NDJSON by name, but nothing but blanks came yet: an array would be held */
+    char *body;
+    size_t len, cap;
+    bool maybe_array; /* NDJSON by name, but nothing but blanks came yet: an array would be held */
     stream *stream;
     api_response refusal;
     uint64_t received;
-    int64_t worked_us;         /* the library's time: the client's deadline is later by this */
-    int64_t due_us;            /* the deadline that the headers had */
+    int64_t worked_us; /* the library's time: the client's deadline is later by this */
+    int64_t due_us;    /* the deadline that the headers had */
     int64_t begun_us;
     const char *route;
     int status;
@@ -96,7 +98,8 @@ void http_completed(void *cls, struct MHD_Connection *connection, void **context
     free(q);
 }
 
-void http_connection(void *cls, struct MHD_Connection *connection, void **socket_context, enum MHD_ConnectionNotificationCode what) {
+void http_connection(void *cls, struct MHD_Connection *connection, void **socket_context,
+                     enum MHD_ConnectionNotificationCode what) {
     server *s = cls;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -111,7 +114,8 @@ void http_connection(void *cls, struct MHD_Connection *connection, void **socket
 /* The time in which the client must have taken an answer of `len` bytes. */
 static void allow_answer(request *q, size_t len) {
     server *s = q->s;
-    reaper_set_answering(s->reaper, q->connection, reaper_now_us() + s->request_us + (int64_t)(len / HTTP_RATE) * 1000000);
+    reaper_set_answering(s->reaper, q->connection,
+                         reaper_now_us() + s->request_us + (int64_t)(len / HTTP_RATE) * 1000000);
 }
 
 static enum MHD_Result send_answer(request *q, struct MHD_Connection *connection, api_response *r) {
@@ -126,7 +130,8 @@ static enum MHD_Result send_answer(request *q, struct MHD_Connection *connection
     return result;
 }
 
-static enum MHD_Result send_early(request *q, struct MHD_Connection *connection, int status, int code, const char *why) {
+static enum MHD_Result send_early(request *q, struct MHD_Connection *connection, int status, int code,
+                                  const char *why) {
     api_response r = {0};
     api_problem(&r, status, code, "request", why);
     return send_answer(q, connection, &r);
@@ -142,16 +147,21 @@ static void linger(request *q) {
 static void refuse(request *q, int status, int code, const char *why) {
     api_response r = {0};
     api_problem(&r, status, code, "request", why);
-    if (q->stream) stream_refuse(q->stream, &r);
-    else q->refusal = r;
+    if (q->stream)
+        stream_refuse(q->stream, &r);
+    else
+        q->refusal = r;
     linger(q);
     body_free(q);
 }
 
 static void refuse_length(request *q, uint64_t max, const char *option) {
     char why[256];
-    snprintf(why, sizeof why, "the body is larger than %s, %llu bytes; send less at once%s", option, (unsigned long long)max,
-             max == q->s->json_max && max < q->s->body_max ? ", or JSON lines as Content-Type: application/x-ndjson, which are not held whole" : "");
+    snprintf(why, sizeof why, "the body is larger than %s, %llu bytes; send less at once%s", option,
+             (unsigned long long)max,
+             max == q->s->json_max && max < q->s->body_max
+                 ? ", or JSON lines as Content-Type: application/x-ndjson, which are not held whole"
+                 : "");
     refuse(q, 413, BRAID_E_TOO_LARGE, why);
 }
 
@@ -184,7 +194,9 @@ static bool body_grow(request *q, size_t want) {
     size_t more = cap - q->cap;
     if (atomic_fetch_add(&s->held, more) + more > s->held_max) {
         atomic_fetch_sub(&s->held, more);
-        refuse(q, 503, BRAID_E_BUSY, "too many large bodies are being received at once; try again, or send JSON lines as application/x-ndjson");
+        refuse(
+            q, 503, BRAID_E_BUSY,
+            "too many large bodies are being received at once; try again, or send JSON lines as application/x-ndjson");
         return false;
     }
     char *body = realloc(q->body, cap);
@@ -214,7 +226,8 @@ static void stream_some(request *q, const char *data, size_t len) {
         size_t blanks = 0;
         while (blanks < len && strchr(" \t\r\n", data[blanks]) && data[blanks]) blanks++;
         q->maybe_array = blanks == len;
-        if (blanks < len && data[blanks] == '[') { /* blanks before it are dropped; an array counts elements, not lines */
+        if (blanks < len &&
+            data[blanks] == '[') { /* blanks before it are dropped; an array counts elements, not lines */
             q->stage = READ;
             stream_free(q->stream);
             q->stream = NULL;
@@ -230,9 +243,12 @@ static void stream_some(request *q, const char *data, size_t len) {
 static enum MHD_Result take_body(request *q, const char *data, size_t len) {
     q->received += len;
     if (q->stage == REFUSED) return q->received > q->s->body_max + HTTP_DISCARD_MAX ? MHD_NO : MHD_YES;
-    if (q->received > q->s->body_max) refuse_length(q, q->s->body_max, "limits.body_bytes");
-    else if (q->stage == READ) read_some(q, data, len);
-    else stream_some(q, data, len);
+    if (q->received > q->s->body_max)
+        refuse_length(q, q->s->body_max, "limits.body_bytes");
+    else if (q->stage == READ)
+        read_some(q, data, len);
+    else
+        stream_some(q, data, len);
     return MHD_YES;
 }
 
@@ -294,15 +310,16 @@ static enum MHD_Result begin(request *q, struct MHD_Connection *connection, cons
     }
     if (streams) {
         q->stream = stream_new(HTTP_PIECE, s->json_max, write_piece, q);
-        if (!q->stream) return send_early(q, connection, 503, BRAID_E_NO_MEMORY, braid_error_sentence(BRAID_E_NO_MEMORY));
+        if (!q->stream)
+            return send_early(q, connection, 503, BRAID_E_NO_MEMORY, braid_error_sentence(BRAID_E_NO_MEMORY));
         q->stage = STREAM;
         q->maybe_array = true;
     }
     return MHD_YES;
 }
 
-enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version, const char *data,
-                            size_t *size, void **context) {
+enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
+                            const char *version, const char *data, size_t *size, void **context) {
     request *q = *context;
     (void)cls;
     (void)url;

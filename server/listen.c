@@ -1,4 +1,5 @@
-/* The socket is opened here rather than by libmicrohttpd, whose failure does not tell a taken port from a foreign address. */
+/* The socket is opened here rather than by libmicrohttpd, whose failure does not tell a taken port from a foreign
+ * address. */
 #include "server/listen.h"
 
 #include <errno.h>
@@ -46,12 +47,20 @@ static bool split(const char *address, char host[HOST_MAX], char port[8]) {
 static int say_why(const char *address, braid_error *err) {
     switch (errno) {
     case EADDRINUSE:
-        return listen_error(err, BRAID_E_IO, "%.100s is taken by another program: stop that one, or choose another port with --listen HOST:PORT", address);
+        return listen_error(
+            err, BRAID_E_IO,
+            "%.100s is taken by another program: stop that one, or choose another port with --listen HOST:PORT",
+            address);
     case EADDRNOTAVAIL:
-        return listen_error(err, BRAID_E_IO, "%.100s is not an address of this machine: 127.0.0.1 serves this machine, 0.0.0.0 every network", address);
+        return listen_error(
+            err, BRAID_E_IO,
+            "%.100s is not an address of this machine: 127.0.0.1 serves this machine, 0.0.0.0 every network", address);
     case EACCES:
-        return listen_error(err, BRAID_E_IO, "%.100s may not be opened by this user: ports below 1024 want a privilege; choose another with "
-                                             "--listen HOST:PORT", address);
+        return listen_error(
+            err, BRAID_E_IO,
+            "%.100s may not be opened by this user: ports below 1024 want a privilege; choose another with "
+            "--listen HOST:PORT",
+            address);
     default: return listen_error(err, BRAID_E_IO, "cannot listen on %.100s: %s", address, strerror(errno));
     }
 }
@@ -72,7 +81,8 @@ static void write_url(int fd, const char *host, char url[LISTEN_URL_MAX]) {
     struct sockaddr_storage a = {0};
     socklen_t len = sizeof a;
     getsockname(fd, (struct sockaddr *)&a, &len);
-    unsigned port = a.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&a)->sin6_port) : ntohs(((struct sockaddr_in *)&a)->sin_port);
+    unsigned port = a.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&a)->sin6_port)
+                                            : ntohs(((struct sockaddr_in *)&a)->sin_port);
     const char *name = *host ? host : "localhost";
     snprintf(url, LISTEN_URL_MAX, strchr(name, ':') ? "http://[%s]:%u" : "http://%s:%u", name, port);
 }
@@ -82,11 +92,14 @@ int listen_open(const char *address, int *fd, char url[LISTEN_URL_MAX], braid_er
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *list = NULL;
     *fd = -1;
     if (!split(address, host, port))
-        return listen_error(err, BRAID_E_INVALID, "\"%.100s\" is no address to listen on: write HOST:PORT, say 127.0.0.1:8080 or [::1]:8080", address);
+        return listen_error(err, BRAID_E_INVALID,
+                            "\"%.100s\" is no address to listen on: write HOST:PORT, say 127.0.0.1:8080 or [::1]:8080",
+                            address);
     if (!*host) hints.ai_family = AF_INET;
     int rc = getaddrinfo(*host ? host : NULL, port, &hints, &list);
     if (rc != 0)
-        return listen_error(err, BRAID_E_INVALID, "the host of \"%.100s\" is not known (%s): write HOST:PORT, say 127.0.0.1:8080", address,
+        return listen_error(err, BRAID_E_INVALID,
+                            "the host of \"%.100s\" is not known (%s): write HOST:PORT, say 127.0.0.1:8080", address,
                             gai_strerror(rc));
     errno = 0;
     for (const struct addrinfo *a = list; a && *fd < 0; a = a->ai_next) *fd = open_socket(a);

@@ -6,8 +6,8 @@
 
 enum { LISTEN_URL_MAX = 320 };
 
-/* Opens a non-blocking listening socket and writes its URL with the real port. `address` is "127.0.0.1:8080", "localhost:0",
- * "[::1]:8080" or ":8080" (every address). Failure says how to mend. */
+/* Opens a non-blocking listening socket and writes its URL with the real port. `address` is "127.0.0.1:8080",
+ * "localhost:0", "[::1]:8080" or ":8080" (every address). Failure says how to mend. */
 int listen_open(const char *address, int *fd, char url[LISTEN_URL_MAX], braid_error *err);
 
 /* Fills err (may be NULL) and returns code. */

@@ -1,13 +1,13 @@
-/* libmicrohttpd's time-out counts inactivity, so a client that sends one byte a second holds a connection for ever. Here every connection has a
- * point in time by which its request must be complete, or its answer taken; who misses it is cut off by shutdown(2) from this thread, whereupon
- * libmicrohttpd sees the end of the stream and closes.
+/* libmicrohttpd's time-out counts inactivity, so a client that sends one byte a second holds a connection for ever.
+ * Here every connection has a point in time by which its request must be complete, or its answer taken; who misses it
+ * is cut off by shutdown(2) from this thread, whereupon libmicrohttpd sees the end of the stream and closes.
  *
- * shutdown must never hit another connection that got the same number after a close. Hence the one rule: a descriptor is touched only while it
- * is registered and under the lock, and it is deregistered (same lock) before it is closed.
+ * shutdown must never hit another connection that got the same number after a close. Hence the one rule: a descriptor
+ * is touched only while it is registered and under the lock, and it is deregistered (same lock) before it is closed.
  *
- * A client is not to blame when the server is behind: while it has bytes of the client's to read, or has sent nothing that the client did not
- * take, the cut is put off, and it needs two looks in a row that find otherwise. Rejected: a timer wheel (a walk over 1,000 connections every
- * half second costs microseconds). */
+ * A client is not to blame when the server is behind: while it has bytes of the client's to read, or has sent nothing
+ * that the client did not take, the cut is put off, and it needs two looks in a row that find otherwise. Rejected: a
+ * timer wheel (a walk over 1,000 connections every half second costs microseconds). */
 #include "server/reaper.h"
 
 #include <linux/sockios.h>

@@ -13,10 +13,12 @@ reaper *reaper_start(int64_t allowed_us);
 /* No connection may be registered any more. NULL allowed. */
 void reaper_stop(reaper *r);
 
-/* Watches `fd` from now on; the caller must call reaper_remove before it closes fd. NULL: no memory. Thread-safe, like all below. */
+/* Watches `fd` from now on; the caller must call reaper_remove before it closes fd. NULL: no memory. Thread-safe, like
+ * all below. */
 reaper_connection *reaper_add(reaper *r, int fd);
 void reaper_remove(reaper *r, reaper_connection *c);
-/* The connection is shut down once the monotonic clock passes `at_us`; 0: never (the server itself is at work on it). */
+/* The connection is shut down once the monotonic clock passes `at_us`; 0: never (the server itself is at work on
+ * it). */
 void reaper_set(reaper *r, reaper_connection *c, int64_t at_us);
 /* The same while an answer is on its way: late is now who does not take it. */
 void reaper_set_answering(reaper *r, reaper_connection *c, int64_t at_us);

@@ -6,7 +6,8 @@
 
 typedef struct server server;
 
-/* Listens as options server.* say and serves until server_stop. Failure (port taken, address not ours) says how to mend. `db` and `options` must outlive it. */
+/* Listens as options server.* say and serves until server_stop. Failure (port taken, address not ours) says how to
+ * mend. `db` and `options` must outlive it. */
 int server_start(braid_db *db, const braid_options *options, server **out, braid_error *err);
 /* Stops accepting, lets requests in flight end (at most 5 s), closes. NULL allowed. */
 void server_stop(server *s);

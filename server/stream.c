@@ -1,11 +1,13 @@
-/* A body of NDJSON is cut into pieces of whole lines, each written (and durable) before the next; the reports become one.
+/* A body of NDJSON is cut into pieces of whole lines, each written (and durable) before the next; the reports become
+ * one.
  *
- * Where a cut falls depends on the bytes only, never on how they arrived: the last line end within the first `piece` bytes, or the first one after them. So
- * the same body sent again after a broken connection is cut in the same places. Lines keep the numbers they have in the body. The buffer holds
- * one piece, or one line if that is longer; no more than `line_max`.
+ * Where a cut falls depends on the bytes only, never on how they arrived: the last line end within the first `piece`
+ * bytes, or the first one after them. So the same body sent again after a broken connection is cut in the same places.
+ * Lines keep the numbers they have in the body. The buffer holds one piece, or one line if that is longer; no more than
+ * `line_max`.
  *
- * Rejected: holding the body whole (a 10 GB load would need 10 GB), and one transaction for all of it (the first line would be durable only after
- * the last, and a broken connection would lose everything). */
+ * Rejected: holding the body whole (a 10 GB load would need 10 GB), and one transaction for all of it (the first line
+ * would be durable only after the last, and a broken connection would lose everything). */
 #include "server/stream.h"
 
 #include <jansson.h>
@@ -19,11 +21,12 @@ struct stream {
     size_t piece, line_max;
     stream_write *write;
     void *ctx;
-    char *data; size_t len, cap;
-    size_t scanned;      /* bytes from the front known to hold no line end */
-    size_t line;         /* number of the line that data begins with */
-    bool skipping;       /* within a line that is too long */
-    bool called;         /* at least one piece was written */
+    char *data;
+    size_t len, cap;
+    size_t scanned; /* bytes from the front known to hold no line end */
+    size_t line;    /* number of the line that data begins with */
+    bool skipping;  /* within a line that is too long */
+    bool called;    /* at least one piece was written */
     json_int_t accepted, duplicates, rejected;
     json_t *rejections;
     char lsn[128];
@@ -34,7 +37,12 @@ struct stream {
 stream *stream_new(size_t piece, size_t line_max, stream_write *write, void *ctx) {
     stream *s = calloc(1, sizeof *s);
     if (!s) return NULL;
-    *s = (stream){.piece = piece, .line_max = line_max > piece ? line_max : piece, .write = write, .ctx = ctx, .line = 1, .rejections = json_array()};
+    *s = (stream){.piece = piece,
+                  .line_max = line_max > piece ? line_max : piece,
+                  .write = write,
+                  .ctx = ctx,
+                  .line = 1,
+                  .rejections = json_array()};
     if (!s->rejections) {
         free(s);
         return NULL;
@@ -85,7 +93,7 @@ static void merge(stream *s, const api_response *answer) {
     s->accepted += json_integer_value(json_object_get(report, "accepted"));
     s->duplicates += json_integer_value(json_object_get(report, "duplicates"));
     s->rejected += total ? json_integer_value(total) : (json_int_t)json_array_size(list);
-    json_array_foreach(list, i, row) {
+    json_array_foreach (list, i, row) {
         if (json_array_size(s->rejections) == REJECTIONS_KEPT) break;
         if (json_array_append(s->rejections, row) != 0) refuse_memory(s);
     }
@@ -95,8 +103,10 @@ static void merge(stream *s, const api_response *answer) {
 }
 
 static json_t *merged(const stream *s) {
-    json_t *report = json_pack("{s:I, s:I, s:O}", "accepted", s->accepted, "duplicates", s->duplicates, "rejected", s->rejections);
-    if (report && s->rejected > (json_int_t)json_array_size(s->rejections)) json_object_set_new(report, "rejected_total", json_integer(s->rejected));
+    json_t *report =
+        json_pack("{s:I, s:I, s:O}", "accepted", s->accepted, "duplicates", s->duplicates, "rejected", s->rejections);
+    if (report && s->rejected > (json_int_t)json_array_size(s->rejections))
+        json_object_set_new(report, "rejected_total", json_integer(s->rejected));
     if (report && s->lsn[0]) json_object_set_new(report, "lsn", json_string(s->lsn));
     return report;
 }
@@ -114,7 +124,8 @@ static size_t blank_prefix(const char *text, size_t len) {
     return n;
 }
 
-/* Writes `len` bytes of whole lines. A piece must not begin with '[': the library would take all of it for one array. */
+/* Writes `len` bytes of whole lines. A piece must not begin with '[': the library would take all of it for one
+ * array. */
 static void write_piece(stream *s, const char *text, size_t len) {
     for (;;) {
         size_t skip = blank_prefix(text, len);
@@ -134,8 +145,10 @@ static void write_piece(stream *s, const char *text, size_t len) {
     s->called = true;
     s->route = answer.route;
     s->line += count_lines(text, len);
-    if (answer.status == 200 && answer.body) merge(s, &answer);
-    else stream_refuse(s, &answer);
+    if (answer.status == 200 && answer.body)
+        merge(s, &answer);
+    else
+        stream_refuse(s, &answer);
     api_response_free(&answer);
 }
 
@@ -217,7 +230,8 @@ static void answer_refusal(stream *s, api_response *answer) {
     s->refusal = (api_response){0};
     json_t *problem = answer->body ? json_loadb(answer->body, answer->len, 0, NULL) : NULL;
     char *body = NULL;
-    if (problem && s->called && json_object_set_new(problem, "written", merged(s)) == 0) body = json_dumps(problem, JSON_COMPACT);
+    if (problem && s->called && json_object_set_new(problem, "written", merged(s)) == 0)
+        body = json_dumps(problem, JSON_COMPACT);
     json_decref(problem);
     if (!body) return; /* the bare refusal will do */
     free(answer->body);
@@ -228,12 +242,15 @@ static void answer_refusal(stream *s, api_response *answer) {
 void stream_finish(stream *s, api_response *answer) {
     *answer = (api_response){0};
     if (!stream_refused(s) && s->len > 0) write_piece(s, s->data, s->len);
-    if (!stream_refused(s) && !s->lsn[0]) { /* nothing was written: the library's own report of nothing, for its token */
+    if (!stream_refused(s) &&
+        !s->lsn[0]) { /* nothing was written: the library's own report of nothing, for its token */
         api_response empty = {0};
         s->write(s->ctx, "", 0, s->line, &empty);
         s->route = empty.route;
-        if (empty.status == 200 && empty.body) merge(s, &empty);
-        else stream_refuse(s, &empty);
+        if (empty.status == 200 && empty.body)
+            merge(s, &empty);
+        else
+            stream_refuse(s, &empty);
         api_response_free(&empty);
     }
     if (!stream_refused(s)) {

@@ -9,7 +9,8 @@ typedef void stream_write(void *ctx, const char *lines, size_t len, size_t first
 
 typedef struct stream stream;
 
-/* Pieces of about `piece` bytes; a line longer than `line_max` is rejected in the report and skipped. NULL: no memory. */
+/* Pieces of about `piece` bytes; a line longer than `line_max` is rejected in the report and skipped. NULL: no
+ * memory. */
 stream *stream_new(size_t piece, size_t line_max, stream_write *write, void *ctx);
 /* Takes any bytes; writes what has become a piece. After a refusal it swallows the rest. */
 void stream_feed(stream *s, const char *data, size_t len);
@@ -17,7 +18,8 @@ void stream_feed(stream *s, const char *data, size_t len);
 bool stream_refused(const stream *s);
 /* Stops with a refusal of the caller's own; takes over what `refusal` holds. */
 void stream_refuse(stream *s, api_response *refusal);
-/* Writes what is left and answers: the reports merged into one, or the refusal with what had been written before as "written". */
+/* Writes what is left and answers: the reports merged into one, or the refusal with what had been written before as
+ * "written". */
 void stream_finish(stream *s, api_response *answer);
 /* Without stream_finish: what was written stays, the rest is dropped. NULL allowed. */
 void stream_free(stream *s);

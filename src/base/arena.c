@@ -34,11 +34,9 @@ struct arena {
 };
 
 static arena_block *arena_block_new(size_t cap) {
-    if (cap > SIZE_MAX - sizeof(arena_block))
-        return NULL;
+    if (cap > SIZE_MAX - sizeof(arena_block)) return NULL;
     arena_block *b = malloc(sizeof *b + cap);
-    if (b == NULL)
-        return NULL;
+    if (b == NULL) return NULL;
     *b = (arena_block){.cap = cap};
     ARENA_HIDE(b->data, cap);
     return b;
@@ -52,8 +50,7 @@ static void arena_block_free(arena_block *b) {
 arena *arena_new(size_t first_block) {
     size_t cap = first_block < ARENA_BLOCK_MIN ? ARENA_BLOCK_MIN : first_block;
     arena *a = malloc(sizeof *a);
-    if (a == NULL)
-        return NULL;
+    if (a == NULL) return NULL;
     a->first = a->last = arena_block_new(cap);
     if (a->first == NULL) {
         free(a);
@@ -72,8 +69,7 @@ static void arena_drop_after(arena_block *b) {
 }
 
 void arena_free(arena *a) {
-    if (a == NULL)
-        return;
+    if (a == NULL) return;
     arena_drop_after(a->first);
     arena_block_free(a->first);
     free(a);
@@ -90,22 +86,19 @@ void arena_reset(arena *a) {
 static arena_block *arena_grow(arena *a, size_t size) {
     size_t cap = a->last->cap < ARENA_BLOCK_MAX / 2 ? a->last->cap * 2 : ARENA_BLOCK_MAX;
     arena_block *b = arena_block_new(cap > size ? cap : size);
-    if (b == NULL)
-        return NULL;
+    if (b == NULL) return NULL;
     a->last->next = b;
     a->last = b;
     return b;
 }
 
 void *arena_alloc(arena *a, size_t size) {
-    if (size > SIZE_MAX - ARENA_ALIGN)
-        return NULL;
+    if (size > SIZE_MAX - ARENA_ALIGN) return NULL;
     size_t room = size == 0 ? ARENA_ALIGN : (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
     arena_block *b = a->last;
     if (room > b->cap - b->used) {
         b = arena_grow(a, room);
-        if (b == NULL)
-            return NULL;
+        if (b == NULL) return NULL;
     }
     void *at = b->data + b->used;
     b->used += room;
@@ -115,22 +108,17 @@ void *arena_alloc(arena *a, size_t size) {
 
 void *arena_calloc(arena *a, size_t count, size_t size) {
     size_t total;
-    if (__builtin_mul_overflow(count, size, &total))
-        return NULL;
+    if (__builtin_mul_overflow(count, size, &total)) return NULL;
     void *at = arena_alloc(a, total);
-    if (at != NULL)
-        memset(at, 0, total);
+    if (at != NULL) memset(at, 0, total);
     return at;
 }
 
 char *arena_strndup(arena *a, const char *text, size_t len) {
-    if (len == SIZE_MAX)
-        return NULL;
+    if (len == SIZE_MAX) return NULL;
     char *copy = arena_alloc(a, len + 1);
-    if (copy == NULL)
-        return NULL;
-    if (len > 0)
-        memcpy(copy, text, len);
+    if (copy == NULL) return NULL;
+    if (len > 0) memcpy(copy, text, len);
     copy[len] = '\0';
     return copy;
 }
@@ -144,11 +132,9 @@ char *arena_printf(arena *a, const char *format, ...) {
     va_start(args, format);
     int len = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    if (len < 0)
-        return NULL;
+    if (len < 0) return NULL;
     char *text = arena_alloc(a, (size_t)len + 1);
-    if (text == NULL)
-        return NULL;
+    if (text == NULL) return NULL;
     va_start(args, format);
     vsnprintf(text, (size_t)len + 1, format, args);
     va_end(args);

@@ -25,34 +25,28 @@ void buf_init(buf *b, size_t max) {
 }
 
 void buf_free(buf *b) {
-    if (b->cap > 0)
-        free(b->data);
+    if (b->cap > 0) free(b->data);
     buf_init(b, b->max);
 }
 
 void buf_reset(buf *b) {
     b->len = 0;
     b->failed = false;
-    if (b->cap > 0)
-        b->data[0] = '\0';
+    if (b->cap > 0) b->data[0] = '\0';
 }
 
 /* Makes room for `extra` bytes and the NUL. */
 static bool buf_reserve(buf *b, size_t extra) {
-    if (b->failed)
-        return false;
+    if (b->failed) return false;
     if (extra > b->max - b->len) {
         b->failed = true;
         return false;
     }
     size_t need = b->len + extra + 1;
-    if (need <= b->cap)
-        return true;
+    if (need <= b->cap) return true;
     size_t cap = b->cap < BUF_FIRST_BYTES ? BUF_FIRST_BYTES : b->cap * 2;
-    if (cap > b->max + 1)
-        cap = b->max + 1;
-    if (cap < need)
-        cap = need;
+    if (cap > b->max + 1) cap = b->max + 1;
+    if (cap < need) cap = need;
     char *data = realloc(b->cap > 0 ? b->data : NULL, cap);
     if (data == NULL) {
         b->failed = true;
@@ -65,10 +59,8 @@ static bool buf_reserve(buf *b, size_t extra) {
 }
 
 bool buf_add(buf *b, const void *data, size_t len) {
-    if (!buf_reserve(b, len))
-        return false;
-    if (len > 0)
-        memcpy(b->data + b->len, data, len);
+    if (!buf_reserve(b, len)) return false;
+    if (len > 0) memcpy(b->data + b->len, data, len);
     b->len += len;
     b->data[b->len] = '\0';
     return true;
@@ -83,8 +75,7 @@ bool buf_putc(buf *b, char c) {
 }
 
 bool buf_printf(buf *b, const char *format, ...) {
-    if (b->failed)
-        return false;
+    if (b->failed) return false;
     va_list args;
     va_start(args, format);
     size_t room = b->cap > 0 ? b->cap - b->len : 0;
@@ -92,14 +83,12 @@ bool buf_printf(buf *b, const char *format, ...) {
     va_end(args);
     bool fits = n >= 0 && (size_t)n < room; /* memory never goes beyond the ceiling */
     if (!fits) {
-        if (room > 0)
-            b->data[b->len] = '\0'; /* what did not fit is not there */
+        if (room > 0) b->data[b->len] = '\0'; /* what did not fit is not there */
         if (n < 0) {
             b->failed = true;
             return false;
         }
-        if (!buf_reserve(b, (size_t)n))
-            return false;
+        if (!buf_reserve(b, (size_t)n)) return false;
         va_start(args, format);
         vsnprintf(b->data + b->len, (size_t)n + 1, format, args);
         va_end(args);
@@ -112,20 +101,13 @@ bool buf_printf(buf *b, const char *format, ...) {
 static char buf_json_escape(unsigned char c) {
     switch (c) {
     case '"':
-    case '\\':
-        return (char)c;
-    case '\b':
-        return 'b';
-    case '\f':
-        return 'f';
-    case '\n':
-        return 'n';
-    case '\r':
-        return 'r';
-    case '\t':
-        return 't';
-    default:
-        return c < 0x20 ? 'u' : 0;
+    case '\\': return (char)c;
+    case '\b': return 'b';
+    case '\f': return 'f';
+    case '\n': return 'n';
+    case '\r': return 'r';
+    case '\t': return 't';
+    default: return c < 0x20 ? 'u' : 0;
     }
 }
 
@@ -134,8 +116,7 @@ bool buf_json_string(buf *b, const char *text) {
     const char *run = text, *at = text;
     for (; *at != '\0'; at++) {
         char letter = buf_json_escape((unsigned char)*at);
-        if (letter == 0)
-            continue;
+        if (letter == 0) continue;
         buf_add(b, run, (size_t)(at - run));
         if (letter == 'u')
             buf_printf(b, "\\u%04x", (unsigned)*at);
@@ -163,17 +144,14 @@ static void buf_unlocalise(char *text) {
 }
 
 bool buf_json_real(buf *b, double value) {
-    if (!isfinite(value))
-        return buf_puts(b, "null");
+    if (!isfinite(value)) return buf_puts(b, "null");
     if (value == 0)
         return buf_puts(b, signbit(value) ? "-0.0" : "0"); /* "-0" would be read as an integer and lose its sign */
-    if (fabs(value) <= 0x1p53 && value == trunc(value))
-        return buf_printf(b, "%.0f", value);
+    if (fabs(value) <= 0x1p53 && value == trunc(value)) return buf_printf(b, "%.0f", value);
     char text[BUF_REAL_BYTES];
     for (int digits = fabs(value) < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
+        if (strtod(text, NULL) == value) break;
     }
     buf_unlocalise(text);
     return buf_puts(b, text);

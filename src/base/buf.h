@@ -15,9 +15,9 @@ typedef struct buf {
     bool failed;
 } buf;
 
-void buf_init(buf *b, size_t max);   /* max 0: 1 GiB */
-void buf_free(buf *b);               /* leaves it empty and usable again */
-void buf_reset(buf *b);              /* len 0, failure forgotten, memory kept */
+void buf_init(buf *b, size_t max); /* max 0: 1 GiB */
+void buf_free(buf *b);             /* leaves it empty and usable again */
+void buf_reset(buf *b);            /* len 0, failure forgotten, memory kept */
 bool buf_add(buf *b, const void *data, size_t len);
 bool buf_puts(buf *b, const char *text);
 bool buf_putc(buf *b, char c);

@@ -39,7 +39,7 @@ static int64_t clock_days_from_date(int year, int month, int day) {
 }
 
 static void clock_date_from_days(int64_t days, int *year, int *month, int *day) {
-    int64_t since = days + 719468;                     /* days since 0000-03-01; >= 0 for year 1 and later */
+    int64_t since = days + 719468;                         /* days since 0000-03-01; >= 0 for year 1 and later */
     int64_t era = since / 146097, in_era = since % 146097; /* an era is 400 years */
     int64_t y = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
     int64_t in_year = in_era - (y * 365 + y / 4 - y / 100);
@@ -63,8 +63,7 @@ static bool clock_digits(const char **at, int count, int *value) {
     int v = 0;
     for (int i = 0; i < count; i++) {
         char c = (*at)[i];
-        if (c < '0' || c > '9')
-            return false;
+        if (c < '0' || c > '9') return false;
         v = v * 10 + (c - '0');
     }
     *at += count;
@@ -73,8 +72,7 @@ static bool clock_digits(const char **at, int count, int *value) {
 }
 
 static bool clock_char(const char **at, char upper, char lower) {
-    if (**at != upper && **at != lower)
-        return false;
+    if (**at != upper && **at != lower) return false;
     (*at)++;
     return true;
 }
@@ -82,20 +80,17 @@ static bool clock_char(const char **at, char upper, char lower) {
 /* ".123456": any number of digits, cut to milliseconds; none is no fraction. */
 static bool clock_fraction(const char **at, int *ms) {
     *ms = 0;
-    if (**at != '.')
-        return true;
+    if (**at != '.') return true;
     (*at)++;
     int digit, count = 0;
-    for (int weight = 100; clock_digits(at, 1, &digit); weight /= 10, count++)
-        *ms += digit * weight;
+    for (int weight = 100; clock_digits(at, 1, &digit); weight /= 10, count++) *ms += digit * weight;
     return count > 0;
 }
 
 /* "Z" or "+02:00", in seconds east of UTC. */
 static bool clock_offset(const char **at, int *seconds) {
     *seconds = 0;
-    if (clock_char(at, 'Z', 'z'))
-        return true;
+    if (clock_char(at, 'Z', 'z')) return true;
     int sign = **at == '+' ? 1 : -1, hours, minutes;
     if (!clock_char(at, '+', '-') || !clock_digits(at, 2, &hours) || !clock_char(at, ':', ':') ||
         !clock_digits(at, 2, &minutes) || hours > 23 || minutes > 59)
@@ -109,8 +104,7 @@ static bool clock_date(const char **at, int64_t *days) {
     if (!clock_digits(at, 4, &year) || !clock_char(at, '-', '-') || !clock_digits(at, 2, &month) ||
         !clock_char(at, '-', '-') || !clock_digits(at, 2, &day))
         return false;
-    if (year < 1 || month < 1 || month > 12 || day < 1 || day > clock_month_days(year, month))
-        return false;
+    if (year < 1 || month < 1 || month > 12 || day < 1 || day > clock_month_days(year, month)) return false;
     *days = clock_days_from_date(year, month, day);
     return true;
 }
@@ -119,15 +113,13 @@ bool clock_parse_rfc3339(const char *text, int64_t *wall_ms) {
     const char *at = text;
     int64_t days;
     int hour = 0, minute = 0, second = 0, ms = 0, offset = 0;
-    if (!clock_date(&at, &days))
-        return false;
+    if (!clock_date(&at, &days)) return false;
     if (*at != '\0') {
         if (!clock_char(&at, 'T', 't') || !clock_digits(&at, 2, &hour) || !clock_char(&at, ':', ':') ||
             !clock_digits(&at, 2, &minute) || !clock_char(&at, ':', ':') || !clock_digits(&at, 2, &second) ||
             !clock_fraction(&at, &ms) || !clock_offset(&at, &offset) || *at != '\0')
             return false;
-        if (hour > 23 || minute > 59 || second > 60)
-            return false;
+        if (hour > 23 || minute > 59 || second > 60) return false;
     }
     int64_t total = days * CLOCK_DAY_S + hour * 3600 + minute * 60 + second - offset;
     if (second == 60 && total % CLOCK_DAY_S != 0) /* a leap second ends a UTC day */

@@ -14,12 +14,18 @@ typedef struct clock_ops {
 
 extern const clock_ops clock_system;
 
-static inline int64_t clock_mono_ns(const clock_ops *c) { return c->mono_ns(c->ctx); }
-static inline int64_t clock_wall_ms(const clock_ops *c) { return c->wall_ms(c->ctx); }
+static inline int64_t clock_mono_ns(const clock_ops *c) {
+    return c->mono_ns(c->ctx);
+}
+static inline int64_t clock_wall_ms(const clock_ops *c) {
+    return c->wall_ms(c->ctx);
+}
 
 /* An absolute monotonic instant in ns; 0 means none. */
 typedef int64_t deadline;
-static inline bool deadline_passed(const clock_ops *c, deadline d) { return d != 0 && clock_mono_ns(c) >= d; }
+static inline bool deadline_passed(const clock_ops *c, deadline d) {
+    return d != 0 && clock_mono_ns(c) >= d;
+}
 
 /* RFC 3339 <-> milliseconds. Reads "2026-11-21", "2026-11-21T20:15:00Z", with fraction and offset; false if it is none
  * of them. Writes "2026-11-21T20:15:00Z", with ".123" only when there are milliseconds; `out` holds 32 bytes. Years

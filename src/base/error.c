@@ -25,8 +25,7 @@ static void error_copy_clean(char *out, size_t out_size, const char *in) {
         size_t step = utf8_decode(in + at, len - at, &point);
         bool clean = step > 0 && !utf8_is_control(point);
         size_t need = clean ? step : 1;
-        if (used + need >= out_size)
-            break;
+        if (used + need >= out_size) break;
         if (clean)
             memcpy(out + used, in + at, step);
         else
@@ -39,8 +38,7 @@ static void error_copy_clean(char *out, size_t out_size, const char *in) {
 
 int error_set(braid_error *err, int code, const char *store, const char *format, ...) {
     BRAID_ASSERT(code != BRAID_OK);
-    if (err == NULL || err->code != BRAID_OK)
-        return code;
+    if (err == NULL || err->code != BRAID_OK) return code;
     char text[ERROR_FORMAT_BYTES];
     va_list args;
     va_start(args, format);
@@ -57,61 +55,56 @@ int error_set(braid_error *err, int code, const char *store, const char *format,
 }
 
 void error_clear(braid_error *err) {
-    if (err != NULL)
-        memset(err, 0, sizeof *err);
+    if (err != NULL) memset(err, 0, sizeof *err);
 }
 
 const char *error_name(int code) {
     switch (code) {
-    case BRAID_OK:
-        return "OK";
-#define ERROR_ROW(name, number, http, exit, text) case BRAID_E_##name: return #name;
+    case BRAID_OK: return "OK";
+#define ERROR_ROW(name, number, http, exit, text)                                                                      \
+    case BRAID_E_##name: return #name;
         BRAID_ERROR_MAP(ERROR_ROW)
 #undef ERROR_ROW
-    default:
-        return "UNKNOWN";
+    default: return "UNKNOWN";
     }
 }
 
 const char *error_sentence(int code) {
     switch (code) {
-    case BRAID_OK:
-        return "no error";
-#define ERROR_ROW(name, number, http, exit, text) case BRAID_E_##name: return text;
+    case BRAID_OK: return "no error";
+#define ERROR_ROW(name, number, http, exit, text)                                                                      \
+    case BRAID_E_##name: return text;
         BRAID_ERROR_MAP(ERROR_ROW)
 #undef ERROR_ROW
-    default:
-        return "an error that this version does not know";
+    default: return "an error that this version does not know";
     }
 }
 
 int error_http_status(int code) {
     switch (code) {
-    case BRAID_OK:
-        return 200;
-#define ERROR_ROW(name, number, http, exit, text) case BRAID_E_##name: return http;
+    case BRAID_OK: return 200;
+#define ERROR_ROW(name, number, http, exit, text)                                                                      \
+    case BRAID_E_##name: return http;
         BRAID_ERROR_MAP(ERROR_ROW)
 #undef ERROR_ROW
-    default:
-        return 500;
+    default: return 500;
     }
 }
 
 int error_exit_code(int code) {
     switch (code) {
-    case BRAID_OK:
-        return 0;
-#define ERROR_ROW(name, number, http, exit, text) case BRAID_E_##name: return exit;
+    case BRAID_OK: return 0;
+#define ERROR_ROW(name, number, http, exit, text)                                                                      \
+    case BRAID_E_##name: return exit;
         BRAID_ERROR_MAP(ERROR_ROW)
 #undef ERROR_ROW
-    default:
-        return 1;
+    default: return 1;
     }
 }
 
 _Noreturn void error_assert_failed(const char *expr, const char *file, int line, const char *function) {
-    fprintf(stderr, "braid: assertion failed: %s, at %s:%d in %s; this is a defect in Braid, please report it\n",
-            expr, file, line, function);
+    fprintf(stderr, "braid: assertion failed: %s, at %s:%d in %s; this is a defect in Braid, please report it\n", expr,
+            file, line, function);
     fflush(stderr);
     abort();
 }

@@ -12,7 +12,8 @@
 /* Fills `err` (may be NULL) unless it already holds an error (the first cause wins), and returns `code`, so that a
  * failing function ends with `return error_set(err, BRAID_E_IO, "record/sqlite", "...")`. The message is cut at a UTF-8
  * boundary and control characters become '?', since it may end in a log line. */
-int error_set(braid_error *err, int code, const char *store, const char *format, ...) __attribute__((format(printf, 4, 5)));
+int error_set(braid_error *err, int code, const char *store, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* Forgets an error, to try another way. NULL is allowed. */
 void error_clear(braid_error *err);

@@ -42,14 +42,12 @@ static bool log_append(char *line, size_t *used, size_t size, size_t reserve, co
         size_t step = utf8_decode(text + at, len - at, &point);
         bool clean = step > 0 && !utf8_is_control(point);
         size_t bytes = step > 0 ? step : 1;
-        if (*used + (clean ? bytes : bytes * LOG_ESCAPE_BYTES) + reserve > size)
-            return false;
+        if (*used + (clean ? bytes : bytes * LOG_ESCAPE_BYTES) + reserve > size) return false;
         if (clean) {
             memcpy(line + *used, text + at, bytes);
             *used += bytes;
         }
-        for (size_t i = 0; !clean && i < bytes; i++)
-            *used += log_escape(line + *used, (unsigned char)text[at + i]);
+        for (size_t i = 0; !clean && i < bytes; i++) *used += log_escape(line + *used, (unsigned char)text[at + i]);
         at += bytes;
     }
     return true;
@@ -57,8 +55,7 @@ static bool log_append(char *line, size_t *used, size_t size, size_t reserve, co
 
 void log_write(const logger *l, log_level level, const char *room, const char *format, ...) {
     static const char *const names[] = {"debug", "info", "warn", "error"};
-    if (l == NULL || level < l->level || level >= LOG_OFF)
-        return;
+    if (l == NULL || level < l->level || level >= LOG_OFF) return;
     int saved = errno;
     static const char cut[] = "...\n";
     char message[LOG_MESSAGE_BYTES], line[LOG_LINE_BYTES], time[32];
@@ -80,7 +77,6 @@ void log_write(const logger *l, log_level level, const char *room, const char *f
     const char *end = whole ? "\n" : cut;
     memcpy(line + used, end, strlen(end));
     used += strlen(end);
-    while (write(l->fd, line, used) < 0 && errno == EINTR)
-        continue;
+    while (write(l->fd, line, used) < 0 && errno == EINTR) continue;
     errno = saved;
 }

@@ -34,13 +34,11 @@ static size_t map_load_max(size_t cap) {
 map *map_new(size_t expected) {
     size_t cap = MAP_SLOTS_MIN;
     while (map_load_max(cap) < expected) {
-        if (cap > SIZE_MAX / 2 / sizeof(map_slot))
-            return NULL;
+        if (cap > SIZE_MAX / 2 / sizeof(map_slot)) return NULL;
         cap *= 2;
     }
     map *m = calloc(1, sizeof *m);
-    if (m == NULL)
-        return NULL;
+    if (m == NULL) return NULL;
     m->cap = cap;
     m->slots = calloc(cap, sizeof *m->slots);
     if (m->slots == NULL) {
@@ -51,10 +49,8 @@ map *map_new(size_t expected) {
 }
 
 void map_free(map *m) {
-    if (m == NULL)
-        return;
-    for (size_t i = 0; i < m->cap; i++)
-        free(m->slots[i].key);
+    if (m == NULL) return;
+    for (size_t i = 0; i < m->cap; i++) free(m->slots[i].key);
     free(m->slots);
     free(m);
 }
@@ -77,26 +73,20 @@ static uint64_t map_hash(const char *key, size_t len) {
 
 bool map_get(const map *m, const char *key, uint64_t *value) {
     const map_slot *slot = &m->slots[map_find(m, key, map_hash(key, strlen(key)))];
-    if (slot->key == NULL)
-        return false;
-    if (value != NULL)
-        *value = slot->value;
+    if (slot->key == NULL) return false;
+    if (value != NULL) *value = slot->value;
     return true;
 }
 
 static bool map_grow(map *m) {
-    if (m->cap > SIZE_MAX / 2 / sizeof(map_slot))
-        return false;
+    if (m->cap > SIZE_MAX / 2 / sizeof(map_slot)) return false;
     size_t cap = m->cap * 2, mask = cap - 1;
     map_slot *slots = calloc(cap, sizeof *slots);
-    if (slots == NULL)
-        return false;
+    if (slots == NULL) return false;
     for (size_t i = 0; i < m->cap; i++) {
-        if (m->slots[i].key == NULL)
-            continue;
+        if (m->slots[i].key == NULL) continue;
         size_t to = m->slots[i].hash & mask;
-        while (slots[to].key != NULL)
-            to = (to + 1) & mask;
+        while (slots[to].key != NULL) to = (to + 1) & mask;
         slots[to] = m->slots[i];
     }
     free(m->slots);
@@ -114,13 +104,11 @@ bool map_put(map *m, const char *key, uint64_t value) {
         return true;
     }
     if (m->count + 1 > map_load_max(m->cap)) {
-        if (!map_grow(m))
-            return false;
+        if (!map_grow(m)) return false;
         i = map_find(m, key, hash);
     }
     char *copy = malloc(len + 1);
-    if (copy == NULL)
-        return false;
+    if (copy == NULL) return false;
     memcpy(copy, key, len + 1);
     m->slots[i] = (map_slot){.hash = hash, .key = copy, .value = value};
     m->count++;
@@ -133,8 +121,7 @@ static void map_close_gap(map *m, size_t hole) {
     size_t mask = m->cap - 1;
     for (size_t i = (hole + 1) & mask; m->slots[i].key != NULL; i = (i + 1) & mask) {
         size_t from_home = (i - (m->slots[i].hash & mask)) & mask, from_hole = (i - hole) & mask;
-        if (from_home < from_hole)
-            continue;
+        if (from_home < from_hole) continue;
         m->slots[hole] = m->slots[i];
         hole = i;
     }
@@ -143,8 +130,7 @@ static void map_close_gap(map *m, size_t hole) {
 
 bool map_remove(map *m, const char *key) {
     size_t len = strlen(key), i = map_find(m, key, map_hash(key, len));
-    if (m->slots[i].key == NULL)
-        return false;
+    if (m->slots[i].key == NULL) return false;
     free(m->slots[i].key);
     m->count--;
     m->key_bytes -= len + 1;
@@ -154,16 +140,13 @@ bool map_remove(map *m, const char *key) {
 
 bool map_next(const map *m, size_t *cursor, const char **key, uint64_t *value) {
     size_t i = *cursor;
-    while (i < m->cap && m->slots[i].key == NULL)
-        i++;
+    while (i < m->cap && m->slots[i].key == NULL) i++;
     if (i >= m->cap) {
         *cursor = m->cap;
         return false;
     }
-    if (key != NULL)
-        *key = m->slots[i].key;
-    if (value != NULL)
-        *value = m->slots[i].value;
+    if (key != NULL) *key = m->slots[i].key;
+    if (value != NULL) *value = m->slots[i].value;
     *cursor = i + 1;
     return true;
 }

@@ -62,16 +62,15 @@ typedef struct metric_family {
 } metric_family;
 
 struct metrics {
-    pthread_mutex_t lock;    /* guards everything below; the values themselves are atomic */
-    map *families;           /* name -> metric_family */
-    map *series;             /* name{labels} -> metric_series */
+    pthread_mutex_t lock; /* guards everything below; the values themselves are atomic */
+    map *families;        /* name -> metric_family */
+    map *series;          /* name{labels} -> metric_series */
     metric_family *first;
 };
 
 metrics *metrics_new(void) {
     metrics *m = calloc(1, sizeof *m);
-    if (m == NULL)
-        return NULL;
+    if (m == NULL) return NULL;
     pthread_mutex_init(&m->lock, NULL);
     m->families = map_new(0);
     m->series = map_new(0);
@@ -100,8 +99,7 @@ static void metrics_family_free(metric_family *f) {
 }
 
 void metrics_free(metrics *m) {
-    if (m == NULL)
-        return;
+    if (m == NULL) return;
     metric_family *next;
     for (metric_family *f = m->first; f != NULL; f = next) {
         next = f->next;
@@ -128,8 +126,7 @@ static metric_family *metrics_family(metrics *m, const char *name, const char *h
         return f;
     }
     metric_family *f = calloc(1, sizeof *f);
-    if (f == NULL)
-        return NULL;
+    if (f == NULL) return NULL;
     f->kind = kind;
     f->name = strdup(name);
     f->help = strdup(help);
@@ -145,18 +142,15 @@ static metric_family *metrics_family(metrics *m, const char *name, const char *h
 static void *metrics_value_new(metric_kind kind) {
     size_t size = kind == METRIC_HISTOGRAM ? sizeof(metric_histogram) : sizeof(metric_counter);
     void *value = aligned_alloc(METRIC_LINE, size);
-    if (value == NULL)
-        return NULL;
+    if (value == NULL) return NULL;
     memset(value, 0, size);
-    if (kind != METRIC_HISTOGRAM)
-        ((metric_counter *)value)->kind = kind;
+    if (kind != METRIC_HISTOGRAM) ((metric_counter *)value)->kind = kind;
     return value;
 }
 
 static metric_series *metrics_series_add(metrics *m, metric_family *f, const char *key, const char *labels) {
     metric_series *s = calloc(1, sizeof *s);
-    if (s == NULL)
-        return NULL;
+    if (s == NULL) return NULL;
     s->labels = strdup(labels);
     s->value = metrics_value_new(f->kind);
     if (s->labels == NULL || s->value == NULL || !map_put(m->series, key, (uint64_t)(uintptr_t)s)) {
@@ -173,13 +167,11 @@ static metric_series *metrics_series_add(metrics *m, metric_family *f, const cha
 
 static void *metrics_register(metrics *m, const char *name, const char *labels, const char *help, metric_kind kind) {
     BRAID_ASSERT(metrics_name_valid(name));
-    if (m == NULL || strchr(labels, '\n') != NULL)
-        return NULL;
+    if (m == NULL || strchr(labels, '\n') != NULL) return NULL;
     buf key;
     buf_init(&key, METRICS_TEXT_MAX);
     void *value = NULL;
-    if (!buf_printf(&key, "%s{%s}", name, labels))
-        goto cleanup;
+    if (!buf_printf(&key, "%s{%s}", name, labels)) goto cleanup;
     pthread_mutex_lock(&m->lock);
     uint64_t found;
     metric_family *f = metrics_family(m, name, help, kind);
@@ -222,28 +214,24 @@ static uint64_t metric_to_bits(double value) {
 }
 
 void metric_add(metric_counter *c, uint64_t n) {
-    if (c == NULL)
-        return;
+    if (c == NULL) return;
     if (c->kind == METRIC_COUNTER) {
         atomic_fetch_add_explicit(&c->bits, n, memory_order_relaxed);
         return;
     }
     uint64_t old = atomic_load_explicit(&c->bits, memory_order_relaxed), new;
-    do
-        new = metric_to_bits(metric_from_bits(old) + (double)n);
+    do new = metric_to_bits(metric_from_bits(old) + (double)n);
     while (!atomic_compare_exchange_weak_explicit(&c->bits, &old, new, memory_order_relaxed, memory_order_relaxed));
 }
 
 void metric_set(metric_counter *c, double value) {
-    if (c == NULL)
-        return;
+    if (c == NULL) return;
     BRAID_ASSERT(c->kind == METRIC_GAUGE); /* a counter only grows */
     atomic_store_explicit(&c->bits, metric_to_bits(value), memory_order_relaxed);
 }
 
 double metric_value(const metric_counter *c) {
-    if (c == NULL)
-        return 0;
+    if (c == NULL) return 0;
     uint64_t bits = atomic_load_explicit(&c->bits, memory_order_relaxed);
     return c->kind == METRIC_GAUGE ? metric_from_bits(bits) : (double)bits;
 }
@@ -251,25 +239,21 @@ double metric_value(const metric_counter *c) {
 /* ---- histograms ---- */
 
 static size_t metric_bucket(double us) {
-    if (us < 1.0)
-        return 0;
-    if (us >= metric_over_us)
-        return METRIC_BUCKETS - 1;
+    if (us < 1.0) return 0;
+    if (us >= metric_over_us) return METRIC_BUCKETS - 1;
     /* 11 bits of exponent (1023 means 2^0) and the first 3 of the mantissa */
     return (size_t)((metric_to_bits(us) >> 49) - UINT64_C(1023) * METRIC_SUBS) + 1;
 }
 
 /* Where bucket i begins; it ends where i + 1 begins. */
 static double metric_bucket_start(size_t i) {
-    if (i == 0)
-        return 0;
+    if (i == 0) return 0;
     size_t sub = (i - 1) % METRIC_SUBS;
     return ldexp(1.0 + (double)sub / METRIC_SUBS, (int)((i - 1) / METRIC_SUBS));
 }
 
 void metric_observe_us(metric_histogram *h, double microseconds) {
-    if (h == NULL || isnan(microseconds))
-        return;
+    if (h == NULL || isnan(microseconds)) return;
     double us = microseconds < 0 ? 0 : microseconds;
     double ns = (us < metric_over_us ? us : metric_over_us) * 1000.0;
     atomic_fetch_add_explicit(&h->seen[metric_bucket(us)], 1, memory_order_relaxed);
@@ -285,17 +269,14 @@ static uint64_t metric_present(const metric_histogram *h, size_t i) {
 
 uint64_t metric_count(const metric_histogram *h) {
     uint64_t count = 0;
-    for (size_t i = 0; h != NULL && i < METRIC_BUCKETS; i++)
-        count += metric_present(h, i);
+    for (size_t i = 0; h != NULL && i < METRIC_BUCKETS; i++) count += metric_present(h, i);
     return count;
 }
 
 double metric_quantile_us(const metric_histogram *h, double q, uint64_t min_count, double fallback) {
     uint64_t counts[METRIC_BUCKETS], total = 0;
-    for (size_t i = 0; h != NULL && i < METRIC_BUCKETS; i++)
-        total += counts[i] = metric_present(h, i);
-    if (total == 0 || total < min_count)
-        return fallback;
+    for (size_t i = 0; h != NULL && i < METRIC_BUCKETS; i++) total += counts[i] = metric_present(h, i);
+    if (total == 0 || total < min_count) return fallback;
     double rank = (q < 0 ? 0 : q > 1 ? 1 : q) * (double)total, before = 0;
     for (size_t i = 0; i < METRIC_BUCKETS - 1; i++) {
         if (counts[i] > 0 && before + (double)counts[i] >= rank) {
@@ -311,8 +292,7 @@ void metric_decay(metric_histogram *h) {
     for (size_t i = 0; h != NULL && i < METRIC_BUCKETS; i++) {
         uint64_t forgotten = atomic_load_explicit(&h->forgotten[i], memory_order_relaxed);
         uint64_t present = atomic_load_explicit(&h->seen[i], memory_order_relaxed) - forgotten;
-        if (present == 0)
-            continue;
+        if (present == 0) continue;
         /* rounded up, so that a lone value goes too; should another decay come first, its halving is enough */
         uint64_t next = forgotten + (present + 1) / 2;
         atomic_compare_exchange_strong_explicit(&h->forgotten[i], &forgotten, next, memory_order_release,
@@ -397,11 +377,9 @@ void metrics_print(const metrics *m, buf *out) {
     size_t count = map_count(m->families), i = 0;
     metric_family **sorted = malloc((count > 0 ? count : 1) * sizeof *sorted);
     if (sorted != NULL) {
-        for (metric_family *f = m->first; f != NULL; f = f->next)
-            sorted[i++] = f;
+        for (metric_family *f = m->first; f != NULL; f = f->next) sorted[i++] = f;
         qsort(sorted, count, sizeof *sorted, metrics_by_name);
-        for (i = 0; i < count; i++)
-            metrics_print_family(out, sorted[i]);
+        for (i = 0; i < count; i++) metrics_print_family(out, sorted[i]);
     } else {
         out->failed = true;
     }

@@ -14,7 +14,7 @@
 #include "buf.h"
 
 typedef struct metrics metrics;
-typedef struct metric_counter metric_counter;     /* also a gauge */
+typedef struct metric_counter metric_counter; /* also a gauge */
 typedef struct metric_histogram metric_histogram;
 
 metrics *metrics_new(void);

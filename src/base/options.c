@@ -53,8 +53,7 @@ static bool option_parse_bool(const char *text, bool *value) {
 
 static bool option_parse_int(const char *text, int64_t *value) {
     size_t digits = text[0] == '-' || text[0] == '+';
-    if (text[digits] < '0' || text[digits] > '9')
-        return false;
+    if (text[digits] < '0' || text[digits] > '9') return false;
     char *end;
     errno = 0;
     *value = strtoll(text, &end, 10);
@@ -63,11 +62,9 @@ static bool option_parse_int(const char *text, int64_t *value) {
 
 /* By the C locale whatever the host program has set; no hexadecimal, infinity or NaN. */
 static bool option_parse_real(const char *text, double *value) {
-    if (text[0] == '\0' || text[strspn(text, "0123456789+-.eE")] != '\0')
-        return false;
+    if (text[0] == '\0' || text[strspn(text, "0123456789+-.eE")] != '\0') return false;
     locale_t c = newlocale(LC_ALL_MASK, "C", NULL);
-    if (c == NULL)
-        return false;
+    if (c == NULL) return false;
     char *end;
     *value = strtod_l(text, &end, c);
     freelocale(c);
@@ -76,12 +73,10 @@ static bool option_parse_real(const char *text, double *value) {
 
 static bool option_is_choice(const char *choices, const char *text) {
     size_t len = strlen(text);
-    if (len == 0 || strchr(text, '|') != NULL)
-        return false;
+    if (len == 0 || strchr(text, '|') != NULL) return false;
     for (const char *at = choices; at != NULL; at = strchr(at, '|')) {
         at += *at == '|';
-        if (strncmp(at, text, len) == 0 && (at[len] == '|' || at[len] == '\0'))
-            return true;
+        if (strncmp(at, text, len) == 0 && (at[len] == '|' || at[len] == '\0')) return true;
     }
     return false;
 }
@@ -90,8 +85,7 @@ static bool option_is_choice(const char *choices, const char *text) {
 static bool option_is_line(const char *text) {
     size_t len = strlen(text);
     for (size_t i = 0; i < len; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            return false;
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f) return false;
     return utf8_valid(text, len);
 }
 
@@ -104,21 +98,16 @@ static bool option_parse(const option_row *row, const char *text, option_value *
     bool flag = false;
     switch (row->type) {
     case OPTION_INT:
-        if (!option_parse_int(text, &out->integer))
-            return false;
+        if (!option_parse_int(text, &out->integer)) return false;
         out->real = (double)out->integer;
         return option_in_range(row, out->real);
-    case OPTION_REAL:
-        return option_parse_real(text, &out->real) && option_in_range(row, out->real);
+    case OPTION_REAL: return option_parse_real(text, &out->real) && option_in_range(row, out->real);
     case OPTION_BOOL:
-        if (!option_parse_bool(text, &flag))
-            return false;
+        if (!option_parse_bool(text, &flag)) return false;
         out->integer = flag;
         return true;
-    case OPTION_ENUM:
-        return option_is_choice(row->choices, text);
-    case OPTION_STRING:
-        return option_is_line(text);
+    case OPTION_ENUM: return option_is_choice(row->choices, text);
+    case OPTION_STRING: return option_is_line(text);
     }
     return false;
 }
@@ -129,12 +118,10 @@ static void option_describe(const option_row *row, const char *text, buf *out) {
         buf_puts(out, "must be one line of UTF-8 text without control characters");
         return;
     }
-    if (row->type == OPTION_BOOL)
-        buf_puts(out, "must be true or false");
+    if (row->type == OPTION_BOOL) buf_puts(out, "must be true or false");
     if (row->type == OPTION_ENUM) {
         buf_puts(out, "must be one of ");
-        for (const char *at = row->choices; *at != '\0'; at++)
-            buf_add(out, *at == '|' ? ", " : at, *at == '|' ? 2 : 1);
+        for (const char *at = row->choices; *at != '\0'; at++) buf_add(out, *at == '|' ? ", " : at, *at == '|' ? 2 : 1);
     }
     if (row->type == OPTION_INT || row->type == OPTION_REAL) {
         buf_puts(out, row->type == OPTION_INT ? "must be a whole number" : "must be a number");
@@ -174,11 +161,9 @@ int option_set_row(option_set *set, size_t i, const char *where, const char *val
         return error_set(err, BRAID_E_TOO_LARGE, option_store, "%s%s is longer than %d bytes", where, set->keys[i],
                          OPTION_VALUE_BYTES_MAX);
     option_value next = {.set = true};
-    if (!option_parse(&set->rows[i], value, &next))
-        return option_refuse(set, i, where, value, err);
+    if (!option_parse(&set->rows[i], value, &next)) return option_refuse(set, i, where, value, err);
     next.text = option_canonical(&set->rows[i], &next, value);
-    if (next.text == NULL)
-        return error_set(err, BRAID_E_NO_MEMORY, option_store, "no memory for %s", set->keys[i]);
+    if (next.text == NULL) return error_set(err, BRAID_E_NO_MEMORY, option_store, "no memory for %s", set->keys[i]);
     free(set->values[i].text);
     set->values[i] = next;
     return BRAID_OK;
@@ -193,11 +178,9 @@ static int option_set_index(option_set *set) {
         buf_init(&key, OPTION_KEY_BYTES_MAX);
         buf_printf(&key, "%s.%s", row->section, row->name);
         set->keys[i] = buf_steal(&key);
-        if (set->keys[i] == NULL)
-            return BRAID_E_NO_MEMORY;
+        if (set->keys[i] == NULL) return BRAID_E_NO_MEMORY;
         BRAID_ASSERT(!map_get(set->index, set->keys[i], NULL)); /* no row twice */
-        if (!map_put(set->index, set->keys[i], i))
-            return BRAID_E_NO_MEMORY;
+        if (!map_put(set->index, set->keys[i], i)) return BRAID_E_NO_MEMORY;
     }
     return BRAID_OK;
 }
@@ -207,8 +190,7 @@ static int option_set_defaults(option_set *set) {
         braid_error why = {0};
         int code = option_set_row(set, i, "", set->rows[i].default_value, &why);
         BRAID_ASSERT(code == BRAID_OK || code == BRAID_E_NO_MEMORY); /* a default must fit its own row */
-        if (code != BRAID_OK)
-            return code;
+        if (code != BRAID_OK) return code;
         set->values[i].set = false;
     }
     return BRAID_OK;
@@ -217,18 +199,15 @@ static int option_set_defaults(option_set *set) {
 int option_set_new(const option_row *rows, size_t count, option_set **out, braid_error *err) {
     *out = NULL;
     option_set *set = calloc(1, sizeof *set);
-    if (set == NULL)
-        return error_set(err, BRAID_E_NO_MEMORY, option_store, "no memory for the options");
+    if (set == NULL) return error_set(err, BRAID_E_NO_MEMORY, option_store, "no memory for the options");
     set->rows = rows;
     set->count = count;
     set->keys = calloc(count + 1, sizeof *set->keys);
     set->values = calloc(count + 1, sizeof *set->values);
     set->index = map_new(count);
     int code = set->keys == NULL || set->values == NULL || set->index == NULL ? BRAID_E_NO_MEMORY : BRAID_OK;
-    if (code == BRAID_OK)
-        code = option_set_index(set);
-    if (code == BRAID_OK)
-        code = option_set_defaults(set);
+    if (code == BRAID_OK) code = option_set_index(set);
+    if (code == BRAID_OK) code = option_set_defaults(set);
     if (code != BRAID_OK) {
         option_set_free(set);
         return error_set(err, code, option_store, "no memory for the options");
@@ -253,13 +232,10 @@ int option_set_copy(const option_set *from, option_set **out, braid_error *err) 
 }
 
 void option_set_free(option_set *set) {
-    if (set == NULL)
-        return;
+    if (set == NULL) return;
     for (size_t i = 0; i < set->count; i++) {
-        if (set->keys != NULL)
-            free(set->keys[i]);
-        if (set->values != NULL)
-            free(set->values[i].text);
+        if (set->keys != NULL) free(set->keys[i]);
+        if (set->values != NULL) free(set->values[i].text);
     }
     free(set->keys);
     free(set->values);
@@ -291,8 +267,7 @@ size_t option_find(const option_set *set, const char *key) {
 static size_t option_distance(const char *a, const char *b) {
     size_t rows[3][OPTION_KEY_BYTES_MAX + 1], *before = rows[0], *last = rows[1], *now = rows[2];
     size_t a_len = strnlen(a, OPTION_KEY_BYTES_MAX), b_len = strnlen(b, OPTION_KEY_BYTES_MAX);
-    for (size_t j = 0; j <= b_len; j++)
-        last[j] = j;
+    for (size_t j = 0; j <= b_len; j++) last[j] = j;
     for (size_t i = 1; i <= a_len; i++) {
         now[0] = i;
         for (size_t j = 1; j <= b_len; j++) {
@@ -317,8 +292,7 @@ static size_t option_row_distance(const option_set *set, size_t i, const char *k
     const char *dot = strchr(key, '.');
     size_t whole = option_distance(key, set->keys[i]);
     size_t name = option_distance(dot != NULL ? dot + 1 : key, set->rows[i].name);
-    if (name == 0)
-        return whole < 1 ? whole : 1;
+    if (name == 0) return whole < 1 ? whole : 1;
     return dot == NULL && name < whole ? name : whole;
 }
 
@@ -349,8 +323,7 @@ static size_t option_at(const option_set *set, const char *key) {
 
 static int option_set_named(option_set *set, const char *where, const char *key, const char *value, braid_error *err) {
     size_t i = option_find(set, key);
-    if (i != SIZE_MAX)
-        return option_set_row(set, i, where, value, err);
+    if (i != SIZE_MAX) return option_set_row(set, i, where, value, err);
     const char *nearest = option_nearest(set, key, false);
     return error_set(err, BRAID_E_UNKNOWN_FIELD, option_store, "%sthere is no option \"%.60s\"; the nearest is \"%s\"",
                      where, key, nearest != NULL ? nearest : "");
@@ -384,8 +357,7 @@ static int option_load_variable(option_set *set, const char *name, const char *a
 int option_set_load_env(option_set *set, char *const *environment, const char *prefix, braid_error *err) {
     option_set *next;
     int code = option_set_copy(set, &next, err);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     size_t prefix_len = strlen(prefix);
     for (char *const *at = environment; code == BRAID_OK && *at != NULL; at++) {
         if (strncmp(*at, prefix, prefix_len) == 0 && strchr(*at + prefix_len, '=') != NULL)
@@ -484,13 +456,10 @@ void option_set_print_yaml(const option_set *set, buf *out) {
     for (size_t i = 0; i < set->count; i++) {
         const char *section = set->rows[i].section;
         bool printed = false;
-        for (size_t j = 0; j < i && !printed; j++)
-            printed = strcmp(set->rows[j].section, section) == 0;
-        if (printed)
-            continue;
+        for (size_t j = 0; j < i && !printed; j++) printed = strcmp(set->rows[j].section, section) == 0;
+        if (printed) continue;
         buf_printf(out, "\n%s:\n", section);
         for (size_t j = i; j < set->count; j++)
-            if (strcmp(set->rows[j].section, section) == 0)
-                option_print_row(set, j, out);
+            if (strcmp(set->rows[j].section, section) == 0) option_print_row(set, j, out);
     }
 }

@@ -31,7 +31,8 @@ void option_set_free(option_set *set);
 
 int option_set_value(option_set *set, const char *key, const char *value, braid_error *err); /* key "section.name" */
 int option_set_load_yaml(option_set *set, const char *path, braid_error *err);
-int option_set_load_env(option_set *set, char *const *environment, const char *prefix, braid_error *err); /* prefix "BRAID__" */
+int option_set_load_env(option_set *set, char *const *environment, const char *prefix,
+                        braid_error *err); /* prefix "BRAID__" */
 
 const char *option_get(const option_set *set, const char *key); /* asserts that the key is in the table */
 int64_t option_get_int(const option_set *set, const char *key);

@@ -102,8 +102,7 @@ static const char *options_yaml_text(const yaml_event_t *scalar) {
 
 /* `name:` with nothing after it, or a null in plain style. */
 static bool options_yaml_is_null(const yaml_event_t *event) {
-    if (event->type != YAML_SCALAR_EVENT || event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE)
-        return false;
+    if (event->type != YAML_SCALAR_EVENT || event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE) return false;
     const char *text = options_yaml_text(event);
     return text[0] == '\0' || strcmp(text, "~") == 0 || strcmp(text, "null") == 0;
 }
@@ -126,8 +125,7 @@ static int options_yaml_scalar(options_yaml *y, yaml_event_t *event, const char 
 static int options_yaml_value(options_yaml *y, size_t i, const char *key) {
     yaml_event_t event;
     int code = options_yaml_next(y, &event);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     size_t line = options_yaml_line(&event);
     char where[OPTIONS_YAML_WHERE_BYTES];
     code = options_yaml_scalar(y, &event, key);
@@ -149,13 +147,11 @@ static int options_yaml_unknown(options_yaml *y, size_t line, bool section, cons
 /* One `name: value` of a section; `name` is the event of the name. */
 static int options_yaml_entry(options_yaml *y, const char *section, yaml_event_t *name) {
     int code = options_yaml_scalar(y, name, "a name");
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     char key[2 * OPTION_KEY_BYTES_MAX]; /* a longer one is cut, and no row's key is so long */
     snprintf(key, sizeof key, "%s.%s", section, options_yaml_text(name));
     size_t line = options_yaml_line(name), i = option_find(y->set, key);
-    if (i == SIZE_MAX)
-        return options_yaml_unknown(y, line, false, key);
+    if (i == SIZE_MAX) return options_yaml_unknown(y, line, false, key);
     if (y->row_lines[i] != 0)
         return options_yaml_fail(y, BRAID_E_INVALID, line, "%s is given twice, first in line %zu", key,
                                  y->row_lines[i]);
@@ -167,8 +163,7 @@ static int options_yaml_entry(options_yaml *y, const char *section, yaml_event_t
 static int options_yaml_section(options_yaml *y, const char *section) {
     yaml_event_t event;
     int code = options_yaml_next(y, &event);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     bool mapping = event.type == YAML_MAPPING_START_EVENT;
     if (!mapping && !options_yaml_is_null(&event))
         code = options_yaml_fail(y, BRAID_E_INVALID, options_yaml_line(&event),
@@ -176,11 +171,9 @@ static int options_yaml_section(options_yaml *y, const char *section) {
     yaml_event_delete(&event);
     for (bool more = mapping; code == BRAID_OK && more;) {
         code = options_yaml_next(y, &event);
-        if (code != BRAID_OK)
-            break;
+        if (code != BRAID_OK) break;
         more = event.type != YAML_MAPPING_END_EVENT;
-        if (more)
-            code = options_yaml_entry(y, section, &event);
+        if (more) code = options_yaml_entry(y, section, &event);
         yaml_event_delete(&event);
     }
     return code;
@@ -191,19 +184,16 @@ static size_t options_yaml_find_section(const options_yaml *y, const char *name)
     size_t count;
     const option_row *rows = option_rows(y->set, &count);
     for (size_t i = 0; i < count; i++)
-        if (strcmp(rows[i].section, name) == 0)
-            return i;
+        if (strcmp(rows[i].section, name) == 0) return i;
     return SIZE_MAX;
 }
 
 static int options_yaml_top(options_yaml *y, yaml_event_t *name) {
     int code = options_yaml_scalar(y, name, "a section's name");
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     const char *section = options_yaml_text(name);
     size_t line = options_yaml_line(name), first = options_yaml_find_section(y, section);
-    if (first == SIZE_MAX)
-        return options_yaml_unknown(y, line, true, section);
+    if (first == SIZE_MAX) return options_yaml_unknown(y, line, true, section);
     if (y->section_lines[first] != 0)
         return options_yaml_fail(y, BRAID_E_INVALID, line, "section \"%s\" is given twice, first in line %zu", section,
                                  y->section_lines[first]);
@@ -220,8 +210,7 @@ static int options_yaml_stream(options_yaml *y) {
     while (code == BRAID_OK && !done) {
         yaml_event_t event;
         code = options_yaml_next(y, &event);
-        if (code != BRAID_OK)
-            break;
+        if (code != BRAID_OK) break;
         bool frame = event.type == YAML_STREAM_START_EVENT || event.type == YAML_DOCUMENT_END_EVENT;
         if (event.type == YAML_STREAM_END_EVENT)
             done = true;
@@ -255,8 +244,7 @@ int option_set_load_yaml(option_set *set, const char *path, braid_error *err) {
     size_t count;
     option_rows(set, &count);
     int code = option_set_copy(set, &y.set, err);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     y.section_lines = calloc(count + 1, sizeof *y.section_lines);
     y.row_lines = calloc(count + 1, sizeof *y.row_lines);
     if (y.section_lines == NULL || y.row_lines == NULL) {
@@ -275,8 +263,7 @@ int option_set_load_yaml(option_set *set, const char *path, braid_error *err) {
         y.set = NULL;
     }
 cleanup:
-    if (y.file != NULL)
-        fclose(y.file);
+    if (y.file != NULL) fclose(y.file);
     free(y.section_lines);
     free(y.row_lines);
     option_set_free(y.set);

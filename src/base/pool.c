@@ -46,7 +46,7 @@ struct pool {
     pool_queue queues[2]; /* by pool_lane */
     size_t queue_max;     /* of each */
     unsigned slow_running, slow_max;
-    pool_lane turn;       /* which lane goes first when both have work */
+    pool_lane turn; /* which lane goes first when both have work */
     bool stopping;
     const clock_ops *clock;
     unsigned workers;
@@ -66,8 +66,7 @@ static void pool_push(pool_queue *q, pool_job *job) {
 static pool_job *pool_pop(pool_queue *q) {
     pool_job *job = q->first;
     q->first = job->next;
-    if (q->first == NULL)
-        q->last = NULL;
+    if (q->first == NULL) q->last = NULL;
     q->count--;
     return job;
 }
@@ -83,8 +82,7 @@ static void pool_unlink(pool_queue *q, pool_job *job) {
         before->next = job->next;
     else
         q->first = job->next;
-    if (q->last == job)
-        q->last = before;
+    if (q->last == job) q->last = before;
     q->count--;
 }
 
@@ -95,16 +93,13 @@ static bool pool_takeable(const pool *p, pool_lane lane) {
 /* The next job that may run now, or NULL. */
 static pool_job *pool_take(pool *p) {
     pool_lane lane = p->turn, other = lane == POOL_FAST ? POOL_SLOW : POOL_FAST;
-    if (!pool_takeable(p, lane))
-        lane = other;
-    if (!pool_takeable(p, lane))
-        return NULL;
+    if (!pool_takeable(p, lane)) lane = other;
+    if (!pool_takeable(p, lane)) return NULL;
     p->turn = lane == POOL_FAST ? POOL_SLOW : POOL_FAST;
     pool_job *job = pool_pop(&p->queues[lane]);
     job->state = POOL_JOB_RUNNING;
     p->slow_running += lane == POOL_SLOW;
-    if (pool_takeable(p, POOL_FAST) || pool_takeable(p, POOL_SLOW))
-        pthread_cond_signal(&p->work);
+    if (pool_takeable(p, POOL_FAST) || pool_takeable(p, POOL_SLOW)) pthread_cond_signal(&p->work);
     return job;
 }
 
@@ -153,12 +148,10 @@ pool *pool_new(unsigned workers, size_t queue_max, const clock_ops *clock) {
     unsigned count = workers < POOL_WORKERS_MAX ? workers : POOL_WORKERS_MAX;
     count = count > POOL_WORKERS_MIN ? count : POOL_WORKERS_MIN;
     pool *p = calloc(1, sizeof *p + count * sizeof p->threads[0]);
-    if (p == NULL)
-        return NULL;
+    if (p == NULL) return NULL;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->work, NULL);
-    for (int i = 0; i < POOL_STRIPES; i++)
-        pthread_cond_init(&p->done[i], NULL);
+    for (int i = 0; i < POOL_STRIPES; i++) pthread_cond_init(&p->done[i], NULL);
     p->queue_max = queue_max;
     p->slow_max = count / 2;
     p->clock = clock;
@@ -170,16 +163,13 @@ pool *pool_new(unsigned workers, size_t queue_max, const clock_ops *clock) {
 }
 
 void pool_free(pool *p) {
-    if (p == NULL)
-        return;
+    if (p == NULL) return;
     pthread_mutex_lock(&p->lock);
     p->stopping = true;
     pthread_cond_broadcast(&p->work);
     pthread_mutex_unlock(&p->lock);
-    for (unsigned i = 0; i < p->workers; i++)
-        pthread_join(p->threads[i], NULL);
-    for (int i = 0; i < POOL_STRIPES; i++)
-        pthread_cond_destroy(&p->done[i]);
+    for (unsigned i = 0; i < p->workers; i++) pthread_join(p->threads[i], NULL);
+    for (int i = 0; i < POOL_STRIPES; i++) pthread_cond_destroy(&p->done[i]);
     pthread_cond_destroy(&p->work);
     pthread_mutex_destroy(&p->lock);
     free(p);
@@ -206,8 +196,7 @@ static void pool_sleep(pool *p, pthread_cond_t *cond, deadline until) {
         return;
     }
     int64_t at = until;
-    if (p->clock->mono_ns != clock_system.mono_ns)
-        at = clock_mono_ns(&clock_system) + POOL_NAP_NS;
+    if (p->clock->mono_ns != clock_system.mono_ns) at = clock_mono_ns(&clock_system) + POOL_NAP_NS;
     struct timespec t = {.tv_sec = at / 1000000000, .tv_nsec = at % 1000000000};
     pthread_cond_clockwait(cond, &p->lock, CLOCK_MONOTONIC, &t);
 }
@@ -215,8 +204,7 @@ static void pool_sleep(pool *p, pthread_cond_t *cond, deadline until) {
 bool pool_wait(pool *p, pool_job *job, deadline until) {
     pthread_mutex_lock(&p->lock);
     BRAID_ASSERT(job->state != POOL_JOB_IDLE); /* never submitted, or cancelled: it would be waited for in vain */
-    while (job->state != POOL_JOB_DONE && !deadline_passed(p->clock, until))
-        pool_sleep(p, pool_stripe(p, job), until);
+    while (job->state != POOL_JOB_DONE && !deadline_passed(p->clock, until)) pool_sleep(p, pool_stripe(p, job), until);
     bool done = job->state == POOL_JOB_DONE;
     pthread_mutex_unlock(&p->lock);
     return done;

@@ -28,7 +28,7 @@ typedef struct pool_job {
  * `queue_max` is the bound of each lane, so that waiting slow jobs never turn fast ones away. Workers have all signals
  * blocked. */
 pool *pool_new(unsigned workers, size_t queue_max, const clock_ops *clock);
-void pool_free(pool *p);  /* runs what is queued, then ends the workers */
+void pool_free(pool *p); /* runs what is queued, then ends the workers */
 
 /* False when the queue is full: the job was not taken. The job must live until pool_wait said done or pool_cancel
  * true. */

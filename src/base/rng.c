@@ -54,8 +54,7 @@ uint64_t rng_below(rng *r, uint64_t bound) {
     unsigned __int128 product = (unsigned __int128)rng_next(r) * bound;
     if ((uint64_t)product < bound) {
         uint64_t threshold = -bound % bound;
-        while ((uint64_t)product < threshold)
-            product = (unsigned __int128)rng_next(r) * bound;
+        while ((uint64_t)product < threshold) product = (unsigned __int128)rng_next(r) * bound;
     }
     return (uint64_t)(product >> 64);
 }
@@ -75,25 +74,21 @@ static double rng_gamma_large(rng *r, double shape) {
     double d = shape - 1.0 / 3.0, c = 1.0 / sqrt(9.0 * d);
     for (;;) {
         double x = rng_normal(r), v = 1.0 + c * x;
-        if (v <= 0.0)
-            continue;
+        if (v <= 0.0) continue;
         v = v * v * v;
-        if (log(rng_uniform_positive(r)) < 0.5 * x * x + d - d * v + d * log(v))
-            return d * v;
+        if (log(rng_uniform_positive(r)) < 0.5 * x * x + d - d * v + d * log(v)) return d * v;
     }
 }
 
 double rng_gamma(rng *r, double shape) {
     BRAID_ASSERT(shape > 0.0);
-    if (shape >= 1.0)
-        return rng_gamma_large(r, shape);
+    if (shape >= 1.0) return rng_gamma_large(r, shape);
     double g = rng_gamma_large(r, shape + 1.0);
     return g * pow(rng_uniform_positive(r), 1.0 / shape);
 }
 
 static double rng_log_gamma(rng *r, double shape) {
-    if (shape >= 1.0)
-        return log(rng_gamma_large(r, shape));
+    if (shape >= 1.0) return log(rng_gamma_large(r, shape));
     double g = rng_gamma_large(r, shape + 1.0);
     return log(g) + log(rng_uniform_positive(r)) / shape;
 }

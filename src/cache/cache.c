@@ -24,8 +24,7 @@ const cache_ops *cache_registry(size_t i) {
 
 const cache_ops *cache_find(const char *name) {
     for (size_t i = 0; cache_registry(i) != NULL; i++)
-        if (strcmp(cache_registry(i)->name, name) == 0)
-            return cache_registry(i);
+        if (strcmp(cache_registry(i)->name, name) == 0) return cache_registry(i);
     return NULL;
 }
 
@@ -33,8 +32,7 @@ int cache_open(const cache_ops *ops, const cache_options *options, cache **out, 
     BRAID_ASSERT(ops != NULL && options != NULL && options->clock != NULL && out != NULL);
     *out = NULL;
     cache *c = calloc(1, sizeof *c);
-    if (c == NULL)
-        return error_set(err, BRAID_E_NO_MEMORY, "cache", "no memory to open the cache");
+    if (c == NULL) return error_set(err, BRAID_E_NO_MEMORY, "cache", "no memory to open the cache");
     c->ops = ops;
     int rc = ops->open(options, &c->self, err);
     if (rc != BRAID_OK) {
@@ -50,8 +48,7 @@ int cache_open(const cache_ops *ops, const cache_options *options, cache **out, 
 }
 
 void cache_close(cache *c) {
-    if (c == NULL)
-        return;
+    if (c == NULL) return;
     c->ops->close(c->self);
     free(c);
 }
@@ -61,12 +58,10 @@ const char *cache_name(const cache *c) {
 }
 
 static int cache_check_key(const void *key, size_t key_len, braid_error *err) {
-    if (key == NULL || key_len == 0)
-        return error_set(err, BRAID_E_INVALID, "cache", "the cache key is empty");
+    if (key == NULL || key_len == 0) return error_set(err, BRAID_E_INVALID, "cache", "the cache key is empty");
     if (key_len > CACHE_KEY_BYTES_MAX)
         return error_set(err, BRAID_E_TOO_LARGE, "cache", "the cache key has %zu bytes; at most %d are allowed",
-                         key_len,
-                         CACHE_KEY_BYTES_MAX);
+                         key_len, CACHE_KEY_BYTES_MAX);
     return BRAID_OK;
 }
 
@@ -74,8 +69,7 @@ int cache_get(cache *c, const void *key, size_t key_len, uint64_t min_version, b
               braid_error *err) {
     *found = false;
     int rc = cache_check_key(key, key_len, err);
-    if (rc != BRAID_OK)
-        return rc;
+    if (rc != BRAID_OK) return rc;
     uint64_t ignored;
     rc = c->ops->get(c->self, key, key_len, min_version, out, version != NULL ? version : &ignored, found, err);
     metric_add(*found ? c->hits : c->misses, 1);
@@ -83,8 +77,7 @@ int cache_get(cache *c, const void *key, size_t key_len, uint64_t min_version, b
 }
 
 int cache_put(cache *c, const void *key, size_t key_len, uint64_t version, const void *value, size_t len,
-              unsigned ttl_ms,
-              braid_error *err) {
+              unsigned ttl_ms, braid_error *err) {
     int rc = cache_check_key(key, key_len, err);
     return rc != BRAID_OK ? rc : c->ops->put(c->self, key, key_len, version, value, len, ttl_ms, err);
 }
@@ -105,7 +98,6 @@ void cache_get_stats(cache *c, cache_stats *out) {
 
 bool cache_key(buf *key, const void *part, size_t len) {
     unsigned char prefix[8];
-    for (size_t i = 0; i < sizeof prefix; i++)
-        prefix[i] = (unsigned char)((uint64_t)len >> (8 * i));
+    for (size_t i = 0; i < sizeof prefix; i++) prefix[i] = (unsigned char)((uint64_t)len >> (8 * i));
     return buf_add(key, prefix, sizeof prefix) && (len == 0 || buf_add(key, part, len));
 }

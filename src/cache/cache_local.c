@@ -33,7 +33,9 @@ enum {
 };
 
 typedef struct cache_entry cache_entry;
-typedef struct cache_link { cache_entry *prev, *next; } cache_link;
+typedef struct cache_link {
+    cache_entry *prev, *next;
+} cache_link;
 enum { LIST_LRU, LIST_TOMBS, LISTS };
 
 struct cache_entry {
@@ -49,7 +51,10 @@ struct cache_entry {
     char key[];
 };
 
-typedef struct cache_list { cache_entry *first, *last; size_t bytes; } cache_list;
+typedef struct cache_list {
+    cache_entry *first, *last;
+    size_t bytes;
+} cache_list;
 
 typedef struct cache_shard {
     pthread_mutex_t lock;
@@ -75,8 +80,7 @@ typedef struct cache_local {
 /* ---- lists ---- */
 
 static void list_remove(cache_shard *s, int which, cache_entry *e) {
-    if (!e->listed[which])
-        return;
+    if (!e->listed[which]) return;
     cache_list *l = &s->lists[which];
     cache_link *at = &e->links[which];
     if (at->prev != NULL)
@@ -121,8 +125,7 @@ static size_t entry_base_bytes(size_t key_len) {
 
 static cache_entry *entry_find(const cache_shard *s, uint64_t hash, const void *key, size_t key_len) {
     cache_entry *e = s->buckets[hash & (s->buckets_count - 1)];
-    while (e != NULL && (e->hash != hash || e->key_len != key_len || memcmp(e->key, key, key_len) != 0))
-        e = e->chain;
+    while (e != NULL && (e->hash != hash || e->key_len != key_len || memcmp(e->key, key, key_len) != 0)) e = e->chain;
     return e;
 }
 
@@ -130,8 +133,7 @@ static cache_entry *entry_find(const cache_shard *s, uint64_t hash, const void *
 static void shard_grow(cache_shard *s) {
     size_t count = s->buckets_count * 2;
     cache_entry **buckets = calloc(count, sizeof(cache_entry *));
-    if (buckets == NULL)
-        return;
+    if (buckets == NULL) return;
     for (size_t i = 0; i < s->buckets_count; i++) {
         for (cache_entry *e = s->buckets[i], *next; e != NULL; e = next) {
             next = e->chain;
@@ -146,10 +148,8 @@ static void shard_grow(cache_shard *s) {
 
 static cache_entry *entry_make(cache_shard *s, uint64_t hash, const void *key, size_t key_len) {
     cache_entry *e = calloc(1, sizeof *e + key_len);
-    if (e == NULL)
-        return NULL;
-    if (s->entries >= s->buckets_count)
-        shard_grow(s);
+    if (e == NULL) return NULL;
+    if (s->entries >= s->buckets_count) shard_grow(s);
     e->hash = hash;
     e->key_len = key_len;
     memcpy(e->key, key, key_len);
@@ -163,8 +163,7 @@ static cache_entry *entry_make(cache_shard *s, uint64_t hash, const void *key, s
 
 static void entry_unlink(cache_shard *s, cache_entry *e) {
     cache_entry **at = &s->buckets[e->hash & (s->buckets_count - 1)];
-    while (*at != e)
-        at = &(*at)->chain;
+    while (*at != e) at = &(*at)->chain;
     *at = e->chain;
     s->entries--;
     s->bytes -= entry_base_bytes(e->key_len);
@@ -172,8 +171,7 @@ static void entry_unlink(cache_shard *s, cache_entry *e) {
 }
 
 static void entry_drop_value(cache_shard *s, cache_entry *e) {
-    if (e->value == NULL)
-        return;
+    if (e->value == NULL) return;
     list_remove(s, LIST_LRU, e);
     s->bytes -= e->len;
     s->values--;
@@ -183,8 +181,7 @@ static void entry_drop_value(cache_shard *s, cache_entry *e) {
 }
 
 static void entry_drop_tomb(cache_shard *s, cache_entry *e) {
-    if (!e->listed[LIST_TOMBS])
-        return;
+    if (!e->listed[LIST_TOMBS]) return;
     list_remove(s, LIST_TOMBS, e);
     s->lists[LIST_TOMBS].bytes -= entry_base_bytes(e->key_len);
     e->floor = 0;
@@ -192,16 +189,13 @@ static void entry_drop_tomb(cache_shard *s, cache_entry *e) {
 
 /* An entry that holds neither value nor tombstone goes. */
 static void entry_settle(cache_shard *s, cache_entry *e) {
-    if (e->value == NULL && !e->listed[LIST_TOMBS])
-        entry_unlink(s, e);
+    if (e->value == NULL && !e->listed[LIST_TOMBS]) entry_unlink(s, e);
 }
 
 /* The tombstone goes, what it says stays: for every key of the shard. */
 static void shard_fold_tomb(cache_shard *s, cache_entry *e) {
-    if (e->floor > s->floor)
-        s->floor = e->floor;
-    if (e->floor_until > s->floor_until)
-        s->floor_until = e->floor_until;
+    if (e->floor > s->floor) s->floor = e->floor;
+    if (e->floor_until > s->floor_until) s->floor_until = e->floor_until;
     entry_drop_tomb(s, e);
     entry_settle(s, e);
 }
@@ -211,8 +205,7 @@ static void shard_expire_tombs(cache_shard *s, int64_t now) {
         entry_drop_tomb(s, e);
         entry_settle(s, e);
     }
-    if (s->floor_until <= now)
-        s->floor = 0;
+    if (s->floor_until <= now) s->floor = 0;
 }
 
 /* Brings the shard under its budget: surplus tombstones, then the least recently used values. */
@@ -243,10 +236,8 @@ static void local_unlock(cache_local *c, cache_shard *s, uint64_t before, uint64
     uint64_t change = s->bytes - before; /* wraps below zero and back in the sum */
     pthread_mutex_unlock(&s->lock);
     uint64_t bytes = atomic_fetch_add_explicit(&c->bytes, change, memory_order_relaxed) + change;
-    if (change != 0)
-        metric_set(c->bytes_metric, (double)bytes);
-    if (evicted != 0)
-        metric_add(c->evictions_metric, evicted);
+    if (change != 0) metric_set(c->bytes_metric, (double)bytes);
+    if (evicted != 0) metric_add(c->evictions_metric, evicted);
 }
 
 static uint64_t local_hash(const cache_local *c, const void *key, size_t key_len) {
@@ -280,18 +271,14 @@ static int local_get(void *self, const void *key, size_t key_len, uint64_t min_v
     else
         s->misses++;
     local_unlock(c, s, before, 0);
-    if (!copied)
-        return error_set(err, BRAID_E_NO_MEMORY, "cache/local", "no room to copy a cached value out");
+    if (!copied) return error_set(err, BRAID_E_NO_MEMORY, "cache/local", "no room to copy a cached value out");
     return BRAID_OK;
 }
 
 static bool put_refused(const cache_shard *s, const cache_entry *e, uint64_t version, int64_t now) {
-    if (s->floor_until > now && version < s->floor)
-        return true;
-    if (e == NULL)
-        return false;
-    if (e->listed[LIST_TOMBS] && version < e->floor)
-        return true;
+    if (s->floor_until > now && version < s->floor) return true;
+    if (e == NULL) return false;
+    if (e->listed[LIST_TOMBS] && version < e->floor) return true;
     return e->value != NULL && version < e->version && (e->expires == 0 || e->expires > now);
 }
 
@@ -304,8 +291,7 @@ static int local_put(void *self, const void *key, size_t key_len, uint64_t versi
     char *copy = fits ? malloc(len > 0 ? len : 1) : NULL; /* outside the lock */
     if (fits && copy == NULL)
         return error_set(err, BRAID_E_NO_MEMORY, "cache/local", "no memory for a value of %zu bytes", len);
-    if (fits && len > 0)
-        memcpy(copy, value, len);
+    if (fits && len > 0) memcpy(copy, value, len);
 
     uint64_t evicted = 0;
     int rc = BRAID_OK;
@@ -317,15 +303,12 @@ static int local_put(void *self, const void *key, size_t key_len, uint64_t versi
         s->stale_refused++;
         goto cleanup;
     }
-    if (e != NULL)
-        entry_drop_value(s, e); /* also when the new one is too large to keep: the old one is outdated */
+    if (e != NULL) entry_drop_value(s, e); /* also when the new one is too large to keep: the old one is outdated */
     if (!fits) {
-        if (e != NULL)
-            entry_settle(s, e);
+        if (e != NULL) entry_settle(s, e);
         goto cleanup;
     }
-    if (e == NULL)
-        e = entry_make(s, hash, key, key_len);
+    if (e == NULL) e = entry_make(s, hash, key, key_len);
     if (e == NULL) {
         rc = error_set(err, BRAID_E_NO_MEMORY, "cache/local", "no memory for a cache entry");
         goto cleanup;
@@ -354,10 +337,8 @@ static int local_invalidate(void *self, const void *key, size_t key_len, uint64_
     uint64_t before = s->bytes;
     shard_expire_tombs(s, now);
     cache_entry *e = entry_find(s, hash, key, key_len);
-    if (e != NULL && e->value != NULL && e->version <= version)
-        entry_drop_value(s, e);
-    if (e == NULL)
-        e = entry_make(s, hash, key, key_len);
+    if (e != NULL && e->value != NULL && e->version <= version) entry_drop_value(s, e);
+    if (e == NULL) e = entry_make(s, hash, key, key_len);
     if (e == NULL) { /* an invalidation is never lost, not even without memory */
         s->floor = version > s->floor ? version : s->floor;
         s->floor_until = until;
@@ -388,8 +369,7 @@ static int local_clear(void *self, braid_error *err) {
         cache_shard *s = local_lock(c, (uint64_t)i << 60);
         uint64_t before = s->bytes;
         shard_expire_tombs(s, clock_mono_ns(c->clock));
-        while (s->lists[LIST_TOMBS].first != NULL)
-            shard_fold_tomb(s, s->lists[LIST_TOMBS].first);
+        while (s->lists[LIST_TOMBS].first != NULL) shard_fold_tomb(s, s->lists[LIST_TOMBS].first);
         shard_drop_values(s);
         local_unlock(c, s, before, 0);
     }
@@ -412,12 +392,10 @@ static void local_stats(void *self, cache_stats *out) {
 
 static void local_close(void *self) {
     cache_local *c = self;
-    if (c == NULL)
-        return;
+    if (c == NULL) return;
     for (unsigned i = 0; i < c->shards_ready; i++) {
         cache_shard *s = &c->shards[i];
-        while (s->lists[LIST_TOMBS].first != NULL)
-            shard_fold_tomb(s, s->lists[LIST_TOMBS].first);
+        while (s->lists[LIST_TOMBS].first != NULL) shard_fold_tomb(s, s->lists[LIST_TOMBS].first);
         shard_drop_values(s);
         free(s->buckets);
         pthread_mutex_destroy(&s->lock);
@@ -428,8 +406,7 @@ static void local_close(void *self) {
 static int local_open(const cache_options *options, void **self, braid_error *err) {
     *self = NULL;
     cache_local *c = calloc(1, sizeof *c);
-    if (c == NULL)
-        return error_set(err, BRAID_E_NO_MEMORY, "cache/local", "no memory to open the cache");
+    if (c == NULL) return error_set(err, BRAID_E_NO_MEMORY, "cache/local", "no memory to open the cache");
     c->clock = options->clock;
     /* Not a secret, only different from run to run, so that keys that all fall into one chain cannot be prepared. */
     c->seed = (uint64_t)clock_mono_ns(c->clock) * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)(uintptr_t)c;
@@ -456,8 +433,13 @@ static int local_open(const cache_options *options, void **self, braid_error *er
 }
 
 const cache_ops cache_local_ops = {
-    .version = 1, .name = "local",
-    .open = local_open, .close = local_close,
-    .get = local_get, .put = local_put, .invalidate = local_invalidate, .clear = local_clear,
+    .version = 1,
+    .name = "local",
+    .open = local_open,
+    .close = local_close,
+    .get = local_get,
+    .put = local_put,
+    .invalidate = local_invalidate,
+    .clear = local_clear,
     .stats = local_stats,
 };

@@ -19,8 +19,7 @@ static int no_memory(braid_error *err) {
 static pthread_rwlock_t *lock_new(void) {
     pthread_rwlock_t *lock = malloc(sizeof *lock);
     pthread_rwlockattr_t attr;
-    if (lock == NULL)
-        return NULL;
+    if (lock == NULL) return NULL;
     pthread_rwlockattr_init(&attr);
     pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     pthread_rwlock_init(lock, &attr);
@@ -31,8 +30,7 @@ static pthread_rwlock_t *lock_new(void) {
 int catalogue_open(const clock_ops *clock, metrics *m, catalogue **out, braid_error *err) {
     *out = NULL;
     catalogue *c = calloc(1, sizeof *c);
-    if (c == NULL)
-        return no_memory(err);
+    if (c == NULL) return no_memory(err);
     if (!rights_open(&c->rights)) {
         free(c);
         return no_memory(err);
@@ -47,37 +45,32 @@ int catalogue_open(const clock_ops *clock, metrics *m, catalogue **out, braid_er
         catalogue_close(c);
         return no_memory(err);
     }
-    if (m != NULL)
-        c->items_metric = metrics_gauge(m, "catalogue_items", "", "Items in the catalogue");
+    if (m != NULL) c->items_metric = metrics_gauge(m, "catalogue_items", "", "Items in the catalogue");
     *out = c;
     return BRAID_OK;
 }
 
 static void columns_free(catalogue_columns *a) {
-    void *columns[] = {a->entries, a->versions, a->year, a->duration_s, a->age_rating, a->tier, a->available_from,
-                       a->available_until, a->title_hash, a->original_hash, a->synopsis_hash, a->synopsis_len,
-                       a->fields, a->title_marks, a->interactions, a->reward_sum, a->last_at, a->popularity};
-    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++)
-        free(columns[i]);
+    void *columns[] = {
+        a->entries,        a->versions,        a->year,         a->duration_s,    a->age_rating,    a->tier,
+        a->available_from, a->available_until, a->title_hash,   a->original_hash, a->synopsis_hash, a->synopsis_len,
+        a->fields,         a->title_marks,     a->interactions, a->reward_sum,    a->last_at,       a->popularity};
+    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) free(columns[i]);
 }
 
 void catalogue_close(catalogue *c) {
-    if (c == NULL)
-        return;
-    for (uint32_t num = 0; num < c->bits; num++)
-        free(c->at.entries[num]);
+    if (c == NULL) return;
+    for (uint32_t num = 0; num < c->bits; num++) free(c->at.entries[num]);
     columns_free(&c->at);
     bitset_free(&c->present);
     map_free(c->nums);
     map_free(c->number_paths);
     terms_free(&c->facets);
     terms_free(&c->attributes);
-    for (uint32_t i = 0; i < c->numbers_count; i++)
-        free(c->numbers[i].rows);
+    for (uint32_t i = 0; i < c->numbers_count; i++) free(c->numbers[i].rows);
     free(c->numbers);
     rights_free(&c->rights);
-    if (c->lock != NULL)
-        pthread_rwlock_destroy(c->lock);
+    if (c->lock != NULL) pthread_rwlock_destroy(c->lock);
     free(c->lock);
     free(c);
 }
@@ -101,8 +94,7 @@ bool catalogue_num(const catalogue *c, const char *id, uint32_t *num) {
     pthread_rwlock_rdlock(c->lock);
     bool there = map_get(c->nums, id, &found);
     pthread_rwlock_unlock(c->lock);
-    if (there)
-        *num = (uint32_t)found;
+    if (there) *num = (uint32_t)found;
     return there;
 }
 
@@ -110,8 +102,7 @@ void catalogue_scan(catalogue *c, bool (*each)(void *ctx, uint32_t num, const ch
     pthread_rwlock_rdlock(c->lock);
     for (uint32_t num = 0, bits = c->bits; num < bits; num++) {
         const catalogue_entry *e = c->at.entries[num];
-        if (e != NULL && !each(ctx, num, e->id, c->at.versions[num]))
-            break;
+        if (e != NULL && !each(ctx, num, e->id, c->at.versions[num])) break;
     }
     pthread_rwlock_unlock(c->lock);
 }
@@ -122,8 +113,7 @@ bool catalogue_facet_id(const catalogue *c, filter_field field, const char *valu
     pthread_rwlock_rdlock(c->lock);
     uint32_t id = catalogue_field_is_facet(field) ? terms_find(&c->facets, (uint8_t)field, "", value) : CATALOGUE_NONE;
     pthread_rwlock_unlock(c->lock);
-    if (id != CATALOGUE_NONE)
-        *facet = id;
+    if (id != CATALOGUE_NONE) *facet = id;
     return id != CATALOGUE_NONE;
 }
 
@@ -132,8 +122,7 @@ const char *catalogue_facet_name(const catalogue *c, uint32_t facet, filter_fiel
     pthread_rwlock_rdlock(c->lock);
     if (facet < c->facets.count) {
         name = c->facets.rows[facet].value;
-        if (field != NULL)
-            *field = (filter_field)c->facets.rows[facet].field;
+        if (field != NULL) *field = (filter_field)c->facets.rows[facet].field;
     }
     pthread_rwlock_unlock(c->lock);
     return name;
@@ -164,8 +153,7 @@ uint64_t catalogue_facet_count(catalogue *c, filter_field field, const char *val
 
 static int by_count(const void *a, const void *b) {
     const facet_count *x = a, *y = b;
-    if (x->count != y->count)
-        return x->count > y->count ? -1 : 1;
+    if (x->count != y->count) return x->count > y->count ? -1 : 1;
     return strcmp(x->value, y->value);
 }
 
@@ -174,10 +162,8 @@ static void facet_sift(facet_count *heap, size_t count, size_t at) {
     for (;;) {
         size_t last = at, left = 2 * at + 1;
         for (size_t child = left; child < left + 2 && child < count; child++)
-            if (by_count(&heap[child], &heap[last]) > 0)
-                last = child;
-        if (last == at)
-            return;
+            if (by_count(&heap[child], &heap[last]) > 0) last = child;
+        if (last == at) return;
         facet_count t = heap[at];
         heap[at] = heap[last];
         heap[last] = t;
@@ -191,19 +177,16 @@ static size_t facet_select(const catalogue *c, filter_field field, size_t max, f
     for (uint32_t i = 0; max > 0 && i < c->facets.count; i++) {
         const catalogue_term *t = &c->facets.rows[i];
         facet_count one = {.value = t->value, .count = t->items.count};
-        if (t->field != field || one.count == 0)
-            continue;
+        if (t->field != field || one.count == 0) continue;
         if (n < max) {
             heap[n++] = one;
-            for (size_t at = n == max ? n / 2 : 0; at-- > 0;)
-                facet_sift(heap, n, at);
+            for (size_t at = n == max ? n / 2 : 0; at-- > 0;) facet_sift(heap, n, at);
         } else if (by_count(&one, &heap[0]) < 0) {
             heap[0] = one;
             facet_sift(heap, n, 0);
         }
     }
-    if (n > 1)
-        qsort(heap, n, sizeof *heap, by_count);
+    if (n > 1) qsort(heap, n, sizeof *heap, by_count);
     return n;
 }
 
@@ -223,8 +206,7 @@ int catalogue_facets(catalogue *c, filter_field field, size_t max, arena *a, fac
         ok = best[i].value != NULL;
     }
     pthread_rwlock_unlock(c->lock);
-    if (!ok)
-        return no_memory(err);
+    if (!ok) return no_memory(err);
     *out = best;
     *count = n;
     return BRAID_OK;
@@ -248,24 +230,31 @@ static bool card_fill(const catalogue *c, uint32_t num, arena *a, catalogue_card
     const catalogue_entry *e = col->entries[num];
     const char *texts[] = {e->id, e->title, e->original_title, term_text(c, e->kind), term_text(c, e->language)};
     size_t lens[5], ids = e->card_count * sizeof(uint32_t), bytes = ids + 5;
-    for (size_t i = 0; i < 5; i++)
-        bytes += lens[i] = strlen(texts[i]);
+    for (size_t i = 0; i < 5; i++) bytes += lens[i] = strlen(texts[i]);
     char *block = arena_alloc(a, bytes);
-    if (block == NULL)
-        return false;
+    if (block == NULL) return false;
     memcpy(block, e->terms, ids);
     char *at = block + ids;
-    for (size_t i = 0; i < 5; i++)
-        texts[i] = card_text(&at, texts[i], lens[i]);
+    for (size_t i = 0; i < 5; i++) texts[i] = card_text(&at, texts[i], lens[i]);
     int64_t until = col->available_until[num];
-    *out = (catalogue_card){
-        .num = num, .version = col->versions[num],
-        .id = texts[0], .title = texts[1], .original_title = texts[2], .kind = texts[3], .language = texts[4],
-        .year = col->year[num], .duration_s = col->duration_s[num], .age_rating = col->age_rating[num],
-        .tier = col->tier[num],
-        .available_from = col->available_from[num], .available_until = until == INT64_MAX ? TIME_NONE : until,
-        .facets = (const uint32_t *)(const void *)block, .facet_count = e->card_count,
-        .interactions = col->interactions[num], .reward_sum = col->reward_sum[num], .last_at = col->last_at[num]};
+    *out = (catalogue_card){.num = num,
+                            .version = col->versions[num],
+                            .id = texts[0],
+                            .title = texts[1],
+                            .original_title = texts[2],
+                            .kind = texts[3],
+                            .language = texts[4],
+                            .year = col->year[num],
+                            .duration_s = col->duration_s[num],
+                            .age_rating = col->age_rating[num],
+                            .tier = col->tier[num],
+                            .available_from = col->available_from[num],
+                            .available_until = until == INT64_MAX ? TIME_NONE : until,
+                            .facets = (const uint32_t *)(const void *)block,
+                            .facet_count = e->card_count,
+                            .interactions = col->interactions[num],
+                            .reward_sum = col->reward_sum[num],
+                            .last_at = col->last_at[num]};
     return true;
 }
 
@@ -285,12 +274,10 @@ int catalogue_get_cards(catalogue *c, const uint32_t *nums, size_t n, arena *a, 
     pthread_rwlock_rdlock(c->lock);
     for (size_t i = 0; ok && i < n; i++) {
         cards[i] = (catalogue_card){.id = "", .title = "", .original_title = "", .kind = "", .language = ""};
-        if (bitset_has(&c->present, nums[i]))
-            ok = card_fill(c, nums[i], a, &cards[i]);
+        if (bitset_has(&c->present, nums[i])) ok = card_fill(c, nums[i], a, &cards[i]);
     }
     pthread_rwlock_unlock(c->lock);
-    if (!ok)
-        return no_memory(err);
+    if (!ok) return no_memory(err);
     *out = cards;
     return BRAID_OK;
 }

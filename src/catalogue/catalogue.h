@@ -21,10 +21,10 @@ typedef struct catalogue catalogue;
 
 /* Who asks, for rights and constraints. */
 typedef struct viewer_rights {
-    const char *region;        /* "" unknown: only items without a region list may be shown */
-    int32_t age;               /* -1: no limit known -> no age check */
-    int32_t tier;              /* -1: no tier known -> no tier check */
-    int64_t now;               /* wall ms */
+    const char *region; /* "" unknown: only items without a region list may be shown */
+    int32_t age;        /* -1: no limit known -> no age check */
+    int32_t tier;       /* -1: no tier known -> no tier check */
+    int64_t now;        /* wall ms */
 } viewer_rights;
 
 int catalogue_open(const clock_ops *clock, metrics *m, catalogue **out, braid_error *err);
@@ -36,9 +36,10 @@ int catalogue_remove(catalogue *c, uint32_t num, uint64_t version, braid_error *
 void catalogue_set_stats(catalogue *c, uint32_t num, double interactions, double reward_sum, int64_t last_at);
 
 /* ---- reading ---- */
-uint64_t catalogue_version(const catalogue *c);  /* grows with every change of an item, not of its counters: part of cache keys */
+uint64_t catalogue_version(
+    const catalogue *c); /* grows with every change of an item, not of its counters: part of cache keys */
 uint64_t catalogue_count(const catalogue *c);
-uint32_t catalogue_bits(const catalogue *c);     /* highest number + 1 */
+uint32_t catalogue_bits(const catalogue *c); /* highest number + 1 */
 bool catalogue_num(const catalogue *c, const char *id, uint32_t *num);
 
 /* Adds to nothing: *out is initialised here to the items that match the filter, and freed by the caller. */
@@ -59,12 +60,19 @@ int64_t catalogue_next_window_edge(catalogue *c, int64_t now);
 uint64_t catalogue_facet_members(catalogue *c, filter_field field, const char *value, uint32_t *out, size_t max);
 uint64_t catalogue_facet_count(catalogue *c, filter_field field, const char *value);
 /* Facet values by falling number of items. Copied into `a`. */
-typedef struct facet_count { const char *value; uint64_t count; } facet_count;
-int catalogue_facets(catalogue *c, filter_field field, size_t max, arena *a, facet_count **out, size_t *count, braid_error *err);
+typedef struct facet_count {
+    const char *value;
+    uint64_t count;
+} facet_count;
+int catalogue_facets(catalogue *c, filter_field field, size_t max, arena *a, facet_count **out, size_t *count,
+                     braid_error *err);
 
 /* Facets as small integers, stable for the life of the catalogue: what the inner loops of personalising use instead of
  * strings. */
-typedef struct facet_ref { uint8_t field; uint32_t facet; } facet_ref; /* field: filter_field */
+typedef struct facet_ref {
+    uint8_t field;
+    uint32_t facet;
+} facet_ref;                                                                               /* field: filter_field */
 const char *catalogue_facet_name(const catalogue *c, uint32_t facet, filter_field *field); /* valid until close */
 bool catalogue_facet_id(const catalogue *c, filter_field field, const char *value, uint32_t *facet);
 uint32_t catalogue_facet_ids_max(const catalogue *c); /* ids are below this */
@@ -72,12 +80,15 @@ uint32_t catalogue_facet_ids_max(const catalogue *c); /* ids are below this */
 /* What an answer says of an item, and what scoring reads; strings and arrays are copied into `a`. False if the item is
  * gone. */
 typedef struct catalogue_card {
-    uint32_t num; uint64_t version;
+    uint32_t num;
+    uint64_t version;
     const char *id, *title, *original_title, *kind, *language;
     int32_t year, duration_s, age_rating, tier;
     int64_t available_from, available_until;
-    const uint32_t *facets; size_t facet_count; /* facet ids of genres, themes, moods, contexts, people */
-    double interactions, reward_sum; int64_t last_at;
+    const uint32_t *facets;
+    size_t facet_count; /* facet ids of genres, themes, moods, contexts, people */
+    double interactions, reward_sum;
+    int64_t last_at;
 } catalogue_card;
 bool catalogue_get_card(catalogue *c, uint32_t num, arena *a, catalogue_card *out);
 /* For many at once under one lock; cards of items that are gone have num 0. */
@@ -88,7 +99,8 @@ int catalogue_get_cards(catalogue *c, const uint32_t *nums, size_t n, arena *a, 
 size_t catalogue_popular(catalogue *c, const bitset *allow, size_t k, size_t spread, candidate *out);
 /* Ids of items whose title or original title holds every word of q (folded prefix match), in id order after `after`.
  * Copied into a. */
-int catalogue_find_title(catalogue *c, const char *q, const char *after, size_t limit, arena *a, const char ***ids, size_t *count, braid_error *err);
+int catalogue_find_title(catalogue *c, const char *q, const char *after, size_t limit, arena *a, const char ***ids,
+                         size_t *count, braid_error *err);
 /* Walks num, id and version of all items; for verify. */
 void catalogue_scan(catalogue *c, bool (*each)(void *ctx, uint32_t num, const char *id, uint64_t version), void *ctx);
 uint64_t catalogue_bytes(const catalogue *c);

@@ -14,8 +14,15 @@
 
 static const double PRIOR_MEAN = 0.5, PRIOR_WEIGHT = 10;
 
-typedef struct popular { float score; int32_t year; uint32_t num; } popular;
-typedef struct genre_taken { uint32_t genre; size_t count; } genre_taken;
+typedef struct popular {
+    float score;
+    int32_t year;
+    uint32_t num;
+} popular;
+typedef struct genre_taken {
+    uint32_t genre;
+    size_t count;
+} genre_taken;
 
 float popularity(double interactions, double reward_sum) {
     double n = interactions > 0 ? interactions : 0;
@@ -23,10 +30,8 @@ float popularity(double interactions, double reward_sum) {
 }
 
 static bool before(const popular *a, const popular *b) {
-    if (a->score > b->score || a->score < b->score)
-        return a->score > b->score;
-    if (a->year != b->year)
-        return a->year > b->year;
+    if (a->score > b->score || a->score < b->score) return a->score > b->score;
+    if (a->year != b->year) return a->year > b->year;
     return a->num < b->num;
 }
 
@@ -39,10 +44,8 @@ static void sift(popular *heap, size_t count, size_t at) {
     for (;;) {
         size_t worst = at, left = 2 * at + 1;
         for (size_t child = left; child < left + 2 && child < count; child++)
-            if (before(&heap[worst], &heap[child]))
-                worst = child;
-        if (worst == at)
-            return;
+            if (before(&heap[worst], &heap[child])) worst = child;
+        if (worst == at) return;
         popular t = heap[at];
         heap[at] = heap[worst];
         heap[worst] = t;
@@ -53,15 +56,11 @@ static void sift(popular *heap, size_t count, size_t at) {
 /* Counts the item against its main genre; false if that genre has had its share. Items without a genre are not
  * limited. */
 static bool genre_take(genre_taken *taken, size_t *genres, uint32_t genre, size_t spread) {
-    if (spread == 0 || genre == CATALOGUE_NONE)
-        return true;
+    if (spread == 0 || genre == CATALOGUE_NONE) return true;
     size_t i = 0;
-    while (i < *genres && taken[i].genre != genre)
-        i++;
-    if (i == *genres)
-        taken[(*genres)++] = (genre_taken){.genre = genre};
-    if (taken[i].count >= spread)
-        return false;
+    while (i < *genres && taken[i].genre != genre) i++;
+    if (i == *genres) taken[(*genres)++] = (genre_taken){.genre = genre};
+    if (taken[i].count >= spread) return false;
     taken[i].count++;
     return true;
 }
@@ -71,20 +70,17 @@ static size_t select_best(const catalogue *c, const bitset *allow, size_t kept, 
     size_t count = 0;
     const bitset *from = allow != NULL ? allow : &c->present;
     for (uint32_t num = bitset_next(from, 0); num != UINT32_MAX; num = bitset_next(from, num + 1)) {
-        if (!bitset_has(&c->present, num))
-            continue;
+        if (!bitset_has(&c->present, num)) continue;
         popular p = {c->at.popularity[num], c->at.year[num], num};
         if (count < kept) {
             heap[count++] = p;
-            for (size_t at = count == kept ? count / 2 : 0; at-- > 0;)
-                sift(heap, count, at);
+            for (size_t at = count == kept ? count / 2 : 0; at-- > 0;) sift(heap, count, at);
         } else if (before(&p, &heap[0])) {
             heap[0] = p;
             sift(heap, count, 0);
         }
     }
-    if (count > 1)
-        qsort(heap, count, sizeof *heap, compare);
+    if (count > 1) qsort(heap, count, sizeof *heap, compare);
     return count;
 }
 
@@ -105,17 +101,15 @@ size_t catalogue_popular(catalogue *c, const bitset *allow, size_t k, size_t spr
     genre_taken *taken = malloc((k + 1) * sizeof *taken); /* each taken item brings at most one genre */
     popular *heap = NULL;
     bool ok = taken != NULL && k > 0;
-    for (size_t kept = spread > 0 &&
-         k + KEPT_MIN < most ? k + KEPT_MIN : k; ok; kept = kept < most / 8 ? kept * 8 : most) {
+    for (size_t kept = spread > 0 && k + KEPT_MIN < most ? k + KEPT_MIN : k; ok;
+         kept = kept < most / 8 ? kept * 8 : most) {
         popular *more = realloc(heap, kept * sizeof *heap);
         ok = more != NULL;
-        if (!ok)
-            break;
+        if (!ok) break;
         heap = more;
         count = select_best(c, allow, kept, heap);
         found = take(c, heap, count, k, spread, taken, out);
-        if (found == k || count < kept || kept == most)
-            break;
+        if (found == k || count < kept || kept == most) break;
     }
     pthread_rwlock_unlock(c->lock);
     free(heap);

@@ -26,8 +26,7 @@ bool rights_open(catalogue_rights *r) {
 }
 
 static void levels_free(rights_levels *l) {
-    for (size_t i = 0; i < l->count; i++)
-        bitset_free(&l->rows[i].items);
+    for (size_t i = 0; i < l->count; i++) bitset_free(&l->rows[i].items);
     free(l->rows);
 }
 
@@ -46,8 +45,7 @@ void rights_free(catalogue_rights *r) {
 
 static bool levels_grow(rights_levels *l, uint32_t cap) {
     bool ok = true;
-    for (size_t i = 0; ok && i < l->count; i++)
-        ok = catalogue_bitset_grow(&l->rows[i].items, cap);
+    for (size_t i = 0; ok && i < l->count; i++) ok = catalogue_bitset_grow(&l->rows[i].items, cap);
     return ok;
 }
 
@@ -59,11 +57,9 @@ bool rights_grow(catalogue_rights *r, uint32_t cap) {
     size_t blocks = ((size_t)cap + CATALOGUE_BLOCK - 1) / CATALOGUE_BLOCK;
     if (ok && blocks > r->blocks_count) {
         rights_block *more = realloc(r->blocks, blocks * sizeof *more);
-        if (more == NULL)
-            return false;
+        if (more == NULL) return false;
         r->blocks = more;
-        for (size_t i = r->blocks_count; i < blocks; i++)
-            r->blocks[i] = (rights_block){.from = 1, .until = 0};
+        for (size_t i = r->blocks_count; i < blocks; i++) r->blocks[i] = (rights_block){.from = 1, .until = 0};
         r->blocks_count = blocks;
     }
     return ok;
@@ -73,21 +69,17 @@ bool rights_grow(catalogue_rights *r, uint32_t cap) {
 
 static rights_level *level_find(rights_levels *l, int32_t value) {
     for (size_t i = 0; i < l->count; i++)
-        if (l->rows[i].value == value)
-            return &l->rows[i];
+        if (l->rows[i].value == value) return &l->rows[i];
     return NULL;
 }
 
 static bool level_reserve(rights_levels *l, int32_t value, uint32_t cap) {
-    if (level_find(l, value) != NULL)
-        return true;
+    if (level_find(l, value) != NULL) return true;
     rights_level *rows = realloc(l->rows, (l->count + 1) * sizeof *rows);
-    if (rows == NULL)
-        return false;
+    if (rows == NULL) return false;
     l->rows = rows;
     rows[l->count] = (rights_level){.value = value};
-    if (!bitset_init(&rows[l->count].items, cap))
-        return false;
+    if (!bitset_init(&rows[l->count].items, cap)) return false;
     l->count++;
     return true;
 }
@@ -98,13 +90,10 @@ bool rights_reserve(catalogue_rights *r, int32_t age, int32_t tier, uint32_t cap
 
 void rights_unset(catalogue *c, uint32_t num) {
     catalogue_rights *r = &c->rights;
-    for (size_t i = 0; i < r->ages.count; i++)
-        bitset_unset(&r->ages.rows[i].items, num);
-    for (size_t i = 0; i < r->tiers.count; i++)
-        bitset_unset(&r->tiers.rows[i].items, num);
+    for (size_t i = 0; i < r->ages.count; i++) bitset_unset(&r->ages.rows[i].items, num);
+    for (size_t i = 0; i < r->tiers.count; i++) bitset_unset(&r->tiers.rows[i].items, num);
     for (size_t i = 0; i < CATALOGUE_REGIONS_KEPT; i++)
-        if (r->regions[i].region != NULL)
-            bitset_unset(&r->regions[i].items, num);
+        if (r->regions[i].region != NULL) bitset_unset(&r->regions[i].items, num);
     bitset_unset(&r->everywhere, num);
     bitset_unset(&r->open, num);
     r->blocks[num / CATALOGUE_BLOCK] = (rights_block){.from = 1, .until = 0};
@@ -112,8 +101,7 @@ void rights_unset(catalogue *c, uint32_t num) {
 
 static bool list_holds(const string_list *list, const char *value) {
     for (size_t i = 0; i < list->count; i++)
-        if (strcmp(list->values[i], value) == 0)
-            return true;
+        if (strcmp(list->values[i], value) == 0) return true;
     return false;
 }
 
@@ -122,8 +110,7 @@ void rights_set(catalogue *c, uint32_t num, const item *it, int32_t age, int32_t
     rights_unset(c, num);
     bitset_set(&level_find(&r->ages, age)->items, num);
     bitset_set(&level_find(&r->tiers, tier)->items, num);
-    if (it->regions.count == 0)
-        bitset_set(&r->everywhere, num);
+    if (it->regions.count == 0) bitset_set(&r->everywhere, num);
     for (size_t i = 0; i < CATALOGUE_REGIONS_KEPT; i++)
         if (r->regions[i].region != NULL && (it->regions.count == 0 || list_holds(&it->regions, r->regions[i].region)))
             bitset_set(&r->regions[i].items, num);
@@ -163,8 +150,7 @@ static int64_t windows_advance(catalogue *c, int64_t now) {
     int64_t next = INT64_MAX;
     for (size_t i = 0; i < c->rights.blocks_count; i++) {
         rights_block *b = &c->rights.blocks[i];
-        if (now < b->from || now >= b->until)
-            block_compute(c, i, now);
+        if (now < b->from || now >= b->until) block_compute(c, i, now);
         next = b->until < next ? b->until : next;
     }
     return next;
@@ -186,10 +172,8 @@ static rights_region *region_find(catalogue_rights *r, const char *region) {
     rights_region *oldest = &r->regions[0];
     for (size_t i = 0; i < CATALOGUE_REGIONS_KEPT; i++) {
         rights_region *at = &r->regions[i];
-        if (at->region != NULL && strcmp(at->region, region) == 0)
-            return at;
-        if (at->used < oldest->used)
-            oldest = at;
+        if (at->region != NULL && strcmp(at->region, region) == 0) return at;
+        if (at->used < oldest->used) oldest = at;
     }
     return oldest;
 }
@@ -203,8 +187,7 @@ static bool region_compute(catalogue *c, rights_region *at, const char *region) 
     }
     catalogue_or(&items, &c->rights.everywhere);
     uint32_t term = terms_find(&c->facets, FIELD_REGIONS, "", region);
-    if (term != CATALOGUE_NONE)
-        posting_or_into(&c->facets.rows[term].items, &items);
+    if (term != CATALOGUE_NONE) posting_or_into(&c->facets.rows[term].items, &items);
     free(at->region);
     bitset_free(&at->items);
     at->region = copy;
@@ -230,8 +213,7 @@ static void apply_region(catalogue *c, const char *region, bitset *set) {
 
 static void apply_level(const rights_levels *l, int32_t most, bitset *set) {
     for (size_t i = 0; most >= 0 && i < l->count; i++)
-        if (l->rows[i].value > most)
-            bitset_and_not(set, &l->rows[i].items);
+        if (l->rows[i].value > most) bitset_and_not(set, &l->rows[i].items);
 }
 
 void catalogue_apply_rights(catalogue *c, const viewer_rights *r, bitset *set) {
@@ -248,13 +230,11 @@ void catalogue_apply_rights(catalogue *c, const viewer_rights *r, bitset *set) {
 }
 
 static bool region_allows(const catalogue *c, uint32_t num, const char *region) {
-    if (bitset_has(&c->rights.everywhere, num))
-        return true;
+    if (bitset_has(&c->rights.everywhere, num)) return true;
     const catalogue_entry *e = c->at.entries[num];
     for (uint32_t i = e->card_count; region != NULL && region[0] != '\0' && i < e->terms_count; i++) {
         const catalogue_term *t = &c->facets.rows[e->terms[i]];
-        if (t->field == FIELD_REGIONS && strcmp(t->value, region) == 0)
-            return true;
+        if (t->field == FIELD_REGIONS && strcmp(t->value, region) == 0) return true;
     }
     return false;
 }
@@ -270,7 +250,6 @@ bool catalogue_may_show(catalogue *c, const viewer_rights *r, uint32_t num) {
 
 uint64_t rights_bytes(const catalogue_rights *r) {
     uint64_t sets = 2 + r->ages.count + r->tiers.count;
-    for (size_t i = 0; i < CATALOGUE_REGIONS_KEPT; i++)
-        sets += r->regions[i].region != NULL;
+    for (size_t i = 0; i < CATALOGUE_REGIONS_KEPT; i++) sets += r->regions[i].region != NULL;
     return sets * (((uint64_t)r->open.bits + 63) / 64 * 8) + r->blocks_count * sizeof *r->blocks;
 }

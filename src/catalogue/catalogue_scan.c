@@ -25,26 +25,22 @@ static int32_t clamp32(int64_t v) {
 
 __attribute__((optimize("O3"))) void scan_int32(const int32_t *column, uint32_t bits, int64_t low, int64_t high,
                                                 bitset *out) {
-    if (low > high || low > INT32_MAX || high < INT32_MIN)
-        return;
+    if (low > high || low > INT32_MAX || high < INT32_MIN) return;
     int32_t least = clamp32(low);
     uint32_t span = (uint32_t)clamp32(high) - (uint32_t)least;
     uint32_t whole = bits / 64;
     uint8_t flags[64];
     for (uint32_t w = 0; w < whole; w++) {
         const int32_t *v = column + (size_t)w * 64;
-        for (unsigned i = 0; i < 64; i++)
-            flags[i] = (uint32_t)v[i] - (uint32_t)least <= span;
+        for (unsigned i = 0; i < 64; i++) flags[i] = (uint32_t)v[i] - (uint32_t)least <= span;
         out->words[w] |= gather_bits(flags);
     }
     for (uint32_t n = whole * 64; n < bits; n++)
-        if ((uint32_t)column[n] - (uint32_t)least <= span)
-            bitset_set(out, n);
+        if ((uint32_t)column[n] - (uint32_t)least <= span) bitset_set(out, n);
 }
 
 void scan_int64(const int64_t *column, uint32_t bits, int64_t low, int64_t high, bitset *out) {
-    if (low > high)
-        return;
+    if (low > high) return;
     uint64_t span = (uint64_t)high - (uint64_t)low;
     for (uint32_t first = 0; first < bits; first += 64) {
         uint64_t word = 0;
@@ -65,6 +61,5 @@ void scan_fields(const uint32_t *column, uint32_t bits, unsigned field, bitset *
 
 void catalogue_or(bitset *out, const bitset *other) {
     uint32_t bits = out->bits < other->bits ? out->bits : other->bits;
-    for (size_t i = 0, words = ((size_t)bits + 63) / 64; i < words; i++)
-        out->words[i] |= other->words[i];
+    for (size_t i = 0, words = ((size_t)bits + 63) / 64; i < words; i++) out->words[i] |= other->words[i];
 }

@@ -23,19 +23,23 @@
 #include "catalogue/catalogue_posting.h"
 
 #define CATALOGUE_STORE "catalogue"
-#define CATALOGUE_NONE UINT32_MAX /* no term, no column */
+#define CATALOGUE_NONE  UINT32_MAX /* no term, no column */
 
 enum {
     CATALOGUE_NUM_MAX = 1 << 26,
     CATALOGUE_TERMS_MAX = 1 << 28,
-    CATALOGUE_REGIONS_KEPT = 32,   /* viewers' regions whose sets are remembered */
-    CATALOGUE_BLOCK = 1024         /* items that share one validity of their windows */
+    CATALOGUE_REGIONS_KEPT = 32, /* viewers' regions whose sets are remembered */
+    CATALOGUE_BLOCK = 1024       /* items that share one validity of their windows */
 };
 
 /* ---- values ---- */
 
 /* value NULL: an attribute's */
-typedef struct catalogue_term { posting items; char *value; uint8_t field; } catalogue_term;
+typedef struct catalogue_term {
+    posting items;
+    char *value;
+    uint8_t field;
+} catalogue_term;
 
 typedef struct catalogue_terms {
     map *ids;
@@ -45,16 +49,22 @@ typedef struct catalogue_terms {
 } catalogue_terms;
 
 /* The numbers found under one attribute path, sorted by item; an item may have several. */
-typedef struct catalogue_number { uint32_t num; double value; } catalogue_number;
-typedef struct catalogue_numbers { catalogue_number *rows; size_t count, cap; } catalogue_numbers;
+typedef struct catalogue_number {
+    uint32_t num;
+    double value;
+} catalogue_number;
+typedef struct catalogue_numbers {
+    catalogue_number *rows;
+    size_t count, cap;
+} catalogue_numbers;
 
 /* ---- items ---- */
 
 /* One allocation an item: the struct, its ids, its texts. */
 typedef struct catalogue_entry {
     const char *id, *title, *original_title;
-    const char *folded;       /* " words of the title words of the original title" */
-    const uint32_t *terms;    /* facet ids: those of cards first, then kind, language, countries, regions */
+    const char *folded;    /* " words of the title words of the original title" */
+    const uint32_t *terms; /* facet ids: those of cards first, then kind, language, countries, regions */
     uint32_t terms_count, card_count;
     const uint32_t *attributes; /* attribute term ids */
     const uint32_t *numbers;    /* paths with numbers: indexes into catalogue.numbers */
@@ -70,8 +80,8 @@ typedef struct catalogue_columns {
     int64_t *available_from, *available_until;
     uint64_t *title_hash, *original_hash, *synopsis_hash; /* 0: empty */
     uint32_t *synopsis_len;
-    uint32_t *fields;          /* which facet fields have a value: bits by filter_field */
-    uint64_t *title_marks;     /* which first letters and pairs the words of the titles have */
+    uint32_t *fields;      /* which facet fields have a value: bits by filter_field */
+    uint64_t *title_marks; /* which first letters and pairs the words of the titles have */
     double *interactions, *reward_sum;
     int64_t *last_at;
     float *popularity;
@@ -79,33 +89,45 @@ typedef struct catalogue_columns {
 
 /* ---- rights ---- */
 
-typedef struct rights_level { int32_t value; bitset items; } rights_level;
+typedef struct rights_level {
+    int32_t value;
+    bitset items;
+} rights_level;
 /* one row a distinct age rating or tier */
-typedef struct rights_levels { rights_level *rows; size_t count; } rights_levels;
-typedef struct rights_region { char *region; bitset items; uint64_t used; } rights_region;
+typedef struct rights_levels {
+    rights_level *rows;
+    size_t count;
+} rights_levels;
+typedef struct rights_region {
+    char *region;
+    bitset items;
+    uint64_t used;
+} rights_region;
 /* `open` holds for from <= now < until; from > until: never */
-typedef struct rights_block { int64_t from, until; } rights_block;
+typedef struct rights_block {
+    int64_t from, until;
+} rights_block;
 
 typedef struct catalogue_rights {
     pthread_mutex_t lock;
-    bitset open;             /* window is open, by blocks */
+    bitset open; /* window is open, by blocks */
     rights_block *blocks;
     size_t blocks_count;
     rights_region regions[CATALOGUE_REGIONS_KEPT];
-    uint64_t clock;          /* of use, for replacing */
-    bitset everywhere;       /* items without regions */
+    uint64_t clock;    /* of use, for replacing */
+    bitset everywhere; /* items without regions */
     rights_levels ages, tiers;
 } catalogue_rights;
 
 struct catalogue {
-    pthread_rwlock_t *lock;  /* behind a pointer, so that reading calls can take a const catalogue */
+    pthread_rwlock_t *lock; /* behind a pointer, so that reading calls can take a const catalogue */
     const clock_ops *clock;
-    uint32_t cap;            /* of columns and sets */
+    uint32_t cap; /* of columns and sets */
     catalogue_columns at;
     bitset present;
-    map *nums;               /* id -> number */
+    map *nums; /* id -> number */
     catalogue_terms facets, attributes;
-    map *number_paths;       /* attribute path -> index into numbers */
+    map *number_paths; /* attribute path -> index into numbers */
     catalogue_numbers *numbers;
     uint32_t numbers_count, numbers_cap;
     catalogue_rights rights;
@@ -127,10 +149,19 @@ uint64_t terms_bytes(const catalogue_terms *t);
 bool catalogue_field_is_facet(filter_field f);
 
 /* catalogue_attribute.c: what an item's attributes come to. */
-typedef struct attribute_list { uint32_t *values; size_t count, cap; } attribute_list;
+typedef struct attribute_list {
+    uint32_t *values;
+    size_t count, cap;
+} attribute_list;
 /* num: the path's index */
-typedef struct attribute_numbers { catalogue_number *rows; size_t count, cap; } attribute_numbers;
-typedef struct attribute_set { attribute_list terms; attribute_numbers numbers; } attribute_set;
+typedef struct attribute_numbers {
+    catalogue_number *rows;
+    size_t count, cap;
+} attribute_numbers;
+typedef struct attribute_set {
+    attribute_list terms;
+    attribute_numbers numbers;
+} attribute_set;
 bool attributes_read(catalogue *c, const json_t *json, attribute_set *out); /* false when memory ran out */
 void attribute_set_free(attribute_set *s);
 uint32_t attributes_path(const catalogue *c, const char *path); /* index into numbers or CATALOGUE_NONE */

@@ -14,7 +14,8 @@
 
 enum {
     WORDS_MAX = 64,
-    AHEAD = 12, AHEAD_BYTES = 320 /* entries are fetched this many items ahead, this much of each */
+    AHEAD = 12,
+    AHEAD_BYTES = 320 /* entries are fetched this many items ahead, this much of each */
 };
 
 static uint64_t mark(const char *word, size_t len) {
@@ -31,15 +32,19 @@ uint64_t title_marks(const char *folded) {
     uint64_t marks = 0;
     for (const char *at = folded; *at != '\0';) {
         size_t space = strspn(at, " "), len = strcspn(at + space, " ");
-        if (len > 0)
-            marks |= mark(at + space, len);
+        if (len > 0) marks |= mark(at + space, len);
         at += space + len;
     }
     return marks;
 }
 
 /* A query: " word" each, and their marks together. */
-typedef struct title_query { buf folded; char *words[WORDS_MAX]; size_t count; uint64_t marks; } title_query;
+typedef struct title_query {
+    buf folded;
+    char *words[WORDS_MAX];
+    size_t count;
+    uint64_t marks;
+} title_query;
 
 static int query_read(const char *q, title_query *out, braid_error *err) {
     buf_init(&out->folded, 0);
@@ -63,19 +68,16 @@ static int query_read(const char *q, title_query *out, braid_error *err) {
         rc = error_set(err, BRAID_E_NO_MEMORY, CATALOGUE_STORE, "no memory to search titles");
     else if (out->count > WORDS_MAX)
         rc = error_set(err, BRAID_E_TOO_LARGE, CATALOGUE_STORE, "a title search has at most %d words, not %zu",
-                       WORDS_MAX,
-                       out->count);
+                       WORDS_MAX, out->count);
     char *at = out->folded.data;
-    for (size_t i = 0; rc == BRAID_OK && i < out->count; i++, at += strlen(at) + 1)
-        out->words[i] = at;
+    for (size_t i = 0; rc == BRAID_OK && i < out->count; i++, at += strlen(at) + 1) out->words[i] = at;
     buf_free(&words);
     return rc;
 }
 
 static bool title_matches(const char *folded, const title_query *q) {
     for (size_t i = 0; i < q->count; i++)
-        if (strstr(folded, q->words[i]) == NULL)
-            return false;
+        if (strstr(folded, q->words[i]) == NULL) return false;
     return true;
 }
 
@@ -84,10 +86,8 @@ static void id_sift(const char **heap, size_t count, size_t at) {
     for (;;) {
         size_t last = at, left = 2 * at + 1;
         for (size_t child = left; child < left + 2 && child < count; child++)
-            if (strcmp(heap[child], heap[last]) > 0)
-                last = child;
-        if (last == at)
-            return;
+            if (strcmp(heap[child], heap[last]) > 0) last = child;
+        if (last == at) return;
         const char *t = heap[at];
         heap[at] = heap[last];
         heap[last] = t;
@@ -106,16 +106,12 @@ static size_t collect(const catalogue *c, const title_query *q, const char *afte
         if (num + AHEAD < bits && (c->at.title_marks[num + AHEAD] & q->marks) == q->marks)
             for (size_t line = 0; line < AHEAD_BYTES; line += 64)
                 __builtin_prefetch((const char *)c->at.entries[num + AHEAD] + line);
-        if ((c->at.title_marks[num] & q->marks) != q->marks || e == NULL || strcmp(e->id, after) <= 0)
-            continue;
-        if (count == limit && strcmp(e->id, heap[0]) > 0)
-            continue;
-        if (!title_matches(e->folded, q))
-            continue;
+        if ((c->at.title_marks[num] & q->marks) != q->marks || e == NULL || strcmp(e->id, after) <= 0) continue;
+        if (count == limit && strcmp(e->id, heap[0]) > 0) continue;
+        if (!title_matches(e->folded, q)) continue;
         if (count < limit) {
             heap[count++] = e->id;
-            for (size_t at = count == limit ? count / 2 : 0; at-- > 0;)
-                id_sift(heap, count, at);
+            for (size_t at = count == limit ? count / 2 : 0; at-- > 0;) id_sift(heap, count, at);
         } else {
             heap[0] = e->id;
             id_sift(heap, count, 0);
@@ -131,8 +127,7 @@ int catalogue_find_title(catalogue *c, const char *q, const char *after, size_t 
     title_query query = {0};
     const char **heap = NULL;
     int rc = query_read(q != NULL ? q : "", &query, err);
-    if (rc != BRAID_OK || limit == 0)
-        goto cleanup;
+    if (rc != BRAID_OK || limit == 0) goto cleanup;
     pthread_rwlock_rdlock(c->lock);
     size_t most = limit < c->count ? limit : c->count;
     heap = arena_alloc(a, (most + 1) * sizeof *heap);
@@ -147,8 +142,7 @@ int catalogue_find_title(catalogue *c, const char *q, const char *after, size_t 
         rc = error_set(err, BRAID_E_NO_MEMORY, CATALOGUE_STORE, "no memory to search titles");
         goto cleanup;
     }
-    if (found > 1)
-        qsort(heap, found, sizeof *heap, id_compare);
+    if (found > 1) qsort(heap, found, sizeof *heap, id_compare);
     *ids = heap;
     *count = found;
 cleanup:

@@ -26,8 +26,7 @@ static int no_memory(braid_error *err) {
 }
 
 uint64_t catalogue_text_hash(const char *text, size_t len) {
-    if (len == 0)
-        return 0;
+    if (len == 0) return 0;
     uint64_t hash = XXH3_64bits(text, len);
     return hash != 0 ? hash : 1;
 }
@@ -35,11 +34,9 @@ uint64_t catalogue_text_hash(const char *text, size_t len) {
 /* ---- growing ---- */
 
 bool catalogue_bitset_grow(bitset *s, uint32_t bits) {
-    if (bits <= s->bits)
-        return true;
+    if (bits <= s->bits) return true;
     bitset more;
-    if (!bitset_init(&more, bits))
-        return false;
+    if (!bitset_init(&more, bits)) return false;
     catalogue_or(&more, s);
     bitset_free(s);
     *s = more;
@@ -48,8 +45,7 @@ bool catalogue_bitset_grow(bitset *s, uint32_t bits) {
 
 static bool column_grow(void *column, size_t size, uint32_t from, uint32_t to) {
     void **at = column, *more = realloc(*at, (size_t)to * size);
-    if (more == NULL)
-        return false;
+    if (more == NULL) return false;
     memset((char *)more + (size_t)from * size, 0, (size_t)(to - from) * size);
     *at = more;
     return true;
@@ -59,27 +55,35 @@ static bool column_grow(void *column, size_t size, uint32_t from, uint32_t to) {
 enum { COLUMN_BYTES = 8 + 8 + 4 * 4 + 2 * 8 + 3 * 8 + 4 + 4 + 8 + 2 * 8 + 8 + 4 };
 
 static bool reserve(catalogue *c, uint32_t num) {
-    if (num < c->cap)
-        return true;
+    if (num < c->cap) return true;
     uint32_t from = c->cap, to = from + from / 2;
     to = to > num ? to : num + 1;
     to = (to + 1023) / 1024 * 1024;
     catalogue_columns *a = &c->at;
-    const struct { void *column; size_t size; } rows[] = {
-        {&a->entries, sizeof *a->entries}, {&a->versions, sizeof *a->versions}, {&a->year, sizeof *a->year},
-        {&a->duration_s, sizeof *a->duration_s}, {&a->age_rating, sizeof *a->age_rating}, {&a->tier, sizeof *a->tier},
-        {&a->available_from, sizeof *a->available_from}, {&a->available_until, sizeof *a->available_until},
-        {&a->title_hash, sizeof *a->title_hash}, {&a->original_hash, sizeof *a->original_hash},
-        {&a->synopsis_hash, sizeof *a->synopsis_hash}, {&a->synopsis_len, sizeof *a->synopsis_len},
-        {&a->fields, sizeof *a->fields}, {&a->title_marks, sizeof *a->title_marks},
-        {&a->interactions, sizeof *a->interactions},
-        {&a->reward_sum, sizeof *a->reward_sum}, {&a->last_at, sizeof *a->last_at},
-        {&a->popularity, sizeof *a->popularity}};
+    const struct {
+        void *column;
+        size_t size;
+    } rows[] = {{&a->entries, sizeof *a->entries},
+                {&a->versions, sizeof *a->versions},
+                {&a->year, sizeof *a->year},
+                {&a->duration_s, sizeof *a->duration_s},
+                {&a->age_rating, sizeof *a->age_rating},
+                {&a->tier, sizeof *a->tier},
+                {&a->available_from, sizeof *a->available_from},
+                {&a->available_until, sizeof *a->available_until},
+                {&a->title_hash, sizeof *a->title_hash},
+                {&a->original_hash, sizeof *a->original_hash},
+                {&a->synopsis_hash, sizeof *a->synopsis_hash},
+                {&a->synopsis_len, sizeof *a->synopsis_len},
+                {&a->fields, sizeof *a->fields},
+                {&a->title_marks, sizeof *a->title_marks},
+                {&a->interactions, sizeof *a->interactions},
+                {&a->reward_sum, sizeof *a->reward_sum},
+                {&a->last_at, sizeof *a->last_at},
+                {&a->popularity, sizeof *a->popularity}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        if (!column_grow(rows[i].column, rows[i].size, from, to))
-            return false;
-    if (!catalogue_bitset_grow(&c->present, to) || !rights_grow(&c->rights, to))
-        return false;
+        if (!column_grow(rows[i].column, rows[i].size, from, to)) return false;
+    if (!catalogue_bitset_grow(&c->present, to) || !rights_grow(&c->rights, to)) return false;
     for (uint32_t i = from; i < to; i++) {
         a->available_from[i] = TIME_NONE;
         a->available_until[i] = INT64_MAX;
@@ -92,16 +96,13 @@ static bool reserve(catalogue *c, uint32_t num) {
 
 static bool add_term(incoming *in, uint32_t id) {
     attribute_list *l = &in->terms;
-    if (id == CATALOGUE_NONE)
-        return false;
+    if (id == CATALOGUE_NONE) return false;
     for (size_t i = 0; i < l->count; i++)
-        if (l->values[i] == id)
-            return true; /* a director who also acts */
+        if (l->values[i] == id) return true; /* a director who also acts */
     if (l->count == l->cap) {
         size_t cap = l->cap == 0 ? 32 : l->cap * 2;
         uint32_t *values = realloc(l->values, cap * sizeof *values);
-        if (values == NULL)
-            return false;
+        if (values == NULL) return false;
         l->values = values;
         l->cap = cap;
     }
@@ -111,16 +112,14 @@ static bool add_term(incoming *in, uint32_t id) {
 
 static bool add_list(catalogue *c, incoming *in, filter_field field, const string_list *list) {
     for (size_t i = 0; i < list->count; i++)
-        if (!add_term(in, terms_intern(&c->facets, (uint8_t)field, "", list->values[i])))
-            return false;
+        if (!add_term(in, terms_intern(&c->facets, (uint8_t)field, "", list->values[i]))) return false;
     return true;
 }
 
 /* A single value; absent values are not terms. */
 static bool add_text(catalogue *c, incoming *in, filter_field field, const char *value, uint32_t *id) {
     *id = CATALOGUE_NONE;
-    if (value[0] == '\0')
-        return true;
+    if (value[0] == '\0') return true;
     *id = terms_intern(&c->facets, (uint8_t)field, "", value);
     return add_term(in, *id);
 }
@@ -158,8 +157,7 @@ static const char *pack_text(char **at, const char *text, size_t len) {
 
 static uint32_t *pack_ids(uint32_t **at, const uint32_t *ids, size_t count) {
     uint32_t *here = *at;
-    if (count > 0)
-        memcpy(here, ids, count * sizeof *ids);
+    if (count > 0) memcpy(here, ids, count * sizeof *ids);
     *at += count;
     return here;
 }
@@ -171,15 +169,17 @@ static catalogue_entry *entry_pack(const item *it, incoming *in) {
     size_t texts = id_len + title_len + original_len + in->folded.len + 4; /* with their ends */
     size_t bytes = sizeof(catalogue_entry) + ids * sizeof(uint32_t) + texts;
     char *block = malloc(bytes);
-    if (block == NULL)
-        return NULL;
+    if (block == NULL) return NULL;
     catalogue_entry *e = (catalogue_entry *)(void *)block;
     uint32_t *numbers = (uint32_t *)(void *)(block + sizeof *e);
     char *text = block + sizeof *e + ids * sizeof(uint32_t);
-    *e = (catalogue_entry){
-        .terms_count = (uint32_t)in->terms.count, .card_count = (uint32_t)in->card_count,
-        .attributes_count = (uint32_t)as->terms.count, .kind = in->kind, .language = in->language,
-        .main_genre = in->main_genre, .bytes = bytes};
+    *e = (catalogue_entry){.terms_count = (uint32_t)in->terms.count,
+                           .card_count = (uint32_t)in->card_count,
+                           .attributes_count = (uint32_t)as->terms.count,
+                           .kind = in->kind,
+                           .language = in->language,
+                           .main_genre = in->main_genre,
+                           .bytes = bytes};
     e->terms = pack_ids(&numbers, in->terms.values, in->terms.count);
     e->attributes = pack_ids(&numbers, as->terms.values, as->terms.count);
     e->numbers = numbers;
@@ -194,9 +194,8 @@ static catalogue_entry *entry_pack(const item *it, incoming *in) {
 }
 
 static bool incoming_read(catalogue *c, const item *it, incoming *in) {
-    if (!read_terms(c, it, in) || !attributes_read(c, it->attributes, &in->attributes) || !fold_titles(it,
-                                                                                                       &in->folded) ||
-        !rights_reserve(&c->rights, it->age_rating, it->tier, c->cap))
+    if (!read_terms(c, it, in) || !attributes_read(c, it->attributes, &in->attributes) ||
+        !fold_titles(it, &in->folded) || !rights_reserve(&c->rights, it->age_rating, it->tier, c->cap))
         return false;
     in->entry = entry_pack(it, in);
     return in->entry != NULL;
@@ -214,21 +213,16 @@ static void incoming_free(incoming *in) {
 /* Takes every trace of the entry out of the indexes. */
 static void unindex(catalogue *c, uint32_t num, const catalogue_entry *e) {
     uint64_t owner;
-    for (uint32_t i = 0; i < e->terms_count; i++)
-        posting_remove(&c->facets.rows[e->terms[i]].items, num);
-    for (uint32_t i = 0; i < e->attributes_count; i++)
-        posting_remove(&c->attributes.rows[e->attributes[i]].items, num);
-    for (uint32_t i = 0; i < e->numbers_count; i++)
-        numbers_remove(&c->numbers[e->numbers[i]], num);
-    if (map_get(c->nums, e->id, &owner) && owner == num)
-        map_remove(c->nums, e->id);
+    for (uint32_t i = 0; i < e->terms_count; i++) posting_remove(&c->facets.rows[e->terms[i]].items, num);
+    for (uint32_t i = 0; i < e->attributes_count; i++) posting_remove(&c->attributes.rows[e->attributes[i]].items, num);
+    for (uint32_t i = 0; i < e->numbers_count; i++) numbers_remove(&c->numbers[e->numbers[i]], num);
+    if (map_get(c->nums, e->id, &owner) && owner == num) map_remove(c->nums, e->id);
     rights_unset(c, num);
 }
 
 static void take_out(catalogue *c, uint32_t num) {
     catalogue_entry *e = c->at.entries[num];
-    if (e == NULL)
-        return;
+    if (e == NULL) return;
     unindex(c, num, e);
     c->entry_bytes -= e->bytes;
     free(e);
@@ -244,8 +238,7 @@ static void take_out(catalogue *c, uint32_t num) {
 
 static bool index_entry(catalogue *c, uint32_t num, const catalogue_entry *e, const attribute_set *as) {
     bool ok = map_put(c->nums, e->id, num);
-    for (uint32_t i = 0; ok && i < e->terms_count; i++)
-        ok = posting_add(&c->facets.rows[e->terms[i]].items, num);
+    for (uint32_t i = 0; ok && i < e->terms_count; i++) ok = posting_add(&c->facets.rows[e->terms[i]].items, num);
     for (uint32_t i = 0; ok && i < e->attributes_count; i++)
         ok = posting_add(&c->attributes.rows[e->attributes[i]].items, num);
     for (size_t i = 0; ok && i < as->numbers.count; i++)
@@ -268,8 +261,7 @@ static void set_columns(catalogue *c, uint32_t num, const item *it, const catalo
     a->synopsis_len[num] = (uint32_t)len;
     a->title_marks[num] = title_marks(e->folded);
     a->fields[num] = 0;
-    for (uint32_t i = 0; i < e->terms_count; i++)
-        a->fields[num] |= 1u << c->facets.rows[e->terms[i]].field;
+    for (uint32_t i = 0; i < e->terms_count; i++) a->fields[num] |= 1u << c->facets.rows[e->terms[i]].field;
 }
 
 static void put_in(catalogue *c, uint32_t num, const item *it, incoming *in) {
@@ -278,15 +270,13 @@ static void put_in(catalogue *c, uint32_t num, const item *it, incoming *in) {
     set_columns(c, num, it, in->entry);
     bitset_set(&c->present, num);
     rights_set(c, num, it, it->age_rating, it->tier);
-    if (num >= c->bits)
-        c->bits = num + 1;
+    if (num >= c->bits) c->bits = num + 1;
     c->count++;
     in->entry = NULL;
 }
 
 static int check_num(uint32_t num, braid_error *err) {
-    if (num == 0)
-        return error_set(err, BRAID_E_INVALID, CATALOGUE_STORE, "item number 0 is not an item");
+    if (num == 0) return error_set(err, BRAID_E_INVALID, CATALOGUE_STORE, "item number 0 is not an item");
     if (num > CATALOGUE_NUM_MAX)
         return error_set(err, BRAID_E_TOO_LARGE, CATALOGUE_STORE, "item number %u is over %u", num,
                          (unsigned)CATALOGUE_NUM_MAX);
@@ -295,13 +285,11 @@ static int check_num(uint32_t num, braid_error *err) {
 
 int catalogue_upsert(catalogue *c, uint32_t num, uint64_t version, const item *it, braid_error *err) {
     int rc = check_num(num, err);
-    if (rc != BRAID_OK)
-        return rc;
+    if (rc != BRAID_OK) return rc;
     incoming in = {0};
     buf_init(&in.folded, 0);
     pthread_rwlock_wrlock(c->lock);
-    if (num < c->cap && version < c->at.versions[num])
-        goto cleanup; /* a later state is here already */
+    if (num < c->cap && version < c->at.versions[num]) goto cleanup; /* a later state is here already */
     if (!reserve(c, num) || !incoming_read(c, it, &in)) {
         rc = no_memory(err);
         goto cleanup;
@@ -325,8 +313,7 @@ cleanup:
 
 int catalogue_remove(catalogue *c, uint32_t num, uint64_t version, braid_error *err) {
     int rc = check_num(num, err);
-    if (rc != BRAID_OK)
-        return rc;
+    if (rc != BRAID_OK) return rc;
     pthread_rwlock_wrlock(c->lock);
     if (!reserve(c, num)) { /* the version must be kept, so that a late upsert is refused */
         rc = no_memory(err);
@@ -344,8 +331,7 @@ int catalogue_remove(catalogue *c, uint32_t num, uint64_t version, braid_error *
 }
 
 void catalogue_set_stats(catalogue *c, uint32_t num, double interactions, double reward_sum, int64_t last_at) {
-    if (num == 0 || num > CATALOGUE_NUM_MAX)
-        return;
+    if (num == 0 || num > CATALOGUE_NUM_MAX) return;
     pthread_rwlock_wrlock(c->lock);
     if (reserve(c, num)) {
         c->at.interactions[num] = interactions;
@@ -361,8 +347,7 @@ uint64_t catalogue_bytes(const catalogue *c) {
     uint64_t bytes = sizeof *c + c->entry_bytes + c->count * 16 + (uint64_t)c->cap * COLUMN_BYTES + map_bytes(c->nums) +
                      map_bytes(c->number_paths) + terms_bytes(&c->facets) + terms_bytes(&c->attributes) +
                      rights_bytes(&c->rights) + c->cap / 8 + c->numbers_cap * sizeof *c->numbers;
-    for (uint32_t i = 0; i < c->numbers_count; i++)
-        bytes += c->numbers[i].cap * sizeof *c->numbers[i].rows;
+    for (uint32_t i = 0; i < c->numbers_count; i++) bytes += c->numbers[i].cap * sizeof *c->numbers[i].rows;
     pthread_rwlock_unlock(c->lock);
     return bytes;
 }

@@ -21,8 +21,7 @@ struct embedder {
 
 static const embed_ops *const registry[] = {&embed_hashing};
 
-const embed_ops *embed_find(const char *name)
-{
+const embed_ops *embed_find(const char *name) {
     for (size_t i = 0; i < sizeof registry / sizeof registry[0]; i++) {
         if (strcmp(registry[i]->name, name) == 0) {
             return registry[i];
@@ -31,8 +30,7 @@ const embed_ops *embed_find(const char *name)
     return NULL;
 }
 
-int embed_open(const embed_ops *ops, uint32_t dim, embedder **out, braid_error *err)
-{
+int embed_open(const embed_ops *ops, uint32_t dim, embedder **out, braid_error *err) {
     *out = NULL;
     if (dim == 0 || dim > MODEL_DIM_MAX) {
         return error_set(err, BRAID_E_DIMENSION, "embed", "the dimension is %u; 1..%d are allowed", (unsigned)dim,
@@ -52,21 +50,18 @@ int embed_open(const embed_ops *ops, uint32_t dim, embedder **out, braid_error *
     return BRAID_OK;
 }
 
-void embed_close(embedder *e)
-{
+void embed_close(embedder *e) {
     if (e) {
         e->ops->close(e->self);
         free(e);
     }
 }
 
-const char *embed_name(const embedder *e)
-{
+const char *embed_name(const embedder *e) {
     return e->ops->name;
 }
 
-int embed_text(const embedder *e, const char *text, size_t len, float *out, braid_error *err)
-{
+int embed_text(const embedder *e, const char *text, size_t len, float *out, braid_error *err) {
     if (len > EMBED_TEXT_BYTES_MAX) {
         return error_set(err, BRAID_E_TOO_LARGE, "embed", "the text has %zu bytes; at most %d are allowed", len,
                          EMBED_TEXT_BYTES_MAX);
@@ -83,8 +78,7 @@ int embed_text(const embedder *e, const char *text, size_t len, float *out, brai
  * catalogue: a person is one of six names in a field and needs the weight to rise above the noise of 384 dimensions
  * (found first: 0.30 at weight 1, 0.7 at 2). */
 static const double weight_title = 2, weight_original_title = 0.5, weight_facet = 1, weight_mood = 0.5,
-    weight_people = 2,
-                    weight_synopsis = 2;
+                    weight_people = 2, weight_synopsis = 2;
 
 typedef struct item_sum {
     const embedder *e;
@@ -95,8 +89,7 @@ typedef struct item_sum {
     int rc;
 } item_sum;
 
-static void add_text(item_sum *s, const char *text, size_t len, double weight)
-{
+static void add_text(item_sum *s, const char *text, size_t len, double weight) {
     if (s->rc || len == 0) {
         return;
     }
@@ -106,8 +99,7 @@ static void add_text(item_sum *s, const char *text, size_t len, double weight)
     }
 }
 
-static void add_joined(item_sum *s, double weight)
-{
+static void add_joined(item_sum *s, double weight) {
     if (s->text.failed && !s->rc) {
         s->rc = error_set(s->err, BRAID_E_NO_MEMORY, "embed", "no memory to join an item's words");
     }
@@ -115,8 +107,7 @@ static void add_joined(item_sum *s, double weight)
     buf_reset(&s->text);
 }
 
-static void add_list(item_sum *s, const string_list *list, double weight)
-{
+static void add_list(item_sum *s, const string_list *list, double weight) {
     for (size_t i = 0; i < list->count; i++) {
         buf_puts(&s->text, list->values[i]);
         buf_putc(&s->text, '\n');
@@ -124,8 +115,7 @@ static void add_list(item_sum *s, const string_list *list, double weight)
     add_joined(s, weight);
 }
 
-static void add_people(item_sum *s, const item *it)
-{
+static void add_people(item_sum *s, const item *it) {
     for (size_t i = 0; i < it->people_count; i++) {
         buf_puts(&s->text, it->people[i].name);
         buf_putc(&s->text, '\n');
@@ -133,8 +123,7 @@ static void add_people(item_sum *s, const item *it)
     add_joined(s, weight_people);
 }
 
-static void add_item(item_sum *s, const item *it)
-{
+static void add_item(item_sum *s, const item *it) {
     add_text(s, it->title, strlen(it->title), weight_title);
     if (strcmp(it->original_title, it->title) != 0) {
         add_text(s, it->original_title, strlen(it->original_title), weight_original_title);
@@ -147,8 +136,7 @@ static void add_item(item_sum *s, const item *it)
     add_text(s, it->synopsis, strlen(it->synopsis), weight_synopsis);
 }
 
-static void normalise(const double *sum, uint32_t dim, float *out)
-{
+static void normalise(const double *sum, uint32_t dim, float *out) {
     double square = 0;
     for (uint32_t i = 0; i < dim; i++) {
         double x = sum[i] * sum[i];
@@ -160,8 +148,7 @@ static void normalise(const double *sum, uint32_t dim, float *out)
     }
 }
 
-int embed_item(const embedder *e, const item *it, float *out, braid_error *err)
-{
+int embed_item(const embedder *e, const item *it, float *out, braid_error *err) {
     item_sum s = {.e = e, .err = err, .sum = calloc(e->dim, sizeof *s.sum), .part = malloc(e->dim * sizeof *s.part)};
     buf_init(&s.text, 2 * EMBED_TEXT_BYTES_MAX);
     if (s.sum && s.part) {

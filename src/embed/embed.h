@@ -11,8 +11,8 @@
 #include "model/model.h"
 
 typedef struct embed_ops {
-    const char *name;     /* "hashing" */
-    bool semantic;        /* false: lexical */
+    const char *name; /* "hashing" */
+    bool semantic;    /* false: lexical */
     int (*open)(uint32_t dim, void **self, braid_error *err);
     /* Writes dim floats of unit length (all zero for a text without a letter or digit). Thread-safe. */
     int (*text)(void *self, const char *text, size_t len, float *out, braid_error *err);

@@ -37,31 +37,218 @@ enum {
  * sound) are few and only weigh less. */
 static const char *const stop_words[] = {
     /* French */
-    "a", "ai", "ainsi", "alors", "apres", "au", "aussi", "autre", "autres", "aux", "avant", "avec", "c", "car", "ce",
-    "cela", "celle",
-    "celui", "ces", "cet", "cette", "ceux", "chaque", "chez", "comme", "d", "dans", "de", "depuis", "des", "deux",
-    "donc", "dont", "du",
-    "elle", "elles", "en", "encore", "entre", "est", "et", "etre", "eux", "fait", "font", "il", "ils", "j", "je",
-    "jusqu", "l", "la", "le",
-    "les", "leur", "leurs", "lorsque", "lui", "m", "ma", "mais", "me", "meme", "mes", "moi", "mon", "n", "ne", "ni",
-    "nos", "notre", "nous",
-    "on", "ont", "ou", "par", "parce", "pas", "pendant", "peu", "peut", "plus", "pour", "puis", "qu", "quand", "que",
-    "qui", "quoi", "s",
-    "sa", "sans", "se", "ses", "si", "son", "sont", "sous", "sur", "t", "ta", "te", "tes", "toi", "ton", "tous",
-    "tout", "toute", "toutes",
-    "tres", "tu", "un", "une", "vers", "vos", "votre", "vous", "y",
+    "a",
+    "ai",
+    "ainsi",
+    "alors",
+    "apres",
+    "au",
+    "aussi",
+    "autre",
+    "autres",
+    "aux",
+    "avant",
+    "avec",
+    "c",
+    "car",
+    "ce",
+    "cela",
+    "celle",
+    "celui",
+    "ces",
+    "cet",
+    "cette",
+    "ceux",
+    "chaque",
+    "chez",
+    "comme",
+    "d",
+    "dans",
+    "de",
+    "depuis",
+    "des",
+    "deux",
+    "donc",
+    "dont",
+    "du",
+    "elle",
+    "elles",
+    "en",
+    "encore",
+    "entre",
+    "est",
+    "et",
+    "etre",
+    "eux",
+    "fait",
+    "font",
+    "il",
+    "ils",
+    "j",
+    "je",
+    "jusqu",
+    "l",
+    "la",
+    "le",
+    "les",
+    "leur",
+    "leurs",
+    "lorsque",
+    "lui",
+    "m",
+    "ma",
+    "mais",
+    "me",
+    "meme",
+    "mes",
+    "moi",
+    "mon",
+    "n",
+    "ne",
+    "ni",
+    "nos",
+    "notre",
+    "nous",
+    "on",
+    "ont",
+    "ou",
+    "par",
+    "parce",
+    "pas",
+    "pendant",
+    "peu",
+    "peut",
+    "plus",
+    "pour",
+    "puis",
+    "qu",
+    "quand",
+    "que",
+    "qui",
+    "quoi",
+    "s",
+    "sa",
+    "sans",
+    "se",
+    "ses",
+    "si",
+    "son",
+    "sont",
+    "sous",
+    "sur",
+    "t",
+    "ta",
+    "te",
+    "tes",
+    "toi",
+    "ton",
+    "tous",
+    "tout",
+    "toute",
+    "toutes",
+    "tres",
+    "tu",
+    "un",
+    "une",
+    "vers",
+    "vos",
+    "votre",
+    "vous",
+    "y",
     /* English */
-    "about", "after", "all", "also", "an", "and", "any", "are", "as", "at", "be", "because", "been", "before",
-    "between", "but", "by", "can",
-    "could", "did", "do", "does", "for", "from", "had", "has", "have", "he", "her", "hers", "him", "his", "how", "i",
-    "if", "in", "into",
-    "is", "it", "its", "me", "more", "most", "my", "no", "not", "of", "off", "one", "only", "or", "other", "our",
-    "out", "over", "she", "so",
-    "some", "such", "than", "that", "the", "their", "them", "then", "there", "these", "they", "this", "those",
-    "through", "to", "too", "two",
-    "under", "until", "up", "was", "we", "were", "what", "when", "where", "which", "while", "who", "whom", "why",
-    "will", "with", "would",
-    "you", "your",
+    "about",
+    "after",
+    "all",
+    "also",
+    "an",
+    "and",
+    "any",
+    "are",
+    "as",
+    "at",
+    "be",
+    "because",
+    "been",
+    "before",
+    "between",
+    "but",
+    "by",
+    "can",
+    "could",
+    "did",
+    "do",
+    "does",
+    "for",
+    "from",
+    "had",
+    "has",
+    "have",
+    "he",
+    "her",
+    "hers",
+    "him",
+    "his",
+    "how",
+    "i",
+    "if",
+    "in",
+    "into",
+    "is",
+    "it",
+    "its",
+    "me",
+    "more",
+    "most",
+    "my",
+    "no",
+    "not",
+    "of",
+    "off",
+    "one",
+    "only",
+    "or",
+    "other",
+    "our",
+    "out",
+    "over",
+    "she",
+    "so",
+    "some",
+    "such",
+    "than",
+    "that",
+    "the",
+    "their",
+    "them",
+    "then",
+    "there",
+    "these",
+    "they",
+    "this",
+    "those",
+    "through",
+    "to",
+    "too",
+    "two",
+    "under",
+    "until",
+    "up",
+    "was",
+    "we",
+    "were",
+    "what",
+    "when",
+    "where",
+    "which",
+    "while",
+    "who",
+    "whom",
+    "why",
+    "will",
+    "with",
+    "would",
+    "you",
+    "your",
 };
 enum { STOP_WORDS = sizeof stop_words / sizeof stop_words[0] };
 
@@ -70,14 +257,12 @@ typedef struct hashing {
     uint64_t stop[STOP_WORDS]; /* hashes, sorted */
 } hashing;
 
-static int by_hash(const void *a, const void *b)
-{
+static int by_hash(const void *a, const void *b) {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return (x > y) - (x < y);
 }
 
-static int hashing_open(uint32_t dim, void **self, braid_error *err)
-{
+static int hashing_open(uint32_t dim, void **self, braid_error *err) {
     hashing *h = calloc(1, sizeof *h);
     if (!h) {
         return error_set(err, BRAID_E_NO_MEMORY, "embed/hashing", "no memory to open the embedder");
@@ -91,8 +276,7 @@ static int hashing_open(uint32_t dim, void **self, braid_error *err)
     return BRAID_OK;
 }
 
-static void hashing_close(void *self)
-{
+static void hashing_close(void *self) {
     free(self);
 }
 
@@ -110,8 +294,7 @@ typedef struct bag {
     uint32_t mask;
 } bag;
 
-static bool bag_init(bag *b, size_t features_max)
-{
+static bool bag_init(bag *b, size_t features_max) {
     size_t slots = 64;
     while (slots < 2 * features_max) {
         slots *= 2;
@@ -123,14 +306,12 @@ static bool bag_init(bag *b, size_t features_max)
     return b->features && b->slots;
 }
 
-static void bag_free(bag *b)
-{
+static void bag_free(bag *b) {
     free(b->features);
     free(b->slots);
 }
 
-static void bag_add(bag *b, uint64_t hash, uint32_t weight)
-{
+static void bag_add(bag *b, uint64_t hash, uint32_t weight) {
     uint32_t slot = (uint32_t)hash & b->mask;
     while (b->slots[slot] != 0) {
         feature *f = &b->features[b->slots[slot] - 1];
@@ -146,8 +327,7 @@ static void bag_add(bag *b, uint64_t hash, uint32_t weight)
 
 /* ---- features ---- */
 
-static const char *next_letter(const char *p)
-{
+static const char *next_letter(const char *p) {
     do {
         p++;
     } while (((unsigned char)*p & 0xC0) == 0x80);
@@ -155,8 +335,7 @@ static const char *next_letter(const char *p)
 }
 
 /* Every group of GROUP_MIN..GROUP_MAX letters of [begin, end), the two spaces included. */
-static void add_groups(bag *b, const char *begin, const char *end)
-{
+static void add_groups(bag *b, const char *begin, const char *end) {
     for (const char *p = begin; p < end; p = next_letter(p)) {
         const char *q = p;
         for (unsigned n = 1; n <= GROUP_MAX && q < end; n++) {
@@ -169,8 +348,7 @@ static void add_groups(bag *b, const char *begin, const char *end)
 }
 
 /* `text` is " word word ... word " */
-static void add_words(const hashing *h, bag *b, const char *text, size_t len)
-{
+static void add_words(const hashing *h, bag *b, const char *text, size_t len) {
     const char *p = text, *end = text + len;
     while (p + 1 < end) {
         const char *word = p + 1;
@@ -187,8 +365,7 @@ static void add_words(const hashing *h, bag *b, const char *text, size_t len)
 }
 
 /* 256 x (1 + ln count), with log2 taken as linear between powers of two: at most 6 % off, and the same everywhere. */
-static int64_t sublinear(uint32_t count)
-{
+static int64_t sublinear(uint32_t count) {
     unsigned exponent = 31 - (unsigned)__builtin_clz(count);
     uint64_t fraction = (((uint64_t)count << 16) >> exponent) - (1 << 16);
     uint64_t log2_16 = ((uint64_t)exponent << 16) + fraction;
@@ -196,8 +373,7 @@ static int64_t sublinear(uint32_t count)
 }
 
 /* Sums and normalises; exact integers up to the last step. */
-static void spread(const bag *b, uint32_t dim, int64_t *sum, float *out)
-{
+static void spread(const bag *b, uint32_t dim, int64_t *sum, float *out) {
     for (uint32_t i = 0; i < b->count; i++) {
         const feature *f = &b->features[i];
         int64_t value = (int64_t)f->weight * sublinear(f->count);
@@ -221,8 +397,7 @@ static void spread(const bag *b, uint32_t dim, int64_t *sum, float *out)
     }
 }
 
-static int hashing_text(void *self, const char *text, size_t len, float *out, braid_error *err)
-{
+static int hashing_text(void *self, const char *text, size_t len, float *out, braid_error *err) {
     const hashing *h = self;
     int rc = BRAID_OK;
     bag b = {0};

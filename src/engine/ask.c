@@ -18,7 +18,8 @@ struct braid_result {
     query_answer *answer;
 };
 
-int braid_query_new(braid_db *db, braid_question question, const char *json, size_t len, braid_query **query, braid_error *err) {
+int braid_query_new(braid_db *db, braid_question question, const char *json, size_t len, braid_query **query,
+                    braid_error *err) {
     *query = NULL;
     if (!json) return error_set(err, BRAID_E_INVALID, "request", "there is no question");
     braid_query *q = calloc(1, sizeof *q);
@@ -26,10 +27,13 @@ int braid_query_new(braid_db *db, braid_question question, const char *json, siz
     int rc = q && q->a ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, "engine/ask", "no memory for a question");
     if (rc == BRAID_OK) {
         q->dim = db->dim;
-        rc = query_request_parse(&db->rooms, question == BRAID_RECOMMEND, json, len ? len : strlen(json), q->a, &q->request, err);
+        rc = query_request_parse(&db->rooms, question == BRAID_RECOMMEND, json, len ? len : strlen(json), q->a,
+                                 &q->request, err);
     }
-    if (rc) braid_query_free(q);
-    else *query = q;
+    if (rc)
+        braid_query_free(q);
+    else
+        *query = q;
     return rc;
 }
 
@@ -42,11 +46,14 @@ void braid_query_free(braid_query *query) {
 }
 
 int braid_query_bind_vector(braid_query *query, const float *vector, size_t n, braid_error *err) {
-    if (query->request->recommend) return error_set(err, BRAID_E_INVALID, "request", "a recommendation takes no vector");
+    if (query->request->recommend)
+        return error_set(err, BRAID_E_INVALID, "request", "a recommendation takes no vector");
     if (n != query->dim)
-        return error_set(err, BRAID_E_DIMENSION, "request", "the vector has %zu dimensions, the database %u", n, query->dim);
+        return error_set(err, BRAID_E_DIMENSION, "request", "the vector has %zu dimensions, the database %u", n,
+                         query->dim);
     for (size_t i = 0; i < n; i++)
-        if (!isfinite(vector[i])) return error_set(err, BRAID_E_NOT_FINITE, "request", "dimension %zu of the vector is not finite", i);
+        if (!isfinite(vector[i]))
+            return error_set(err, BRAID_E_NOT_FINITE, "request", "dimension %zu of the vector is not finite", i);
     if (!query->bound_vector) query->bound_vector = malloc(n * sizeof *vector);
     if (!query->bound_vector) return error_set(err, BRAID_E_NO_MEMORY, "engine/ask", "no memory for a vector");
     memcpy(query->bound_vector, vector, n * sizeof *vector);
@@ -71,8 +78,10 @@ int braid_run(braid_db *db, braid_query *query, braid_result **result, braid_err
     if (r) r->a = arena_new(32 * 1024);
     int rc = r && r->a ? query_run(&db->rooms, query->request, r->a, &r->answer, err)
                        : error_set(err, BRAID_E_NO_MEMORY, "engine/ask", "no memory for an answer");
-    if (rc) braid_result_free(r);
-    else *result = r;
+    if (rc)
+        braid_result_free(r);
+    else
+        *result = r;
     return rc;
 }
 
@@ -92,7 +101,10 @@ size_t braid_result_count(const braid_result *result) {
 int braid_result_hit(const braid_result *result, size_t i, braid_hit *hit) {
     if (i >= result->answer->count) return BRAID_E_NOT_FOUND;
     const query_item *it = &result->answer->items[i];
-    *hit = (braid_hit){.id = it->id, .title = it->title, .score = it->score, .because_count = it->because_count,
+    *hit = (braid_hit){.id = it->id,
+                       .title = it->title,
+                       .score = it->score,
+                       .because_count = it->because_count,
                        .because = (const char *const *)it->because};
     for (int s = 0; s < BRAID_STRANDS; s++) hit->strand[s] = it->strand[s];
     return BRAID_OK;

@@ -48,17 +48,17 @@ struct braid_db {
     feed *feeds[FEED_COUNT];
     query_rooms rooms;
 
-    pthread_mutex_t vector_writer;  /* one thread at a time changes or saves the vector store: the feed, or a snapshot */
-    uint64_t snapshot_lsn;          /* under vector_writer: LSN of the snapshot on disk */
-    uint64_t vector_stopped_at;     /* what the vector store holds once its feed has ended */
+    pthread_mutex_t vector_writer; /* one thread at a time changes or saves the vector store: the feed, or a snapshot */
+    uint64_t snapshot_lsn;         /* under vector_writer: LSN of the snapshot on disk */
+    uint64_t vector_stopped_at;    /* what the vector store holds once its feed has ended */
     pthread_t keeper;
     bool keeper_runs;
     pthread_mutex_t keeper_lock;
     pthread_cond_t keeper_wake;
-    bool closing;                   /* under keeper_lock */
+    bool closing; /* under keeper_lock */
     int64_t opened_ns, opened_ms;
     double open_seconds;
-    const char *vector_origin;      /* "snapshot", "rebuilt", "empty" */
+    const char *vector_origin; /* "snapshot", "rebuilt", "empty" */
 };
 
 /* Hands a buffer's text to the caller, or says that memory ran out. */
@@ -70,7 +70,8 @@ const option_row *engine_option_at(size_t i);
 int engine_vector_open(braid_db *db, braid_error *err);
 
 /* indexer.c */
-int indexer_load(braid_db *db, uint64_t *start, uint64_t *vector_start, braid_error *err); /* fills the derived stores from the record store */
+int indexer_load(braid_db *db, uint64_t *start, uint64_t *vector_start,
+                 braid_error *err); /* fills the derived stores from the record store */
 int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_error *err);
 void indexer_stop(braid_db *db);
 bool indexer_wait(void *db, uint64_t lsn, deadline until);

@@ -103,7 +103,7 @@ static int print_interaction(page *p, const kept_row *r) {
     uint32_t num;
     braid_error gone = {0};
     int rc = catalogue_num(p->db->catalogue, r->id, &num) ? BRAID_OK
-                                                           : record_get_item(p->db->record, r->id, nothing, NULL, &gone);
+                                                          : record_get_item(p->db->record, r->id, nothing, NULL, &gone);
     if (rc == BRAID_E_NOT_FOUND) return BRAID_OK;
     if (rc) return error_set(p->err, rc, gone.store, "%s", gone.message);
     buf_puts(p->out, "{\"interaction\":");
@@ -156,7 +156,8 @@ static int page_interactions(page *p, const char *at) {
 static const struct {
     const char *name;
     int (*read)(page *p, const char *at);
-} sections[] = {{"users", page_users}, {"items", page_items}, {"relations", page_relations}, {"interactions", page_interactions}};
+} sections[] = {
+    {"users", page_users}, {"items", page_items}, {"relations", page_relations}, {"interactions", page_interactions}};
 enum { SECTIONS = sizeof sections / sizeof sections[0] };
 
 static int find_section(const char *cursor, size_t *section, const char **at, braid_error *err) {
@@ -165,7 +166,8 @@ static int find_section(const char *cursor, size_t *section, const char **at, br
     if (!cursor || !*cursor) return BRAID_OK;
     const char *colon = strchr(cursor, ':');
     for (size_t i = 0; colon && i < SECTIONS; i++)
-        if (strlen(sections[i].name) == (size_t)(colon - cursor) && strncmp(cursor, sections[i].name, (size_t)(colon - cursor)) == 0) {
+        if (strlen(sections[i].name) == (size_t)(colon - cursor) &&
+            strncmp(cursor, sections[i].name, (size_t)(colon - cursor)) == 0) {
             *section = i;
             *at = colon + 1;
             return BRAID_OK;
@@ -178,7 +180,8 @@ int braid_export(braid_db *db, const char *cursor, size_t limit, char **ndjson, 
     size_t section;
     const char *at;
     int rc = find_section(cursor, &section, &at, err);
-    if (rc == BRAID_OK && (limit < 1 || limit > PAGE_MAX)) rc = error_set(err, BRAID_E_INVALID, "request", "the limit goes from 1 to %d", PAGE_MAX);
+    if (rc == BRAID_OK && (limit < 1 || limit > PAGE_MAX))
+        rc = error_set(err, BRAID_E_INVALID, "request", "the limit goes from 1 to %d", PAGE_MAX);
     if (rc) return rc;
     buf b;
     buf_init(&b, 0);
@@ -194,8 +197,10 @@ int braid_export(braid_db *db, const char *cursor, size_t limit, char **ndjson, 
         buf_printf(&n, "%s:%s", sections[more ? section : section + 1].name, more ? p.last : "");
         rc = engine_text(&n, next, err);
     }
-    if (rc == BRAID_OK) rc = engine_text(&b, ndjson, err);
-    else buf_free(&b);
+    if (rc == BRAID_OK)
+        rc = engine_text(&b, ndjson, err);
+    else
+        buf_free(&b);
     if (rc) {
         free(*next);
         *next = NULL;

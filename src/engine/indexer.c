@@ -66,7 +66,8 @@ static bool apply_item(void *ctx, const record_item *row) {
     return x->rc == BRAID_OK;
 }
 
-static int apply_items(braid_db *db, const touched *t, uint64_t upto, bool to_catalogue, bool to_graph, braid_error *err) {
+static int apply_items(braid_db *db, const touched *t, uint64_t upto, bool to_catalogue, bool to_graph,
+                       braid_error *err) {
     arena *a = arena_new(16 * 1024);
     if (!a) return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory to read items");
     int rc = BRAID_OK;
@@ -87,9 +88,11 @@ static int apply_items(braid_db *db, const touched *t, uint64_t upto, bool to_ca
     return rc;
 }
 
-static int catalogue_apply(void *ctx, const record_log_entry *entries, size_t n, uint64_t upto, arena *a, braid_error *err) {
+static int catalogue_apply(void *ctx, const record_log_entry *entries, size_t n, uint64_t upto, arena *a,
+                           braid_error *err) {
     touched t;
-    if (!touched_items(entries, n, a, &t)) return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
+    if (!touched_items(entries, n, a, &t))
+        return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
     return apply_items(ctx, &t, upto, true, false, err);
 }
 
@@ -104,17 +107,20 @@ typedef struct relation_apply {
 
 static bool apply_relation(void *ctx, const record_relation *row) {
     relation_apply *x = ctx;
-    if (row->from_num != x->entry->num || row->to_num != x->entry->num2 || strcmp(row->r.type, x->entry->key) != 0) return true;
+    if (row->from_num != x->entry->num || row->to_num != x->entry->num2 || strcmp(row->r.type, x->entry->key) != 0)
+        return true;
     graph_edge e = {row->from_num, row->to_num, row->r.type, (float)row->r.strength};
     x->found = true;
     x->rc = graph_upsert_relation(x->db->graph, &e, x->err);
     return false;
 }
 
-static int graph_apply(void *ctx, const record_log_entry *entries, size_t n, uint64_t upto, arena *a, braid_error *err) {
+static int graph_apply(void *ctx, const record_log_entry *entries, size_t n, uint64_t upto, arena *a,
+                       braid_error *err) {
     braid_db *db = ctx;
     touched t;
-    if (!touched_items(entries, n, a, &t)) return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
+    if (!touched_items(entries, n, a, &t))
+        return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
     int rc = apply_items(db, &t, upto, false, true, err);
     for (size_t i = 0; i < n && rc == BRAID_OK; i++) {
         if (entries[i].kind != RECORD_RELATION) continue;
@@ -125,7 +131,8 @@ static int graph_apply(void *ctx, const record_log_entry *entries, size_t n, uin
             error_clear(err);
         }
         if (rc == BRAID_OK) rc = x.rc;
-        if (rc == BRAID_OK && !x.found) rc = graph_remove_relation(db->graph, entries[i].num, entries[i].num2, entries[i].key, err);
+        if (rc == BRAID_OK && !x.found)
+            rc = graph_remove_relation(db->graph, entries[i].num, entries[i].num2, entries[i].key, err);
     }
     return rc;
 }
@@ -146,7 +153,8 @@ static int vector_batch_open(vector_batch *b, braid_db *db, braid_error *err) {
     b->db = db;
     b->err = err;
     b->values = malloc(sizeof(float) * VECTOR_BATCH * db->dim);
-    return b->values ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch of vectors");
+    return b->values ? BRAID_OK
+                     : error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch of vectors");
 }
 
 static int vector_batch_flush(vector_batch *b) {
@@ -177,9 +185,12 @@ static int vector_apply_nums(braid_db *db, const touched *t, braid_error *err) {
     for (size_t i = 0; i < t->count && rc == BRAID_OK; i++) {
         braid_error missing = {0};
         rc = record_get_item_num(db->record, t->nums[i], vector_batch_add, b, &missing);
-        if (rc == BRAID_E_NOT_FOUND) rc = vector_remove(db->vector, &t->nums[i], 1, err);
-        else if (rc != BRAID_OK) error_set(err, rc, missing.store, "%s", missing.message);
-        else rc = b->rc;
+        if (rc == BRAID_E_NOT_FOUND)
+            rc = vector_remove(db->vector, &t->nums[i], 1, err);
+        else if (rc != BRAID_OK)
+            error_set(err, rc, missing.store, "%s", missing.message);
+        else
+            rc = b->rc;
     }
     if (rc == BRAID_OK) rc = vector_batch_flush(b);
     free(b->values);
@@ -187,11 +198,13 @@ static int vector_apply_nums(braid_db *db, const touched *t, braid_error *err) {
     return rc;
 }
 
-static int vector_apply(void *ctx, const record_log_entry *entries, size_t n, uint64_t upto, arena *a, braid_error *err) {
+static int vector_apply(void *ctx, const record_log_entry *entries, size_t n, uint64_t upto, arena *a,
+                        braid_error *err) {
     (void)upto;
     braid_db *db = ctx;
     touched t;
-    if (!touched_items(entries, n, a, &t)) return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
+    if (!touched_items(entries, n, a, &t))
+        return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
     pthread_mutex_lock(&db->vector_writer);
     int rc = vector_apply_nums(db, &t, err);
     pthread_mutex_unlock(&db->vector_writer);
@@ -235,7 +248,8 @@ static int rebuild_vectors(braid_db *db, uint64_t items, braid_error *err) {
     if (!b) return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch of vectors");
     int rc = vector_batch_open(b, db, err);
     if (rc == BRAID_OK && items > 1000)
-        log_write(&db->log, LOG_INFO, "vector", "building the index of %llu items; later starts read it from a file", (unsigned long long)items);
+        log_write(&db->log, LOG_INFO, "vector", "building the index of %llu items; later starts read it from a file",
+                  (unsigned long long)items);
     if (rc == BRAID_OK) rc = record_scan_items(db->record, 0, true, vector_batch_add, b, err);
     if (rc == BRAID_OK) rc = b->rc;
     if (rc == BRAID_OK) rc = vector_batch_flush(b);
@@ -256,19 +270,23 @@ int indexer_load(braid_db *db, uint64_t *start, uint64_t *vector_start, braid_er
 
     uint64_t saved = 0;
     braid_error why = {0};
-    if (vector_caps_of(db->vector) & VECTOR_CAP_SNAPSHOT) rc = vector_load(db->vector, db->snapshot_path, db->epoch, &saved, &why);
-    else rc = BRAID_E_NOT_FOUND;
+    if (vector_caps_of(db->vector) & VECTOR_CAP_SNAPSHOT)
+        rc = vector_load(db->vector, db->snapshot_path, db->epoch, &saved, &why);
+    else
+        rc = BRAID_E_NOT_FOUND;
     if (rc == BRAID_OK && saved <= info.head_lsn && saved + 1 >= info.log_first_lsn) {
         db->vector_origin = "snapshot";
         db->snapshot_lsn = *vector_start = saved;
         return BRAID_OK;
     }
     if (rc == BRAID_OK) { /* whole, but the log no longer reaches back to it */
-        log_write(&db->log, LOG_WARN, "vector", "the saved index is not of this state of the database; building it again");
+        log_write(&db->log, LOG_WARN, "vector",
+                  "the saved index is not of this state of the database; building it again");
         if ((rc = engine_vector_open(db, err))) return rc;
         rc = BRAID_E_NOT_FOUND;
     }
-    if (rc != BRAID_E_NOT_FOUND) log_write(&db->log, LOG_WARN, "vector", "the saved index is not usable (%s); building it again", why.message);
+    if (rc != BRAID_E_NOT_FOUND)
+        log_write(&db->log, LOG_WARN, "vector", "the saved index is not usable (%s); building it again", why.message);
     db->vector_origin = info.items ? "rebuilt" : "empty";
     return rebuild_vectors(db, info.items, err);
 }
@@ -292,9 +310,14 @@ int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_err
     for (size_t i = 0; i < FEED_COUNT; i++) {
         if (i == FEED_POLICY && option_get_bool(db->options, "record.read_only")) break;
         feed_options o = {
-            .name = consumers[i].name, .start = consumers[i].start, .apply = consumers[i].apply, .ctx = consumers[i].ctx,
+            .name = consumers[i].name,
+            .start = consumers[i].start,
+            .apply = consumers[i].apply,
+            .ctx = consumers[i].ctx,
             .batch_max = (size_t)option_get_int(db->options, "feed.batch"),
-            .clock = &clock_system, .metrics = db->metrics, .log = &db->log,
+            .clock = &clock_system,
+            .metrics = db->metrics,
+            .log = &db->log,
         };
         if ((rc = feed_start(db->record, &o, &db->feeds[i], err))) return rc;
     }

@@ -33,7 +33,8 @@ static int section_server(braid_db *db, buf *out, braid_error *err) {
     clock_format_rfc3339(db->opened_ms, since);
     field_text(out, "version", BRAID_VERSION, true);
     field_text(out, "opened", since, false);
-    buf_printf(out, ",\"uptime_s\":%.0f,\"start_s\":%.3f,\"pid\":%d", (double)(clock_mono_ns(&clock_system) - db->opened_ns) / 1e9, db->open_seconds, getpid());
+    buf_printf(out, ",\"uptime_s\":%.0f,\"start_s\":%.3f,\"pid\":%d",
+               (double)(clock_mono_ns(&clock_system) - db->opened_ns) / 1e9, db->open_seconds, getpid());
     return BRAID_OK;
 }
 
@@ -80,10 +81,12 @@ static int section_feed(braid_db *db, buf *out, braid_error *err) {
         uint64_t applied = feed_applied(f);
         braid_error last = {0};
         feed_last_error(f, &last);
-        buf_printf(out, "%s\"%s\":{\"applied\":%llu,\"lag\":%llu,\"error\":", first ? "" : ",", feed_name(f), (unsigned long long)applied,
-                   (unsigned long long)(head > applied ? head - applied : 0));
-        if (last.code) buf_json_string(out, last.message);
-        else buf_puts(out, "null");
+        buf_printf(out, "%s\"%s\":{\"applied\":%llu,\"lag\":%llu,\"error\":", first ? "" : ",", feed_name(f),
+                   (unsigned long long)applied, (unsigned long long)(head > applied ? head - applied : 0));
+        if (last.code)
+            buf_json_string(out, last.message);
+        else
+            buf_puts(out, "null");
         buf_putc(out, '}');
         first = false;
     }
@@ -175,8 +178,9 @@ static int section_memory(braid_db *db, buf *out, braid_error *err) {
 static const struct {
     const char *name;
     section_fn *print;
-} sections[] = {{"server", section_server}, {"options", section_options}, {"record", section_record}, {"feed", section_feed}, {"vector", section_vector},
-                {"graph", section_graph}, {"catalogue", section_catalogue}, {"cache", section_cache}, {"policy", section_policy},
+} sections[] = {{"server", section_server},       {"options", section_options}, {"record", section_record},
+                {"feed", section_feed},           {"vector", section_vector},   {"graph", section_graph},
+                {"catalogue", section_catalogue}, {"cache", section_cache},     {"policy", section_policy},
                 {"memory", section_memory}};
 enum { SECTIONS = sizeof sections / sizeof sections[0] };
 
@@ -201,7 +205,9 @@ int braid_info(braid_db *db, const char *section, char **json, braid_error *err)
     if (printed) return engine_text(&b, json, err);
     buf_free(&b);
     return error_set(err, BRAID_E_NOT_FOUND, "request",
-                     "there is no section \"%.40s\"; there are server, options, record, feed, vector, graph, catalogue, cache, policy, memory", section);
+                     "there is no section \"%.40s\"; there are server, options, record, feed, vector, graph, "
+                     "catalogue, cache, policy, memory",
+                     section);
 }
 
 /* ---- metrics ---- */
@@ -218,12 +224,14 @@ int braid_metrics(braid_db *db, char **text, braid_error *err) {
         char labels[64];
         uint64_t applied = feed_applied(db->feeds[i]);
         snprintf(labels, sizeof labels, "consumer=\"%s\"", feed_name(db->feeds[i]));
-        gauge(db, "feed_lag", labels, "Changes that a derived store has yet to apply.", head > applied ? (double)(head - applied) : 0);
+        gauge(db, "feed_lag", labels, "Changes that a derived store has yet to apply.",
+              head > applied ? (double)(head - applied) : 0);
     }
     gauge(db, "items", "", "Items in the catalogue.", (double)catalogue_count(db->catalogue));
     gauge(db, "head_lsn", "", "Number of the last change.", (double)head);
     gauge(db, "resident_bytes", "", "Resident memory of the process.", (double)resident_bytes());
-    gauge(db, "uptime_seconds", "", "Seconds since the database was opened.", (double)(clock_mono_ns(&clock_system) - db->opened_ns) / 1e9);
+    gauge(db, "uptime_seconds", "", "Seconds since the database was opened.",
+          (double)(clock_mono_ns(&clock_system) - db->opened_ns) / 1e9);
     buf b;
     buf_init(&b, 0);
     metrics_print(db->metrics, &b);
@@ -236,7 +244,8 @@ void braid_observe(braid_db *db, const char *name, const char *labels, double mi
     metric_add(metrics_counter(db->metrics, full, labels, "Counted by the faces of the server."), 1);
     if (microseconds < 0) return;
     snprintf(full, sizeof full, "%s_duration_seconds", name);
-    metric_observe_us(metrics_histogram(db->metrics, full, labels, "Time taken, as the faces of the server saw it."), microseconds);
+    metric_observe_us(metrics_histogram(db->metrics, full, labels, "Time taken, as the faces of the server saw it."),
+                      microseconds);
 }
 
 int braid_ready(braid_db *db, braid_error *err) {
@@ -246,9 +255,11 @@ int braid_ready(braid_db *db, braid_error *err) {
         braid_error last = {0};
         uint64_t applied = feed_applied(db->feeds[i]);
         if (feed_last_error(db->feeds[i], &last) != BRAID_OK)
-            return error_set(err, BRAID_E_UNAVAILABLE, feed_name(db->feeds[i]), "the feed cannot apply changes: %s", last.message);
+            return error_set(err, BRAID_E_UNAVAILABLE, feed_name(db->feeds[i]), "the feed cannot apply changes: %s",
+                             last.message);
         if (head > applied && head - applied > most)
-            return error_set(err, BRAID_E_UNAVAILABLE, feed_name(db->feeds[i]), "the feed is %llu changes behind (option feed.ready_lag allows %llu)",
+            return error_set(err, BRAID_E_UNAVAILABLE, feed_name(db->feeds[i]),
+                             "the feed is %llu changes behind (option feed.ready_lag allows %llu)",
                              (unsigned long long)(head - applied), (unsigned long long)most);
     }
     return BRAID_OK;
@@ -259,8 +270,11 @@ int braid_wait(braid_db *db, const char *lsn, unsigned timeout_ms, braid_error *
     if (lsn) {
         int rc = query_lsn_parse(db->epoch, lsn, &want, err);
         if (rc) return rc;
-        if (want > record_head(db->record)) return error_set(err, BRAID_E_CONFLICT, "request", "the token is ahead of everything that was written here");
+        if (want > record_head(db->record))
+            return error_set(err, BRAID_E_CONFLICT, "request",
+                             "the token is ahead of everything that was written here");
     }
     if (indexer_wait(db, want, clock_mono_ns(&clock_system) + (int64_t)timeout_ms * 1000000)) return BRAID_OK;
-    return error_set(err, BRAID_E_DEADLINE, "feed", "the derived stores did not reach the change within %u ms", timeout_ms);
+    return error_set(err, BRAID_E_DEADLINE, "feed", "the derived stores did not reach the change within %u ms",
+                     timeout_ms);
 }

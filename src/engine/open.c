@@ -57,7 +57,9 @@ static int open_record(braid_db *db, const char *path, braid_error *err) {
         .readers = (unsigned)option_get_int(o, "record.readers"),
         .group_max = (size_t)option_get_int(o, "record.group_max"),
         .wal_bytes_checkpoint = (uint64_t)option_get_int(o, "record.wal_bytes"),
-        .clock = &clock_system, .metrics = db->metrics, .log = &db->log,
+        .clock = &clock_system,
+        .metrics = db->metrics,
+        .log = &db->log,
     };
     const record_ops *ops = record_find("sqlite");
     int rc = record_open(ops, &r, &db->record, err);
@@ -72,7 +74,8 @@ static int open_record(braid_db *db, const char *path, braid_error *err) {
     if ((rc = record_get_info(db->record, &info, err))) return rc;
     db->dim = info.dim;
     db->epoch = info.epoch;
-    db->limits = (model_limits){(size_t)option_get_int(o, "limits.json_bytes"), (unsigned)option_get_int(o, "limits.json_depth"), info.dim};
+    db->limits = (model_limits){(size_t)option_get_int(o, "limits.json_bytes"),
+                                (unsigned)option_get_int(o, "limits.json_depth"), info.dim};
     db->rooms.vectors_are_given = info.items > 0 && info.vectors_given * 2 > info.items;
     return BRAID_OK;
 }
@@ -84,8 +87,10 @@ int engine_vector_open(braid_db *db, braid_error *err) {
         .m = (unsigned)option_get_int(o, "vector.m"),
         .ef_construction = (unsigned)option_get_int(o, "vector.ef_construction"),
         .ef_search = (unsigned)option_get_int(o, "vector.ef_search"),
-        .seed = 20261121, .kernel = option_get(o, "vector.kernel"),
-        .clock = &clock_system, .metrics = db->metrics,
+        .seed = 20261121,
+        .kernel = option_get(o, "vector.kernel"),
+        .clock = &clock_system,
+        .metrics = db->metrics,
     };
     vector_close(db->vector);
     db->vector = NULL;
@@ -94,7 +99,8 @@ int engine_vector_open(braid_db *db, braid_error *err) {
 
 static int open_derived(braid_db *db, braid_error *err) {
     option_set *o = db->options;
-    graph_options g = {(uint32_t)option_get_int(o, "graph.hub_max"), (uint32_t)option_get_int(o, "graph.visits_max"), &clock_system, db->metrics};
+    graph_options g = {(uint32_t)option_get_int(o, "graph.hub_max"), (uint32_t)option_get_int(o, "graph.visits_max"),
+                       &clock_system, db->metrics};
     cache_options c = {(uint64_t)option_get_int(o, "cache.bytes"), &clock_system, db->metrics};
     int rc;
     if ((rc = catalogue_open(&clock_system, db->metrics, &db->catalogue, err))) return rc;
@@ -102,7 +108,8 @@ static int open_derived(braid_db *db, braid_error *err) {
     if ((rc = graph_open(graph_find(option_get(o, "graph.store")), &g, &db->graph, err))) return rc;
     if ((rc = cache_open(cache_find(option_get(o, "cache.store")), &c, &db->cache, err))) return rc;
     if ((rc = embed_open(embed_find(option_get(o, "embed.store")), db->dim, &db->embedder, err))) return rc;
-    if ((rc = policy_profiles_open(db->record, db->catalogue, &db->limits, (size_t)option_get_int(o, "policy.profiles_max"), &clock_system, db->metrics,
+    if ((rc = policy_profiles_open(db->record, db->catalogue, &db->limits,
+                                   (size_t)option_get_int(o, "policy.profiles_max"), &clock_system, db->metrics,
                                    &db->profiles, err)))
         return rc;
     if ((rc = policy_learner_open(db->record, db->catalogue, &db->log, db->metrics, &db->learner, err))) return rc;
@@ -113,15 +120,33 @@ static int open_derived(braid_db *db, braid_error *err) {
 static void fill_rooms(braid_db *db) {
     option_set *o = db->options;
     db->rooms = (query_rooms){
-        .record = db->record, .vector = db->vector, .graph = db->graph, .cache = db->cache, .catalogue = db->catalogue, .profiles = db->profiles,
-        .embedder = db->embedder, .pool = db->pool, .clock = &clock_system, .metrics = db->metrics, .log = &db->log, .limits = db->limits,
-        .epoch = db->epoch, .default_region = option_get(o, "rights.region"), .default_lang = option_get(o, "query.lang"),
-        .default_deadline_ms = (unsigned)option_get_int(o, "query.deadline_ms"), .cache_ttl_ms = (unsigned)option_get_int(o, "cache.result_ttl_ms"),
-        .slate_ttl_ms = (unsigned)option_get_int(o, "cache.slate_ttl_ms"), .ef_search = (unsigned)option_get_int(o, "vector.ef_search"),
+        .record = db->record,
+        .vector = db->vector,
+        .graph = db->graph,
+        .cache = db->cache,
+        .catalogue = db->catalogue,
+        .profiles = db->profiles,
+        .embedder = db->embedder,
+        .pool = db->pool,
+        .clock = &clock_system,
+        .metrics = db->metrics,
+        .log = &db->log,
+        .limits = db->limits,
+        .epoch = db->epoch,
+        .default_region = option_get(o, "rights.region"),
+        .default_lang = option_get(o, "query.lang"),
+        .default_deadline_ms = (unsigned)option_get_int(o, "query.deadline_ms"),
+        .cache_ttl_ms = (unsigned)option_get_int(o, "cache.result_ttl_ms"),
+        .slate_ttl_ms = (unsigned)option_get_int(o, "cache.slate_ttl_ms"),
+        .ef_search = (unsigned)option_get_int(o, "vector.ef_search"),
         .weights = {{option_get_real(o, "query.search_weight_vector"), option_get_real(o, "query.search_weight_graph"),
                      option_get_real(o, "query.search_weight_policy")},
-                    {option_get_real(o, "query.weight_vector"), option_get_real(o, "query.weight_graph"), option_get_real(o, "query.weight_policy")}},
-        .vectors_are_given = db->rooms.vectors_are_given, .wait = indexer_wait, .applied = indexer_applied, .ctx = db,
+                    {option_get_real(o, "query.weight_vector"), option_get_real(o, "query.weight_graph"),
+                     option_get_real(o, "query.weight_policy")}},
+        .vectors_are_given = db->rooms.vectors_are_given,
+        .wait = indexer_wait,
+        .applied = indexer_applied,
+        .ctx = db,
     };
 }
 
@@ -142,7 +167,8 @@ static int db_new(const char *path, const braid_options *options, braid_db **out
     db->snapshot_path = malloc(len);
     db->metrics = metrics_new();
     *out = db;
-    if (!db->path || !db->snapshot_path || !db->metrics) return error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory to open a database");
+    if (!db->path || !db->snapshot_path || !db->metrics)
+        return error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory to open a database");
     snprintf(db->snapshot_path, len, "%s-hnsw", path);
     int rc = engine_options_copy(options, &db->options, err);
     if (rc == BRAID_OK) db->log = (logger){level_of(option_get(db->options, "log.level")), 2};
@@ -182,7 +208,8 @@ void braid_close(braid_db *db) {
     if (complete && !option_get_bool(db->options, "record.read_only")) {
         braid_error err = {0};
         if (keeper_snapshot(db, &err) != BRAID_OK)
-            log_write(&db->log, LOG_WARN, err.store, "the index was not saved (%s); the next start builds it again", err.message);
+            log_write(&db->log, LOG_WARN, err.store, "the index was not saved (%s); the next start builds it again",
+                      err.message);
     }
     pool_free(db->pool);
     policy_learner_close(db->learner);

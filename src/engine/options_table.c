@@ -9,14 +9,14 @@
 extern char **environ;
 
 static const option_row rows[] = {
-#define ROW(section, name, type, value, min, max, choices, flag, help) \
+#define ROW(section, name, type, value, min, max, choices, flag, help)                                                 \
     {section, name, OPTION_##type, value, min, max, choices, flag, help},
     ENGINE_OPTIONS(ROW)
 #undef ROW
 };
 
 static const braid_option_row public_rows[] = {
-#define ROW(section, name, type, value, min, max, choices, flag, help) \
+#define ROW(section, name, type, value, min, max, choices, flag, help)                                                 \
     {section, name, BRAID_OPT_##type, value, min, max, choices, flag, help},
     ENGINE_OPTIONS(ROW)
 #undef ROW

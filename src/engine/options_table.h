@@ -2,6 +2,7 @@
  * line of the sample configuration and of `braid info`; nothing else lists options.
  *
  * X(section, name, TYPE, default, min, max, choices, flag, help) */
+/* clang-format off: a table reads by columns */
 #ifndef ENGINE_OPTIONS_TABLE_H
 #define ENGINE_OPTIONS_TABLE_H
 

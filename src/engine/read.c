@@ -20,7 +20,8 @@ static int finish(int rc, buf *b, char **json, braid_error *err) {
 }
 
 static int check_id(const char *id, const char *what, braid_error *err) {
-    return id ? model_check_id(id, strlen(id), what, err) : error_set(err, BRAID_E_INVALID, "request", "%s is missing", what);
+    return id ? model_check_id(id, strlen(id), what, err)
+              : error_set(err, BRAID_E_INVALID, "request", "%s is missing", what);
 }
 
 static int check_limit(size_t limit, size_t max, braid_error *err) {
@@ -80,8 +81,10 @@ static int list_matching(braid_db *db, const char *after, size_t limit, const ch
     for (size_t i = 0; i < n && rc == BRAID_OK; i++) {
         braid_error gone = {0};
         rc = record_get_item(db->record, ids[i], print_listed, p, &gone);
-        if (rc == BRAID_E_NOT_FOUND) rc = BRAID_OK;
-        else if (rc) error_set(err, rc, gone.store, "%s", gone.message);
+        if (rc == BRAID_E_NOT_FOUND)
+            rc = BRAID_OK;
+        else if (rc)
+            error_set(err, rc, gone.store, "%s", gone.message);
         snprintf(p->last, sizeof p->last, "%s", ids[i]);
     }
     if (rc == BRAID_OK) p->count = n;
@@ -91,8 +94,10 @@ static int list_matching(braid_db *db, const char *after, size_t limit, const ch
 
 static void close_page(const id_page *p, size_t limit, buf *b) {
     buf_puts(b, "],\"next\":");
-    if (p->count == limit) buf_json_string(b, p->last);
-    else buf_puts(b, "null");
+    if (p->count == limit)
+        buf_json_string(b, p->last);
+    else
+        buf_puts(b, "null");
     buf_putc(b, '}');
 }
 
@@ -106,12 +111,14 @@ int braid_list_items(braid_db *db, const char *after, size_t limit, const char *
     buf_puts(&b, "{\"items\":[");
     id_page p = {.db = db, .out = &b};
     after = after && *after ? after : NULL;
-    rc = q && *q ? list_matching(db, after, limit, q, &p, err) : record_list_items(db->record, after, limit, print_listed, &p, err);
+    rc = q && *q ? list_matching(db, after, limit, q, &p, err)
+                 : record_list_items(db->record, after, limit, print_listed, &p, err);
     close_page(&p, limit, &b);
     return finish(rc, &b, json, err);
 }
 
-/* A card is missing because the item has just gone (NOT_FOUND: leave it out), or for lack of memory (an answer without it would be a wrong one). */
+/* A card is missing because the item has just gone (NOT_FOUND: leave it out), or for lack of memory (an answer without
+ * it would be a wrong one). */
 static int card_of(braid_db *db, uint32_t num, arena *a, catalogue_card *out) {
     catalogue_card *cards = NULL;
     braid_error err = {0};
@@ -141,14 +148,16 @@ static void print_hit(braid_db *db, arena *a, const graph_hit *h, buf *b, size_t
     text_field(b, "id", card.id);
     buf_putc(b, ',');
     text_field(b, "title", card.title);
-    buf_printf(b, ",\"score\":%.4f,\"depth\":%u,\"connections\":%u,\"via\":{\"kind\":\"%s\",", (double)h->score, h->depth, h->connections,
-               node_kinds[h->via_kind]);
+    buf_printf(b, ",\"score\":%.4f,\"depth\":%u,\"connections\":%u,\"via\":{\"kind\":\"%s\",", (double)h->score,
+               h->depth, h->connections, node_kinds[h->via_kind]);
     text_field(b, "label", h->via);
     buf_puts(b, ",\"item\":");
     rc = h->via_kind == GRAPH_ITEM ? card_of(db, h->via_num, a, &via) : BRAID_E_NOT_FOUND;
     b->failed |= rc == BRAID_E_NO_MEMORY;
-    if (rc == BRAID_OK) buf_json_string(b, via.id);
-    else buf_puts(b, "null");
+    if (rc == BRAID_OK)
+        buf_json_string(b, via.id);
+    else
+        buf_puts(b, "null");
     buf_puts(b, "}}");
 }
 
@@ -156,8 +165,10 @@ int braid_similar(braid_db *db, const char *id, size_t k, unsigned depth, char *
     *json = NULL;
     uint32_t num;
     int rc = find_item(db, id, &num, err);
-    if (rc == BRAID_OK && (k < 1 || k > QUERY_K_MAX)) rc = error_set(err, BRAID_E_INVALID, "request", "k goes from 1 to %d", QUERY_K_MAX);
-    if (rc == BRAID_OK && (depth < 1 || depth > 3)) rc = error_set(err, BRAID_E_INVALID, "request", "depth goes from 1 to 3");
+    if (rc == BRAID_OK && (k < 1 || k > QUERY_K_MAX))
+        rc = error_set(err, BRAID_E_INVALID, "request", "k goes from 1 to %d", QUERY_K_MAX);
+    if (rc == BRAID_OK && (depth < 1 || depth > 3))
+        rc = error_set(err, BRAID_E_INVALID, "request", "depth goes from 1 to 3");
     if (rc) return rc;
     arena *a = arena_new(16 * 1024);
     graph_hit *hits = a ? arena_alloc(a, k * sizeof *hits) : NULL;
@@ -167,7 +178,8 @@ int braid_similar(braid_db *db, const char *id, size_t k, unsigned depth, char *
     graph_stats stats;
     graph_walk walk = {.seeds = &num, .seed_count = 1, .depth = depth, .k = k};
     bitset allow = {0};
-    viewer_rights rights = {.region = db->rooms.default_region, .age = -1, .tier = -1, .now = clock_wall_ms(&clock_system)};
+    viewer_rights rights = {
+        .region = db->rooms.default_region, .age = -1, .tier = -1, .now = clock_wall_ms(&clock_system)};
     if (!hits) rc = error_set(err, BRAID_E_NO_MEMORY, "engine/read", "no memory for neighbours");
     /* Rights hold on every path, on this one too. */
     if (rc == BRAID_OK && bitset_init(&allow, catalogue_bits(db->catalogue))) {
@@ -307,8 +319,10 @@ int braid_list_users(braid_db *db, const char *after, size_t limit, char **json,
     user_page p = {.out = &b};
     rc = record_list_users(db->record, after && *after ? after : NULL, limit, print_user, &p, err);
     buf_puts(&b, "],\"next\":");
-    if (p.count == limit) buf_json_string(&b, p.last);
-    else buf_puts(&b, "null");
+    if (p.count == limit)
+        buf_json_string(&b, p.last);
+    else
+        buf_puts(&b, "null");
     buf_putc(&b, '}');
     return finish(rc, &b, json, err);
 }

@@ -9,7 +9,8 @@
 #include "engine/db.h"
 
 enum { EXAMPLES = 10, WAIT_MS = 30000 };
-static const float SAME = 1e-4f; /* largest difference of a component of two unit vectors that are the same but for rounding */
+static const float SAME =
+    1e-4f; /* largest difference of a component of two unit vectors that are the same but for rounding */
 
 typedef struct finding {
     const char *store;
@@ -26,10 +27,11 @@ typedef struct verifier {
     braid_error *err;
     int rc;
     finding catalogue, vector, graph;
-    bitset items;                    /* numbers that the record store has */
+    bitset items; /* numbers that the record store has */
     uint64_t done, total;
     uint64_t relations;
-    uint32_t *wrong; size_t wrong_count, wrong_cap; /* numbers to feed again */
+    uint32_t *wrong;
+    size_t wrong_count, wrong_cap; /* numbers to feed again */
     float *stored, *expected;
 } verifier;
 
@@ -140,7 +142,8 @@ static bool verify_item(void *ctx, const record_item *row) {
         return false;
     }
     bitset_set(&v->items, row->num);
-    bool ok_vector = vector_same(v, row), ok_catalogue = catalogue_same(v, row, card), ok_graph = graph_same(v, row, card);
+    bool ok_vector = vector_same(v, row), ok_catalogue = catalogue_same(v, row, card),
+         ok_graph = graph_same(v, row, card);
     if (!ok_vector) example(&v->vector, row->id);
     if (!ok_catalogue) example(&v->catalogue, row->id);
     if (!ok_graph) example(&v->graph, row->id);
@@ -182,8 +185,8 @@ typedef struct edge_search {
 
 static bool match_edge(void *ctx, const graph_neighbour *n) {
     edge_search *s = ctx;
-    if (n->kind == GRAPH_ITEM && n->outgoing && n->num == s->wanted->to_num && strcmp(n->type, s->wanted->r.type) == 0 &&
-        fabs((double)n->strength - s->wanted->r.strength) < 1e-4)
+    if (n->kind == GRAPH_ITEM && n->outgoing && n->num == s->wanted->to_num &&
+        strcmp(n->type, s->wanted->r.type) == 0 && fabs((double)n->strength - s->wanted->r.strength) < 1e-4)
         s->found = true;
     return !s->found;
 }
@@ -206,11 +209,13 @@ static bool verify_relation(void *ctx, const record_relation *row) {
     return v->rc == BRAID_OK && tick(v, "comparing relations");
 }
 
-/* What the graph holds and the record store does not: nodes always; edges only when the counts differ, since that is a query an edge. */
+/* What the graph holds and the record store does not: nodes always; edges only when the counts differ, since that is a
+ * query an edge. */
 typedef struct graph_audit {
     verifier *v;
     bool edges;
-    graph_edge *held; size_t count, cap;
+    graph_edge *held;
+    size_t count, cap;
     arena *names;
 } graph_audit;
 
@@ -248,7 +253,8 @@ typedef struct row_search {
 
 static bool match_row(void *ctx, const record_relation *row) {
     row_search *s = ctx;
-    if (row->from_num == s->edge->from && row->to_num == s->edge->to && strcmp(row->r.type, s->edge->type) == 0) s->found = true;
+    if (row->from_num == s->edge->from && row->to_num == s->edge->to && strcmp(row->r.type, s->edge->type) == 0)
+        s->found = true;
     return !s->found;
 }
 
@@ -286,7 +292,8 @@ static int compare(verifier *v) {
     if (rc) return rc;
     v->total = info.items + info.relations;
     /* Numbers given while this runs are above every bit: such items are new, and their feeds are on the way. */
-    if (!bitset_init(&v->items, catalogue_bits(v->db->catalogue) + (uint32_t)(info.head_lsn < 1000000 ? info.head_lsn : 1000000) + 1024))
+    if (!bitset_init(&v->items, catalogue_bits(v->db->catalogue) +
+                                    (uint32_t)(info.head_lsn < 1000000 ? info.head_lsn : 1000000) + 1024))
         return error_set(v->err, BRAID_E_NO_MEMORY, "engine/verify", "no memory to compare items");
     if ((rc = record_scan_items(v->db->record, 0, true, verify_item, v, v->err)) || (rc = v->rc)) return rc;
     if ((rc = vector_scan(v->db->vector, extra_vector, v, v->err)) || (rc = v->rc)) return rc;
@@ -312,8 +319,10 @@ static uint64_t problems(const finding *f) {
 }
 
 static void print_finding(buf *b, const finding *f, bool first) {
-    buf_printf(b, "%s{\"store\":\"%s\",\"missing\":%llu,\"extra\":%llu,\"different\":%llu,\"repaired\":%llu,\"examples\":[", first ? "" : ",", f->store,
-               (unsigned long long)f->missing, (unsigned long long)f->extra, (unsigned long long)f->different, (unsigned long long)f->repaired);
+    buf_printf(
+        b, "%s{\"store\":\"%s\",\"missing\":%llu,\"extra\":%llu,\"different\":%llu,\"repaired\":%llu,\"examples\":[",
+        first ? "" : ",", f->store, (unsigned long long)f->missing, (unsigned long long)f->extra,
+        (unsigned long long)f->different, (unsigned long long)f->repaired);
     for (size_t i = 0; i < f->example_count; i++) {
         if (i) buf_putc(b, ',');
         buf_json_string(b, f->examples[i]);
@@ -332,7 +341,8 @@ static int report(verifier *v, char **json) {
     if (rc == BRAID_OK) rc = graph_check(v->db->graph, &graph_problems, v->err);
     if (rc == BRAID_OK && (integrity.failed || graph_problems.failed))
         rc = error_set(v->err, BRAID_E_NO_MEMORY, "engine/verify", "no memory for the report");
-    bool sound = rc == BRAID_OK && strcmp(integrity.data ? integrity.data : "", "ok") == 0 && check.problems == 0 && graph_problems.len == 0;
+    bool sound = rc == BRAID_OK && strcmp(integrity.data ? integrity.data : "", "ok") == 0 && check.problems == 0 &&
+                 graph_problems.len == 0;
     uint64_t found = problems(&v->catalogue) + problems(&v->vector) + problems(&v->graph);
     buf_printf(&b, "{\"ok\":%s,\"stores\":[", sound && (found == 0 || v->repair) ? "true" : "false");
     print_finding(&b, &v->catalogue, true);
@@ -340,12 +350,13 @@ static int report(verifier *v, char **json) {
     print_finding(&b, &v->graph, false);
     buf_puts(&b, "],\"record\":{\"integrity\":");
     buf_json_string(&b, integrity.data ? integrity.data : "");
-    buf_printf(&b, "},\"structure\":{\"vector_checked\":%llu,\"vector_problems\":%llu,\"vector_first\":", (unsigned long long)check.checked,
-               (unsigned long long)check.problems);
+    buf_printf(&b, "},\"structure\":{\"vector_checked\":%llu,\"vector_problems\":%llu,\"vector_first\":",
+               (unsigned long long)check.checked, (unsigned long long)check.problems);
     buf_json_string(&b, check.first);
     buf_puts(&b, ",\"graph\":");
     buf_json_string(&b, graph_problems.data ? graph_problems.data : "");
-    buf_printf(&b, "},\"items\":%llu,\"relations\":%llu}", (unsigned long long)bitset_count(&v->items), (unsigned long long)v->relations);
+    buf_printf(&b, "},\"items\":%llu,\"relations\":%llu}", (unsigned long long)bitset_count(&v->items),
+               (unsigned long long)v->relations);
     buf_free(&integrity);
     buf_free(&graph_problems);
     if (rc == BRAID_OK) return engine_text(&b, json, v->err);
@@ -357,12 +368,19 @@ int braid_verify(braid_db *db, bool fix, braid_progress *progress, void *ctx, ch
     *json = NULL;
     verifier *v = calloc(1, sizeof *v);
     if (!v) return error_set(err, BRAID_E_NO_MEMORY, "engine/verify", "no memory to compare the stores");
-    *v = (verifier){.db = db, .repair = fix, .progress = progress, .progress_ctx = ctx, .err = err,
-                    .catalogue = {.store = "catalogue"}, .vector = {.store = vector_name(db->vector)}, .graph = {.store = graph_name(db->graph)}};
+    *v = (verifier){.db = db,
+                    .repair = fix,
+                    .progress = progress,
+                    .progress_ctx = ctx,
+                    .err = err,
+                    .catalogue = {.store = "catalogue"},
+                    .vector = {.store = vector_name(db->vector)},
+                    .graph = {.store = graph_name(db->graph)}};
     v->stored = malloc(sizeof(float) * db->dim);
     v->expected = malloc(sizeof(float) * db->dim);
-    int rc = v->stored && v->expected ? braid_wait(db, NULL, WAIT_MS, err)
-                                        : error_set(err, BRAID_E_NO_MEMORY, "engine/verify", "no memory to compare the stores");
+    int rc = v->stored && v->expected
+                 ? braid_wait(db, NULL, WAIT_MS, err)
+                 : error_set(err, BRAID_E_NO_MEMORY, "engine/verify", "no memory to compare the stores");
     if (rc == BRAID_OK) rc = compare(v);
     if (rc == BRAID_OK && fix) rc = repair(v);
     if (rc == BRAID_OK) rc = report(v, json);

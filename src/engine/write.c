@@ -30,13 +30,15 @@ typedef struct writer {
     const braid_write_options *options;
     braid_report *report;
     braid_error *err;
-    arena *a;                 /* the batch's nouns; reset after each batch */
+    arena *a; /* the batch's nouns; reset after each batch */
     record_change *changes;
     size_t *lines;
-    item **items; size_t item_count;
-    user **users; size_t user_count;
+    item **items;
+    size_t item_count;
+    user **users;
+    size_t user_count;
     size_t count, cap;
-    size_t line;              /* number of the element in hand */
+    size_t line; /* number of the element in hand */
     uint64_t last_lsn;
     int rc;
 } writer;
@@ -65,7 +67,8 @@ static int report_finish(writer *w) {
     buf_init(&b, 0);
     buf_printf(&b, "{\"accepted\":%zu,\"duplicates\":%zu,\"rejected\":[", r->accepted, r->duplicates);
     for (size_t i = 0; i < r->kept; i++) {
-        buf_printf(&b, "%s{\"line\":%zu,\"code\":\"%s\",\"error\":", i ? "," : "", r->rejections[i].line, error_name(r->rejections[i].code));
+        buf_printf(&b, "%s{\"line\":%zu,\"code\":\"%s\",\"error\":", i ? "," : "", r->rejections[i].line,
+                   error_name(r->rejections[i].code));
         buf_json_string(&b, r->rejections[i].message);
         buf_putc(&b, '}');
     }
@@ -118,8 +121,10 @@ static void batch_forget(writer *w) {
 
 /* The person's profile moves at once, so that the next answer shows what was just acknowledged. */
 static void tell_profiles(writer *w, const record_change *c) {
-    if (c->kind == RECORD_INTERACTION && !c->duplicate) policy_profile_moved(w->db->profiles, c->interaction, c->num, c->lsn);
-    else if (c->kind == RECORD_USER) policy_profile_drop(w->db->profiles, c->user->id, c->lsn);
+    if (c->kind == RECORD_INTERACTION && !c->duplicate)
+        policy_profile_moved(w->db->profiles, c->interaction, c->num, c->lsn);
+    else if (c->kind == RECORD_USER)
+        policy_profile_drop(w->db->profiles, c->user->id, c->lsn);
 }
 
 static int batch_flush(writer *w) {
@@ -153,8 +158,10 @@ static int take_item(writer *w, const json_t *json, record_change *c, braid_erro
     float *made = NULL;
     if (!given) {
         made = arena_alloc(w->a, sizeof(float) * w->db->dim);
-        rc = made ? embed_item(w->db->embedder, it, made, why) : error_set(why, BRAID_E_NO_MEMORY, "engine/write", "no memory for a vector");
-        /* A text without a letter or digit points nowhere: such an item has no vector and is found by graph and filter only. */
+        rc = made ? embed_item(w->db->embedder, it, made, why)
+                  : error_set(why, BRAID_E_NO_MEMORY, "engine/write", "no memory for a vector");
+        /* A text without a letter or digit points nowhere: such an item has no vector and is found by graph and filter
+         * only. */
         if (rc == BRAID_OK && !vector_normalise(made, w->db->dim)) made = NULL;
     }
     if (rc) {
@@ -162,7 +169,8 @@ static int take_item(writer *w, const json_t *json, record_change *c, braid_erro
         return rc;
     }
     w->items[w->item_count++] = it;
-    *c = (record_change){.kind = RECORD_ITEM, .item = it, .vector = given ? given->values : made, .vector_given = given != NULL};
+    *c = (record_change){
+        .kind = RECORD_ITEM, .item = it, .vector = given ? given->values : made, .vector_given = given != NULL};
     return BRAID_OK;
 }
 
@@ -223,7 +231,9 @@ static int take_delete(writer *w, const json_t *json, record_change *c, braid_er
     }
     bool is_item = key && strcmp(key, "item") == 0, is_user = key && strcmp(key, "user") == 0;
     if ((!is_item && !is_user) || !json_is_string(value))
-        return error_set(why, BRAID_E_INVALID, "request", "\"delete\" wants {\"item\":\"ID\"}, {\"user\":\"ID\"} or {\"relation\":{\"from\",\"to\",\"type\"}}");
+        return error_set(
+            why, BRAID_E_INVALID, "request",
+            "\"delete\" wants {\"item\":\"ID\"}, {\"user\":\"ID\"} or {\"relation\":{\"from\",\"to\",\"type\"}}");
     const char *id = json_string_value(value);
     int rc = model_check_id(id, json_string_length(value), "the id to delete", why);
     if (rc) return rc;
@@ -233,8 +243,10 @@ static int take_delete(writer *w, const json_t *json, record_change *c, braid_er
     if (!id || !it || !u) return error_set(why, BRAID_E_NO_MEMORY, "engine/write", "no memory for a change");
     it->id = id;
     u->id = id;
-    if (is_item) *c = (record_change){.kind = RECORD_ITEM, .remove = true, .item = it};
-    else *c = (record_change){.kind = RECORD_USER, .remove = true, .user = u};
+    if (is_item)
+        *c = (record_change){.kind = RECORD_ITEM, .remove = true, .item = it};
+    else
+        *c = (record_change){.kind = RECORD_USER, .remove = true, .user = u};
     return BRAID_OK;
 }
 
@@ -243,7 +255,11 @@ typedef int take_fn(writer *w, const json_t *json, record_change *c, braid_error
 static const struct {
     const char *key;
     take_fn *take;
-} wrappers[] = {{"item", take_item}, {"relation", take_relation}, {"user", take_user}, {"interaction", take_interaction}, {"delete", take_delete}};
+} wrappers[] = {{"item", take_item},
+                {"relation", take_relation},
+                {"user", take_user},
+                {"interaction", take_interaction},
+                {"delete", take_delete}};
 
 /* An element is wrapped when it is an object with exactly one key, that of a wrapper, holding an object. ("user" and
  * "item" are also fields of a bare interaction, but then as text.) */
@@ -323,7 +339,7 @@ static int write_document(writer *w, json_t *json) {
     size_t i;
     json_t *element;
     int rc = BRAID_OK;
-    json_array_foreach(json, i, element) {
+    json_array_foreach (json, i, element) {
         if (rc) break;
         w->line = w->options->first_line + i;
         rc = take_element(w, element);
@@ -352,7 +368,8 @@ static int write_text(writer *w, const char *text, size_t len) {
         int rc = model_json_parse(text, (size_t)(end - text), &w->db->limits, &first, &why);
         json_decref(first);
         braid_error ignored = {0};
-        if (rc == BRAID_OK || model_json_parse(text, len, &w->db->limits, &json, &ignored) != BRAID_OK) return write_lines(w, text, len);
+        if (rc == BRAID_OK || model_json_parse(text, len, &w->db->limits, &json, &ignored) != BRAID_OK)
+            return write_lines(w, text, len);
     }
     int rc = write_document(w, json);
     json_decref(json);
@@ -382,7 +399,8 @@ static void writer_close(writer *w) {
     free(w->users);
 }
 
-int braid_write(braid_db *db, const char *text, size_t len, const braid_write_options *options, braid_report **report, braid_error *err) {
+int braid_write(braid_db *db, const char *text, size_t len, const braid_write_options *options, braid_report **report,
+                braid_error *err) {
     static const braid_write_options defaults = {BRAID_LINE_ITEM, NULL, 1};
     *report = NULL;
     if (!text) return error_set(err, BRAID_E_INVALID, "request", "there is no text to write");
@@ -400,7 +418,9 @@ int braid_write(braid_db *db, const char *text, size_t len, const braid_write_op
     if (rc == BRAID_OK) rc = batch_flush(&w);
     if (rc == BRAID_OK) rc = report_finish(&w);
     writer_close(&w);
-    if (rc) braid_report_free(w.report);
-    else *report = w.report;
+    if (rc)
+        braid_report_free(w.report);
+    else
+        *report = w.report;
     return rc;
 }

@@ -26,8 +26,7 @@ const graph_ops *graph_registry(size_t i) {
 
 const graph_ops *graph_find(const char *name) {
     for (size_t i = 0; graph_registry(i) != NULL; i++)
-        if (strcmp(graph_registry(i)->name, name) == 0)
-            return graph_registry(i);
+        if (strcmp(graph_registry(i)->name, name) == 0) return graph_registry(i);
     return NULL;
 }
 
@@ -35,13 +34,10 @@ int graph_open(const graph_ops *ops, const graph_options *options, graph_store *
     BRAID_ASSERT(ops != NULL && options != NULL && options->clock != NULL && out != NULL);
     *out = NULL;
     graph_store *s = calloc(1, sizeof *s);
-    if (s == NULL)
-        return error_set(err, BRAID_E_NO_MEMORY, "graph", "no memory to open the graph");
+    if (s == NULL) return error_set(err, BRAID_E_NO_MEMORY, "graph", "no memory to open the graph");
     graph_options o = *options;
-    if (o.hub_max == 0)
-        o.hub_max = GRAPH_HUB_DEFAULT;
-    if (o.visits_max == 0)
-        o.visits_max = GRAPH_VISITS_DEFAULT;
+    if (o.hub_max == 0) o.hub_max = GRAPH_HUB_DEFAULT;
+    if (o.visits_max == 0) o.visits_max = GRAPH_VISITS_DEFAULT;
     int rc = ops->open(&o, &s->self, err);
     if (rc != BRAID_OK) {
         free(s);
@@ -50,7 +46,8 @@ int graph_open(const graph_ops *ops, const graph_options *options, graph_store *
     s->ops = ops;
     s->clock = options->clock;
     if (options->metrics != NULL) {
-        s->walk_time = metrics_histogram(options->metrics, "graph_walk_duration_seconds", "", "Time of one walk of the graph");
+        s->walk_time =
+            metrics_histogram(options->metrics, "graph_walk_duration_seconds", "", "Time of one walk of the graph");
         s->walks_cut = metrics_counter(options->metrics, "graph_walks_cut_total", "",
                                        "Walks that ended at their deadline or at visits_max");
     }
@@ -59,8 +56,7 @@ int graph_open(const graph_ops *ops, const graph_options *options, graph_store *
 }
 
 void graph_close(graph_store *s) {
-    if (s == NULL)
-        return;
+    if (s == NULL) return;
     s->ops->close(s->self);
     free(s);
 }
@@ -70,8 +66,7 @@ const char *graph_name(const graph_store *s) {
 }
 
 static int graph_check_num(uint32_t num, braid_error *err) {
-    if (num == 0)
-        return error_set(err, BRAID_E_INVALID, "graph", "item number 0 is not an item");
+    if (num == 0) return error_set(err, BRAID_E_INVALID, "graph", "item number 0 is not an item");
     if (num > GRAPH_NUM_MAX)
         return error_set(err, BRAID_E_TOO_LARGE, "graph", "item number %u is over %u", num, (unsigned)GRAPH_NUM_MAX);
     return BRAID_OK;
@@ -89,10 +84,8 @@ int graph_remove_item(graph_store *s, uint32_t num, braid_error *err) {
 
 int graph_upsert_relation(graph_store *s, const graph_edge *e, braid_error *err) {
     int rc = graph_check_num(e->from, err);
-    if (rc == BRAID_OK)
-        rc = graph_check_num(e->to, err);
-    if (rc != BRAID_OK)
-        return rc;
+    if (rc == BRAID_OK) rc = graph_check_num(e->to, err);
+    if (rc != BRAID_OK) return rc;
     if (e->type == NULL || !relation_type_valid(e->type))
         return error_set(err, BRAID_E_INVALID, "graph", "the relation type \"%.64s\" is not [A-Z][A-Z0-9_]{0,63}",
                          e->type != NULL ? e->type : "");
@@ -104,8 +97,7 @@ int graph_upsert_relation(graph_store *s, const graph_edge *e, braid_error *err)
 
 int graph_remove_relation(graph_store *s, uint32_t from, uint32_t to, const char *type, braid_error *err) {
     int rc = graph_check_num(from, err);
-    if (rc == BRAID_OK)
-        rc = graph_check_num(to, err);
+    if (rc == BRAID_OK) rc = graph_check_num(to, err);
     return rc != BRAID_OK ? rc : s->ops->remove_relation(s->self, from, to, type, err);
 }
 
@@ -121,13 +113,11 @@ int graph_walk_from(graph_store *s, const graph_walk *w, graph_hit *out, size_t 
     if (w->depth < 1 || w->depth > GRAPH_DEPTH_MAX)
         return error_set(err, BRAID_E_INVALID, "graph", "the depth of a walk is 1..%d, not %u", GRAPH_DEPTH_MAX,
                          w->depth);
-    if (w->k == 0)
-        return BRAID_OK;
+    if (w->k == 0) return BRAID_OK;
     int64_t start = clock_mono_ns(s->clock);
     int rc = s->ops->walk(s->self, w, out, count, stats, err);
     metric_observe_us(s->walk_time, (double)(clock_mono_ns(s->clock) - start) / 1e3);
-    if (stats->truncated || stats->deadline)
-        metric_add(s->walks_cut, 1);
+    if (stats->truncated || stats->deadline) metric_add(s->walks_cut, 1);
     return rc;
 }
 

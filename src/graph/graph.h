@@ -24,68 +24,97 @@
 #include "model/model.h"
 
 typedef struct graph_options {
-    uint32_t hub_max;        /* default 200: facets with more members are not walked through */
-    uint32_t visits_max;     /* default 200,000 edges looked at in one walk; beyond it the walk stops and says so */
+    uint32_t hub_max;    /* default 200: facets with more members are not walked through */
+    uint32_t visits_max; /* default 200,000 edges looked at in one walk; beyond it the walk stops and says so */
     const clock_ops *clock;
     metrics *metrics;
 } graph_options;
 
-typedef enum graph_node_kind { GRAPH_ITEM, GRAPH_GENRE, GRAPH_THEME, GRAPH_MOOD, GRAPH_CONTEXT, GRAPH_PERSON } graph_node_kind;
-typedef struct graph_edge { uint32_t from, to; const char *type; float strength; } graph_edge; /* item - item */
+typedef enum graph_node_kind {
+    GRAPH_ITEM,
+    GRAPH_GENRE,
+    GRAPH_THEME,
+    GRAPH_MOOD,
+    GRAPH_CONTEXT,
+    GRAPH_PERSON
+} graph_node_kind;
+typedef struct graph_edge {
+    uint32_t from, to;
+    const char *type;
+    float strength;
+} graph_edge; /* item - item */
 
 typedef struct graph_walk {
-    const uint32_t *seeds; const float *seed_weights; /* weights NULL: 1 each; a result's score is the weighted sum over seeds */
-    size_t seed_count;       /* 1..64 */
-    unsigned depth;          /* 1..3 */
+    const uint32_t *seeds;
+    const float *seed_weights; /* weights NULL: 1 each; a result's score is the weighted sum over seeds */
+    size_t seed_count;         /* 1..64 */
+    unsigned depth;            /* 1..3 */
     size_t k;
-    const bitset *allow;     /* results only from here (walks pass through others); NULL: all. Seeds are never results */
+    const bitset *allow; /* results only from here (walks pass through others); NULL: all. Seeds are never results */
     deadline until;
 } graph_walk;
 
 typedef struct graph_hit {
     uint32_t num;
-    float score;             /* sum over seeds of weight x (1/depth) x connections */
-    uint8_t depth;           /* least over seeds */
-    uint32_t connections;    /* towards the seed that gave most */
-    uint32_t seed;           /* that seed's number */
-    float strength;          /* mean strength of the relations that arrive (1 for facets); a tie-breaker */
-    graph_node_kind via_kind; /* the strongest way: GRAPH_ITEM with via_num and via_type for a relation, else the facet */
-    uint32_t via_num;        /* the item one step nearer */
-    char via[64];            /* relation type or facet value, cut at a character boundary */
+    float score;          /* sum over seeds of weight x (1/depth) x connections */
+    uint8_t depth;        /* least over seeds */
+    uint32_t connections; /* towards the seed that gave most */
+    uint32_t seed;        /* that seed's number */
+    float strength;       /* mean strength of the relations that arrive (1 for facets); a tie-breaker */
+    graph_node_kind
+        via_kind;     /* the strongest way: GRAPH_ITEM with via_num and via_type for a relation, else the facet */
+    uint32_t via_num; /* the item one step nearer */
+    char via[64];     /* relation type or facet value, cut at a character boundary */
 } graph_hit;
 
-typedef struct graph_stats { uint64_t edges_seen; bool truncated, deadline; } graph_stats;
-typedef struct graph_cost { double microseconds, rows; } graph_cost;
-typedef struct graph_info { uint64_t items, facets, relations, memberships, bytes; } graph_info;
+typedef struct graph_stats {
+    uint64_t edges_seen;
+    bool truncated, deadline;
+} graph_stats;
+typedef struct graph_cost {
+    double microseconds, rows;
+} graph_cost;
+typedef struct graph_info {
+    uint64_t items, facets, relations, memberships, bytes;
+} graph_info;
 
 /* What one item shares or is tied to, for drawing and for reasons. Strings are borrowed for the duration of the
  * callback. */
 typedef struct graph_neighbour {
     graph_node_kind kind;
-    uint32_t num;            /* of an item */
-    const char *label;       /* facet value */
-    const char *type;        /* of the edge */
+    uint32_t num;      /* of an item */
+    const char *label; /* facet value */
+    const char *type;  /* of the edge */
     float strength;
     bool outgoing;
     uint32_t degree;
 } graph_neighbour;
 
 typedef struct graph_ops {
-    unsigned version; const char *name; unsigned caps;
+    unsigned version;
+    const char *name;
+    unsigned caps;
     int (*open)(const graph_options *options, void **self, braid_error *err);
     void (*close)(void *self);
-    int (*upsert_item)(void *self, uint32_t num, const item *it, braid_error *err);    /* replaces the item's memberships; relations stay */
-    int (*remove_item)(void *self, uint32_t num, braid_error *err);                    /* with all its edges */
-    int (*upsert_relation)(void *self, const graph_edge *e, braid_error *err);         /* ends may be unknown yet: they are made */
+    int (*upsert_item)(void *self, uint32_t num, const item *it,
+                       braid_error *err); /* replaces the item's memberships; relations stay */
+    int (*remove_item)(void *self, uint32_t num, braid_error *err); /* with all its edges */
+    int (*upsert_relation)(void *self, const graph_edge *e,
+                           braid_error *err); /* ends may be unknown yet: they are made */
     int (*remove_relation)(void *self, uint32_t from, uint32_t to, const char *type, braid_error *err);
-    int (*walk)(void *self, const graph_walk *w, graph_hit *out, size_t *count, graph_stats *stats, braid_error *err); /* best score first, ties by lower num */
-    int (*neighbours)(void *self, uint32_t num, bool (*each)(void *ctx, const graph_neighbour *n), void *ctx, braid_error *err);
+    int (*walk)(void *self, const graph_walk *w, graph_hit *out, size_t *count, graph_stats *stats,
+                braid_error *err); /* best score first, ties by lower num */
+    int (*neighbours)(void *self, uint32_t num, bool (*each)(void *ctx, const graph_neighbour *n), void *ctx,
+                      braid_error *err);
     /* Facets and relations that two items have in common / between them: the evidence for a sentence. At most `max`;
      * rarest facet first, relations before facets. */
-    int (*shared)(void *self, uint32_t a, uint32_t b, graph_neighbour *out, size_t max, size_t *count, arena *mem, braid_error *err);
+    int (*shared)(void *self, uint32_t a, uint32_t b, graph_neighbour *out, size_t max, size_t *count, arena *mem,
+                  braid_error *err);
     void (*estimate)(void *self, size_t seeds, unsigned depth, graph_cost *out);
-    int (*scan)(void *self, bool (*item_fn)(void *ctx, uint32_t num), bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err);
-    int (*check)(void *self, buf *problems, braid_error *err); /* both directions of every edge agree, no dangling end; "" if well */
+    int (*scan)(void *self, bool (*item_fn)(void *ctx, uint32_t num), bool (*edge_fn)(void *ctx, const graph_edge *e),
+                void *ctx, braid_error *err);
+    int (*check)(void *self, buf *problems,
+                 braid_error *err); /* both directions of every edge agree, no dangling end; "" if well */
     void (*info)(void *self, graph_info *out);
 } graph_ops;
 
@@ -99,12 +128,15 @@ int graph_upsert_item(graph_store *s, uint32_t num, const item *it, braid_error 
 int graph_remove_item(graph_store *s, uint32_t num, braid_error *err);
 int graph_upsert_relation(graph_store *s, const graph_edge *e, braid_error *err);
 int graph_remove_relation(graph_store *s, uint32_t from, uint32_t to, const char *type, braid_error *err);
-int graph_walk_from(graph_store *s, const graph_walk *w, graph_hit *out, size_t *count, graph_stats *stats, braid_error *err);
-int graph_neighbours(graph_store *s, uint32_t num, bool (*each)(void *ctx, const graph_neighbour *n), void *ctx, braid_error *err);
-int graph_shared(graph_store *s, uint32_t a, uint32_t b, graph_neighbour *out, size_t max, size_t *count, arena *mem, braid_error *err);
+int graph_walk_from(graph_store *s, const graph_walk *w, graph_hit *out, size_t *count, graph_stats *stats,
+                    braid_error *err);
+int graph_neighbours(graph_store *s, uint32_t num, bool (*each)(void *ctx, const graph_neighbour *n), void *ctx,
+                     braid_error *err);
+int graph_shared(graph_store *s, uint32_t a, uint32_t b, graph_neighbour *out, size_t max, size_t *count, arena *mem,
+                 braid_error *err);
 void graph_estimate(graph_store *s, size_t seeds, unsigned depth, graph_cost *out);
-int graph_scan(graph_store *s, bool (*item_fn)(void *ctx, uint32_t num), bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx,
-               braid_error *err);
+int graph_scan(graph_store *s, bool (*item_fn)(void *ctx, uint32_t num),
+               bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err);
 int graph_check(graph_store *s, buf *problems, braid_error *err);
 void graph_get_info(graph_store *s, graph_info *out);
 

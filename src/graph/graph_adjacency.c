@@ -20,8 +20,7 @@ static int no_memory(braid_error *err) {
 
 static void adjacency_close(void *self) {
     adjacency *g = self;
-    if (g == NULL)
-        return;
+    if (g == NULL) return;
     adjacency_pool_free(g);
     for (uint32_t i = 0; i < g->items_cap; i++) {
         free(g->items[i].facets);
@@ -31,8 +30,7 @@ static void adjacency_close(void *self) {
         free(g->facets[i].members);
         free(g->facets[i].value);
     }
-    for (uint32_t i = 0; i < g->types_count; i++)
-        free(g->types[i]);
+    for (uint32_t i = 0; i < g->types_count; i++) free(g->types[i]);
     free(g->items);
     free(g->facets);
     free(g->types);
@@ -46,8 +44,7 @@ static void adjacency_close(void *self) {
 static int adjacency_open(const graph_options *options, void **self, braid_error *err) {
     *self = NULL;
     adjacency *g = calloc(1, sizeof *g);
-    if (g == NULL)
-        return no_memory(err);
+    if (g == NULL) return no_memory(err);
     pthread_rwlockattr_t attr;
     pthread_rwlockattr_init(&attr);
     pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -69,14 +66,11 @@ static int adjacency_open(const graph_options *options, void **self, braid_error
 
 /* Makes room for `need` elements of `size` bytes; false when memory ran out. New room is zeroed. */
 static bool grow(void **data, uint32_t *cap, uint32_t need, size_t size, uint32_t first, uint64_t *bytes) {
-    if (need <= *cap)
-        return true;
+    if (need <= *cap) return true;
     uint32_t wanted = *cap < first ? first : *cap + *cap / 2;
-    if (wanted < need)
-        wanted = need;
+    if (wanted < need) wanted = need;
     char *more = realloc(*data, (size_t)wanted * size);
-    if (more == NULL)
-        return false;
+    if (more == NULL) return false;
     memset(more + (size_t)*cap * size, 0, (size_t)(wanted - *cap) * size);
     *bytes += (size_t)(wanted - *cap) * size + (*cap == 0 ? ALLOC_OVERHEAD : 0);
     *data = more;
@@ -111,8 +105,7 @@ static bool members_reserve(adjacency *g, adjacency_facet *f, uint32_t more) {
 static bool facet_intern(adjacency *g, graph_node_kind kind, const char *value, uint32_t *facet) {
     size_t len = strlen(value);
     char small[320], *key = len + 2 <= sizeof small ? small : malloc(len + 2);
-    if (key == NULL)
-        return false;
+    if (key == NULL) return false;
     key[0] = (char)('A' + (int)kind);
     memcpy(key + 1, value, len + 1);
     bool ok = true;
@@ -133,8 +126,7 @@ static bool facet_intern(adjacency *g, graph_node_kind kind, const char *value, 
         }
     }
     *facet = (uint32_t)id;
-    if (key != small)
-        free(key);
+    if (key != small) free(key);
     return ok;
 }
 
@@ -146,8 +138,7 @@ static int type_intern(adjacency *g, const char *type, uint16_t *id, braid_error
     }
     if (g->types_count >= GRAPH_TYPES_MAX)
         return error_set(err, BRAID_E_TOO_LARGE, STORE,
-                         "there are %d relation types already; \"%.64s\" is one too many",
-                         GRAPH_TYPES_MAX, type);
+                         "there are %d relation types already; \"%.64s\" is one too many", GRAPH_TYPES_MAX, type);
     void *types = g->types;
     bool ok = grow(&types, &g->types_cap, g->types_count + 1, sizeof *g->types, 16, &g->bytes);
     g->types = types;
@@ -162,18 +153,15 @@ static int type_intern(adjacency *g, const char *type, uint16_t *id, braid_error
 }
 
 const adjacency_item *adjacency_node(const adjacency *g, uint32_t num) {
-    if (num >= g->items_cap)
-        return NULL;
+    if (num >= g->items_cap) return NULL;
     const adjacency_item *it = &g->items[num];
     return it->known || it->links_count > 0 ? it : NULL;
 }
 
 int adjacency_facet_order(const adjacency *g, uint32_t a, uint32_t b) {
     const adjacency_facet *x = &g->facets[a], *y = &g->facets[b];
-    if (x->count != y->count)
-        return x->count < y->count ? -1 : 1;
-    if (x->kind != y->kind)
-        return x->kind < y->kind ? -1 : 1;
+    if (x->count != y->count) return x->count < y->count ? -1 : 1;
+    if (x->kind != y->kind) return x->kind < y->kind ? -1 : 1;
     return strcmp(x->value, y->value);
 }
 
@@ -182,22 +170,18 @@ int adjacency_facet_order(const adjacency *g, uint32_t a, uint32_t b) {
 static void member_remove(adjacency *g, uint32_t facet, uint32_t at) {
     adjacency_facet *f = &g->facets[facet];
     uint32_t moved = f->members[--f->count];
-    if (at == f->count)
-        return;
+    if (at == f->count) return;
     f->members[at] = moved;
     adjacency_item *it = &g->items[moved];
     for (uint32_t i = 0; i < it->facets_count; i++)
-        if (it->facets[i].facet == facet)
-            it->facets[i].at = at;
+        if (it->facets[i].facet == facet) it->facets[i].at = at;
 }
 
 static void memberships_clear(adjacency *g, uint32_t num) {
     adjacency_item *it = &g->items[num];
-    for (uint32_t i = 0; i < it->facets_count; i++)
-        member_remove(g, it->facets[i].facet, it->facets[i].at);
+    for (uint32_t i = 0; i < it->facets_count; i++) member_remove(g, it->facets[i].facet, it->facets[i].at);
     g->memberships -= it->facets_count;
-    if (it->facets != NULL)
-        g->bytes -= it->facets_count * sizeof *it->facets + ALLOC_OVERHEAD;
+    if (it->facets != NULL) g->bytes -= it->facets_count * sizeof *it->facets + ALLOC_OVERHEAD;
     free(it->facets);
     it->facets = NULL;
     it->facets_count = 0;
@@ -206,25 +190,25 @@ static void memberships_clear(adjacency *g, uint32_t num) {
 static bool membership_add(adjacency *g, graph_node_kind kind, const char *value, adjacency_membership *list,
                            uint32_t *count) {
     uint32_t facet;
-    if (!facet_intern(g, kind, value, &facet))
-        return false;
+    if (!facet_intern(g, kind, value, &facet)) return false;
     for (uint32_t i = 0; i < *count; i++)
-        if (list[i].facet == facet)
-            return true; /* a director who also acts */
-    if (!members_reserve(g, &g->facets[facet], 1))
-        return false;
+        if (list[i].facet == facet) return true; /* a director who also acts */
+    if (!members_reserve(g, &g->facets[facet], 1)) return false;
     list[(*count)++].facet = facet;
     return true;
 }
 
 /* Reads the item's facets into a new list and makes room for them on the facets' side; NULL when memory ran out. */
 static adjacency_membership *memberships_read(adjacency *g, const item *it, uint32_t *count) {
-    const struct { graph_node_kind kind; const string_list *list; } lists[] = {
-        {GRAPH_GENRE, &it->genres}, {GRAPH_THEME, &it->themes}, {GRAPH_MOOD, &it->moods},
-        {GRAPH_CONTEXT, &it->contexts}};
+    const struct {
+        graph_node_kind kind;
+        const string_list *list;
+    } lists[] = {{GRAPH_GENRE, &it->genres},
+                 {GRAPH_THEME, &it->themes},
+                 {GRAPH_MOOD, &it->moods},
+                 {GRAPH_CONTEXT, &it->contexts}};
     size_t most = it->people_count;
-    for (size_t l = 0; l < 4; l++)
-        most += lists[l].list->count;
+    for (size_t l = 0; l < 4; l++) most += lists[l].list->count;
     adjacency_membership *list = calloc(most > 0 ? most : 1, sizeof *list);
     bool ok = list != NULL;
     *count = 0;
@@ -242,8 +226,7 @@ static adjacency_membership *memberships_read(adjacency *g, const item *it, uint
 
 static bool memberships_equal(const adjacency_item *it, const adjacency_membership *list, uint32_t count) {
     bool equal = it->facets_count == count;
-    for (uint32_t i = 0; equal && i < count; i++)
-        equal = it->facets[i].facet == list[i].facet;
+    for (uint32_t i = 0; equal && i < count; i++) equal = it->facets[i].facet == list[i].facet;
     return equal;
 }
 
@@ -262,11 +245,9 @@ static int adjacency_upsert_item(void *self, uint32_t num, const item *it, braid
         node->known = true;
         g->known++;
     }
-    if (memberships_equal(node, list, count))
-        goto cleanup;
+    if (memberships_equal(node, list, count)) goto cleanup;
     memberships_clear(g, num);
-    if (count == 0)
-        goto cleanup;
+    if (count == 0) goto cleanup;
     for (uint32_t i = 0; i < count; i++) {
         adjacency_facet *f = &g->facets[list[i].facet];
         list[i].at = f->count;
@@ -286,10 +267,8 @@ cleanup:
 /* ---- relations ---- */
 
 static int link_compare(const adjacency_link *a, const adjacency_link *b) {
-    if (a->other != b->other)
-        return a->other < b->other ? -1 : 1;
-    if (a->type != b->type)
-        return a->type < b->type ? -1 : 1;
+    if (a->other != b->other) return a->other < b->other ? -1 : 1;
+    if (a->type != b->type) return a->type < b->type ? -1 : 1;
     return (int)a->out - (int)b->out;
 }
 
@@ -334,8 +313,7 @@ static int adjacency_upsert_relation(void *self, const graph_edge *e, braid_erro
     uint16_t type = 0;
     pthread_rwlock_wrlock(&g->lock);
     int rc = type_intern(g, e->type, &type, err);
-    if (rc != BRAID_OK)
-        goto cleanup;
+    if (rc != BRAID_OK) goto cleanup;
     if (!node_reserve(g, e->from > e->to ? e->from : e->to) || !links_reserve(g, &g->items[e->from], 2) ||
         !links_reserve(g, &g->items[e->to], 2)) { /* two: both ends may be the same item */
         rc = no_memory(err);
@@ -343,8 +321,7 @@ static int adjacency_upsert_relation(void *self, const graph_edge *e, braid_erro
     }
     adjacency_link out = {.other = e->to, .type = type, .out = 1, .strength = e->strength};
     adjacency_link in = {.other = e->from, .type = type, .out = 0, .strength = e->strength};
-    if (link_put(&g->items[e->from], &out))
-        g->relations++;
+    if (link_put(&g->items[e->from], &out)) g->relations++;
     link_put(&g->items[e->to], &in);
 cleanup:
     pthread_rwlock_unlock(&g->lock);
@@ -359,8 +336,7 @@ static int adjacency_remove_relation(void *self, uint32_t from, uint32_t to, con
     if (from < g->items_cap && to < g->items_cap && map_get(g->type_ids, type, &id)) {
         adjacency_link out = {.other = to, .type = (uint16_t)id, .out = 1};
         adjacency_link in = {.other = from, .type = (uint16_t)id, .out = 0};
-        if (link_take(&g->items[from], &out))
-            g->relations--;
+        if (link_take(&g->items[from], &out)) g->relations--;
         link_take(&g->items[to], &in);
     }
     pthread_rwlock_unlock(&g->lock);
@@ -373,13 +349,10 @@ static void links_clear(adjacency *g, uint32_t num) {
         const adjacency_link *l = &it->links[i];
         bool loop = l->other == num; /* stored twice, here */
         adjacency_link mirror = {.other = num, .type = l->type, .out = !l->out};
-        if (!loop)
-            link_take(&g->items[l->other], &mirror);
-        if (!loop || l->out)
-            g->relations--;
+        if (!loop) link_take(&g->items[l->other], &mirror);
+        if (!loop || l->out) g->relations--;
     }
-    if (it->links != NULL)
-        g->bytes -= it->links_cap * sizeof *it->links + ALLOC_OVERHEAD;
+    if (it->links != NULL) g->bytes -= it->links_cap * sizeof *it->links + ALLOC_OVERHEAD;
     free(it->links);
     it->links = NULL;
     it->links_count = it->links_cap = 0;
@@ -392,8 +365,7 @@ static int adjacency_remove_item(void *self, uint32_t num, braid_error *err) {
     if (num < g->items_cap) {
         memberships_clear(g, num);
         links_clear(g, num);
-        if (g->items[num].known)
-            g->known--;
+        if (g->items[num].known) g->known--;
         g->items[num].known = false;
     }
     pthread_rwlock_unlock(&g->lock);
@@ -403,19 +375,28 @@ static int adjacency_remove_item(void *self, uint32_t num, braid_error *err) {
 static void adjacency_info(void *self, graph_info *out) {
     adjacency *g = self;
     pthread_rwlock_rdlock(&g->lock);
-    *out = (graph_info){.items = g->known, .relations = g->relations, .memberships = g->memberships,
+    *out = (graph_info){.items = g->known,
+                        .relations = g->relations,
+                        .memberships = g->memberships,
                         .bytes = g->bytes + sizeof *g + map_bytes(g->facet_ids) + map_bytes(g->type_ids)};
-    for (uint32_t i = 0; i < g->facets_count; i++)
-        out->facets += g->facets[i].count > 0;
+    for (uint32_t i = 0; i < g->facets_count; i++) out->facets += g->facets[i].count > 0;
     pthread_rwlock_unlock(&g->lock);
 }
 
 const graph_ops graph_adjacency_ops = {
-    .version = 1, .name = "adjacency",
-    .open = adjacency_open, .close = adjacency_close,
-    .upsert_item = adjacency_upsert_item, .remove_item = adjacency_remove_item,
-    .upsert_relation = adjacency_upsert_relation, .remove_relation = adjacency_remove_relation,
-    .walk = adjacency_walk, .estimate = adjacency_estimate,
-    .neighbours = adjacency_neighbours, .shared = adjacency_shared, .scan = adjacency_scan, .check = adjacency_check,
+    .version = 1,
+    .name = "adjacency",
+    .open = adjacency_open,
+    .close = adjacency_close,
+    .upsert_item = adjacency_upsert_item,
+    .remove_item = adjacency_remove_item,
+    .upsert_relation = adjacency_upsert_relation,
+    .remove_relation = adjacency_remove_relation,
+    .walk = adjacency_walk,
+    .estimate = adjacency_estimate,
+    .neighbours = adjacency_neighbours,
+    .shared = adjacency_shared,
+    .scan = adjacency_scan,
+    .check = adjacency_check,
     .info = adjacency_info,
 };

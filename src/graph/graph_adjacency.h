@@ -26,7 +26,9 @@ typedef struct adjacency_link {
     float strength;
 } adjacency_link;
 
-typedef struct adjacency_membership { uint32_t facet, at; } adjacency_membership;
+typedef struct adjacency_membership {
+    uint32_t facet, at;
+} adjacency_membership;
 
 typedef struct adjacency_item {
     adjacency_membership *facets; /* in the order of the item's lists, each facet once */
@@ -45,7 +47,9 @@ typedef struct adjacency_facet {
 typedef struct adjacency_scratch adjacency_scratch;
 
 /* What walks of one depth have cost lately: moving averages, 0 before the first. */
-typedef struct adjacency_cost { double edges_per_seed, rows_per_seed, ns_per_edge; } adjacency_cost;
+typedef struct adjacency_cost {
+    double edges_per_seed, rows_per_seed, ns_per_edge;
+} adjacency_cost;
 
 typedef struct adjacency {
     pthread_rwlock_t lock; /* writers first, so that searches never starve the feed */
@@ -61,7 +65,7 @@ typedef struct adjacency {
     uint64_t known, relations, memberships, bytes;
 
     pthread_mutex_t pool_lock; /* taken inside `lock`, for the three below */
-    adjacency_scratch *pool; /* free ones */
+    adjacency_scratch *pool;   /* free ones */
     uint32_t pool_count;
     adjacency_cost costs[3]; /* by depth - 1 */
 } adjacency;
@@ -82,9 +86,8 @@ int adjacency_neighbours(void *self, uint32_t num, bool (*each)(void *ctx, const
                          braid_error *err);
 int adjacency_shared(void *self, uint32_t a, uint32_t b, graph_neighbour *out, size_t max, size_t *count, arena *mem,
                      braid_error *err);
-int adjacency_scan(void *self, bool (*item_fn)(void *ctx, uint32_t num), bool (*edge_fn)(void *ctx,
-                                                                                         const graph_edge *e),
-                   void *ctx, braid_error *err);
+int adjacency_scan(void *self, bool (*item_fn)(void *ctx, uint32_t num),
+                   bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err);
 int adjacency_check(void *self, buf *problems, braid_error *err);
 
 #endif

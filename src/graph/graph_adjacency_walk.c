@@ -29,9 +29,9 @@
 #define STORE "graph/adjacency"
 
 enum {
-    POOL_MAX = 64,                 /* scratches kept */
-    DEADLINE_EDGES = 4096,         /* edges between two looks at the clock */
-    STRENGTH_ONE = 1 << 24         /* 1.0 in fixed point */
+    POOL_MAX = 64,         /* scratches kept */
+    DEADLINE_EDGES = 4096, /* edges between two looks at the clock */
+    STRENGTH_ONE = 1 << 24 /* 1.0 in fixed point */
 };
 
 typedef struct walk_way { /* the strongest way to an item */
@@ -58,11 +58,22 @@ typedef struct walk_record {
     walk_way way;
 } walk_record;
 
-typedef struct walk_place { uint32_t epoch, record; } walk_place;
+typedef struct walk_place {
+    uint32_t epoch, record;
+} walk_place;
 /* parent: the lowest item that leads here */
-typedef struct walk_facet { uint32_t epoch, parent; unsigned depth; } walk_facet;
-typedef struct walk_rank { float score, strength; uint32_t num, record; } walk_rank;
-typedef struct walk_list { uint32_t *values; size_t count, cap; } walk_list;
+typedef struct walk_facet {
+    uint32_t epoch, parent;
+    unsigned depth;
+} walk_facet;
+typedef struct walk_rank {
+    float score, strength;
+    uint32_t num, record;
+} walk_rank;
+typedef struct walk_list {
+    uint32_t *values;
+    size_t count, cap;
+} walk_list;
 
 struct adjacency_scratch {
     adjacency_scratch *next;
@@ -90,36 +101,32 @@ typedef struct walker {
 /* ---- scratch ---- */
 
 static bool scratch_grow(void **data, size_t *cap, size_t need, size_t size) {
-    if (need <= *cap)
-        return true;
+    if (need <= *cap) return true;
     size_t wanted = *cap * 2 > need ? *cap * 2 : need + 64;
     char *more = realloc(*data, wanted * size);
-    if (more == NULL)
-        return false;
+    if (more == NULL) return false;
     memset(more + *cap * size, 0, (wanted - *cap) * size);
     *data = more;
     *cap = wanted;
     return true;
 }
 
-#define SCRATCH_GROW(field, cap, need)                                               \
-    __extension__({                                                                  \
-        void *data_ = (field);                                                       \
-        bool ok_ = scratch_grow(&data_, &(cap), (need), sizeof *(field));            \
-        (field) = data_;                                                             \
-        ok_;                                                                         \
+#define SCRATCH_GROW(field, cap, need)                                                                                 \
+    __extension__({                                                                                                    \
+        void *data_ = (field);                                                                                         \
+        bool ok_ = scratch_grow(&data_, &(cap), (need), sizeof *(field));                                              \
+        (field) = data_;                                                                                               \
+        ok_;                                                                                                           \
     })
 
 static void scratch_free(adjacency_scratch *s) {
-    if (s == NULL)
-        return;
+    if (s == NULL) return;
     free(s->places);
     free(s->facet_marks);
     free(s->records);
     free(s->ranks);
     walk_list *lists[] = {&s->items, &s->items_next, &s->facets, &s->facets_next, &s->touched};
-    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
-        free(lists[i]->values);
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) free(lists[i]->values);
     free(s);
 }
 
@@ -139,10 +146,8 @@ static adjacency_scratch *scratch_take(adjacency *g, size_t seeds) {
         g->pool_count--;
     }
     pthread_mutex_unlock(&g->pool_lock);
-    if (s == NULL)
-        s = calloc(1, sizeof *s);
-    if (s == NULL)
-        return NULL;
+    if (s == NULL) s = calloc(1, sizeof *s);
+    if (s == NULL) return NULL;
     if (!SCRATCH_GROW(s->places, s->places_cap, g->items_cap) ||
         !SCRATCH_GROW(s->facet_marks, s->facets_cap, g->facets_count)) {
         scratch_free(s);
@@ -151,8 +156,7 @@ static adjacency_scratch *scratch_take(adjacency *g, size_t seeds) {
     if (s->epoch > UINT32_MAX - seeds - 2) { /* once in four billion: tags start over */
         memset(s->places, 0, s->places_cap * sizeof *s->places);
         memset(s->facet_marks, 0, s->facets_cap * sizeof *s->facet_marks);
-        if (s->records != NULL)
-            memset(s->records, 0, s->records_cap * sizeof *s->records);
+        if (s->records != NULL) memset(s->records, 0, s->records_cap * sizeof *s->records);
         s->epoch = 0;
     }
     s->records_count = 0;
@@ -168,13 +172,11 @@ static void scratch_give(adjacency *g, adjacency_scratch *s) {
         g->pool_count++;
     }
     pthread_mutex_unlock(&g->pool_lock);
-    if (!keep)
-        scratch_free(s);
+    if (!keep) scratch_free(s);
 }
 
 static bool list_push(walk_list *l, uint32_t value) {
-    if (l->count == l->cap && !SCRATCH_GROW(l->values, l->cap, l->count + 1))
-        return false;
+    if (l->count == l->cap && !SCRATCH_GROW(l->values, l->cap, l->count + 1)) return false;
     l->values[l->count++] = value;
     return true;
 }
@@ -185,8 +187,7 @@ static bool list_push(walk_list *l, uint32_t value) {
 static uint32_t walk_record_of(walker *k, uint32_t num) {
     adjacency_scratch *s = k->s;
     walk_place *p = &s->places[num];
-    if (p->epoch == k->walk_epoch)
-        return p->record;
+    if (p->epoch == k->walk_epoch) return p->record;
     if (s->records_count == s->records_cap && !SCRATCH_GROW(s->records, s->records_cap, s->records_count + 1)) {
         k->no_memory = k->stop = true;
         return UINT32_MAX;
@@ -200,21 +201,16 @@ static uint32_t walk_record_of(walker *k, uint32_t num) {
 /* Is way `a` a better reason than `b`? Relations before facets; the stronger relation, the rarer facet; then names and
  * numbers. */
 static bool way_better(const adjacency *g, const walk_way *a, const walk_way *b) {
-    if (a->relation != b->relation)
-        return a->relation;
-    if (!a->relation)
-        return a->node != b->node && adjacency_facet_order(g, a->node, b->node) < 0;
-    if (a->strength > b->strength || a->strength < b->strength)
-        return a->strength > b->strength;
-    if (a->node != b->node)
-        return a->node < b->node;
+    if (a->relation != b->relation) return a->relation;
+    if (!a->relation) return a->node != b->node && adjacency_facet_order(g, a->node, b->node) < 0;
+    if (a->strength > b->strength || a->strength < b->strength) return a->strength > b->strength;
+    if (a->node != b->node) return a->node < b->node;
     return a->type != b->type && strcmp(g->types[a->type], g->types[b->type]) < 0;
 }
 
 static void arrive_item(walker *k, uint32_t num, const walk_way *way) {
     uint32_t at = walk_record_of(k, num);
-    if (at == UINT32_MAX)
-        return;
+    if (at == UINT32_MAX) return;
     walk_record *r = &k->s->records[at];
     if (r->seed_epoch != k->seed_epoch) {
         r->seed_epoch = k->seed_epoch;
@@ -239,8 +235,7 @@ static void arrive_facet(walker *k, uint32_t facet, uint32_t from) {
     walk_facet *m = &k->s->facet_marks[facet];
     if (m->epoch != k->seed_epoch) {
         *m = (walk_facet){.epoch = k->seed_epoch, .parent = from, .depth = k->level};
-        if (!list_push(&k->s->facets_next, facet))
-            k->no_memory = k->stop = true;
+        if (!list_push(&k->s->facets_next, facet)) k->no_memory = k->stop = true;
     } else if (m->depth == k->level && from < m->parent) {
         m->parent = from;
     }
@@ -273,12 +268,10 @@ static void walk_from_item(walker *k, uint32_t num) {
         walk_way way = {.relation = true, .type = l->type, .strength = l->strength, .node = num, .num = num};
         arrive_item(k, l->other, &way);
     }
-    if (k->stop || k->level + 1 > k->w->depth)
-        return;
+    if (k->stop || k->level + 1 > k->w->depth) return;
     uint32_t facets = walk_budget(k, it->facets_count);
     for (uint32_t i = 0; i < facets; i++)
-        if (k->g->facets[it->facets[i].facet].count <= k->g->options.hub_max)
-            arrive_facet(k, it->facets[i].facet, num);
+        if (k->g->facets[it->facets[i].facet].count <= k->g->options.hub_max) arrive_facet(k, it->facets[i].facet, num);
 }
 
 static void walk_from_facet(walker *k, uint32_t facet) {
@@ -286,8 +279,7 @@ static void walk_from_facet(walker *k, uint32_t facet) {
     walk_way way = {.node = facet, .num = k->s->facet_marks[facet].parent};
     uint32_t members = walk_budget(k, f->count);
     for (uint32_t i = 0; i < members; i++) {
-        if (i + 8 < members)
-            __builtin_prefetch(&k->s->places[f->members[i + 8]]);
+        if (i + 8 < members) __builtin_prefetch(&k->s->places[f->members[i + 8]]);
         arrive_item(k, f->members[i], &way);
     }
 }
@@ -307,10 +299,8 @@ static void walk_levels(walker *k, uint32_t seed_record) {
         return;
     }
     for (k->level = 1; k->level <= k->w->depth && !k->stop; k->level++) {
-        for (size_t i = 0; i < s->items.count && !k->stop; i++)
-            walk_from_item(k, s->records[s->items.values[i]].num);
-        for (size_t i = 0; i < s->facets.count && !k->stop; i++)
-            walk_from_facet(k, s->facets.values[i]);
+        for (size_t i = 0; i < s->items.count && !k->stop; i++) walk_from_item(k, s->records[s->items.values[i]].num);
+        for (size_t i = 0; i < s->facets.count && !k->stop; i++) walk_from_facet(k, s->facets.values[i]);
         list_swap(&s->items, &s->items_next);
         list_swap(&s->facets, &s->facets_next);
     }
@@ -328,8 +318,7 @@ static void walk_merge(walker *k, uint32_t seed, double weight) {
             r->strength = r->seed_strength;
             r->way = r->seed_way;
         }
-        if (r->depth == 0 || r->seed_depth < r->depth)
-            r->depth = r->seed_depth;
+        if (r->depth == 0 || r->seed_depth < r->depth) r->depth = r->seed_depth;
         r->score += gain;
     }
 }
@@ -340,11 +329,9 @@ static void walk_seed(walker *k, size_t i) {
     k->seed_epoch = ++k->s->epoch;
     k->edges_until = k->stats->edges_seen + left / (k->w->seed_count - i);
     k->stop = k->no_memory || k->stats->deadline;
-    if (k->stop || adjacency_node(k->g, seed) == NULL)
-        return;
+    if (k->stop || adjacency_node(k->g, seed) == NULL) return;
     uint32_t at = walk_record_of(k, seed);
-    if (at == UINT32_MAX)
-        return;
+    if (at == UINT32_MAX) return;
     k->s->records[at].seed_epoch = k->seed_epoch;
     k->s->records[at].seed_depth = 0;
     walk_levels(k, at);
@@ -354,10 +341,8 @@ static void walk_seed(walker *k, size_t i) {
 /* ---- the best k ---- */
 
 static bool rank_before(const walk_rank *a, const walk_rank *b) {
-    if (a->score > b->score || a->score < b->score)
-        return a->score > b->score;
-    if (a->strength > b->strength || a->strength < b->strength)
-        return a->strength > b->strength;
+    if (a->score > b->score || a->score < b->score) return a->score > b->score;
+    if (a->strength > b->strength || a->strength < b->strength) return a->strength > b->strength;
     return a->num < b->num;
 }
 
@@ -370,10 +355,8 @@ static void rank_sift(walk_rank *heap, size_t count, size_t at) {
     for (;;) {
         size_t worst = at, left = 2 * at + 1;
         for (size_t c = left; c < left + 2 && c < count; c++)
-            if (rank_before(&heap[worst], &heap[c]))
-                worst = c;
-        if (worst == at)
-            return;
+            if (rank_before(&heap[worst], &heap[c])) worst = c;
+        if (worst == at) return;
         walk_rank t = heap[at];
         heap[at] = heap[worst];
         heap[worst] = t;
@@ -384,26 +367,24 @@ static void rank_sift(walk_rank *heap, size_t count, size_t at) {
 static bool walk_rank_all(walker *k, size_t *count) {
     adjacency_scratch *s = k->s;
     size_t most = k->w->k < s->records_count ? k->w->k : s->records_count, kept = 0;
-    if (!SCRATCH_GROW(s->ranks, s->ranks_cap, most))
-        return false;
+    if (!SCRATCH_GROW(s->ranks, s->ranks_cap, most)) return false;
     for (size_t i = 0; i < s->records_count; i++) {
         const walk_record *r = &s->records[i];
-        if (r->is_seed || r->depth == 0 || (k->w->allow != NULL && !bitset_has(k->w->allow, r->num)))
-            continue;
-        walk_rank rank = {.score = (float)r->score, .num = r->num, .record = (uint32_t)i,
+        if (r->is_seed || r->depth == 0 || (k->w->allow != NULL && !bitset_has(k->w->allow, r->num))) continue;
+        walk_rank rank = {.score = (float)r->score,
+                          .num = r->num,
+                          .record = (uint32_t)i,
                           .strength = (float)((double)r->strength / STRENGTH_ONE / r->connections)};
         if (kept < most) {
             s->ranks[kept++] = rank;
             if (kept == most)
-                for (size_t at = kept / 2; at-- > 0;)
-                    rank_sift(s->ranks, kept, at);
+                for (size_t at = kept / 2; at-- > 0;) rank_sift(s->ranks, kept, at);
         } else if (rank_before(&rank, &s->ranks[0])) {
             s->ranks[0] = rank;
             rank_sift(s->ranks, kept, 0);
         }
     }
-    if (kept > 0)
-        qsort(s->ranks, kept, sizeof *s->ranks, rank_compare);
+    if (kept > 0) qsort(s->ranks, kept, sizeof *s->ranks, rank_compare);
     *count = kept;
     return true;
 }
@@ -411,8 +392,13 @@ static bool walk_rank_all(walker *k, size_t *count) {
 static void hit_fill(const adjacency *g, const walk_rank *rank, const walk_record *r, graph_hit *out) {
     const char *via = r->way.relation ? g->types[r->way.type] : g->facets[r->way.node].value;
     *out = (graph_hit){
-        .num = r->num, .score = rank->score, .depth = r->depth, .connections = r->connections, .seed = r->seed,
-        .strength = rank->strength, .via_num = r->way.num,
+        .num = r->num,
+        .score = rank->score,
+        .depth = r->depth,
+        .connections = r->connections,
+        .seed = r->seed,
+        .strength = rank->strength,
+        .via_num = r->way.num,
         .via_kind = r->way.relation ? GRAPH_ITEM : g->facets[r->way.node].kind,
     };
     size_t len = utf8_prefix(via, strlen(via), sizeof out->via - 1);
@@ -431,8 +417,7 @@ static void cost_learn(adjacency *g, const graph_walk *w, const graph_stats *sta
     adjacency_cost *c = &g->costs[w->depth - 1];
     cost_follow(&c->edges_per_seed, (double)stats->edges_seen / (double)w->seed_count);
     cost_follow(&c->rows_per_seed, (double)rows / (double)w->seed_count);
-    if (stats->edges_seen > 0)
-        cost_follow(&c->ns_per_edge, (double)ns / (double)stats->edges_seen);
+    if (stats->edges_seen > 0) cost_follow(&c->ns_per_edge, (double)ns / (double)stats->edges_seen);
     pthread_mutex_unlock(&g->pool_lock);
 }
 
@@ -477,19 +462,16 @@ int adjacency_walk(void *self, const graph_walk *w, graph_hit *out, size_t *coun
         return error_set(err, BRAID_E_NO_MEMORY, STORE, "no memory to walk the graph");
     }
     walker k = {.g = g, .s = s, .w = w, .stats = stats, .walk_epoch = ++s->epoch};
-    for (size_t i = 0; i < w->seed_count; i++)
-        walk_seed(&k, i);
+    for (size_t i = 0; i < w->seed_count; i++) walk_seed(&k, i);
     size_t reached = s->records_count;
     for (size_t i = 0; i < w->seed_count; i++)
         if (w->seeds[i] < g->items_cap && s->places[w->seeds[i]].epoch == k.walk_epoch)
             s->records[s->places[w->seeds[i]].record].is_seed = true;
     if (k.no_memory || !walk_rank_all(&k, count))
         rc = error_set(err, BRAID_E_NO_MEMORY, STORE, "no memory to walk the graph");
-    for (size_t i = 0; i < *count; i++)
-        hit_fill(g, &s->ranks[i], &s->records[s->ranks[i].record], &out[i]);
+    for (size_t i = 0; i < *count; i++) hit_fill(g, &s->ranks[i], &s->records[s->ranks[i].record], &out[i]);
     scratch_give(g, s);
     pthread_rwlock_unlock(&g->lock);
-    if (rc == BRAID_OK)
-        cost_learn(g, w, stats, reached, clock_mono_ns(g->options.clock) - start);
+    if (rc == BRAID_OK) cost_learn(g, w, stats, reached, clock_mono_ns(g->options.clock) - start);
     return rc;
 }

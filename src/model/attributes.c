@@ -8,8 +8,7 @@
 
 enum { ATTRIBUTES_DEPTH_MAX = 512 };
 
-static int check_value(const reading *r, const place *at, const json_t *json, unsigned depth)
-{
+static int check_value(const reading *r, const place *at, const json_t *json, unsigned depth) {
     if (depth > ATTRIBUTES_DEPTH_MAX) {
         return error_set(r->err, BRAID_E_TOO_LARGE, "request", "attributes: nested deeper than %d levels",
                          ATTRIBUTES_DEPTH_MAX);
@@ -38,8 +37,7 @@ static int check_value(const reading *r, const place *at, const json_t *json, un
     return rc;
 }
 
-int model_read_attributes(const reading *r, const place *at, const json_t *json)
-{
+int model_read_attributes(const reading *r, const place *at, const json_t *json) {
     int rc = model_read_object(r, at, json);
     rc = rc ? rc : check_value(r, at, json, 0);
     if (rc) {

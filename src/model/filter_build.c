@@ -11,11 +11,11 @@
 
 #include "model/filter.h"
 
-int filter_build_node(filter_build *p, const place *at, filter_kind kind, filter **out)
-{
+int filter_build_node(filter_build *p, const place *at, filter_kind kind, filter **out) {
     if (++p->nodes > MODEL_FILTER_NODES_MAX) {
-        return model_read_fail(&p->r, at, BRAID_E_TOO_LARGE, "the filter has more than %d conditions; put values "
-                                                             "into one \"in\"",
+        return model_read_fail(&p->r, at, BRAID_E_TOO_LARGE,
+                               "the filter has more than %d conditions; put values "
+                               "into one \"in\"",
                                MODEL_FILTER_NODES_MAX);
     }
     filter *f = arena_calloc(p->r.a, 1, sizeof *f);
@@ -30,8 +30,7 @@ int filter_build_node(filter_build *p, const place *at, filter_kind kind, filter
     return BRAID_OK;
 }
 
-int filter_build_not(filter_build *p, const place *at, filter *child, filter **out)
-{
+int filter_build_not(filter_build *p, const place *at, filter *child, filter **out) {
     if (child->kind == FILTER_NOT) {
         *out = child->children[0];
         return BRAID_OK;
@@ -51,13 +50,11 @@ int filter_build_not(filter_build *p, const place *at, filter *child, filter **o
     return BRAID_OK;
 }
 
-static int by_filter(const void *a, const void *b)
-{
+static int by_filter(const void *a, const void *b) {
     return model_filter_compare(*(filter *const *)a, *(filter *const *)b);
 }
 
-static size_t sort_children(filter **children, size_t count)
-{
+static size_t sort_children(filter **children, size_t count) {
     qsort(children, count, sizeof *children, by_filter);
     size_t kept = 1;
     for (size_t i = 1; i < count; i++) {
@@ -69,18 +66,15 @@ static size_t sort_children(filter **children, size_t count)
 }
 
 /* Everything for ALL, nothing for ANY: the child that changes nothing. */
-static bool is_neutral(filter_kind kind, const filter *f)
-{
+static bool is_neutral(filter_kind kind, const filter *f) {
     return kind == FILTER_ALL ? f->kind == FILTER_TRUE : model_filter_is_nothing(f);
 }
 
-static bool is_absorbing(filter_kind kind, const filter *f)
-{
+static bool is_absorbing(filter_kind kind, const filter *f) {
     return is_neutral(kind == FILTER_ALL ? FILTER_ANY : FILTER_ALL, f);
 }
 
-int filter_build_constant(filter_build *p, const place *at, bool everything, filter **out)
-{
+int filter_build_constant(filter_build *p, const place *at, bool everything, filter **out) {
     filter *f = NULL;
     int rc = filter_build_node(p, at, FILTER_TRUE, &f);
     if (rc) {
@@ -92,8 +86,7 @@ int filter_build_constant(filter_build *p, const place *at, bool everything, fil
 
 /* ALL or ANY of canonical children. */
 int filter_build_junction(filter_build *p, const place *at, filter_kind kind, filter **children, size_t count,
-                          filter **out)
-{
+                          filter **out) {
     size_t total = 0, n = 0;
     for (size_t i = 0; i < count; i++) {
         if (is_absorbing(kind, children[i])) {

@@ -29,43 +29,36 @@ static const struct {
     [FIELD_ATTRIBUTE] = {"attributes", CLASS_ATTRIBUTE},
 };
 
-const char *filter_field_name(filter_field f)
-{
+const char *filter_field_name(filter_field f) {
     BRAID_ASSERT((unsigned)f < FIELD_COUNT);
     return fields[f].name;
 }
 
-filter_class model_filter_class(filter_field f)
-{
+filter_class model_filter_class(filter_field f) {
     BRAID_ASSERT((unsigned)f < FIELD_COUNT);
     return fields[f].class;
 }
 
-bool filter_field_is_list(filter_field f)
-{
+bool filter_field_is_list(filter_field f) {
     return model_filter_class(f) == CLASS_LIST;
 }
 
-bool filter_field_is_number(filter_field f)
-{
+bool filter_field_is_number(filter_field f) {
     return model_filter_class(f) == CLASS_NUMBER || model_filter_class(f) == CLASS_TIME;
 }
 
-static int order(double a, double b)
-{
+static int order(double a, double b) {
     return (a > b) - (a < b);
 }
 
-int model_filter_value_compare(const filter_value *a, const filter_value *b)
-{
+int model_filter_value_compare(const filter_value *a, const filter_value *b) {
     if (a->type != b->type) {
         return a->type < b->type ? -1 : 1;
     }
     return a->type == VALUE_STRING ? strcmp(a->string, b->string) : order(a->number, b->number);
 }
 
-static int compare_children(const filter *a, const filter *b)
-{
+static int compare_children(const filter *a, const filter *b) {
     for (size_t i = 0; i < a->children_count && i < b->children_count; i++) {
         int c = model_filter_compare(a->children[i], b->children[i]);
         if (c) {
@@ -75,8 +68,7 @@ static int compare_children(const filter *a, const filter *b)
     return order((double)a->children_count, (double)b->children_count);
 }
 
-static int compare_values(const filter *a, const filter *b)
-{
+static int compare_values(const filter *a, const filter *b) {
     for (size_t i = 0; i < a->values_count && i < b->values_count; i++) {
         int c = model_filter_value_compare(&a->values[i], &b->values[i]);
         if (c) {
@@ -86,16 +78,14 @@ static int compare_values(const filter *a, const filter *b)
     return order((double)a->values_count, (double)b->values_count);
 }
 
-static int compare_ranges(const filter *a, const filter *b)
-{
+static int compare_ranges(const filter *a, const filter *b) {
     int c = order(a->low, b->low);
     c = c ? c : order(a->high, b->high);
     c = c ? c : (int)a->low_open - (int)b->low_open;
     return c ? c : (int)a->high_open - (int)b->high_open;
 }
 
-int model_filter_compare(const filter *a, const filter *b)
-{
+int model_filter_compare(const filter *a, const filter *b) {
     if (a == b) {
         return 0;
     }
@@ -119,7 +109,6 @@ int model_filter_compare(const filter *a, const filter *b)
     return a->kind == FILTER_IN ? compare_values(a, b) : compare_ranges(a, b);
 }
 
-bool model_filter_is_nothing(const filter *f)
-{
+bool model_filter_is_nothing(const filter *f) {
     return f->kind == FILTER_NOT && f->children[0]->kind == FILTER_TRUE;
 }

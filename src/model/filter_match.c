@@ -9,24 +9,20 @@
 
 #include "model/filter.h"
 
-static int by_value(const void *a, const void *b)
-{
+static int by_value(const void *a, const void *b) {
     return model_filter_value_compare(a, b);
 }
 
 /* The values are sorted (filter_parse.c). */
-static bool holds_value(const filter *f, filter_value v)
-{
+static bool holds_value(const filter *f, filter_value v) {
     return bsearch(&v, f->values, f->values_count, sizeof v, by_value) != NULL;
 }
 
-static bool holds_string(const filter *f, const char *text)
-{
+static bool holds_string(const filter *f, const char *text) {
     return holds_value(f, (filter_value){VALUE_STRING, text, 0});
 }
 
-static bool in_range(const filter *f, double v)
-{
+static bool in_range(const filter *f, double v) {
     bool above = f->low_open ? v > f->low : v >= f->low;
     bool below = f->high_open ? v < f->high : v <= f->high;
     return above && below;
@@ -34,8 +30,7 @@ static bool in_range(const filter *f, double v)
 
 /* ---- what the item has ---- */
 
-static const char *text_of(const item *it, filter_field field)
-{
+static const char *text_of(const item *it, filter_field field) {
     switch (field) {
     case FIELD_ID: return it->id;
     case FIELD_TITLE: return it->title;
@@ -47,8 +42,7 @@ static const char *text_of(const item *it, filter_field field)
     }
 }
 
-static const string_list *list_of(const item *it, filter_field field)
-{
+static const string_list *list_of(const item *it, filter_field field) {
     static const string_list none = {NULL, 0};
     switch (field) {
     case FIELD_COUNTRIES: return &it->countries;
@@ -62,8 +56,7 @@ static const string_list *list_of(const item *it, filter_field field)
 }
 
 /* NAN if missing. */
-static double number_of(const item *it, filter_field field)
-{
+static double number_of(const item *it, filter_field field) {
     switch (field) {
     case FIELD_YEAR: return it->year != 0 ? it->year : NAN;
     case FIELD_DURATION_S: return it->duration_s != 0 ? it->duration_s : NAN;
@@ -76,8 +69,7 @@ static double number_of(const item *it, filter_field field)
 }
 
 /* Descends "a.b.c"; NULL if it is not there or null. */
-static const json_t *attribute_of(const item *it, const char *path)
-{
+static const json_t *attribute_of(const item *it, const char *path) {
     const json_t *json = it->attributes;
     while (json && *path) {
         char name[MODEL_NAME_BYTES_MAX + 1];
@@ -95,8 +87,7 @@ static const json_t *attribute_of(const item *it, const char *path)
 
 /* ---- conditions ---- */
 
-static bool scalar_matches(const filter *f, const json_t *json)
-{
+static bool scalar_matches(const filter *f, const json_t *json) {
     if (f->kind == FILTER_RANGE) {
         return json_is_number(json) && in_range(f, json_number_value(json));
     }
@@ -109,8 +100,7 @@ static bool scalar_matches(const filter *f, const json_t *json)
     return json_is_boolean(json) && holds_value(f, (filter_value){VALUE_BOOL, "", json_is_true(json) ? 1 : 0});
 }
 
-static bool attribute_matches(const filter *f, const item *it)
-{
+static bool attribute_matches(const filter *f, const item *it) {
     const json_t *json = attribute_of(it, f->attribute);
     if (!json_is_array(json)) {
         return json && scalar_matches(f, json);
@@ -123,8 +113,7 @@ static bool attribute_matches(const filter *f, const item *it)
     return false;
 }
 
-static bool list_matches(const filter *f, const item *it)
-{
+static bool list_matches(const filter *f, const item *it) {
     if (f->field == FIELD_PEOPLE) {
         for (size_t i = 0; i < it->people_count; i++) {
             if (holds_string(f, it->people[i].name)) {
@@ -142,8 +131,7 @@ static bool list_matches(const filter *f, const item *it)
     return false;
 }
 
-static bool in_matches(const filter *f, const item *it)
-{
+static bool in_matches(const filter *f, const item *it) {
     switch (model_filter_class(f->field)) {
     case CLASS_TEXT: {
         const char *text = text_of(it, f->field);
@@ -158,8 +146,7 @@ static bool in_matches(const filter *f, const item *it)
     }
 }
 
-static bool range_matches(const filter *f, const item *it)
-{
+static bool range_matches(const filter *f, const item *it) {
     if (f->field == FIELD_ATTRIBUTE) {
         return attribute_matches(f, it);
     }
@@ -167,8 +154,7 @@ static bool range_matches(const filter *f, const item *it)
     return !isnan(v) && in_range(f, v);
 }
 
-static bool exists(const filter *f, const item *it)
-{
+static bool exists(const filter *f, const item *it) {
     switch (model_filter_class(f->field)) {
     case CLASS_TEXT: return *text_of(it, f->field) != '\0';
     case CLASS_LIST: return f->field == FIELD_PEOPLE ? it->people_count > 0 : list_of(it, f->field)->count > 0;
@@ -177,8 +163,7 @@ static bool exists(const filter *f, const item *it)
     }
 }
 
-bool filter_matches(const filter *f, const item *it)
-{
+bool filter_matches(const filter *f, const item *it) {
     switch (f->kind) {
     case FILTER_TRUE: return true;
     case FILTER_ALL:

@@ -20,8 +20,7 @@ typedef struct subject {
     const char *attribute;
 } subject;
 
-static int new_condition(filter_build *p, const place *at, const subject *s, filter_kind kind, filter **out)
-{
+static int new_condition(filter_build *p, const place *at, const subject *s, filter_kind kind, filter **out) {
     int rc = filter_build_node(p, at, kind, out);
     if (rc == BRAID_OK) {
         (*out)->field = s->field;
@@ -30,22 +29,19 @@ static int new_condition(filter_build *p, const place *at, const subject *s, fil
     return rc;
 }
 
-static int read_number(filter_build *p, const place *at, const json_t *json, filter_value *out)
-{
+static int read_number(filter_build *p, const place *at, const json_t *json, filter_value *out) {
     out->type = VALUE_NUMBER;
     return model_read_real(&p->r, at, json, -INFINITY, INFINITY, &out->number);
 }
 
-static int read_time(filter_build *p, const place *at, const json_t *json, filter_value *out)
-{
+static int read_time(filter_build *p, const place *at, const json_t *json, filter_value *out) {
     int64_t wall_ms = 0;
     int rc = model_read_instant(&p->r, at, json, &wall_ms);
     *out = (filter_value){VALUE_NUMBER, "", (double)wall_ms};
     return rc;
 }
 
-static int read_attribute_value(filter_build *p, const place *at, const json_t *json, filter_value *out)
-{
+static int read_attribute_value(filter_build *p, const place *at, const json_t *json, filter_value *out) {
     if (json_is_string(json)) {
         out->type = VALUE_STRING;
         return model_read_text(&p->r, at, json, &out->string);
@@ -61,12 +57,12 @@ static int read_attribute_value(filter_build *p, const place *at, const json_t *
                            model_read_type_name(json));
 }
 
-static int read_value(filter_build *p, const place *at, const subject *s, const json_t *json, filter_value *out)
-{
+static int read_value(filter_build *p, const place *at, const subject *s, const json_t *json, filter_value *out) {
     *out = (filter_value){VALUE_STRING, "", 0};
     if (json_is_null(json)) {
-        return model_read_fail(&p->r, at, BRAID_E_INVALID, "null is not a value; to ask for absence use "
-                                                           "{\"exists\":false}");
+        return model_read_fail(&p->r, at, BRAID_E_INVALID,
+                               "null is not a value; to ask for absence use "
+                               "{\"exists\":false}");
     }
     switch (s->class) {
     case CLASS_NUMBER: return read_number(p, at, json, out);
@@ -78,20 +74,19 @@ static int read_value(filter_build *p, const place *at, const subject *s, const 
         return model_read_fail(&p->r, at, BRAID_E_INVALID, "for several values write {\"in\":[...]}");
     }
     if (json_is_string(json) && json_string_length(json) == 0) {
-        return model_read_fail(&p->r, at, BRAID_E_INVALID, "an empty text is no value; to ask for absence use "
-                                                           "{\"exists\":false}");
+        return model_read_fail(&p->r, at, BRAID_E_INVALID,
+                               "an empty text is no value; to ask for absence use "
+                               "{\"exists\":false}");
     }
     return model_read_text(&p->r, at, json, &out->string);
 }
 
-static int by_value(const void *a, const void *b)
-{
+static int by_value(const void *a, const void *b) {
     return model_filter_value_compare(a, b);
 }
 
 /* Callers often send ids in order, so a look comes before the sort. */
-static size_t sort_values(filter_value *values, size_t count)
-{
+static size_t sort_values(filter_value *values, size_t count) {
     bool sorted = true;
     for (size_t i = 1; i < count && sorted; i++) {
         sorted = model_filter_value_compare(&values[i - 1], &values[i]) < 0;
@@ -109,8 +104,7 @@ static size_t sort_values(filter_value *values, size_t count)
     return kept;
 }
 
-static int parse_in(filter_build *p, const place *at, const subject *s, const json_t *json, filter **out)
-{
+static int parse_in(filter_build *p, const place *at, const subject *s, const json_t *json, filter **out) {
     int rc = model_read_list(&p->r, at, json, MODEL_FILTER_VALUES_MAX);
     if (rc) {
         return rc;
@@ -138,8 +132,7 @@ static int parse_in(filter_build *p, const place *at, const subject *s, const js
     return BRAID_OK;
 }
 
-static int parse_eq(filter_build *p, const place *at, const subject *s, const json_t *json, filter **out)
-{
+static int parse_eq(filter_build *p, const place *at, const subject *s, const json_t *json, filter **out) {
     filter_value *value = arena_alloc(p->r.a, sizeof *value);
     if (!value) {
         return model_read_no_memory(&p->r);
@@ -154,8 +147,7 @@ static int parse_eq(filter_build *p, const place *at, const subject *s, const js
     return BRAID_OK;
 }
 
-static int parse_exists(filter_build *p, const place *at, const subject *s, const json_t *json, filter **out)
-{
+static int parse_exists(filter_build *p, const place *at, const subject *s, const json_t *json, filter **out) {
     bool wanted = true;
     int rc = model_read_bool(&p->r, at, json, &wanted);
     rc = rc ? rc : new_condition(p, at, s, FILTER_EXISTS, out);
@@ -163,8 +155,7 @@ static int parse_exists(filter_build *p, const place *at, const subject *s, cons
 }
 
 /* One bound of a range; `*range` is made by the first and narrowed by the second. */
-static int parse_bound(filter_build *p, const place *at, const subject *s, const json_t *json, filter **range)
-{
+static int parse_bound(filter_build *p, const place *at, const subject *s, const json_t *json, filter **range) {
     if (s->class == CLASS_TEXT || s->class == CLASS_LIST) {
         return model_read_fail(&p->r, at, BRAID_E_INVALID, "a range works on numbers and times only");
     }
@@ -194,8 +185,7 @@ static int parse_bound(filter_build *p, const place *at, const subject *s, const
 static const char *const operators[] = {"eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "exists"};
 enum { OP_EQ, OP_NE, OP_GT, OP_GTE, OP_LT, OP_LTE, OP_IN, OP_NIN, OP_EXISTS, OPS };
 
-static int operator_of(const char *name)
-{
+static int operator_of(const char *name) {
     int op = 0;
     while (op < OPS && strcmp(operators[op], name) != 0) {
         op++;
@@ -203,8 +193,8 @@ static int operator_of(const char *name)
     return op;
 }
 
-static int parse_operator(filter_build *p, const place *at, const subject *s, int op, const json_t *json, filter **out)
-{
+static int parse_operator(filter_build *p, const place *at, const subject *s, int op, const json_t *json,
+                          filter **out) {
     int rc;
     switch (op) {
     case OP_EQ: return parse_eq(p, at, s, json, out);
@@ -217,8 +207,7 @@ static int parse_operator(filter_build *p, const place *at, const subject *s, in
 }
 
 /* {"gte":1990,"lt":2000}: all of them; the bounds become one range. */
-static int parse_operators(filter_build *p, const place *at, const subject *s, const json_t *json, filter **out)
-{
+static int parse_operators(filter_build *p, const place *at, const subject *s, const json_t *json, filter **out) {
     filter *parts[OPS + 1], *range = NULL;
     size_t n = 0;
     for (void *it = json_object_iter((json_t *)json); it; it = json_object_iter_next((json_t *)json, it)) {
@@ -242,16 +231,16 @@ static int parse_operators(filter_build *p, const place *at, const subject *s, c
         parts[n++] = range;
     }
     if (n == 0) {
-        return model_read_fail(&p->r, at, BRAID_E_INVALID, "needs an operator: eq, ne, gt, gte, lt, lte, in, nin or "
-                                                           "exists");
+        return model_read_fail(&p->r, at, BRAID_E_INVALID,
+                               "needs an operator: eq, ne, gt, gte, lt, lte, in, nin or "
+                               "exists");
     }
     return filter_build_junction(p, at, FILTER_ALL, parts, n, out);
 }
 
 /* ---- fields ---- */
 
-static int unknown_name(filter_build *p, const place *at, const char *name)
-{
+static int unknown_name(filter_build *p, const place *at, const char *name) {
     static const char *const words[] = {"all", "any", "not"};
     const char *known[FIELD_COUNT + 3];
     for (int i = 0; i < FIELD_COUNT; i++) {
@@ -261,8 +250,7 @@ static int unknown_name(filter_build *p, const place *at, const char *name)
     return model_read_unknown(&p->r, at, name, known, FIELD_COUNT + 3);
 }
 
-static int check_path(filter_build *p, const place *at, const char *path)
-{
+static int check_path(filter_build *p, const place *at, const char *path) {
     size_t len = strlen(path);
     int rc = model_read_check_name(&p->r, at, path, len);
     if (!rc && (path[0] == '.' || path[len - 1] == '.' || strstr(path, ".."))) {
@@ -271,8 +259,7 @@ static int check_path(filter_build *p, const place *at, const char *path)
     return rc;
 }
 
-static int find_subject(filter_build *p, const place *at, const char *name, subject *s)
-{
+static int find_subject(filter_build *p, const place *at, const char *name, subject *s) {
     static const char prefix[] = "attributes.";
     if (strncmp(name, prefix, sizeof prefix - 1) == 0) {
         const char *path = name + sizeof prefix - 1;
@@ -289,8 +276,7 @@ static int find_subject(filter_build *p, const place *at, const char *name, subj
     return unknown_name(p, at, name);
 }
 
-static int parse_field(filter_build *p, const place *at, const char *name, const json_t *json, filter **out)
-{
+static int parse_field(filter_build *p, const place *at, const char *name, const json_t *json, filter **out) {
     subject s = {FIELD_ID, CLASS_TEXT, ""};
     int rc = find_subject(p, at, name, &s);
     if (rc) {
@@ -303,8 +289,7 @@ static int parse_field(filter_build *p, const place *at, const char *name, const
 /* ---- all, any, not ---- */
 
 static int parse_junction(filter_build *p, const place *at, unsigned depth, filter_kind kind, const json_t *json,
-                          filter **out)
-{
+                          filter **out) {
     int rc = model_read_list(&p->r, at, json, MODEL_FILTER_NODES_MAX);
     if (rc) {
         return rc;
@@ -321,8 +306,7 @@ static int parse_junction(filter_build *p, const place *at, unsigned depth, filt
 }
 
 static int parse_key(filter_build *p, const place *at, unsigned depth, const char *name, const json_t *json,
-                     filter **out)
-{
+                     filter **out) {
     place here = {at, name, 0};
     if (strcmp(name, "all") == 0) {
         return parse_junction(p, &here, depth, FILTER_ALL, json, out);
@@ -337,8 +321,7 @@ static int parse_key(filter_build *p, const place *at, unsigned depth, const cha
     return parse_field(p, at, name, json, out);
 }
 
-static int parse_object(filter_build *p, const place *at, unsigned depth, const json_t *json, filter **out)
-{
+static int parse_object(filter_build *p, const place *at, unsigned depth, const json_t *json, filter **out) {
     if (depth > MODEL_FILTER_DEPTH_MAX) {
         return model_read_fail(&p->r, at, BRAID_E_TOO_LARGE, "the filter is nested deeper than %d levels",
                                MODEL_FILTER_DEPTH_MAX);
@@ -362,8 +345,7 @@ static int parse_object(filter_build *p, const place *at, unsigned depth, const 
     return rc ? rc : filter_build_junction(p, at, FILTER_ALL, children, n, out);
 }
 
-int filter_from_json(const json_t *json, arena *a, filter **out, braid_error *err)
-{
+int filter_from_json(const json_t *json, arena *a, filter **out, braid_error *err) {
     filter_build p = {{a, NULL, err}, 0};
     place at = {NULL, "filter", 0};
     *out = NULL;

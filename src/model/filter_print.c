@@ -5,8 +5,7 @@
 
 #include "model/filter.h"
 
-static void print_field(const filter *f, buf *out)
-{
+static void print_field(const filter *f, buf *out) {
     if (f->field != FIELD_ATTRIBUTE) {
         buf_json_string(out, filter_field_name(f->field));
         return;
@@ -16,8 +15,7 @@ static void print_field(const filter *f, buf *out)
     buf_json_string(out, name);
 }
 
-static void print_number(const filter *f, double number, buf *out)
-{
+static void print_number(const filter *f, double number, buf *out) {
     if (model_filter_class(f->field) == CLASS_TIME) {
         char text[32];
         clock_format_rfc3339((int64_t)number, text);
@@ -27,8 +25,7 @@ static void print_number(const filter *f, double number, buf *out)
     }
 }
 
-static void print_value(const filter *f, const filter_value *v, buf *out)
-{
+static void print_value(const filter *f, const filter_value *v, buf *out) {
     switch (v->type) {
     case VALUE_STRING: buf_json_string(out, v->string); break;
     case VALUE_NUMBER: print_number(f, v->number, out); break;
@@ -36,8 +33,7 @@ static void print_value(const filter *f, const filter_value *v, buf *out)
     }
 }
 
-static void print_in(const filter *f, buf *out)
-{
+static void print_in(const filter *f, buf *out) {
     buf_puts(out, "{\"in\":[");
     for (size_t i = 0; i < f->values_count; i++) {
         if (i) {
@@ -48,8 +44,7 @@ static void print_in(const filter *f, buf *out)
     buf_puts(out, "]}");
 }
 
-static void print_range(const filter *f, buf *out)
-{
+static void print_range(const filter *f, buf *out) {
     bool low = isfinite(f->low), high = isfinite(f->high);
     buf_putc(out, '{');
     if (low) {
@@ -64,8 +59,7 @@ static void print_range(const filter *f, buf *out)
     buf_putc(out, '}');
 }
 
-static void print_children(const filter *f, buf *out)
-{
+static void print_children(const filter *f, buf *out) {
     buf_puts(out, f->kind == FILTER_ALL ? "{\"all\":[" : "{\"any\":[");
     for (size_t i = 0; i < f->children_count; i++) {
         if (i) {
@@ -76,8 +70,7 @@ static void print_children(const filter *f, buf *out)
     buf_puts(out, "]}");
 }
 
-static void print_condition(const filter *f, buf *out)
-{
+static void print_condition(const filter *f, buf *out) {
     buf_putc(out, '{');
     print_field(f, out);
     buf_putc(out, ':');
@@ -89,8 +82,7 @@ static void print_condition(const filter *f, buf *out)
     buf_putc(out, '}');
 }
 
-bool filter_print(const filter *f, buf *out)
-{
+bool filter_print(const filter *f, buf *out) {
     switch (f->kind) {
     case FILTER_TRUE: buf_puts(out, "{}"); break;
     case FILTER_ALL:

@@ -5,18 +5,15 @@ enum { WATCH_S_MAX = 7 * 24 * 3600 };
 
 #include "model/shape.h"
 
+static const char *const type_names[INTERACTION_TYPES] = {"view", "click", "watch",   "complete",
+                                                          "skip", "like",  "dislike", "rate"};
 
-static const char *const type_names[INTERACTION_TYPES] = {"view", "click", "watch", "complete", "skip", "like",
-                                                          "dislike", "rate"};
-
-const char *interaction_type_name(interaction_type t)
-{
+const char *interaction_type_name(interaction_type t) {
     BRAID_ASSERT((unsigned)t < INTERACTION_TYPES);
     return type_names[t];
 }
 
-static int read_type(const reading *r, const place *at, const json_t *json, void *noun)
-{
+static int read_type(const reading *r, const place *at, const json_t *json, void *noun) {
     const char *name = json_string_value(json);
     for (int t = 0; name && t < INTERACTION_TYPES; t++) {
         if (strcmp(name, type_names[t]) == 0) {
@@ -24,18 +21,17 @@ static int read_type(const reading *r, const place *at, const json_t *json, void
             return BRAID_OK;
         }
     }
-    return model_read_fail(r, at, BRAID_E_INVALID, "must be one of view, click, watch, complete, skip, like, "
-                                                   "dislike, rate");
+    return model_read_fail(r, at, BRAID_E_INVALID,
+                           "must be one of view, click, watch, complete, skip, like, "
+                           "dislike, rate");
 }
 
-static bool type_given(const void *noun)
-{
+static bool type_given(const void *noun) {
     (void)noun;
     return true;
 }
 
-static bool write_type(const void *noun, buf *out)
-{
+static bool write_type(const void *noun, buf *out) {
     return buf_json_string(out, interaction_type_name(((const interaction *)noun)->type));
 }
 
@@ -63,8 +59,7 @@ static const shape_row interaction_rows[] = {
 };
 static const shape interaction_shape = SHAPE_OF(interaction_rows);
 
-int interaction_from_json(const json_t *json, arena *a, interaction **out, braid_error *err)
-{
+int interaction_from_json(const json_t *json, arena *a, interaction **out, braid_error *err) {
     reading r = {a, NULL, err};
     place at = {NULL, "interaction", 0};
     *out = NULL;
@@ -84,7 +79,6 @@ int interaction_from_json(const json_t *json, arena *a, interaction **out, braid
     return BRAID_OK;
 }
 
-bool interaction_to_json(const interaction *in, buf *out)
-{
+bool interaction_to_json(const interaction *in, buf *out) {
     return model_shape_write(&interaction_shape, in, out);
 }

@@ -13,13 +13,11 @@ static const shape_row person_rows[] = {
 };
 static const shape person_shape = SHAPE_OF(person_rows);
 
-static bool same_person(const item_person *a, const item_person *b)
-{
+static bool same_person(const item_person *a, const item_person *b) {
     return strcmp(a->name, b->name) == 0 && strcmp(a->role, b->role) == 0;
 }
 
-static int read_people(const reading *r, const place *at, const json_t *json, void *noun)
-{
+static int read_people(const reading *r, const place *at, const json_t *json, void *noun) {
     item *it = noun;
     int rc = model_read_list(r, at, json, MODEL_LIST_MAX);
     if (rc) {
@@ -51,13 +49,11 @@ static int read_people(const reading *r, const place *at, const json_t *json, vo
     return BRAID_OK;
 }
 
-static bool people_given(const void *noun)
-{
+static bool people_given(const void *noun) {
     return ((const item *)noun)->people_count > 0;
 }
 
-static bool write_people(const void *noun, buf *out)
-{
+static bool write_people(const void *noun, buf *out) {
     const item *it = noun;
     buf_putc(out, '[');
     for (size_t i = 0; i < it->people_count; i++) {
@@ -76,8 +72,7 @@ static bool write_people(const void *noun, buf *out)
 
 /* ---- vectors: {"default":[..], "NAME":[..]}, kept sorted by name ---- */
 
-static void insert_by_name(item_vector *vectors, size_t count, item_vector v)
-{
+static void insert_by_name(item_vector *vectors, size_t count, item_vector v) {
     while (count > 0 && strcmp(vectors[count - 1].name, v.name) > 0) {
         vectors[count] = vectors[count - 1];
         count--;
@@ -85,8 +80,7 @@ static void insert_by_name(item_vector *vectors, size_t count, item_vector v)
     vectors[count] = v;
 }
 
-static int read_vectors(const reading *r, const place *at, const json_t *json, void *noun)
-{
+static int read_vectors(const reading *r, const place *at, const json_t *json, void *noun) {
     item *it = noun;
     int rc = model_read_object(r, at, json);
     if (rc) {
@@ -94,8 +88,7 @@ static int read_vectors(const reading *r, const place *at, const json_t *json, v
     }
     if (json_object_size(json) > MODEL_VECTORS_MAX) {
         return model_read_fail(r, at, BRAID_E_TOO_LARGE, "has %zu vectors; at most %d are allowed",
-                               json_object_size(json),
-                               MODEL_VECTORS_MAX);
+                               json_object_size(json), MODEL_VECTORS_MAX);
     }
     item_vector *vectors = arena_calloc(r->a, MODEL_VECTORS_MAX, sizeof *vectors);
     if (!vectors) {
@@ -121,13 +114,11 @@ static int read_vectors(const reading *r, const place *at, const json_t *json, v
     return BRAID_OK;
 }
 
-static bool vectors_given(const void *noun)
-{
+static bool vectors_given(const void *noun) {
     return ((const item *)noun)->vectors_count > 0;
 }
 
-static bool write_vectors(const void *noun, buf *out)
-{
+static bool write_vectors(const void *noun, buf *out) {
     const item *it = noun;
     buf_putc(out, '{');
     for (size_t i = 0; i < it->vectors_count; i++) {
@@ -143,8 +134,7 @@ static bool write_vectors(const void *noun, buf *out)
 
 /* ---- attributes: borrowed while reading; item_from_json takes the reference at the very end ---- */
 
-static int read_attributes(const reading *r, const place *at, const json_t *json, void *noun)
-{
+static int read_attributes(const reading *r, const place *at, const json_t *json, void *noun) {
     int rc = model_read_attributes(r, at, json);
     if (rc == BRAID_OK && json_object_size(json) > 0) {
         ((item *)noun)->attributes = (json_t *)json;
@@ -152,13 +142,11 @@ static int read_attributes(const reading *r, const place *at, const json_t *json
     return rc;
 }
 
-static bool attributes_given(const void *noun)
-{
+static bool attributes_given(const void *noun) {
     return ((const item *)noun)->attributes != NULL;
 }
 
-static bool write_attributes(const void *noun, buf *out)
-{
+static bool write_attributes(const void *noun, buf *out) {
     return model_write_json(((const item *)noun)->attributes, out);
 }
 
@@ -191,8 +179,7 @@ static const shape_row item_rows[] = {
 static const shape item_shape = SHAPE_OF(item_rows);
 static const shape item_shape_without_vectors = {item_rows, sizeof item_rows / sizeof item_rows[0] - 1};
 
-static int check_window(const reading *r, const place *at, const item *it)
-{
+static int check_window(const reading *r, const place *at, const item *it) {
     if (it->available_from != TIME_NONE && it->available_until != TIME_NONE &&
         it->available_until <= it->available_from) {
         return model_read_fail(r, at, BRAID_E_INVALID, "available_until must be after available_from");
@@ -200,8 +187,7 @@ static int check_window(const reading *r, const place *at, const item *it)
     return BRAID_OK;
 }
 
-int item_from_json(const json_t *json, const model_limits *limits, arena *a, item **out, braid_error *err)
-{
+int item_from_json(const json_t *json, const model_limits *limits, arena *a, item **out, braid_error *err) {
     reading r = {a, limits, err};
     place at = {NULL, "item", 0};
     *out = NULL;
@@ -220,21 +206,18 @@ int item_from_json(const json_t *json, const model_limits *limits, arena *a, ite
     return BRAID_OK;
 }
 
-bool item_to_json(const item *it, bool with_vectors, buf *out)
-{
+bool item_to_json(const item *it, bool with_vectors, buf *out) {
     return model_shape_write(with_vectors ? &item_shape : &item_shape_without_vectors, it, out);
 }
 
-void item_release(item *it)
-{
+void item_release(item *it) {
     if (it) {
         json_decref(it->attributes);
         it->attributes = NULL;
     }
 }
 
-const item_vector *item_default_vector(const item *it)
-{
+const item_vector *item_default_vector(const item *it) {
     for (size_t i = 0; i < it->vectors_count; i++) {
         if (strcmp(it->vectors[i].name, "default") == 0) {
             return &it->vectors[i];

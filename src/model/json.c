@@ -14,8 +14,7 @@
 
 enum { JSON_DEPTH_MAX = 512, QUOTED_MAX = 120 };
 
-static void json_position(const char *text, size_t offset, size_t *line, size_t *column)
-{
+static void json_position(const char *text, size_t offset, size_t *line, size_t *column) {
     *line = 1;
     *column = 1;
     for (size_t i = 0; i < offset; i++) {
@@ -29,8 +28,7 @@ static void json_position(const char *text, size_t offset, size_t *line, size_t 
 }
 
 /* The offset of the bracket that is one too deep, or `len`. */
-static size_t json_too_deep(const char *text, size_t len, unsigned depth_max)
-{
+static size_t json_too_deep(const char *text, size_t len, unsigned depth_max) {
     unsigned depth = 0;
     bool in_string = false;
     for (size_t i = 0; i < len; i++) {
@@ -54,24 +52,18 @@ static size_t json_too_deep(const char *text, size_t len, unsigned depth_max)
     return len;
 }
 
-static int json_refused(const json_error_t *e, braid_error *err)
-{
+static int json_refused(const json_error_t *e, braid_error *err) {
     int code = BRAID_E_INVALID;
     const char *hint = "";
     switch (json_error_code(e)) {
-    case json_error_out_of_memory:
-        return error_set(err, BRAID_E_NO_MEMORY, "model", "no memory to parse the JSON");
+    case json_error_out_of_memory: return error_set(err, BRAID_E_NO_MEMORY, "model", "no memory to parse the JSON");
     case json_error_invalid_utf8:
         code = BRAID_E_UTF8;
         hint = "not valid UTF-8: ";
         break;
     case json_error_null_character:
-    case json_error_null_byte_in_key:
-        hint = "\\u0000 is not allowed in text: ";
-        break;
-    case json_error_duplicate_key:
-        hint = "the same key twice in one object: ";
-        break;
+    case json_error_null_byte_in_key: hint = "\\u0000 is not allowed in text: "; break;
+    case json_error_duplicate_key: hint = "the same key twice in one object: "; break;
     case json_error_numeric_overflow:
         if (strncmp(e->text, "real", 4) == 0) {
             code = BRAID_E_NOT_FINITE;
@@ -80,8 +72,7 @@ static int json_refused(const json_error_t *e, braid_error *err)
             hint = "the integer is beyond 64 bits: ";
         }
         break;
-    default:
-        break;
+    default: break;
     }
     /* jansson may cut its text inside a character. */
     size_t cut = utf8_prefix(e->text, strlen(e->text), QUOTED_MAX);
@@ -89,12 +80,12 @@ static int json_refused(const json_error_t *e, braid_error *err)
                      e->text);
 }
 
-int model_json_parse(const char *text, size_t len, const model_limits *limits, json_t **out, braid_error *err)
-{
+int model_json_parse(const char *text, size_t len, const model_limits *limits, json_t **out, braid_error *err) {
     *out = NULL;
     if (len > limits->json_bytes_max) {
-        return error_set(err, BRAID_E_TOO_LARGE, "request", "the JSON has %zu bytes; at most %zu are allowed "
-                                                            "(limits.json_bytes)",
+        return error_set(err, BRAID_E_TOO_LARGE, "request",
+                         "the JSON has %zu bytes; at most %zu are allowed "
+                         "(limits.json_bytes)",
                          len, limits->json_bytes_max);
     }
     if (len == 0) {

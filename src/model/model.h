@@ -20,7 +20,7 @@ enum {
     MODEL_NAME_BYTES_MAX = 255,       /* a facet value, a person's name, an attribute's name */
     MODEL_LIST_MAX = 256,             /* values in one list */
     MODEL_ATTRIBUTES_BYTES_MAX = 64 * 1024,
-    MODEL_BLOCK_MAX = 10000,          /* items that one user never wants to see */
+    MODEL_BLOCK_MAX = 10000, /* items that one user never wants to see */
     MODEL_VECTORS_MAX = 8,
     MODEL_DIM_MAX = 4096,
     MODEL_FILTER_NODES_MAX = 4096,
@@ -29,9 +29,9 @@ enum {
 };
 
 typedef struct model_limits {
-    size_t json_bytes_max; /* one document (option limits.json_bytes) */
+    size_t json_bytes_max;   /* one document (option limits.json_bytes) */
     unsigned json_depth_max; /* option limits.json_depth; <= 512 */
-    uint32_t dim;          /* dimension of the database; 0: not fixed yet, any */
+    uint32_t dim;            /* dimension of the database; 0: not fixed yet, any */
 } model_limits;
 
 /* Parses one JSON document strictly: UTF-8, depth, size, duplicate keys refused, no trailing text. Arrays and objects
@@ -42,26 +42,37 @@ int model_json_parse(const char *text, size_t len, const model_limits *limits, j
 int model_check_id(const char *id, size_t len, const char *what, braid_error *err);
 
 /* ---- item ---- */
-typedef struct item_person { const char *name, *role; } item_person;
-typedef struct item_vector { const char *name; uint32_t dim; float *values; } item_vector;
-typedef struct string_list { const char **values; size_t count; } string_list;
+typedef struct item_person {
+    const char *name, *role;
+} item_person;
+typedef struct item_vector {
+    const char *name;
+    uint32_t dim;
+    float *values;
+} item_vector;
+typedef struct string_list {
+    const char **values;
+    size_t count;
+} string_list;
 
 #define TIME_NONE INT64_MIN /* no instant given */
 
 typedef struct item {
     const char *id, *title, *original_title, *kind, *language, *synopsis;
-    int32_t year;             /* 0: unknown; else -9999..9999 */
-    int32_t duration_s;       /* 0: unknown */
+    int32_t year;       /* 0: unknown; else -9999..9999 */
+    int32_t duration_s; /* 0: unknown */
     string_list countries, genres, themes, moods, contexts;
-    item_person *people; size_t people_count; /* JSON: {"name","role"} or a bare name */
+    item_person *people;
+    size_t people_count; /* JSON: {"name","role"} or a bare name */
     /* The right to show it, declared once: every part must hold. */
-    string_list regions;      /* none: everywhere */
-    int64_t available_from;   /* wall ms, inclusive; TIME_NONE: since ever */
-    int64_t available_until;  /* wall ms, exclusive; TIME_NONE: for ever */
-    int32_t age_rating;       /* minimum age in years, 0..99 */
-    int32_t tier;             /* lowest subscription tier that holds it, 0..255 */
-    json_t *attributes;       /* borrowed object or NULL; owned by item_free_json */
-    item_vector *vectors; size_t vectors_count; /* "default" is the one that is indexed */
+    string_list regions;     /* none: everywhere */
+    int64_t available_from;  /* wall ms, inclusive; TIME_NONE: since ever */
+    int64_t available_until; /* wall ms, exclusive; TIME_NONE: for ever */
+    int32_t age_rating;      /* minimum age in years, 0..99 */
+    int32_t tier;            /* lowest subscription tier that holds it, 0..255 */
+    json_t *attributes;      /* borrowed object or NULL; owned by item_free_json */
+    item_vector *vectors;
+    size_t vectors_count; /* "default" is the one that is indexed */
 } item;
 
 /* Reads an item into `a`. `*out`'s attributes hold a reference of their own: call item_release() when done. */
@@ -87,20 +98,28 @@ bool relation_type_valid(const char *type);
  *  "constraints":{"region":"CA","age":12,"tier":1,"languages":["fr"],"exclude":{"genres":["horreur"]},"block":["ID"]},
  *  "state":{"mood":..,"context":..,"vector":[..]},
  *  "attributes":{}} */
-typedef struct user_preference { const char *field, *value; double weight; /* -1..1 */ } user_preference;
-typedef struct user_exclusion { const char *field, *value; } user_exclusion;
+typedef struct user_preference {
+    const char *field, *value;
+    double weight; /* -1..1 */
+} user_preference;
+typedef struct user_exclusion {
+    const char *field, *value;
+} user_exclusion;
 typedef struct user {
     const char *id, *name, *description;
     bool simulated;
-    user_preference *preferences; size_t preferences_count;
-    const char *region;        /* "" unknown */
-    int32_t age;               /* -1 unknown */
-    int32_t tier;              /* -1 unknown */
-    string_list languages;     /* none: any */
-    string_list block;         /* item ids never shown */
-    user_exclusion *exclusions; size_t exclusions_count; /* facet values never shown */
+    user_preference *preferences;
+    size_t preferences_count;
+    const char *region;    /* "" unknown */
+    int32_t age;           /* -1 unknown */
+    int32_t tier;          /* -1 unknown */
+    string_list languages; /* none: any */
+    string_list block;     /* item ids never shown */
+    user_exclusion *exclusions;
+    size_t exclusions_count;    /* facet values never shown */
     const char *mood, *context; /* state */
-    float *state_vector; uint32_t state_dim;
+    float *state_vector;
+    uint32_t state_dim;
     json_t *attributes;
 } user;
 int user_from_json(const json_t *json, const model_limits *limits, arena *a, user **out, braid_error *err);
@@ -109,22 +128,29 @@ void user_release(user *u);
 
 /* ---- interaction ---- */
 typedef enum interaction_type {
-    INTERACTION_VIEW, INTERACTION_CLICK, INTERACTION_WATCH, INTERACTION_COMPLETE,
-    INTERACTION_SKIP, INTERACTION_LIKE, INTERACTION_DISLIKE, INTERACTION_RATE, INTERACTION_TYPES
+    INTERACTION_VIEW,
+    INTERACTION_CLICK,
+    INTERACTION_WATCH,
+    INTERACTION_COMPLETE,
+    INTERACTION_SKIP,
+    INTERACTION_LIKE,
+    INTERACTION_DISLIKE,
+    INTERACTION_RATE,
+    INTERACTION_TYPES
 } interaction_type;
 const char *interaction_type_name(interaction_type t);
 
 /* {"user","item","type","watch_s","rating","at","context":{device,daypart,region,mood,..},"agent","session","recommendation_id",
  *  "idempotency_key"} */
 typedef struct interaction {
-    const char *user, *item, *agent; /* agent default "default" */
+    const char *user, *item, *agent;                           /* agent default "default" */
     const char *session, *recommendation_id, *idempotency_key; /* "" if absent */
     interaction_type type;
-    int32_t watch_s;   /* -1 absent */
-    double rating;     /* 0.5..5 stars; NAN absent; wanted by "rate" */
-    int64_t at;        /* wall ms; TIME_NONE: the writer stamps it */
+    int32_t watch_s;                              /* -1 absent */
+    double rating;                                /* 0.5..5 stars; NAN absent; wanted by "rate" */
+    int64_t at;                                   /* wall ms; TIME_NONE: the writer stamps it */
     const char *device, *daypart, *region, *mood; /* from context, "" if absent */
-    bool simulated;    /* context.simulated */
+    bool simulated;                               /* context.simulated */
 } interaction;
 int interaction_from_json(const json_t *json, arena *a, interaction **out, braid_error *err);
 bool interaction_to_json(const interaction *in, buf *out);
@@ -135,21 +161,55 @@ bool interaction_to_json(const interaction *in, buf *out);
  * an item field or "attributes.NAME" (dots descend). For a list field (genres, people, regions ...) "eq"/"in" mean
  * "holds one of"; "people" means names. Times are RFC 3339 text. */
 typedef enum filter_field {
-    FIELD_ID, FIELD_TITLE, FIELD_ORIGINAL_TITLE, FIELD_KIND, FIELD_LANGUAGE, FIELD_SYNOPSIS, FIELD_YEAR, FIELD_DURATION_S,
-    FIELD_COUNTRIES, FIELD_GENRES, FIELD_THEMES, FIELD_MOODS, FIELD_CONTEXTS, FIELD_PEOPLE, FIELD_REGIONS,
-    FIELD_AVAILABLE_FROM, FIELD_AVAILABLE_UNTIL, FIELD_AGE_RATING, FIELD_TIER, FIELD_ATTRIBUTE, FIELD_COUNT
+    FIELD_ID,
+    FIELD_TITLE,
+    FIELD_ORIGINAL_TITLE,
+    FIELD_KIND,
+    FIELD_LANGUAGE,
+    FIELD_SYNOPSIS,
+    FIELD_YEAR,
+    FIELD_DURATION_S,
+    FIELD_COUNTRIES,
+    FIELD_GENRES,
+    FIELD_THEMES,
+    FIELD_MOODS,
+    FIELD_CONTEXTS,
+    FIELD_PEOPLE,
+    FIELD_REGIONS,
+    FIELD_AVAILABLE_FROM,
+    FIELD_AVAILABLE_UNTIL,
+    FIELD_AGE_RATING,
+    FIELD_TIER,
+    FIELD_ATTRIBUTE,
+    FIELD_COUNT
 } filter_field;
-typedef enum filter_kind { FILTER_TRUE, FILTER_ALL, FILTER_ANY, FILTER_NOT, FILTER_IN, FILTER_RANGE, FILTER_EXISTS } filter_kind;
+typedef enum filter_kind {
+    FILTER_TRUE,
+    FILTER_ALL,
+    FILTER_ANY,
+    FILTER_NOT,
+    FILTER_IN,
+    FILTER_RANGE,
+    FILTER_EXISTS
+} filter_kind;
 typedef enum value_type { VALUE_STRING, VALUE_NUMBER, VALUE_BOOL } value_type;
-typedef struct filter_value { value_type type; const char *string; double number; } filter_value; /* VALUE_BOOL: number 0 or 1 */
+typedef struct filter_value {
+    value_type type;
+    const char *string;
+    double number;
+} filter_value; /* VALUE_BOOL: number 0 or 1 */
 
 typedef struct filter {
     filter_kind kind;
-    struct filter **children; size_t children_count; /* ALL, ANY; NOT has one */
-    filter_field field; const char *attribute;       /* IN, RANGE, EXISTS; attribute: the path after "attributes." */
-    filter_value *values; size_t values_count;       /* IN */
-    double low, high; bool low_open, high_open;      /* RANGE; -INFINITY / INFINITY when one-sided; times as wall ms */
-} filter; /* "ne"/"nin" become NOT IN; "exists":false becomes NOT EXISTS */
+    struct filter **children;
+    size_t children_count; /* ALL, ANY; NOT has one */
+    filter_field field;
+    const char *attribute; /* IN, RANGE, EXISTS; attribute: the path after "attributes." */
+    filter_value *values;
+    size_t values_count; /* IN */
+    double low, high;
+    bool low_open, high_open; /* RANGE; -INFINITY / INFINITY when one-sided; times as wall ms */
+} filter;                     /* "ne"/"nin" become NOT IN; "exists":false becomes NOT EXISTS */
 
 /* A filter comes from filter_from_json alone, in canonical form: the values of IN are sorted without doubles, ALL and
  * ANY have at least two children, nothing is a NOT of a NOT, and what can match no item ({"any":[]}, "in":[]) is NOT of
@@ -168,8 +228,8 @@ bool filter_matches(const filter *f, const item *it);
 /* ---- candidate ---- */
 #define SIMILARITY_NONE (-2.0f)
 typedef struct candidate {
-    uint32_t num;    /* item number */
-    float score;     /* the strand's own scale, larger is better */
+    uint32_t num; /* item number */
+    float score;  /* the strand's own scale, larger is better */
 } candidate;
 
 #endif

@@ -1,10 +1,11 @@
 /* A parse ends at the first request for memory that is refused.
  *
- * jansson 2.14's lexer goes on when its buffer cannot grow: the character is dropped. So "la mer" is read as "la er" and
- * stored, and when it is the closing quote that was dropped, the lexer runs past its buffer and writes behind another
- * (found by test/unit/engine_memory.c). Its allocator is therefore watched: during a parse every block is noted, and a
- * refusal leaves the parser by longjmp, which then is given back all it held. What the parser frees is kept until the
- * parse is over, so that the list of blocks needs no look-ups: buffers double, so that is at most about as much again.
+ * jansson 2.14's lexer goes on when its buffer cannot grow: the character is dropped. So "la mer" is read as "la er"
+ * and stored, and when it is the closing quote that was dropped, the lexer runs past its buffer and writes behind
+ * another (found by test/unit/engine_memory.c). Its allocator is therefore watched: during a parse every block is
+ * noted, and a refusal leaves the parser by longjmp, which then is given back all it held. What the parser frees is
+ * kept until the parse is over, so that the list of blocks needs no look-ups: buffers double, so that is at most about
+ * as much again.
  *
  * jansson has one allocator a process. The watch is set once, hands on to the allocator that was there, does nothing
  * outside of a parse of ours, and is taken off with the library. Rejected: looking at a flag afterwards (the damage is

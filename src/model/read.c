@@ -12,8 +12,7 @@
 
 enum { PLACE_BYTES_MAX = 120, QUOTE_BYTES_MAX = 48, NAMES_SCANNED_MAX = 32 };
 
-static size_t place_print(const place *at, char *out, size_t cap, size_t used)
-{
+static size_t place_print(const place *at, char *out, size_t cap, size_t used) {
     if (at->up) {
         used = place_print(at->up, out, cap, used);
     }
@@ -27,14 +26,12 @@ static size_t place_print(const place *at, char *out, size_t cap, size_t used)
     return used < cap ? used : cap - 1;
 }
 
-int model_read_quotable(const char *text)
-{
+int model_read_quotable(const char *text) {
     return (int)utf8_prefix(text, strnlen(text, QUOTE_BYTES_MAX + 4), QUOTE_BYTES_MAX);
 }
 
-int model_read_fail(const reading *r, const place *at, int code, const char *format, ...)
-{
-    char where[PLACE_BYTES_MAX], what[sizeof ((braid_error *)0)->message];
+int model_read_fail(const reading *r, const place *at, int code, const char *format, ...) {
+    char where[PLACE_BYTES_MAX], what[sizeof((braid_error *)0)->message];
     size_t used = place_print(at, where, sizeof where, 0);
     where[utf8_prefix(where, used, used)] = '\0';
     va_list args;
@@ -44,13 +41,11 @@ int model_read_fail(const reading *r, const place *at, int code, const char *for
     return error_set(r->err, code, "request", "%s: %s", where, what);
 }
 
-int model_read_no_memory(const reading *r)
-{
+int model_read_no_memory(const reading *r) {
     return error_set(r->err, BRAID_E_NO_MEMORY, "model", "no memory to hold what was read");
 }
 
-const char *model_read_type_name(const json_t *json)
-{
+const char *model_read_type_name(const json_t *json) {
     switch (json ? json_typeof(json) : JSON_NULL) {
     case JSON_OBJECT: return "an object";
     case JSON_ARRAY: return "a list";
@@ -63,14 +58,12 @@ const char *model_read_type_name(const json_t *json)
     }
 }
 
-static int wrong_type(const reading *r, const place *at, const char *wanted, const json_t *json)
-{
+static int wrong_type(const reading *r, const place *at, const char *wanted, const json_t *json) {
     return model_read_fail(r, at, BRAID_E_INVALID, "must be %s, not %s", wanted, model_read_type_name(json));
 }
 
 /* C0, DEL and C1, the last as their two bytes of UTF-8. */
-static bool has_control(const char *text, size_t len)
-{
+static bool has_control(const char *text, size_t len) {
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
         if (c < 0x20 || c == 0x7F) {
@@ -83,8 +76,7 @@ static bool has_control(const char *text, size_t len)
     return false;
 }
 
-int model_read_check_name(const reading *r, const place *at, const char *text, size_t len)
-{
+int model_read_check_name(const reading *r, const place *at, const char *text, size_t len) {
     if (len == 0) {
         return model_read_fail(r, at, BRAID_E_INVALID, "must not be empty (1..%d bytes)", MODEL_NAME_BYTES_MAX);
     }
@@ -101,14 +93,12 @@ int model_read_check_name(const reading *r, const place *at, const char *text, s
     return BRAID_OK;
 }
 
-int model_check_id(const char *id, size_t len, const char *what, braid_error *err)
-{
+int model_check_id(const char *id, size_t len, const char *what, braid_error *err) {
     _Static_assert((int)MODEL_ID_BYTES_MAX == (int)MODEL_NAME_BYTES_MAX, "ids and names are checked alike");
     return model_read_check_name(&(reading){.err = err}, &(place){.name = what}, id, len);
 }
 
-static int copy_string(const reading *r, const json_t *json, const char **out)
-{
+static int copy_string(const reading *r, const json_t *json, const char **out) {
     const char *copy = arena_strndup(r->a, json_string_value(json), json_string_length(json));
     if (!copy) {
         return model_read_no_memory(r);
@@ -117,8 +107,7 @@ static int copy_string(const reading *r, const json_t *json, const char **out)
     return BRAID_OK;
 }
 
-int model_read_name(const reading *r, const place *at, const json_t *json, const char **out)
-{
+int model_read_name(const reading *r, const place *at, const json_t *json, const char **out) {
     if (!json_is_string(json)) {
         return wrong_type(r, at, "a string", json);
     }
@@ -126,8 +115,7 @@ int model_read_name(const reading *r, const place *at, const json_t *json, const
     return rc ? rc : copy_string(r, json, out);
 }
 
-int model_read_text(const reading *r, const place *at, const json_t *json, const char **out)
-{
+int model_read_text(const reading *r, const place *at, const json_t *json, const char **out) {
     if (!json_is_string(json)) {
         return wrong_type(r, at, "a string", json);
     }
@@ -146,8 +134,7 @@ int model_read_text(const reading *r, const place *at, const json_t *json, const
     return copy_string(r, json, out);
 }
 
-int model_read_int(const reading *r, const place *at, const json_t *json, int64_t min, int64_t max, int64_t *out)
-{
+int model_read_int(const reading *r, const place *at, const json_t *json, int64_t min, int64_t max, int64_t *out) {
     int64_t value;
     if (json_is_integer(json)) {
         value = json_integer_value(json);
@@ -164,15 +151,13 @@ int model_read_int(const reading *r, const place *at, const json_t *json, int64_
     }
     if (value < min || value > max) {
         return model_read_fail(r, at, BRAID_E_INVALID, "is %lld; must be from %lld to %lld", (long long)value,
-                               (long long)min,
-                               (long long)max);
+                               (long long)min, (long long)max);
     }
     *out = value;
     return BRAID_OK;
 }
 
-int model_read_real(const reading *r, const place *at, const json_t *json, double min, double max, double *out)
-{
+int model_read_real(const reading *r, const place *at, const json_t *json, double min, double max, double *out) {
     if (!json_is_number(json)) {
         return wrong_type(r, at, "a number", json);
     }
@@ -187,8 +172,7 @@ int model_read_real(const reading *r, const place *at, const json_t *json, doubl
     return BRAID_OK;
 }
 
-int model_read_bool(const reading *r, const place *at, const json_t *json, bool *out)
-{
+int model_read_bool(const reading *r, const place *at, const json_t *json, bool *out) {
     if (!json_is_boolean(json)) {
         return wrong_type(r, at, "true or false", json);
     }
@@ -196,8 +180,7 @@ int model_read_bool(const reading *r, const place *at, const json_t *json, bool 
     return BRAID_OK;
 }
 
-int model_read_instant(const reading *r, const place *at, const json_t *json, int64_t *out)
-{
+int model_read_instant(const reading *r, const place *at, const json_t *json, int64_t *out) {
     if (!json_is_string(json)) {
         return wrong_type(r, at, "a time such as \"2026-11-21T20:15:00Z\"", json);
     }
@@ -209,13 +192,11 @@ int model_read_instant(const reading *r, const place *at, const json_t *json, in
     return BRAID_OK;
 }
 
-int model_read_object(const reading *r, const place *at, const json_t *json)
-{
+int model_read_object(const reading *r, const place *at, const json_t *json) {
     return json_is_object(json) ? BRAID_OK : wrong_type(r, at, "an object", json);
 }
 
-int model_read_list(const reading *r, const place *at, const json_t *json, size_t max)
-{
+int model_read_list(const reading *r, const place *at, const json_t *json, size_t max) {
     if (!json_is_array(json)) {
         return wrong_type(r, at, "a list", json);
     }
@@ -227,8 +208,7 @@ int model_read_list(const reading *r, const place *at, const json_t *json, size_
 }
 
 /* Drops doubles; the first of each stays in its place. Short lists are scanned, long ones hashed. */
-static bool drop_doubles(string_list *list)
-{
+static bool drop_doubles(string_list *list) {
     size_t kept = 0;
     if (list->count <= NAMES_SCANNED_MAX) {
         for (size_t i = 0; i < list->count; i++) {
@@ -259,8 +239,7 @@ static bool drop_doubles(string_list *list)
     return ok;
 }
 
-int model_read_names(const reading *r, const place *at, const json_t *json, size_t max, string_list *out)
-{
+int model_read_names(const reading *r, const place *at, const json_t *json, size_t max, string_list *out) {
     int rc = model_read_list(r, at, json, max);
     if (rc) {
         return rc;
@@ -283,8 +262,7 @@ int model_read_names(const reading *r, const place *at, const json_t *json, size
     return BRAID_OK;
 }
 
-static int check_dimension(const reading *r, const place *at, const json_t *json)
-{
+static int check_dimension(const reading *r, const place *at, const json_t *json) {
     if (!json_is_array(json)) {
         return wrong_type(r, at, "a list of numbers", json);
     }
@@ -292,8 +270,7 @@ static int check_dimension(const reading *r, const place *at, const json_t *json
     uint32_t wanted = r->limits ? r->limits->dim : 0;
     if (wanted != 0 && count != wanted) {
         return model_read_fail(r, at, BRAID_E_DIMENSION, "the vector has %zu numbers, the database's dimension is %u",
-                               count,
-                               (unsigned)wanted);
+                               count, (unsigned)wanted);
     }
     if (count == 0 || count > MODEL_DIM_MAX) {
         return model_read_fail(r, at, BRAID_E_DIMENSION, "the vector has %zu numbers; 1..%d are allowed", count,
@@ -302,8 +279,7 @@ static int check_dimension(const reading *r, const place *at, const json_t *json
     return BRAID_OK;
 }
 
-int model_read_vector(const reading *r, const place *at, const json_t *json, float **values, uint32_t *dim)
-{
+int model_read_vector(const reading *r, const place *at, const json_t *json, float **values, uint32_t *dim) {
     int rc = check_dimension(r, at, json);
     if (rc) {
         return rc;

@@ -8,8 +8,7 @@
 
 enum { RELATION_TYPE_MAX = 64 };
 
-bool relation_type_valid(const char *type)
-{
+bool relation_type_valid(const char *type) {
     if (type[0] < 'A' || type[0] > 'Z') {
         return false;
     }
@@ -29,12 +28,11 @@ static const shape_row relation_rows[] = {
     {"to", SHAPE_NAME, .offset = offsetof(relation, to), .flags = SHAPE_REQUIRED},
     {"type", SHAPE_NAME, .offset = offsetof(relation, type), .flags = SHAPE_REQUIRED},
     {"strength", SHAPE_REAL, .offset = offsetof(relation, strength), .flags = SHAPE_ALWAYS, .min = 0, .max = 1,
-        .absent = 1},
+     .absent = 1},
 };
 static const shape relation_shape = SHAPE_OF(relation_rows);
 
-int relation_from_json(const json_t *json, arena *a, relation **out, braid_error *err)
-{
+int relation_from_json(const json_t *json, arena *a, relation **out, braid_error *err) {
     reading r = {a, NULL, err};
     place at = {NULL, "relation", 0};
     *out = NULL;
@@ -60,7 +58,6 @@ int relation_from_json(const json_t *json, arena *a, relation **out, braid_error
     return BRAID_OK;
 }
 
-bool relation_to_json(const relation *r, buf *out)
-{
+bool relation_to_json(const relation *r, buf *out) {
     return model_shape_write(&relation_shape, r, out);
 }

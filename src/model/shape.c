@@ -6,23 +6,19 @@
 
 enum { SHAPE_ROWS_MAX = 32 };
 
-static void *member(void *noun, const shape_row *row)
-{
+static void *member(void *noun, const shape_row *row) {
     return (char *)noun + row->offset;
 }
 
-static const void *const_member(const void *noun, const shape_row *row)
-{
+static const void *const_member(const void *noun, const shape_row *row) {
     return (const char *)noun + row->offset;
 }
 
-static const char *absent_text(const shape_row *row)
-{
+static const char *absent_text(const shape_row *row) {
     return row->absent_text ? row->absent_text : "";
 }
 
-void model_shape_clear(const shape *s, void *noun)
-{
+void model_shape_clear(const shape *s, void *noun) {
     for (size_t i = 0; i < s->count; i++) {
         const shape_row *row = &s->rows[i];
         switch (row->kind) {
@@ -41,8 +37,7 @@ void model_shape_clear(const shape *s, void *noun)
 
 /* ---- reading ---- */
 
-static int read_row(const shape_row *row, const reading *r, const place *at, const json_t *json, void *noun)
-{
+static int read_row(const shape_row *row, const reading *r, const place *at, const json_t *json, void *noun) {
     void *out = member(noun, row);
     int64_t whole;
     int rc;
@@ -70,8 +65,7 @@ static int read_row(const shape_row *row, const reading *r, const place *at, con
     return BRAID_OK;
 }
 
-static const shape_row *find_row(const shape *s, const char *name)
-{
+static const shape_row *find_row(const shape *s, const char *name) {
     for (size_t i = 0; i < s->count; i++) {
         if (strcmp(s->rows[i].name, name) == 0) {
             return &s->rows[i];
@@ -80,8 +74,7 @@ static const shape_row *find_row(const shape *s, const char *name)
     return NULL;
 }
 
-static int unknown_field(const shape *s, const reading *r, const place *at, const char *name)
-{
+static int unknown_field(const shape *s, const reading *r, const place *at, const char *name) {
     const char *known[SHAPE_ROWS_MAX];
     BRAID_ASSERT(s->count <= SHAPE_ROWS_MAX);
     for (size_t i = 0; i < s->count; i++) {
@@ -90,8 +83,7 @@ static int unknown_field(const shape *s, const reading *r, const place *at, cons
     return model_read_unknown(r, at, name, known, s->count);
 }
 
-int model_shape_read(const shape *s, const reading *r, const place *at, const json_t *json, void *noun)
-{
+int model_shape_read(const shape *s, const reading *r, const place *at, const json_t *json, void *noun) {
     int rc = model_read_object(r, at, json);
     if (rc) {
         return rc;
@@ -122,8 +114,7 @@ int model_shape_read(const shape *s, const reading *r, const place *at, const js
 
 /* ---- writing ---- */
 
-static bool row_given(const shape_row *row, const void *noun)
-{
+static bool row_given(const shape_row *row, const void *noun) {
     const void *in = const_member(noun, row);
     if (row->flags & (SHAPE_REQUIRED | SHAPE_ALWAYS)) {
         return true;
@@ -151,15 +142,13 @@ static bool row_given(const shape_row *row, const void *noun)
     return false;
 }
 
-static bool write_instant(int64_t wall_ms, buf *out)
-{
+static bool write_instant(int64_t wall_ms, buf *out) {
     char text[32];
     clock_format_rfc3339(wall_ms, text);
     return buf_json_string(out, text);
 }
 
-static bool write_row(const shape_row *row, const void *noun, buf *out)
-{
+static bool write_row(const shape_row *row, const void *noun, buf *out) {
     const void *in = const_member(noun, row);
     switch (row->kind) {
     case SHAPE_NAME:
@@ -175,8 +164,7 @@ static bool write_row(const shape_row *row, const void *noun, buf *out)
     return false;
 }
 
-bool model_shape_write(const shape *s, const void *noun, buf *out)
-{
+bool model_shape_write(const shape *s, const void *noun, buf *out) {
     bool first = true;
     buf_putc(out, '{');
     for (size_t i = 0; i < s->count; i++) {

@@ -41,7 +41,8 @@ typedef struct shape_row {
     bool (*write)(const void *noun, buf *out);
 } shape_row;
 
-#define SHAPE_OF(rows) {(rows), sizeof(rows) / sizeof(rows)[0]}
+#define SHAPE_OF(rows)                                                                                                 \
+    { (rows), sizeof(rows) / sizeof(rows)[0] }
 
 /* Sets every field to "not given". The struct must be zeroed before. */
 void model_shape_clear(const shape *s, void *noun);

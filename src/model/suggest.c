@@ -11,19 +11,16 @@
 
 enum { SUGGEST_NAME_MAX = 40, LIST_BYTES_MAX = 180 };
 
-static unsigned min3(unsigned a, unsigned b, unsigned c)
-{
+static unsigned min3(unsigned a, unsigned b, unsigned c) {
     unsigned m = a < b ? a : b;
     return m < c ? m : c;
 }
 
-static bool same_letter(char a, char b)
-{
+static bool same_letter(char a, char b) {
     return tolower((unsigned char)a) == tolower((unsigned char)b);
 }
 
-static unsigned slips(const char *a, size_t la, const char *b, size_t lb)
-{
+static unsigned slips(const char *a, size_t la, const char *b, size_t lb) {
     unsigned d[SUGGEST_NAME_MAX + 1][SUGGEST_NAME_MAX + 1];
     for (size_t i = 0; i <= la; i++) {
         d[i][0] = (unsigned)i;
@@ -44,8 +41,7 @@ static unsigned slips(const char *a, size_t la, const char *b, size_t lb)
     return d[la][lb];
 }
 
-static const char *nearest(const char *name, const char *const *known, size_t count)
-{
+static const char *nearest(const char *name, const char *const *known, size_t count) {
     size_t len = strlen(name);
     if (len > SUGGEST_NAME_MAX) {
         return NULL;
@@ -66,8 +62,7 @@ static const char *nearest(const char *name, const char *const *known, size_t co
     return best;
 }
 
-int model_read_unknown(const reading *r, const place *at, const char *name, const char *const *known, size_t count)
-{
+int model_read_unknown(const reading *r, const place *at, const char *name, const char *const *known, size_t count) {
     const char *near = nearest(name, known, count);
     if (near) {
         return model_read_fail(r, at, BRAID_E_UNKNOWN_FIELD, "unknown field \"%.*s\"; did you mean \"%s\"?",
@@ -84,6 +79,5 @@ int model_read_unknown(const reading *r, const place *at, const char *name, cons
         used += (size_t)n;
     }
     return model_read_fail(r, at, BRAID_E_UNKNOWN_FIELD, "unknown field \"%.*s\"; known are %s",
-                           model_read_quotable(name), name,
-                           list);
+                           model_read_quotable(name), name, list);
 }

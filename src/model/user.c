@@ -10,13 +10,12 @@
 enum { USER_AGE_MAX = 150, USER_TIER_MAX = 255 };
 
 /* The item fields that a taste can speak of. */
-static const char *const facet_fields[] = {"genres", "themes", "moods", "contexts", "people", "countries", "kind",
-                                           "language"};
+static const char *const facet_fields[] = {"genres", "themes",    "moods", "contexts",
+                                           "people", "countries", "kind",  "language"};
 enum { FACETS = sizeof facet_fields / sizeof facet_fields[0] };
 
 /* The library's own spelling of a facet's name (static), or NULL. */
-static const char *facet_name(const char *name)
-{
+static const char *facet_name(const char *name) {
     for (size_t i = 0; i < FACETS; i++) {
         if (strcmp(facet_fields[i], name) == 0) {
             return facet_fields[i];
@@ -27,8 +26,7 @@ static const char *facet_name(const char *name)
 
 /* An object whose keys are facets; every value must be an object or list of at most MODEL_LIST_MAX. Sums the sizes
  * up. */
-static int check_facets(const reading *r, const place *at, const json_t *json, bool lists, size_t *total)
-{
+static int check_facets(const reading *r, const place *at, const json_t *json, bool lists, size_t *total) {
     *total = 0;
     int rc = model_read_object(r, at, json);
     if (rc) {
@@ -56,13 +54,11 @@ static int check_facets(const reading *r, const place *at, const json_t *json, b
 
 /* ---- preferences: {"genres":{"drame":0.8}} ---- */
 
-static int by_value(const void *a, const void *b)
-{
+static int by_value(const void *a, const void *b) {
     return strcmp(((const user_preference *)a)->value, ((const user_preference *)b)->value);
 }
 
-static int read_weights(const reading *r, const place *at, const json_t *json, user_preference *out, size_t *count)
-{
+static int read_weights(const reading *r, const place *at, const json_t *json, user_preference *out, size_t *count) {
     user_preference *first = out + *count;
     size_t n = 0;
     for (void *it = json_object_iter((json_t *)json); it; it = json_object_iter_next((json_t *)json, it)) {
@@ -83,8 +79,7 @@ static int read_weights(const reading *r, const place *at, const json_t *json, u
     return BRAID_OK;
 }
 
-static int read_preferences(const reading *r, const place *at, const json_t *json, void *noun)
-{
+static int read_preferences(const reading *r, const place *at, const json_t *json, void *noun) {
     user *u = noun;
     size_t total, count = 0;
     int rc = check_facets(r, at, json, false, &total);
@@ -106,13 +101,11 @@ static int read_preferences(const reading *r, const place *at, const json_t *jso
     return rc;
 }
 
-static bool preferences_given(const void *noun)
-{
+static bool preferences_given(const void *noun) {
     return ((const user *)noun)->preferences_count > 0;
 }
 
-static bool write_preferences(const void *noun, buf *out)
-{
+static bool write_preferences(const void *noun, buf *out) {
     const user *u = noun;
     const char *field = "";
     for (size_t i = 0; i < u->preferences_count; i++) {
@@ -133,13 +126,11 @@ static bool write_preferences(const void *noun, buf *out)
 
 /* ---- exclusions: {"genres":["horreur"]} ---- */
 
-static int by_text(const void *a, const void *b)
-{
+static int by_text(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static int read_exclusions(const reading *r, const place *at, const json_t *json, void *noun)
-{
+static int read_exclusions(const reading *r, const place *at, const json_t *json, void *noun) {
     user *u = noun;
     size_t total, count = 0;
     int rc = check_facets(r, at, json, true, &total);
@@ -171,13 +162,11 @@ static int read_exclusions(const reading *r, const place *at, const json_t *json
     return BRAID_OK;
 }
 
-static bool exclusions_given(const void *noun)
-{
+static bool exclusions_given(const void *noun) {
     return ((const user *)noun)->exclusions_count > 0;
 }
 
-static bool write_exclusions(const void *noun, buf *out)
-{
+static bool write_exclusions(const void *noun, buf *out) {
     const user *u = noun;
     const char *field = "";
     for (size_t i = 0; i < u->exclusions_count; i++) {
@@ -196,25 +185,21 @@ static bool write_exclusions(const void *noun, buf *out)
 
 /* ---- state vector, attributes ---- */
 
-static int read_state_vector(const reading *r, const place *at, const json_t *json, void *noun)
-{
+static int read_state_vector(const reading *r, const place *at, const json_t *json, void *noun) {
     user *u = noun;
     return model_read_vector(r, at, json, &u->state_vector, &u->state_dim);
 }
 
-static bool state_vector_given(const void *noun)
-{
+static bool state_vector_given(const void *noun) {
     return ((const user *)noun)->state_dim > 0;
 }
 
-static bool write_state_vector(const void *noun, buf *out)
-{
+static bool write_state_vector(const void *noun, buf *out) {
     const user *u = noun;
     return model_write_vector(u->state_vector, u->state_dim, out);
 }
 
-static int read_attributes(const reading *r, const place *at, const json_t *json, void *noun)
-{
+static int read_attributes(const reading *r, const place *at, const json_t *json, void *noun) {
     int rc = model_read_attributes(r, at, json);
     if (rc == BRAID_OK && json_object_size(json) > 0) {
         ((user *)noun)->attributes = (json_t *)json;
@@ -222,13 +207,11 @@ static int read_attributes(const reading *r, const place *at, const json_t *json
     return rc;
 }
 
-static bool attributes_given(const void *noun)
-{
+static bool attributes_given(const void *noun) {
     return ((const user *)noun)->attributes != NULL;
 }
 
-static bool write_attributes(const void *noun, buf *out)
-{
+static bool write_attributes(const void *noun, buf *out) {
     return model_write_json(((const user *)noun)->attributes, out);
 }
 
@@ -263,8 +246,7 @@ static const shape_row user_rows[] = {
 };
 static const shape user_shape = SHAPE_OF(user_rows);
 
-int user_from_json(const json_t *json, const model_limits *limits, arena *a, user **out, braid_error *err)
-{
+int user_from_json(const json_t *json, const model_limits *limits, arena *a, user **out, braid_error *err) {
     reading r = {a, limits, err};
     place at = {NULL, "user", 0};
     *out = NULL;
@@ -282,13 +264,11 @@ int user_from_json(const json_t *json, const model_limits *limits, arena *a, use
     return BRAID_OK;
 }
 
-bool user_to_json(const user *u, buf *out)
-{
+bool user_to_json(const user *u, buf *out) {
     return model_shape_write(&user_shape, u, out);
 }
 
-void user_release(user *u)
-{
+void user_release(user *u) {
     if (u) {
         json_decref(u->attributes);
         u->attributes = NULL;

@@ -13,8 +13,7 @@ enum { WRITE_DEPTH_MAX = 512 };
 
 static bool write_value(const json_t *json, unsigned depth, buf *out);
 
-bool model_write_names(const string_list *list, buf *out)
-{
+bool model_write_names(const string_list *list, buf *out) {
     buf_putc(out, '[');
     for (size_t i = 0; i < list->count; i++) {
         if (i) {
@@ -27,8 +26,7 @@ bool model_write_names(const string_list *list, buf *out)
 
 /* Nine digits name every float; reading them as a double and narrowing gives the same float, since the text is nearer
  * to it than to any midpoint. The decimal point is a point in every locale. */
-bool model_write_vector(const float *values, uint32_t dim, buf *out)
-{
+bool model_write_vector(const float *values, uint32_t dim, buf *out) {
     buf_putc(out, '[');
     for (uint32_t i = 0; i < dim; i++) {
         char text[32];
@@ -43,13 +41,11 @@ bool model_write_vector(const float *values, uint32_t dim, buf *out)
     return buf_putc(out, ']');
 }
 
-static int by_bytes(const void *a, const void *b)
-{
+static int by_bytes(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static bool write_object(const json_t *json, unsigned depth, buf *out)
-{
+static bool write_object(const json_t *json, unsigned depth, buf *out) {
     size_t count = json_object_size(json), n = 0;
     if (count == 0) {
         return buf_puts(out, "{}");
@@ -74,8 +70,7 @@ static bool write_object(const json_t *json, unsigned depth, buf *out)
     return buf_putc(out, '}');
 }
 
-static bool write_array(const json_t *json, unsigned depth, buf *out)
-{
+static bool write_array(const json_t *json, unsigned depth, buf *out) {
     buf_putc(out, '[');
     for (size_t i = 0; i < json_array_size(json) && !out->failed; i++) {
         if (i) {
@@ -86,8 +81,7 @@ static bool write_array(const json_t *json, unsigned depth, buf *out)
     return buf_putc(out, ']');
 }
 
-static bool write_value(const json_t *json, unsigned depth, buf *out)
-{
+static bool write_value(const json_t *json, unsigned depth, buf *out) {
     if (depth > WRITE_DEPTH_MAX) {
         out->failed = true;
         return false;
@@ -104,7 +98,6 @@ static bool write_value(const json_t *json, unsigned depth, buf *out)
     }
 }
 
-bool model_write_json(const json_t *json, buf *out)
-{
+bool model_write_json(const json_t *json, buf *out) {
     return write_value(json, 0, out) && !out->failed;
 }

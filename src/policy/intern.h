@@ -17,7 +17,7 @@ typedef struct policy_intern_entry {
 
 typedef struct policy_intern {
     arena *a;
-    uint32_t *slots; /* index + 1; 0: free */
+    uint32_t *slots;  /* index + 1; 0: free */
     size_t slots_cap; /* a power of two */
     policy_intern_entry *entries;
     size_t count, entries_cap;
@@ -30,6 +30,8 @@ uint32_t policy_intern_add(policy_intern *t, const void *key, size_t len);
 uint32_t policy_intern_find(const policy_intern *t, const void *key, size_t len);
 /* For text keys (interned with their NUL). */
 uint32_t policy_intern_text(policy_intern *t, const char *text);
-static inline const char *policy_intern_name(const policy_intern *t, uint32_t i) { return t->entries[i].key; }
+static inline const char *policy_intern_name(const policy_intern *t, uint32_t i) {
+    return t->entries[i].key;
+}
 
 #endif

@@ -35,12 +35,20 @@ typedef struct batch_row {
     interaction_type type;
     int32_t watch_s;
     double rating, reward;
-    uint32_t *keys;          /* LEVELS an action */
+    uint32_t *keys; /* LEVELS an action */
 } batch_row;
 
-typedef struct triple { uint32_t agent, user, state; } triple;
-typedef struct posterior_key { uint32_t triple, action; } posterior_key;
-typedef struct batch_posterior { policy_posterior p; uint64_t version; bool moved; } batch_posterior;
+typedef struct triple {
+    uint32_t agent, user, state;
+} triple;
+typedef struct posterior_key {
+    uint32_t triple, action;
+} posterior_key;
+typedef struct batch_posterior {
+    policy_posterior p;
+    uint64_t version;
+    bool moved;
+} batch_posterior;
 
 typedef struct batch {
     policy_learner *l;
@@ -50,8 +58,8 @@ typedef struct batch {
     batch_row *rows;
     size_t count, rows_max;
     policy_intern users, agents, sessions, states, nums, actions, triples, keys;
-    policy_state *state_list; /* by number in `states`; rows_max + 1 */
-    batch_item *items;        /* by number in `nums`; rows_max */
+    policy_state *state_list;    /* by number in `states`; rows_max + 1 */
+    batch_item *items;           /* by number in `nums`; rows_max */
     batch_posterior *posteriors; /* by number in `keys` */
     size_t posteriors_cap;
 } batch;
@@ -62,17 +70,16 @@ static int batch_no_memory(const batch *b) {
 
 /* The number 0 of users and states stands for everybody and any state. */
 static int batch_open(batch *b, policy_learner *l, size_t expected, braid_error *err) {
-    *b = (batch){.l = l, .a = l->scratch, .err = err, .rows_max = expected < LEARNER_ROWS_MAX
-                 ? expected : LEARNER_ROWS_MAX};
-    policy_intern *tables[] = {&b->users, &b->agents, &b->sessions, &b->states, &b->nums, &b->actions, &b->triples,
-                               &b->keys};
+    *b = (batch){
+        .l = l, .a = l->scratch, .err = err, .rows_max = expected < LEARNER_ROWS_MAX ? expected : LEARNER_ROWS_MAX};
+    policy_intern *tables[] = {&b->users, &b->agents,  &b->sessions, &b->states,
+                               &b->nums,  &b->actions, &b->triples,  &b->keys};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) policy_intern_init(tables[i], b->a);
     b->rows = arena_alloc(b->a, b->rows_max * sizeof *b->rows);
     b->items = arena_calloc(b->a, b->rows_max, sizeof *b->items);
     b->state_list = arena_calloc(b->a, b->rows_max + 1, sizeof *b->state_list);
     bool ok = b->rows && b->items && b->state_list && policy_intern_text(&b->users, "") == 0 &&
-        policy_intern_text(&b->states, "") == 0 &&
-              policy_intern_text(&b->sessions, "") == 0;
+              policy_intern_text(&b->states, "") == 0 && policy_intern_text(&b->sessions, "") == 0;
     return ok ? BRAID_OK : batch_no_memory(b);
 }
 
@@ -83,16 +90,19 @@ static bool scan_row(void *ctx, const record_interaction *row) {
     policy_state state;
     policy_state_make(row->in.daypart, row->in.device, row->in.mood, row->in.region, row->in.at, &state);
     batch_row *r = &b->rows[b->count];
-    *r = (batch_row){.lsn = row->lsn, .at = row->in.at, .item_num = row->item_num, .type = row->in.type,
-                     .watch_s = row->in.watch_s, .rating = row->in.rating};
+    *r = (batch_row){.lsn = row->lsn,
+                     .at = row->in.at,
+                     .item_num = row->item_num,
+                     .type = row->in.type,
+                     .watch_s = row->in.watch_s,
+                     .rating = row->in.rating};
     r->user = policy_intern_text(&b->users, row->in.user);
     r->agent = policy_intern_text(&b->agents, row->in.agent);
     r->session = policy_intern_text(&b->sessions, row->in.session);
     r->state = policy_intern_text(&b->states, state.text);
     r->item = policy_intern_add(&b->nums, &r->item_num, sizeof r->item_num);
     b->no_memory = r->user == POLICY_INTERN_NONE || r->agent == POLICY_INTERN_NONE ||
-        r->session == POLICY_INTERN_NONE ||
-                   r->state == POLICY_INTERN_NONE || r->item == POLICY_INTERN_NONE;
+                   r->session == POLICY_INTERN_NONE || r->state == POLICY_INTERN_NONE || r->item == POLICY_INTERN_NONE;
     if (b->no_memory) return false;
     b->state_list[r->state] = state;
     b->count++;
@@ -270,8 +280,7 @@ typedef struct changes {
 
 static void write_episode(const batch *b, const batch_row *r, const batch_item *it, changes *c, record_episode *e) {
     const policy_state *state = &b->state_list[r->state];
-    bool done = r->type == INTERACTION_COMPLETE || r->type == INTERACTION_SKIP ||
-        r->type == INTERACTION_DISLIKE;
+    bool done = r->type == INTERACTION_COMPLETE || r->type == INTERACTION_SKIP || r->type == INTERACTION_DISLIKE;
     *e = (record_episode){.interaction_lsn = r->lsn,
                           .agent = policy_intern_name(&b->agents, r->agent),
                           .user = policy_intern_name(&b->users, r->user),

@@ -20,7 +20,9 @@ typedef struct learner_item {
     char text[]; /* id NUL genre NUL genre NUL ... */
 } learner_item;
 
-typedef struct learner_items { learner_item *slots[LEARNER_ITEMS_CACHED]; } learner_items;
+typedef struct learner_items {
+    learner_item *slots[LEARNER_ITEMS_CACHED];
+} learner_items;
 
 /* The item, valid until the next call; one that is not in the record has gone == true. */
 int learner_items_get(learner_items *c, record_store *record, uint32_t num, const learner_item **out, braid_error *err);
@@ -32,12 +34,12 @@ struct policy_learner {
     record_store *record;
     catalogue *cat;
     const logger *log;
-    uint64_t position;     /* everything up to here is done */
-    uint64_t stored;       /* the cursor in the record store; <= position */
-    record_stats *stats;   /* by item number; num 0: none yet */
+    uint64_t position;   /* everything up to here is done */
+    uint64_t stored;     /* the cursor in the record store; <= position */
+    record_stats *stats; /* by item number; num 0: none yet */
     size_t stats_count;
     learner_items items;
-    arena *scratch;        /* of one transaction */
+    arena *scratch; /* of one transaction */
     metric_counter *learned, *refused;
 };
 

@@ -26,38 +26,57 @@
 double policy_reward(const interaction *in, int32_t duration_s);
 
 /* ---- state (state.c) ---- */
-typedef struct policy_state { char text[192]; char hash[RECORD_HASH_BYTES]; } policy_state;
+typedef struct policy_state {
+    char text[192];
+    char hash[RECORD_HASH_BYTES];
+} policy_state;
 /* Canonical form "v1;daypart=evening;device=tv;mood=;region=CA": values lower-cased, unknown ones empty. Daypart, if
  * not given, from the hour of `at` (UTC): 5-11 morning, 12-17 afternoon, 18-22 evening, else night. */
-void policy_state_make(const char *daypart, const char *device, const char *mood, const char *region, int64_t at, policy_state *out);
+void policy_state_make(const char *daypart, const char *device, const char *mood, const char *region, int64_t at,
+                       policy_state *out);
 
 /* ---- posterior (posterior.c) ---- */
-typedef struct policy_posterior { double mean, variance, count; } policy_posterior;
-policy_posterior policy_prior(void);                                   /* mean 0.5, variance 0.08, count 0 */
-void policy_update(policy_posterior *p, double reward);                /* mean (mean n + r)/(n + 1); variance smoothed exponentially with 1/min(n + 1, 50) */
+typedef struct policy_posterior {
+    double mean, variance, count;
+} policy_posterior;
+policy_posterior policy_prior(void); /* mean 0.5, variance 0.08, count 0 */
+void policy_update(
+    policy_posterior *p,
+    double reward); /* mean (mean n + r)/(n + 1); variance smoothed exponentially with 1/min(n + 1, 50) */
 /* The level below leans on the level above with the weight of n0 pseudo-observations. */
 policy_posterior policy_shrink(policy_posterior own, policy_posterior parent, double n0);
-double policy_sample(policy_posterior p, double n0, rng *r);           /* N(mean, variance / (count + n0)), cut to 0..1 */
+double policy_sample(policy_posterior p, double n0, rng *r); /* N(mean, variance / (count + n0)), cut to 0..1 */
 
 /* ---- profile (profile.c) ---- */
-typedef struct policy_seen { uint32_t num; float reward; int64_t at; interaction_type type; } policy_seen;
-typedef struct policy_affinity { uint32_t facet; float weight; /* -1..1 */ } policy_affinity;
+typedef struct policy_seen {
+    uint32_t num;
+    float reward;
+    int64_t at;
+    interaction_type type;
+} policy_seen;
+typedef struct policy_affinity {
+    uint32_t facet;
+    float weight; /* -1..1 */
+} policy_affinity;
 
 typedef struct policy_profile { /* immutable once handed out; reference-counted */
-    bool known;                                /* a user record or an interaction exists */
+    bool known;                 /* a user record or an interaction exists */
     uint64_t interactions;
-    uint64_t version;                          /* LSN of the newest thing in it: part of cache keys */
-    const uint32_t *seen; size_t seen_count;   /* every item interacted with (any type but view), ascending numbers */
-    const policy_seen *recent; size_t recent_count; /* newest first, at most 200, one entry an item (its latest) */
-    const policy_affinity *affinities; size_t affinity_count; /* by facet id, ascending; learned + stated preferences */
-    const user *person;                        /* NULL if there is no user record */
+    uint64_t version; /* LSN of the newest thing in it: part of cache keys */
+    const uint32_t *seen;
+    size_t seen_count; /* every item interacted with (any type but view), ascending numbers */
+    const policy_seen *recent;
+    size_t recent_count; /* newest first, at most 200, one entry an item (its latest) */
+    const policy_affinity *affinities;
+    size_t affinity_count; /* by facet id, ascending; learned + stated preferences */
+    const user *person;    /* NULL if there is no user record */
     /* how it is kept: private to profile.c */
     void *owner;
 } policy_profile;
 
 typedef struct policy_profiles policy_profiles; /* the bounded cache; thread-safe */
-int policy_profiles_open(record_store *record, catalogue *cat, const model_limits *limits, size_t max_profiles, const clock_ops *clock, metrics *m,
-                         policy_profiles **out, braid_error *err);
+int policy_profiles_open(record_store *record, catalogue *cat, const model_limits *limits, size_t max_profiles,
+                         const clock_ops *clock, metrics *m, policy_profiles **out, braid_error *err);
 void policy_profiles_close(policy_profiles *p);
 /* Never NULL on success; an unknown person has known == false and empty lists. Release when done. */
 int policy_profile_get(policy_profiles *p, const char *user, const policy_profile **out, braid_error *err);
@@ -72,14 +91,14 @@ uint64_t policy_profile_last_write(policy_profiles *p, const char *user);
 /* ---- scoring (thompson.c) ---- */
 typedef struct policy_scorer policy_scorer; /* one answer's sample of every action; belongs to one thread */
 /* Loads the posteriors of (agent, user) and the population's; draws nothing yet. */
-int policy_scorer_new(record_store *record, catalogue *cat, const char *agent, const char *user, const policy_state *state, uint64_t seed, arena *a,
-                      policy_scorer **out, braid_error *err);
+int policy_scorer_new(record_store *record, catalogue *cat, const char *agent, const char *user,
+                      const policy_state *state, uint64_t seed, arena *a, policy_scorer **out, braid_error *err);
 typedef struct policy_score {
-    float sampled;      /* mean over the item's actions of the sampled value, 0..1 */
-    float mean;         /* the same of the posterior means */
-    float count;        /* observations of this person behind it */
-    uint32_t best;      /* facet id of the action that gave most; UINT32_MAX if the item has none */
-    bool explored;      /* sampled well above the mean on little evidence */
+    float sampled; /* mean over the item's actions of the sampled value, 0..1 */
+    float mean;    /* the same of the posterior means */
+    float count;   /* observations of this person behind it */
+    uint32_t best; /* facet id of the action that gave most; UINT32_MAX if the item has none */
+    bool explored; /* sampled well above the mean on little evidence */
 } policy_score;
 policy_score policy_score_item(policy_scorer *s, const catalogue_card *card);
 /* Affinity of a profile to an item: weighted mean over its facets, -1..1; *best gets the facet that gave most
@@ -89,11 +108,13 @@ float policy_affinity_score(const policy_profile *p, const catalogue_card *card,
 /* ---- the learner (learner.c) ---- */
 typedef struct policy_learner policy_learner;
 #define POLICY_LEARNER_NAME "policy"
-int policy_learner_open(record_store *record, catalogue *cat, const logger *log, metrics *m, policy_learner **out, braid_error *err);
+int policy_learner_open(record_store *record, catalogue *cat, const logger *log, metrics *m, policy_learner **out,
+                        braid_error *err);
 void policy_learner_close(policy_learner *l);
 /* The apply function of a feed: interactions with lsn in (cursor, upto] -> episodes, posteriors, counters and the
  * cursor, one transaction (background). It looks items up in the record store, not in the catalogue, so that it does
  * not depend on another feed's progress; counters also go to catalogue_set_stats. */
-int policy_learner_apply(void *learner, const record_log_entry *entries, size_t n, uint64_t upto, arena *a, braid_error *err);
+int policy_learner_apply(void *learner, const record_log_entry *entries, size_t n, uint64_t upto, arena *a,
+                         braid_error *err);
 
 #endif

@@ -9,7 +9,7 @@
 
 /* Actions are genres: their text is this and the genre's name. */
 #define POLICY_ACTION_PREFIX "genres="
-#define POLICY_ACTION_FIELD FIELD_GENRES
+#define POLICY_ACTION_FIELD  FIELD_GENRES
 
 /* The genre of an action's text, or NULL if it is an action of another kind. */
 static inline const char *policy_action_genre(const char *action) {

@@ -27,11 +27,11 @@ static const int64_t remake_pause_ns = 1000000000; /* between two attempts to co
 
 typedef struct profile_entry {
     struct profile_entry *newer, *older;
-    unsigned users;            /* threads between enter and leave; guarded by the cache's lock, as are: */
+    unsigned users; /* threads between enter and leave; guarded by the cache's lock, as are: */
     bool stale;
     profile_event *pending;
     size_t pending_count, pending_cap;
-    pthread_mutex_t building;  /* guards: */
+    pthread_mutex_t building;   /* guards: */
     profile_snapshot *snapshot; /* NULL: to be read */
     char id[];
 } profile_entry;
@@ -161,8 +161,7 @@ static void writes_note(policy_profiles *p, const char *id, uint64_t lsn) {
 
 /* ---- open, close ---- */
 int policy_profiles_open(record_store *record, catalogue *cat, const model_limits *limits, size_t max_profiles,
-                         const clock_ops *clock, metrics *m,
-                         policy_profiles **out, braid_error *err) {
+                         const clock_ops *clock, metrics *m, policy_profiles **out, braid_error *err) {
     *out = NULL;
     policy_profiles *p = calloc(1, sizeof *p);
     if (!p || pthread_mutex_init(&p->lock, NULL) != 0) {
@@ -221,7 +220,7 @@ static int entry_install(policy_profiles *p, profile_entry *e, profile_snapshot 
 /* The catalogue has moved on since it did not know something. */
 static bool entry_wants_remake(const policy_profiles *p, const profile_snapshot *s) {
     return s->incomplete && clock_mono_ns(p->clock) - s->made_ns >= remake_pause_ns &&
-        catalogue_version(p->cat) != s->catalogue_version;
+           catalogue_version(p->cat) != s->catalogue_version;
 }
 
 /* Brings the entry's snapshot up to date (under `building`). */

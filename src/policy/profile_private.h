@@ -27,8 +27,8 @@ typedef struct profile_event {
 } profile_event;
 
 static inline profile_event profile_event_of(const interaction *in, uint32_t num, uint64_t lsn) {
-    return (profile_event){.num = num, .type = in->type, .watch_s = in->watch_s, .rating = (float)in->rating,
-                           .at = in->at, .lsn = lsn};
+    return (profile_event){
+        .num = num, .type = in->type, .watch_s = in->watch_s, .rating = (float)in->rating, .at = in->at, .lsn = lsn};
 }
 
 typedef struct profile_person {
@@ -61,8 +61,7 @@ typedef struct profile_snapshot {
 /* Reads the person from the record store; taste is not made yet. `floor_lsn`: an LSN that was acknowledged before
  * this call. */
 int profile_snapshot_load(record_store *record, const model_limits *limits, const char *id, uint64_t floor_lsn,
-                          profile_snapshot **out,
-                          braid_error *err);
+                          profile_snapshot **out, braid_error *err);
 /* The old one moved on by n interactions (n may be 0: a copy); taste is not made yet. */
 int profile_snapshot_advance(const profile_snapshot *old, const profile_event *events, size_t n, profile_snapshot **out,
                              braid_error *err);

@@ -203,8 +203,7 @@ static int history_load(record_store *record, const char *id, profile_snapshot *
 }
 
 int profile_snapshot_load(record_store *record, const model_limits *limits, const char *id, uint64_t floor_lsn,
-                          profile_snapshot **out,
-                          braid_error *err) {
+                          profile_snapshot **out, braid_error *err) {
     *out = NULL;
     profile_snapshot *s = snapshot_new();
     if (!s) return snapshot_no_memory(err);
@@ -228,8 +227,10 @@ static size_t seen_find(const profile_seen *s, uint32_t num) { /* the first plac
     size_t low = 0, high = s ? s->count : 0;
     while (low < high) {
         size_t mid = low + (high - low) / 2;
-        if (s->nums[mid] < num) low = mid + 1;
-        else high = mid;
+        if (s->nums[mid] < num)
+            low = mid + 1;
+        else
+            high = mid;
     }
     return low;
 }

@@ -79,8 +79,10 @@ static int taste_recent(taste *t, profile_snapshot *s, braid_error *err) {
         bool there = cards[i].num != 0;
         double reward = policy_reward(&in, there ? cards[i].duration_s : 0);
         s->recent[i] = (policy_seen){.num = e->num, .reward = (float)reward, .at = e->at, .type = e->type};
-        if (!there) s->incomplete = true;
-        else if (!taste_item(t, &cards[i], (reward - taste_neutral) * weight)) return taste_no_memory(err);
+        if (!there)
+            s->incomplete = true;
+        else if (!taste_item(t, &cards[i], (reward - taste_neutral) * weight))
+            return taste_no_memory(err);
     }
     return BRAID_OK;
 }
@@ -184,8 +186,10 @@ static float affinity_of(const policy_profile *p, uint32_t facet) {
     size_t low = 0, high = p->affinity_count;
     while (low < high) {
         size_t mid = low + (high - low) / 2;
-        if (p->affinities[mid].facet < facet) low = mid + 1;
-        else high = mid;
+        if (p->affinities[mid].facet < facet)
+            low = mid + 1;
+        else
+            high = mid;
     }
     return low < p->affinity_count && p->affinities[low].facet == facet ? p->affinities[low].weight : 0;
 }

@@ -16,7 +16,7 @@
 enum { STATE_VALUE_BYTES_MAX = 39 };
 _Static_assert(sizeof "v1;daypart=;device=;mood=;region=" + 4 * STATE_VALUE_BYTES_MAX <=
                    sizeof((policy_state *)0)->text,
-              "four values of full length fit in a state's text");
+               "four values of full length fit in a state's text");
 
 /* Lower case of one code point: ASCII and Latin-1. */
 static uint32_t state_lower(uint32_t c) {

@@ -77,8 +77,7 @@ static bool scorer_load_row(void *ctx, const record_policy *row) {
 }
 
 static int scorer_load_level(policy_scorer *s, record_store *record, const char *agent, const char *user_id,
-                             const char *hash, int level,
-                             braid_error *err) {
+                             const char *hash, int level, braid_error *err) {
     scorer_load x = {s, level, false};
     int rc = record_get_policy(record, agent, user_id, hash, scorer_load_row, &x, err);
     if (rc == BRAID_OK && x.no_memory)
@@ -87,8 +86,7 @@ static int scorer_load_level(policy_scorer *s, record_store *record, const char 
 }
 
 int policy_scorer_new(record_store *record, catalogue *cat, const char *agent, const char *user_id,
-                      const policy_state *state, uint64_t seed, arena *a,
-                      policy_scorer **out, braid_error *err) {
+                      const policy_state *state, uint64_t seed, arena *a, policy_scorer **out, braid_error *err) {
     *out = NULL;
     policy_scorer *s = arena_calloc(a, 1, sizeof *s);
     if (!s) return error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for the policy of an answer");

@@ -9,8 +9,10 @@ static void print_number(buf *out, const char *name, double value) {
 
 static void print_text(buf *out, const char *name, const char *value) {
     buf_printf(out, "\"%s\":", name);
-    if (value) buf_json_string(out, value);
-    else buf_puts(out, "null");
+    if (value)
+        buf_json_string(out, value);
+    else
+        buf_puts(out, "null");
 }
 
 void plan_print(const query_run_state *q, buf *out) {
@@ -22,8 +24,9 @@ void plan_print(const query_run_state *q, buf *out) {
     buf_puts(out, ",\"candidates\":[");
     for (int s = STRATEGY_VECTOR_ONLY; s < STRATEGY_COUNT; s++) {
         const plan_option *o = &p->options[s];
-        buf_printf(out, "%s{\"strategy\":\"%s\",\"possible\":%s,\"estimate_us\":%.1f,\"chosen\":%s,", s > STRATEGY_VECTOR_ONLY ? "," : "",
-                   query_strategy_name((query_strategy)s), o->possible ? "true" : "false", o->estimate_us, p->strategy == (query_strategy)s ? "true" : "false");
+        buf_printf(out, "%s{\"strategy\":\"%s\",\"possible\":%s,\"estimate_us\":%.1f,\"chosen\":%s,",
+                   s > STRATEGY_VECTOR_ONLY ? "," : "", query_strategy_name((query_strategy)s),
+                   o->possible ? "true" : "false", o->estimate_us, p->strategy == (query_strategy)s ? "true" : "false");
         print_text(out, "why", o->why);
         buf_putc(out, '}');
     }
@@ -35,11 +38,15 @@ void plan_print(const query_run_state *q, buf *out) {
         buf_printf(out, ",\"estimate_us\":%.1f,\"actual_us\":%.1f,\"estimate_rows\":%.0f,\"rows\":%.0f}",
                    s->estimate_us, s->actual_us, s->estimate_rows, s->rows);
     }
-    buf_printf(out, "],\"filter\":{\"matches\":%llu,\"may_be_shown\":%llu,\"left\":%llu,\"of\":%llu},\"search_near\":", (unsigned long long)q->filter_matches,
-               (unsigned long long)q->rights_left, (unsigned long long)q->allow_count, (unsigned long long)q->total);
-    if (q->vector_from) buf_json_string(out, q->vector_from);
-    else buf_puts(out, "null");
-    buf_printf(out, ",\"seeds\":%zu,\"fetch\":%zu,\"overlap\":%s,\"estimate_us\":%.1f", q->seed_count, p->fetch, p->overlap ? "true" : "false", p->estimate_us);
+    buf_printf(out, "],\"filter\":{\"matches\":%llu,\"may_be_shown\":%llu,\"left\":%llu,\"of\":%llu},\"search_near\":",
+               (unsigned long long)q->filter_matches, (unsigned long long)q->rights_left,
+               (unsigned long long)q->allow_count, (unsigned long long)q->total);
+    if (q->vector_from)
+        buf_json_string(out, q->vector_from);
+    else
+        buf_puts(out, "null");
+    buf_printf(out, ",\"seeds\":%zu,\"fetch\":%zu,\"overlap\":%s,\"estimate_us\":%.1f", q->seed_count, p->fetch,
+               p->overlap ? "true" : "false", p->estimate_us);
     if (q->us_gather > 0) buf_printf(out, ",\"actual_us\":%.1f", q->us_gather);
     buf_putc(out, '}');
 }
@@ -48,8 +55,10 @@ static void print_timing(const query_run_state *q, buf *out) {
     const struct {
         const char *name;
         double us;
-    } laps[] = {{"total", q->us_total}, {"plan", q->us_plan}, {"gather", q->us_gather}, {"vector", q->us_vector}, {"graph", q->us_graph},
-                {"policy", q->us_policy}, {"fuse", q->us_fuse}, {"personalise", q->us_personalise}, {"shape", q->us_shape}, {"explain", q->us_explain}};
+    } laps[] = {
+        {"total", q->us_total}, {"plan", q->us_plan},      {"gather", q->us_gather}, {"vector", q->us_vector},
+        {"graph", q->us_graph}, {"policy", q->us_policy},  {"fuse", q->us_fuse},     {"personalise", q->us_personalise},
+        {"shape", q->us_shape}, {"explain", q->us_explain}};
     buf_puts(out, ",\"timing_us\":{");
     for (size_t i = 0; i < sizeof laps / sizeof laps[0]; i++) {
         if (i) buf_putc(out, ',');
@@ -73,8 +82,8 @@ static int print_item(const query_run_state *q, const query_item *it, buf *out) 
             print_text(out, "language", card.language);
         }
     }
-    buf_printf(out, ",\"score\":%.4f,\"strands\":{\"vector\":%.4f,\"graph\":%.4f,\"policy\":%.4f},\"because\":[", it->score, it->strand[STRAND_VECTOR],
-               it->strand[STRAND_GRAPH], it->strand[STRAND_POLICY]);
+    buf_printf(out, ",\"score\":%.4f,\"strands\":{\"vector\":%.4f,\"graph\":%.4f,\"policy\":%.4f},\"because\":[",
+               it->score, it->strand[STRAND_VECTOR], it->strand[STRAND_GRAPH], it->strand[STRAND_POLICY]);
     for (size_t i = 0; i < it->because_count; i++) {
         if (i) buf_putc(out, ',');
         buf_json_string(out, it->because[i]);

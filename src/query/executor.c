@@ -2,7 +2,8 @@
  *
  *   vector_only        nearest neighbours of the target
  *   graph_only         a walk from the seeds
- *   hybrid_parallel    both at once (the walk on a worker when that pays), then each strand scores what the other brought, then policy
+ *   hybrid_parallel    both at once (the walk on a worker when that pays), then each strand scores what the other
+ *                      brought, then policy
  *   hybrid_sequential  nearest neighbours, then a walk asked only about those, then policy
  *   cached_only        no store: what is popular (a cached answer would have been given before)
  *
@@ -52,8 +53,12 @@ static void gather_vector(query_run_state *q) {
     candidate *found = arena_alloc(q->a, q->plan.fetch * sizeof *found);
     size_t n = 0;
     vector_stats stats = {0};
-    vector_query vq = {.values = q->vector, .k = q->plan.fetch, .ef = q->rooms->ef_search, .allow = q->filtered ? &q->allow : NULL,
-                       .allow_count = q->allow_count, .until = q->until};
+    vector_query vq = {.values = q->vector,
+                       .k = q->plan.fetch,
+                       .ef = q->rooms->ef_search,
+                       .allow = q->filtered ? &q->allow : NULL,
+                       .allow_count = q->allow_count,
+                       .until = q->until};
     braid_error err = {0};
     int rc = found ? vector_search(q->rooms->vector, &vq, found, &n, &stats, &err) : BRAID_E_NO_MEMORY;
     if (rc != BRAID_OK || stats.stopped == VECTOR_STOP_DEADLINE) run_degraded(q, vector_name(q->rooms->vector));
@@ -120,7 +125,8 @@ static void walk_run(pool_job *job) {
     w->actual_us = (double)(clock_mono_ns(w->rooms->clock) - begun) / 1000.0;
 }
 
-static walk_job *walk_new(query_run_state *q, const uint32_t *seeds, const float *weights, size_t n, const bitset *allow, size_t k) {
+static walk_job *walk_new(query_run_state *q, const uint32_t *seeds, const float *weights, size_t n,
+                          const bitset *allow, size_t k) {
     walk_job *w = arena_calloc(q->a, 1, sizeof *w);
     graph_hit *hits = arena_alloc(q->a, k * sizeof *hits);
     if (!w || !hits) { /* no memory: the answer goes without this strand, and says so */
@@ -129,13 +135,20 @@ static walk_job *walk_new(query_run_state *q, const uint32_t *seeds, const float
     }
     w->job.run = walk_run;
     w->rooms = q->rooms;
-    w->walk = (graph_walk){.seeds = seeds, .seed_weights = weights, .seed_count = n, .depth = 2, .k = k, .allow = allow, .until = q->until};
+    w->walk = (graph_walk){.seeds = seeds,
+                           .seed_weights = weights,
+                           .seed_count = n,
+                           .depth = 2,
+                           .k = k,
+                           .allow = allow,
+                           .until = q->until};
     w->hits = hits;
     return w;
 }
 
 static void walk_take(query_run_state *q, walk_job *w) {
-    run_step *step = run_step_add(q, "graph", w->stats.truncated ? "walk, cut at visits_max" : "walk", q->plan.graph_us, q->plan.graph_rows);
+    run_step *step = run_step_add(q, "graph", w->stats.truncated ? "walk, cut at visits_max" : "walk", q->plan.graph_us,
+                                  q->plan.graph_rows);
     if (w->rc != BRAID_OK || w->stats.deadline) run_degraded(q, graph_name(q->rooms->graph));
     for (size_t i = 0; w->rc == BRAID_OK && i < w->count; i++) {
         scored *s = candidate_of(q, w->hits[i].num);
@@ -180,9 +193,12 @@ static void gather_parallel(query_run_state *q) {
     gather_vector(q);
     if (!w) return;
     /* The walk carries the same deadline, so waiting for one that has begun is bounded. */
-    if (!on_worker) walk_run(&w->job);
-    else if (!pool_wait(q->rooms->pool, &w->job, q->until) && pool_cancel(q->rooms->pool, &w->job)) w->rc = BRAID_E_DEADLINE;
-    else pool_wait(q->rooms->pool, &w->job, 0);
+    if (!on_worker)
+        walk_run(&w->job);
+    else if (!pool_wait(q->rooms->pool, &w->job, q->until) && pool_cancel(q->rooms->pool, &w->job))
+        w->rc = BRAID_E_DEADLINE;
+    else
+        pool_wait(q->rooms->pool, &w->job, 0);
     walk_take(q, w);
     enrich_vector(q);
     credit_seeds(q, q->seeds, q->seed_count);
@@ -268,8 +284,10 @@ static int gather_policy(query_run_state *q, braid_error *err) {
         return BRAID_OK;
     }
     braid_error missing = {0};
-    rc = policy_scorer_new(q->rooms->record, q->rooms->catalogue, q->rq->agent, q->rq->user, &q->state, q->seed, q->a, &scorer, &missing);
-    metric_observe_us(metrics_histogram(q->rooms->metrics, "policy_load_duration_seconds", "", "Time to load the posteriors of one answer."),
+    rc = policy_scorer_new(q->rooms->record, q->rooms->catalogue, q->rq->agent, q->rq->user, &q->state, q->seed, q->a,
+                           &scorer, &missing);
+    metric_observe_us(metrics_histogram(q->rooms->metrics, "policy_load_duration_seconds", "",
+                                        "Time to load the posteriors of one answer."),
                       run_elapsed_us(q, begun));
     if (rc) run_degraded(q, record_name(q->rooms->record));
     for (size_t i = 0; rc == BRAID_OK && i < q->count; i++) {
@@ -306,9 +324,7 @@ int executor_gather(query_run_state *q, braid_error *err) {
     int rc = make_room(q, err);
     if (rc) return rc;
     switch (q->plan.strategy) {
-    case STRATEGY_VECTOR_ONLY:
-        gather_vector(q);
-        break;
+    case STRATEGY_VECTOR_ONLY: gather_vector(q); break;
     case STRATEGY_GRAPH_ONLY: {
         walk_job *w = walk_from_seeds(q, q->plan.fetch);
         if (w) {
@@ -317,14 +333,11 @@ int executor_gather(query_run_state *q, braid_error *err) {
         }
         break;
     }
-    case STRATEGY_HYBRID_SEQUENTIAL:
-        gather_sequential(q);
-        break;
+    case STRATEGY_HYBRID_SEQUENTIAL: gather_sequential(q); break;
     case STRATEGY_CACHED_ONLY:
         run_note(q, "no store was asked and no cached answer was there: these are popular items");
         break;
-    default:
-        gather_parallel(q);
+    default: gather_parallel(q);
     }
     narrow(q);
     bool short_of_k = q->count < q->rq->k && q->count < q->allow_count;

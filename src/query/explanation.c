@@ -9,8 +9,23 @@
 #include "query/run.h"
 
 typedef enum phrase {
-    P_LIKED, P_FINISHED, P_WATCHED, P_LIKE_TARGET, P_SHARES, P_PERSON, P_RELATION_TO, P_TEXT, P_NEAR, P_NEAR_TASTE, P_AFFINITY, P_POLICY, P_POLICY_ALL,
-    P_EXPLORED, P_POPULAR, P_NEW, P_COUNT
+    P_LIKED,
+    P_FINISHED,
+    P_WATCHED,
+    P_LIKE_TARGET,
+    P_SHARES,
+    P_PERSON,
+    P_RELATION_TO,
+    P_TEXT,
+    P_NEAR,
+    P_NEAR_TASTE,
+    P_AFFINITY,
+    P_POLICY,
+    P_POLICY_ALL,
+    P_EXPLORED,
+    P_POPULAR,
+    P_NEW,
+    P_COUNT
 } phrase;
 
 static const char *const fr[P_COUNT] = {
@@ -56,12 +71,16 @@ static const struct {
 } relations[] = {
     {"SEQUEL_OF", "est la suite de", "précède", "is the sequel of", "comes before"},
     {"REMAKE_OF", "est une nouvelle version de", "a inspiré la nouvelle version", "is a remake of", "was remade as"},
-    {"SAME_DIRECTOR", "de la même réalisation que", "de la même réalisation que", "by the director of", "by the director of"},
+    {"SAME_DIRECTOR", "de la même réalisation que", "de la même réalisation que", "by the director of",
+     "by the director of"},
     {"INSPIRED_BY", "s’inspire de", "a inspiré", "is inspired by", "inspired"},
-    {"SAME_SOURCE", "adapte la même œuvre que", "adapte la même œuvre que", "adapts the same work as", "adapts the same work as"},
+    {"SAME_SOURCE", "adapte la même œuvre que", "adapte la même œuvre que", "adapts the same work as",
+     "adapts the same work as"},
     {"SPIN_OFF_OF", "est dérivé de", "a donné naissance à", "is a spin-off of", "gave birth to"},
-    {"SAME_UNIVERSE", "se passe dans l’univers de", "se passe dans l’univers de", "shares the universe of", "shares the universe of"},
-    {"SIMILAR_TO", "plaît aux mêmes personnes que", "plaît aux mêmes personnes que", "is liked by people who liked", "is liked by people who liked"},
+    {"SAME_UNIVERSE", "se passe dans l’univers de", "se passe dans l’univers de", "shares the universe of",
+     "shares the universe of"},
+    {"SIMILAR_TO", "plaît aux mêmes personnes que", "plaît aux mêmes personnes que", "is liked by people who liked",
+     "is liked by people who liked"},
 };
 
 typedef struct speaker {
@@ -72,11 +91,18 @@ typedef struct speaker {
 
 static const char *facet_words(speaker *s, filter_field field, const char *value) {
     static const char *const names[2][FIELD_COUNT] = {
-        {[FIELD_GENRES] = "genre", [FIELD_THEMES] = "theme", [FIELD_MOODS] = "mood", [FIELD_CONTEXTS] = "cultural context"},
-        {[FIELD_GENRES] = "le genre", [FIELD_THEMES] = "le thème", [FIELD_MOODS] = "l’ambiance", [FIELD_CONTEXTS] = "le contexte culturel"},
+        {[FIELD_GENRES] = "genre",
+         [FIELD_THEMES] = "theme",
+         [FIELD_MOODS] = "mood",
+         [FIELD_CONTEXTS] = "cultural context"},
+        {[FIELD_GENRES] = "le genre",
+         [FIELD_THEMES] = "le thème",
+         [FIELD_MOODS] = "l’ambiance",
+         [FIELD_CONTEXTS] = "le contexte culturel"},
     };
     if (field == FIELD_PEOPLE || field >= FIELD_COUNT || !names[s->french][field]) return value;
-    return s->french ? arena_printf(s->q->a, "%s « %s »", names[1][field], value) : arena_printf(s->q->a, "the %s “%s”", names[0][field], value);
+    return s->french ? arena_printf(s->q->a, "%s « %s »", names[1][field], value)
+                     : arena_printf(s->q->a, "the %s “%s”", names[0][field], value);
 }
 
 static filter_field field_of_kind(graph_node_kind kind) {
@@ -114,7 +140,8 @@ static const char *figure(speaker *s, double value) {
 static const char *relation_words(speaker *s, const char *type, bool outgoing) {
     for (size_t i = 0; i < sizeof relations / sizeof relations[0]; i++)
         if (strcmp(relations[i].type, type) == 0)
-            return s->french ? (outgoing ? relations[i].fr_out : relations[i].fr_in) : (outgoing ? relations[i].en_out : relations[i].en_in);
+            return s->french ? (outgoing ? relations[i].fr_out : relations[i].fr_in)
+                             : (outgoing ? relations[i].en_out : relations[i].en_in);
     return s->french ? "est apparenté à" : "is related to";
 }
 
@@ -125,7 +152,9 @@ static void say_history(speaker *s, query_item *it, uint32_t seed) {
         if (p->recent[i].num != seed) continue;
         const char *title = title_of(s, seed);
         interaction_type t = p->recent[i].type;
-        phrase ph = t == INTERACTION_LIKE || t == INTERACTION_RATE ? P_LIKED : t == INTERACTION_COMPLETE ? P_FINISHED : P_WATCHED;
+        phrase ph = t == INTERACTION_LIKE || t == INTERACTION_RATE ? P_LIKED
+                    : t == INTERACTION_COMPLETE                    ? P_FINISHED
+                                                                   : P_WATCHED;
         if (title) say(it, PHRASE(s, ph, title));
         return;
     }
@@ -142,9 +171,12 @@ static void say_shared(speaker *s, query_item *it, uint32_t seed) {
     const char *title = title_of(s, seed);
     if (!title || graph_shared(s->q->rooms->graph, it->num, seed, shared, 3, &n, s->q->a, &ignored) != BRAID_OK) return;
     for (size_t i = 0; i < n; i++) {
-        if (shared[i].kind == GRAPH_ITEM) say(it, PHRASE(s, P_RELATION_TO, relation_words(s, shared[i].type, shared[i].outgoing), title));
-        else if (shared[i].kind == GRAPH_PERSON) say(it, PHRASE(s, P_PERSON, shared[i].label, title));
-        else say(it, PHRASE(s, P_SHARES, facet_words(s, field_of_kind(shared[i].kind), shared[i].label), title));
+        if (shared[i].kind == GRAPH_ITEM)
+            say(it, PHRASE(s, P_RELATION_TO, relation_words(s, shared[i].type, shared[i].outgoing), title));
+        else if (shared[i].kind == GRAPH_PERSON)
+            say(it, PHRASE(s, P_PERSON, shared[i].label, title));
+        else
+            say(it, PHRASE(s, P_SHARES, facet_words(s, field_of_kind(shared[i].kind), shared[i].label), title));
         if (it->because_count >= 2) return;
     }
 }
@@ -152,9 +184,12 @@ static void say_shared(speaker *s, query_item *it, uint32_t seed) {
 static void say_vector(speaker *s, query_item *it, const scored *c) {
     if (!c->has[STRAND_VECTOR] || c->raw[STRAND_VECTOR] <= 0.05f) return;
     double cosine = c->raw[STRAND_VECTOR];
-    if (s->q->rq->text && cosine > 0.1) say(it, PHRASE(s, P_TEXT, s->q->rq->text, figure(s, cosine)));
-    else if (strcmp(s->q->vector_from ? s->q->vector_from : "", "taste") == 0 && !s->q->cold) say(it, PHRASE(s, P_NEAR_TASTE, figure(s, cosine)));
-    else if (s->q->rq->vector || s->q->rq->like) say(it, PHRASE(s, P_NEAR, figure(s, cosine)));
+    if (s->q->rq->text && cosine > 0.1)
+        say(it, PHRASE(s, P_TEXT, s->q->rq->text, figure(s, cosine)));
+    else if (strcmp(s->q->vector_from ? s->q->vector_from : "", "taste") == 0 && !s->q->cold)
+        say(it, PHRASE(s, P_NEAR_TASTE, figure(s, cosine)));
+    else if (s->q->rq->vector || s->q->rq->like)
+        say(it, PHRASE(s, P_NEAR, figure(s, cosine)));
 }
 
 static const char *facet_sentence(speaker *s, uint32_t facet) {
@@ -171,9 +206,12 @@ static void say_affinity(speaker *s, query_item *it, const scored *c) {
 static void say_policy(speaker *s, query_item *it, const scored *c) {
     const char *words = c->has[STRAND_POLICY] ? facet_sentence(s, c->policy.best) : NULL;
     if (!words) return;
-    if (c->policy.explored) say(it, PHRASE(s, P_EXPLORED, words));
-    else if (c->policy.count >= 1 && c->policy.mean >= 0.5f) say(it, PHRASE(s, P_POLICY, words, figure(s, c->policy.mean), (double)c->policy.count));
-    else if (c->policy.mean >= 0.55f) say(it, PHRASE(s, P_POLICY_ALL, words, figure(s, c->policy.mean)));
+    if (c->policy.explored)
+        say(it, PHRASE(s, P_EXPLORED, words));
+    else if (c->policy.count >= 1 && c->policy.mean >= 0.5f)
+        say(it, PHRASE(s, P_POLICY, words, figure(s, c->policy.mean), (double)c->policy.count));
+    else if (c->policy.mean >= 0.55f)
+        say(it, PHRASE(s, P_POLICY_ALL, words, figure(s, c->policy.mean)));
 }
 
 static void explain_item(speaker *s, query_item *it, const scored *c) {
@@ -184,7 +222,8 @@ static void explain_item(speaker *s, query_item *it, const scored *c) {
     say_vector(s, it, c);
     say_affinity(s, it, c);
     say_policy(s, it, c);
-    if (c->card->interactions >= 5 && c->card->reward_sum / c->card->interactions >= 0.5) say(it, s->phrases[P_POPULAR]);
+    if (c->card->interactions >= 5 && c->card->reward_sum / c->card->interactions >= 0.5)
+        say(it, s->phrases[P_POPULAR]);
     if (it->because_count == 0 && c->hit) say_shared(s, it, c->hit->seed);
     if (it->because_count == 0) say(it, s->phrases[P_NEW]);
 }

@@ -27,8 +27,10 @@ static void normalise(query_run_state *q, int strand) {
     }
     for (size_t i = 0; i < q->count; i++) {
         scored *s = &q->items[i];
-        if (!s->has[strand]) s->strand[strand] = 0;
-        else s->strand[strand] = high > low ? FLOOR + (1 - FLOOR) * ((s->raw[strand] - low) / (high - low)) : 1;
+        if (!s->has[strand])
+            s->strand[strand] = 0;
+        else
+            s->strand[strand] = high > low ? FLOOR + (1 - FLOOR) * ((s->raw[strand] - low) / (high - low)) : 1;
     }
 }
 

@@ -28,7 +28,8 @@ static void price(query_run_state *q, query_plan *p) {
     graph_cost g = {0};
     if (q->vector) vector_estimate(q->rooms->vector, p->fetch, q->rooms->ef_search, q->allow_count, q->filtered, &v);
     if (q->seed_count) graph_estimate(q->rooms->graph, q->seed_count, 2, &g);
-    metric_histogram *h = metrics_histogram(q->rooms->metrics, "policy_load_duration_seconds", "", "Time to load the posteriors of one answer.");
+    metric_histogram *h = metrics_histogram(q->rooms->metrics, "policy_load_duration_seconds", "",
+                                            "Time to load the posteriors of one answer.");
     p->vector_us = v.microseconds;
     p->vector_rows = v.rows;
     p->vector_method = v.method ? v.method : "none";
@@ -49,17 +50,23 @@ static void weigh(query_run_state *q, query_plan *p) {
     /* The sequential walk starts from the vector's best and is asked only about what vectors brought. */
     double narrow = q->total ? (double)q->allow_count / (double)q->total : 1;
     double sequential = p->vector_us + max2(p->graph_us, 20) * (0.3 + 0.7 * narrow) + p->policy_us;
-    o[STRATEGY_VECTOR_ONLY] = (plan_option){STRATEGY_VECTOR_ONLY, has_vector, p->vector_us,
-                                            has_vector ? "only likeness; no graph, no policy" : "there is no vector to search near"};
-    o[STRATEGY_GRAPH_ONLY] = (plan_option){STRATEGY_GRAPH_ONLY, has_seeds, p->graph_us,
-                                           has_seeds ? "only connections; no vector, no policy" : "there is no item to start a walk from"};
+    o[STRATEGY_VECTOR_ONLY] =
+        (plan_option){STRATEGY_VECTOR_ONLY, has_vector, p->vector_us,
+                      has_vector ? "only likeness; no graph, no policy" : "there is no vector to search near"};
+    o[STRATEGY_GRAPH_ONLY] =
+        (plan_option){STRATEGY_GRAPH_ONLY, has_seeds, p->graph_us,
+                      has_seeds ? "only connections; no vector, no policy" : "there is no item to start a walk from"};
     o[STRATEGY_HYBRID_PARALLEL] = (plan_option){STRATEGY_HYBRID_PARALLEL, has_vector || has_seeds, both + p->policy_us,
-                                                has_vector && has_seeds ? "all strands at once" : has_seeds ? "graph and policy; no vector to search near"
-                                                : has_vector ? "vector and policy; no item to start a walk from" : "nothing to start from"};
-    o[STRATEGY_HYBRID_SEQUENTIAL] = (plan_option){STRATEGY_HYBRID_SEQUENTIAL, has_vector, sequential,
-                                                  has_vector ? "vectors first, the graph among what they brought, then policy"
-                                                             : "there is no vector to begin with"};
-    o[STRATEGY_CACHED_ONLY] = (plan_option){STRATEGY_CACHED_ONLY, true, 5, "no store is asked: a cached answer or what is popular"};
+                                                has_vector && has_seeds ? "all strands at once"
+                                                : has_seeds             ? "graph and policy; no vector to search near"
+                                                : has_vector ? "vector and policy; no item to start a walk from"
+                                                             : "nothing to start from"};
+    o[STRATEGY_HYBRID_SEQUENTIAL] =
+        (plan_option){STRATEGY_HYBRID_SEQUENTIAL, has_vector, sequential,
+                      has_vector ? "vectors first, the graph among what they brought, then policy"
+                                 : "there is no vector to begin with"};
+    o[STRATEGY_CACHED_ONLY] =
+        (plan_option){STRATEGY_CACHED_ONLY, true, 5, "no store is asked: a cached answer or what is popular"};
 }
 
 static const char *reason_forced(query_run_state *q, query_strategy s) {
@@ -70,7 +77,9 @@ static const char *reason_forced(query_run_state *q, query_strategy s) {
 static query_strategy cheapest(const query_plan *p) {
     query_strategy best = STRATEGY_CACHED_ONLY;
     for (int s = STRATEGY_VECTOR_ONLY; s <= STRATEGY_GRAPH_ONLY; s++)
-        if (p->options[s].possible && (best == STRATEGY_CACHED_ONLY || p->options[s].estimate_us < p->options[best].estimate_us)) best = (query_strategy)s;
+        if (p->options[s].possible &&
+            (best == STRATEGY_CACHED_ONLY || p->options[s].estimate_us < p->options[best].estimate_us))
+            best = (query_strategy)s;
     return best;
 }
 

@@ -33,8 +33,15 @@ enum {
     QUERY_SEEDS_MAX = 16
 };
 
-typedef enum query_strategy { STRATEGY_AUTO, STRATEGY_VECTOR_ONLY, STRATEGY_GRAPH_ONLY, STRATEGY_HYBRID_PARALLEL, STRATEGY_HYBRID_SEQUENTIAL,
-                              STRATEGY_CACHED_ONLY, STRATEGY_COUNT } query_strategy;
+typedef enum query_strategy {
+    STRATEGY_AUTO,
+    STRATEGY_VECTOR_ONLY,
+    STRATEGY_GRAPH_ONLY,
+    STRATEGY_HYBRID_PARALLEL,
+    STRATEGY_HYBRID_SEQUENTIAL,
+    STRATEGY_CACHED_ONLY,
+    STRATEGY_COUNT
+} query_strategy;
 typedef enum query_fusion { FUSION_WEIGHTED, FUSION_RRF } query_fusion;
 enum { STRAND_VECTOR, STRAND_GRAPH, STRAND_POLICY, STRAND_COUNT };
 
@@ -56,54 +63,64 @@ typedef struct query_rooms {
     const logger *log;
     model_limits limits;
     uint64_t epoch;
-    const char *default_region;      /* option rights.region; "" none */
-    const char *default_lang;        /* "fr" or "en" */
+    const char *default_region; /* option rights.region; "" none */
+    const char *default_lang;   /* "fr" or "en" */
     unsigned default_deadline_ms, cache_ttl_ms, slate_ttl_ms;
     unsigned ef_search;
     double weights[2][STRAND_COUNT]; /* of a search, of a recommendation */
-    bool vectors_are_given;          /* most items carry the caller's own vectors: a lexical query text is of another space (noted in answers) */
+    bool
+        vectors_are_given; /* most items carry the caller's own vectors: a lexical query text is of another space (noted in answers) */
     /* Waits until the derived stores hold the LSN; false if not in time. */
     bool (*wait)(void *ctx, uint64_t lsn, deadline until);
-    uint64_t (*applied)(void *ctx);  /* LSN that all derived stores hold */
+    uint64_t (*applied)(void *ctx); /* LSN that all derived stores hold */
     void *ctx;
 } query_rooms;
 
 /* A question, parsed and checked. Memory belongs to its arena. */
 typedef struct query_request {
     bool recommend;
-    const char *text, *like;             /* NULL if absent */
-    float *vector;                       /* dim floats or NULL */
-    const char *user, *agent;            /* user "" if absent */
-    const char *region, *device, *daypart, *mood; int32_t age, tier; /* from context; "" / -1 if absent */
-    int64_t at;                          /* TIME_NONE: now */
+    const char *text, *like;  /* NULL if absent */
+    float *vector;            /* dim floats or NULL */
+    const char *user, *agent; /* user "" if absent */
+    const char *region, *device, *daypart, *mood;
+    int32_t age, tier; /* from context; "" / -1 if absent */
+    int64_t at;        /* TIME_NONE: now */
     size_t k;
-    const filter *filter; const char *filter_text; /* canonical */
-    const char **exclude; size_t exclude_count;
+    const filter *filter;
+    const char *filter_text; /* canonical */
+    const char **exclude;
+    size_t exclude_count;
     bool include_seen, use_cache, diversity_given, deadline_given;
     query_strategy strategy;
-    query_fusion fusion; double weights[STRAND_COUNT]; bool weights_given;
+    query_fusion fusion;
+    double weights[STRAND_COUNT];
+    bool weights_given;
     double diversity;
     unsigned deadline_ms;
     uint64_t min_lsn;
-    const char *after;                   /* recommendation_id or NULL */
+    const char *after; /* recommendation_id or NULL */
     const char *lang;
-    bool seed_given; uint64_t seed;
-    const char *canonical;               /* the whole request but user and vector, in canonical form: the cache key's middle */
+    bool seed_given;
+    uint64_t seed;
+    const char *canonical; /* the whole request but user and vector, in canonical form: the cache key's middle */
 } query_request;
 
-int query_request_parse(const query_rooms *rooms, bool recommend, const char *json, size_t len, arena *a, query_request **out, braid_error *err);
+int query_request_parse(const query_rooms *rooms, bool recommend, const char *json, size_t len, arena *a,
+                        query_request **out, braid_error *err);
 
-typedef struct query_item {              /* one line of an answer */
+typedef struct query_item { /* one line of an answer */
     const char *id, *title;
     uint32_t num;
     double score, strand[STRAND_COUNT];
-    bool explored;                       /* offered to learn, on little evidence */
-    const char **because; size_t because_count;
+    bool explored; /* offered to learn, on little evidence */
+    const char **because;
+    size_t because_count;
 } query_item;
 
-typedef struct query_answer {            /* memory belongs to the arena it was made in */
+typedef struct query_answer { /* memory belongs to the arena it was made in */
     const char *recommendation_id, *strategy, *degraded, *json;
-    query_item *items; size_t count;
+    query_item *items;
+    size_t count;
 } query_answer;
 
 /* Runs a request. `a` belongs to the caller, is used by one thread, and holds the answer. */
@@ -112,7 +129,8 @@ int query_run(const query_rooms *rooms, const query_request *request, arena *a, 
 int query_explain(const query_rooms *rooms, const query_request *request, buf *out, braid_error *err);
 /* JSON of the place an item had in a slate, for attribution, appended to `out`; false if the slate is not known (any
  * more) or was another person's. */
-bool query_slate_attribution(const query_rooms *rooms, const char *recommendation_id, const char *user, const char *item, buf *out);
+bool query_slate_attribution(const query_rooms *rooms, const char *recommendation_id, const char *user,
+                             const char *item, buf *out);
 
 /* LSN tokens: "EPOCH-LSN" in hex. Parsing refuses tokens of another database. */
 void query_lsn_token(uint64_t epoch, uint64_t lsn, char out[40]);

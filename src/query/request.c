@@ -6,8 +6,8 @@
 
 #include "query/query.h"
 
-static const char *const strategy_names[STRATEGY_COUNT] = {"auto", "vector_only", "graph_only", "hybrid_parallel", "hybrid_sequential",
-                                                           "cached_only"};
+static const char *const strategy_names[STRATEGY_COUNT] = {
+    "auto", "vector_only", "graph_only", "hybrid_parallel", "hybrid_sequential", "cached_only"};
 static const char *const strand_names[STRAND_COUNT] = {"vector", "graph", "policy"};
 
 const char *query_strategy_name(query_strategy s) {
@@ -28,7 +28,8 @@ int query_lsn_parse(uint64_t epoch, const char *token, uint64_t *lsn, braid_erro
     snprintf(expected, sizeof expected, "%08llx-", (unsigned long long)(epoch & 0xffffffffu));
     if (strlen(token) < 10 || token[8] != '-' || strchr("0123456789abcdef", token[9]) == NULL)
         return error_set(err, BRAID_E_INVALID, "request", "min_lsn is not a token that a write answered");
-    if (strncmp(token, expected, 9) != 0) return error_set(err, BRAID_E_CONFLICT, "request", "min_lsn belongs to another database");
+    if (strncmp(token, expected, 9) != 0)
+        return error_set(err, BRAID_E_CONFLICT, "request", "min_lsn belongs to another database");
     *lsn = strtoull(token + 9, &end, 16);
     return *end ? error_set(err, BRAID_E_INVALID, "request", "min_lsn is not a token that a write answered") : BRAID_OK;
 }
@@ -53,7 +54,8 @@ static int no_memory(parser *p) {
 
 static int copy_text(parser *p, const json_t *v, const char *name, size_t max, const char **out) {
     if (!json_is_string(v)) return bad(p, "\"%s\" wants text", name);
-    if (json_string_length(v) > max) return error_set(p->err, BRAID_E_TOO_LARGE, "request", "\"%s\" is longer than %zu bytes", name, max);
+    if (json_string_length(v) > max)
+        return error_set(p->err, BRAID_E_TOO_LARGE, "request", "\"%s\" is longer than %zu bytes", name, max);
     *out = arena_strdup(p->a, json_string_value(v));
     return *out ? BRAID_OK : no_memory(p);
 }
@@ -66,13 +68,15 @@ static int copy_id(parser *p, const json_t *v, const char *name, const char **ou
 
 static int whole(parser *p, const json_t *v, const char *name, int64_t min, int64_t max, int64_t *out) {
     if (!json_is_integer(v) || json_integer_value(v) < min || json_integer_value(v) > max)
-        return error_set(p->err, BRAID_E_INVALID, "request", "\"%s\" wants a whole number from %lld to %lld", name, (long long)min, (long long)max);
+        return error_set(p->err, BRAID_E_INVALID, "request", "\"%s\" wants a whole number from %lld to %lld", name,
+                         (long long)min, (long long)max);
     *out = json_integer_value(v);
     return BRAID_OK;
 }
 
 static int real(parser *p, const json_t *v, const char *name, double *out) {
-    if (!json_is_number(v) || !(json_number_value(v) >= 0 && json_number_value(v) <= 1)) return bad(p, "\"%s\" wants a number from 0 to 1", name);
+    if (!json_is_number(v) || !(json_number_value(v) >= 0 && json_number_value(v) <= 1))
+        return bad(p, "\"%s\" wants a number from 0 to 1", name);
     *out = json_number_value(v);
     return BRAID_OK;
 }
@@ -96,13 +100,15 @@ static int take_vector(parser *p, const json_t *v) {
     if (!json_is_array(v)) return bad(p, "%s", "\"vector\" wants an array of numbers");
     size_t n = json_array_size(v);
     if (n != p->rooms->limits.dim)
-        return error_set(p->err, BRAID_E_DIMENSION, "request", "\"vector\" has %zu dimensions, the database %u", n, p->rooms->limits.dim);
+        return error_set(p->err, BRAID_E_DIMENSION, "request", "\"vector\" has %zu dimensions, the database %u", n,
+                         p->rooms->limits.dim);
     if (!(p->rq->vector = arena_alloc(p->a, n * sizeof(float)))) return no_memory(p);
     bool zero = true;
     for (size_t i = 0; i < n; i++) {
         const json_t *x = json_array_get(v, i);
         float f = json_is_number(x) ? (float)json_number_value(x) : NAN;
-        if (!isfinite(f)) return error_set(p->err, BRAID_E_NOT_FINITE, "request", "\"vector\"[%zu] is not a finite number", i);
+        if (!isfinite(f))
+            return error_set(p->err, BRAID_E_NOT_FINITE, "request", "\"vector\"[%zu] is not a finite number", i);
         if (f != 0) zero = false;
         p->rq->vector[i] = f;
     }
@@ -131,7 +137,9 @@ static int take_filter(parser *p, const json_t *v) {
 static int take_exclude(parser *p, const json_t *v) {
     if (!json_is_array(v)) return bad(p, "%s", "\"exclude\" wants an array of ids");
     size_t n = json_array_size(v);
-    if (n > QUERY_EXCLUDE_MAX) return error_set(p->err, BRAID_E_TOO_LARGE, "request", "\"exclude\" holds %zu ids; the most is %d", n, QUERY_EXCLUDE_MAX);
+    if (n > QUERY_EXCLUDE_MAX)
+        return error_set(p->err, BRAID_E_TOO_LARGE, "request", "\"exclude\" holds %zu ids; the most is %d", n,
+                         QUERY_EXCLUDE_MAX);
     if (!(p->rq->exclude = arena_alloc(p->a, (n + 1) * sizeof(char *)))) return no_memory(p);
     for (size_t i = 0; i < n; i++) {
         int rc = copy_id(p, json_array_get(v, i), "exclude", &p->rq->exclude[i]);
@@ -155,13 +163,17 @@ static int take_strategy(parser *p, const json_t *v) {
             p->rq->strategy = (query_strategy)s;
             return BRAID_OK;
         }
-    return bad(p, "\"strategy\" is one of %s", "auto, vector_only, graph_only, hybrid_parallel, hybrid_sequential, cached_only");
+    return bad(p, "\"strategy\" is one of %s",
+               "auto, vector_only, graph_only, hybrid_parallel, hybrid_sequential, cached_only");
 }
 
 static int fusion_method(parser *p, const json_t *v) {
-    if (json_is_string(v) && strcmp(json_string_value(v), "weighted") == 0) p->rq->fusion = FUSION_WEIGHTED;
-    else if (json_is_string(v) && strcmp(json_string_value(v), "rrf") == 0) p->rq->fusion = FUSION_RRF;
-    else return bad(p, "%s", "\"fusion\" is \"weighted\", \"rrf\", or {\"method\":..,\"weights\":{..}}");
+    if (json_is_string(v) && strcmp(json_string_value(v), "weighted") == 0)
+        p->rq->fusion = FUSION_WEIGHTED;
+    else if (json_is_string(v) && strcmp(json_string_value(v), "rrf") == 0)
+        p->rq->fusion = FUSION_RRF;
+    else
+        return bad(p, "%s", "\"fusion\" is \"weighted\", \"rrf\", or {\"method\":..,\"weights\":{..}}");
     return BRAID_OK;
 }
 
@@ -171,10 +183,12 @@ static int fusion_weights(parser *p, const json_t *v) {
     json_t *w;
     double sum = 0;
     for (int s = 0; s < STRAND_COUNT; s++) p->rq->weights[s] = 0;
-    json_object_foreach((json_t *)v, key, w) {
+    json_object_foreach ((json_t *)v, key, w) {
         int strand = 0;
         while (strand < STRAND_COUNT && strcmp(key, strand_names[strand])) strand++;
-        if (strand == STRAND_COUNT) return error_set(p->err, BRAID_E_UNKNOWN_FIELD, "request", "\"weights\" has no \"%s\"; it has vector, graph, policy", key);
+        if (strand == STRAND_COUNT)
+            return error_set(p->err, BRAID_E_UNKNOWN_FIELD, "request",
+                             "\"weights\" has no \"%s\"; it has vector, graph, policy", key);
         int rc = real(p, w, key, &p->rq->weights[strand]);
         if (rc) return rc;
         sum += p->rq->weights[strand];
@@ -187,11 +201,15 @@ static int take_fusion(parser *p, const json_t *v) {
     if (!json_is_object(v)) return fusion_method(p, v);
     const char *key;
     json_t *x;
-    json_object_foreach((json_t *)v, key, x) {
+    json_object_foreach ((json_t *)v, key, x) {
         int rc;
-        if (strcmp(key, "method") == 0) rc = fusion_method(p, x);
-        else if (strcmp(key, "weights") == 0) rc = fusion_weights(p, x);
-        else rc = error_set(p->err, BRAID_E_UNKNOWN_FIELD, "request", "\"fusion\" has no \"%s\"; it has method, weights", key);
+        if (strcmp(key, "method") == 0)
+            rc = fusion_method(p, x);
+        else if (strcmp(key, "weights") == 0)
+            rc = fusion_weights(p, x);
+        else
+            rc = error_set(p->err, BRAID_E_UNKNOWN_FIELD, "request", "\"fusion\" has no \"%s\"; it has method, weights",
+                           key);
         if (rc) return rc;
     }
     return BRAID_OK;
@@ -221,7 +239,8 @@ static int take_after(parser *p, const json_t *v) {
 }
 
 static int take_lang(parser *p, const json_t *v) {
-    if (!json_is_string(v) || (strcmp(json_string_value(v), "fr") && strcmp(json_string_value(v), "en"))) return bad(p, "%s", "\"lang\" is \"fr\" or \"en\"");
+    if (!json_is_string(v) || (strcmp(json_string_value(v), "fr") && strcmp(json_string_value(v), "en")))
+        return bad(p, "%s", "\"lang\" is \"fr\" or \"en\"");
     return copy_text(p, v, "lang", 2, &p->rq->lang);
 }
 
@@ -236,8 +255,10 @@ static int take_seed(parser *p, const json_t *v) {
 static int context_at(parser *p, const json_t *v) {
     const int64_t day = 86400000;
     int64_t now = clock_wall_ms(p->rooms->clock);
-    if (!json_is_string(v) || !clock_parse_rfc3339(json_string_value(v), &p->rq->at)) return bad(p, "%s", "\"context.at\" wants a time, RFC 3339");
-    if (p->rq->at < now - day || p->rq->at > now + day) return bad(p, "%s", "\"context.at\" is more than a day away from now");
+    if (!json_is_string(v) || !clock_parse_rfc3339(json_string_value(v), &p->rq->at))
+        return bad(p, "%s", "\"context.at\" wants a time, RFC 3339");
+    if (p->rq->at < now - day || p->rq->at > now + day)
+        return bad(p, "%s", "\"context.at\" is more than a day away from now");
     return BRAID_OK;
 }
 
@@ -246,18 +267,26 @@ static int take_context(parser *p, const json_t *v) {
     const char *key;
     json_t *x;
     query_request *rq = p->rq;
-    json_object_foreach((json_t *)v, key, x) {
+    json_object_foreach ((json_t *)v, key, x) {
         int64_t n = -1;
         int rc;
-        if (strcmp(key, "region") == 0) rc = copy_text(p, x, key, 16, &rq->region);
-        else if (strcmp(key, "device") == 0) rc = copy_text(p, x, key, 32, &rq->device);
-        else if (strcmp(key, "daypart") == 0) rc = copy_text(p, x, key, 32, &rq->daypart);
-        else if (strcmp(key, "mood") == 0) rc = copy_text(p, x, key, 64, &rq->mood);
-        else if (strcmp(key, "at") == 0) rc = context_at(p, x);
-        else if (strcmp(key, "age") == 0) rc = whole(p, x, key, 0, 150, &n), rq->age = (int32_t)n;
-        else if (strcmp(key, "tier") == 0) rc = whole(p, x, key, 0, 255, &n), rq->tier = (int32_t)n;
-        else rc = error_set(p->err, BRAID_E_UNKNOWN_FIELD, "request",
-                            "\"context\" has no \"%s\"; it has region, device, daypart, mood, age, tier, at", key);
+        if (strcmp(key, "region") == 0)
+            rc = copy_text(p, x, key, 16, &rq->region);
+        else if (strcmp(key, "device") == 0)
+            rc = copy_text(p, x, key, 32, &rq->device);
+        else if (strcmp(key, "daypart") == 0)
+            rc = copy_text(p, x, key, 32, &rq->daypart);
+        else if (strcmp(key, "mood") == 0)
+            rc = copy_text(p, x, key, 64, &rq->mood);
+        else if (strcmp(key, "at") == 0)
+            rc = context_at(p, x);
+        else if (strcmp(key, "age") == 0)
+            rc = whole(p, x, key, 0, 150, &n), rq->age = (int32_t)n;
+        else if (strcmp(key, "tier") == 0)
+            rc = whole(p, x, key, 0, 255, &n), rq->tier = (int32_t)n;
+        else
+            rc = error_set(p->err, BRAID_E_UNKNOWN_FIELD, "request",
+                           "\"context\" has no \"%s\"; it has region, device, daypart, mood, age, tier, at", key);
         if (rc) return rc;
     }
     return BRAID_OK;
@@ -269,12 +298,24 @@ static const struct {
     bool search_only;
     bool keyed; /* part of the canonical text: it changes the answer (the filter, user and vector are keyed apart) */
 } fields[] = {
-    {"text", take_text, true, true},       {"like", take_like, true, true},         {"vector", take_vector, true, false},
-    {"user", take_user, false, false},     {"agent", take_agent, false, true},      {"context", take_context, false, true},
-    {"k", take_k, false, true},            {"filter", take_filter, false, false},   {"exclude", take_exclude, false, true},
-    {"include_seen", take_include_seen, false, true}, {"strategy", take_strategy, false, false}, {"fusion", take_fusion, false, true},
-    {"diversity", take_diversity, false, true}, {"deadline_ms", take_deadline, false, false}, {"min_lsn", take_min_lsn, false, false},
-    {"after", take_after, false, true},    {"lang", take_lang, false, true},        {"seed", take_seed, false, true},
+    {"text", take_text, true, true},
+    {"like", take_like, true, true},
+    {"vector", take_vector, true, false},
+    {"user", take_user, false, false},
+    {"agent", take_agent, false, true},
+    {"context", take_context, false, true},
+    {"k", take_k, false, true},
+    {"filter", take_filter, false, false},
+    {"exclude", take_exclude, false, true},
+    {"include_seen", take_include_seen, false, true},
+    {"strategy", take_strategy, false, false},
+    {"fusion", take_fusion, false, true},
+    {"diversity", take_diversity, false, true},
+    {"deadline_ms", take_deadline, false, false},
+    {"min_lsn", take_min_lsn, false, false},
+    {"after", take_after, false, true},
+    {"lang", take_lang, false, true},
+    {"seed", take_seed, false, true},
     {"cache", take_cache, false, false},
 };
 enum { FIELD_ROWS = sizeof fields / sizeof fields[0] };
@@ -292,7 +333,7 @@ static int unknown_field(parser *p, const char *key) {
 static int parse_fields(parser *p, const json_t *json) {
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)json, key, value) {
+    json_object_foreach ((json_t *)json, key, value) {
         size_t i = 0;
         while (i < FIELD_ROWS && strcmp(fields[i].name, key) != 0) i++;
         if (i == FIELD_ROWS || (fields[i].search_only && p->rq->recommend)) return unknown_field(p, key);
@@ -306,7 +347,8 @@ static int parse_fields(parser *p, const json_t *json) {
 static int check_whole(parser *p, const json_t *json) {
     query_request *rq = p->rq;
     int targets = (rq->text != NULL) + (rq->vector != NULL) + (rq->like != NULL);
-    if (!rq->recommend && targets > 1) return bad(p, "%s", "a search takes one of \"text\", \"vector\" and \"like\", not several");
+    if (!rq->recommend && targets > 1)
+        return bad(p, "%s", "a search takes one of \"text\", \"vector\" and \"like\", not several");
     (void)json;
     if (!rq->diversity_given) rq->diversity = rq->recommend ? 0.3 : 0;
     if (!rq->filter) return filter_from_json(NULL, p->a, (filter **)&rq->filter, p->err);
@@ -336,7 +378,8 @@ static int canonical(parser *p, const json_t *json) {
     return p->rq->canonical && p->rq->filter_text ? BRAID_OK : no_memory(p);
 }
 
-int query_request_parse(const query_rooms *rooms, bool recommend, const char *json, size_t len, arena *a, query_request **out, braid_error *err) {
+int query_request_parse(const query_rooms *rooms, bool recommend, const char *json, size_t len, arena *a,
+                        query_request **out, braid_error *err) {
     *out = NULL;
     query_request *rq = arena_calloc(a, 1, sizeof *rq);
     if (!rq) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for the request");

@@ -23,13 +23,22 @@ static bool make_key(const query_run_state *q, buf *key) {
     const query_request *rq = q->rq;
     /* cached_only asks for what the planner's own choice left behind. */
     query_strategy strategy = rq->strategy == STRATEGY_CACHED_ONLY ? STRATEGY_AUTO : rq->strategy;
-    uint64_t numbers[] = {catalogue_version(q->rooms->catalogue), q->profile ? q->profile->version : 0, rq->k, (uint64_t)q->rights.age,
-                          (uint64_t)q->rights.tier, rq->include_seen, (uint64_t)rq->fusion, (uint64_t)strategy};
+    uint64_t numbers[] = {catalogue_version(q->rooms->catalogue),
+                          q->profile ? q->profile->version : 0,
+                          rq->k,
+                          (uint64_t)q->rights.age,
+                          (uint64_t)q->rights.tier,
+                          rq->include_seen,
+                          (uint64_t)rq->fusion,
+                          (uint64_t)strategy};
     buf_init(key, 0);
-    return cache_key(key, "result", 6) && cache_key(key, rq->canonical, strlen(rq->canonical)) && cache_key(key, rq->filter_text, strlen(rq->filter_text)) &&
-           cache_key(key, rq->user, strlen(rq->user)) && cache_key(key, rq->vector, rq->vector ? sizeof(float) * q->rooms->limits.dim : 0) &&
-           cache_key(key, rq->weights, sizeof rq->weights) && cache_key(key, q->rights.region, strlen(q->rights.region)) &&
-           cache_key(key, q->state.hash, strlen(q->state.hash)) && cache_key(key, rq->lang, strlen(rq->lang)) && cache_key(key, numbers, sizeof numbers);
+    return cache_key(key, "result", 6) && cache_key(key, rq->canonical, strlen(rq->canonical)) &&
+           cache_key(key, rq->filter_text, strlen(rq->filter_text)) && cache_key(key, rq->user, strlen(rq->user)) &&
+           cache_key(key, rq->vector, rq->vector ? sizeof(float) * q->rooms->limits.dim : 0) &&
+           cache_key(key, rq->weights, sizeof rq->weights) &&
+           cache_key(key, q->rights.region, strlen(q->rights.region)) &&
+           cache_key(key, q->state.hash, strlen(q->state.hash)) && cache_key(key, rq->lang, strlen(rq->lang)) &&
+           cache_key(key, numbers, sizeof numbers);
 }
 
 static bool usable(const query_run_state *q) {
@@ -74,7 +83,8 @@ static bool read_item(query_run_state *q, const char **at, const char *end, quer
 static bool read_answer(query_run_state *q, const buf *value, query_item **items, size_t *count) {
     const char *at = value->data, *end = value->data + value->len;
     kept_head head;
-    if (!take(&at, end, &head, sizeof head) || head.count > QUERY_K_MAX || head.strategy >= STRATEGY_COUNT) return false;
+    if (!take(&at, end, &head, sizeof head) || head.count > QUERY_K_MAX || head.strategy >= STRATEGY_COUNT)
+        return false;
     query_item *list = arena_calloc(q->a, head.count + 1, sizeof *list);
     if (!list) return false;
     for (uint32_t i = 0; i < head.count; i++)
@@ -119,12 +129,16 @@ void result_cache_put(query_run_state *q, const query_item *items, size_t count)
     buf_init(&value, 0);
     buf_add(&value, &head, sizeof head);
     for (size_t i = 0; i < count; i++) {
-        kept_item k = {.num = items[i].num, .because = (uint32_t)items[i].because_count, .explored = items[i].explored, .score = items[i].score};
+        kept_item k = {.num = items[i].num,
+                       .because = (uint32_t)items[i].because_count,
+                       .explored = items[i].explored,
+                       .score = items[i].score};
         memcpy(k.strand, items[i].strand, sizeof k.strand);
         buf_add(&value, &k, sizeof k);
         for (size_t b = 0; b < items[i].because_count; b++) add_string(&value, items[i].because[b]);
     }
-    if (make_key(q, &key) && !value.failed) cache_put(q->rooms->cache, key.data, key.len, 1, value.data, value.len, (unsigned)ttl, NULL);
+    if (make_key(q, &key) && !value.failed)
+        cache_put(q->rooms->cache, key.data, key.len, 1, value.data, value.len, (unsigned)ttl, NULL);
     buf_free(&key);
     buf_free(&value);
 }

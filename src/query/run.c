@@ -17,7 +17,8 @@ void run_degraded(query_run_state *q, const char *what) {
     if (q->degraded_count < sizeof q->degraded / sizeof q->degraded[0]) q->degraded[q->degraded_count++] = what;
 }
 
-run_step *run_step_add(query_run_state *q, const char *name, const char *method, double estimate_us, double estimate_rows) {
+run_step *run_step_add(query_run_state *q, const char *name, const char *method, double estimate_us,
+                       double estimate_rows) {
     run_step *s = &q->steps[q->step_count < STEPS_MAX ? q->step_count++ : STEPS_MAX - 1];
     *s = (run_step){name, method, estimate_us, 0, estimate_rows, 0};
     return s;
@@ -27,14 +28,17 @@ double run_elapsed_us(const query_run_state *q, int64_t since_ns) {
     return (double)(clock_mono_ns(q->rooms->clock) - since_ns) / 1000.0;
 }
 
-static int run_begin(query_run_state *q, const query_rooms *rooms, const query_request *rq, arena *a, braid_error *err) {
+static int run_begin(query_run_state *q, const query_rooms *rooms, const query_request *rq, arena *a,
+                     braid_error *err) {
     *q = (query_run_state){.rooms = rooms, .rq = rq, .a = a, .like_num = UINT32_MAX};
     q->started_ns = clock_mono_ns(rooms->clock);
     q->now_ms = rq->at == TIME_NONE ? clock_wall_ms(rooms->clock) : rq->at;
     q->until = q->started_ns + (int64_t)rq->deadline_ms * 1000000;
     uint64_t random[2];
-    if (getrandom(random, sizeof random, 0) != sizeof random) return error_set(err, BRAID_E_INTERNAL, "query", "the system gave no random bytes");
-    snprintf(q->recommendation_id, sizeof q->recommendation_id, "r%016llx%016llx", (unsigned long long)random[0], (unsigned long long)random[1]);
+    if (getrandom(random, sizeof random, 0) != sizeof random)
+        return error_set(err, BRAID_E_INTERNAL, "query", "the system gave no random bytes");
+    snprintf(q->recommendation_id, sizeof q->recommendation_id, "r%016llx%016llx", (unsigned long long)random[0],
+             (unsigned long long)random[1]);
     q->seed = rq->seed_given ? rq->seed : random[0];
     return BRAID_OK;
 }
@@ -87,7 +91,9 @@ static void observe(const query_run_state *q) {
     char labels[96];
     snprintf(labels, sizeof labels, "question=\"%s\",strategy=\"%s\"", q->rq->recommend ? "recommend" : "search",
              q->cached ? "cached" : query_strategy_name(q->plan.strategy));
-    metric_observe_us(metrics_histogram(q->rooms->metrics, "query_duration_seconds", labels, "Time from request to answer."), q->us_total);
+    metric_observe_us(
+        metrics_histogram(q->rooms->metrics, "query_duration_seconds", labels, "Time from request to answer."),
+        q->us_total);
 }
 
 static const char *joined(query_run_state *q) {
@@ -109,8 +115,12 @@ static int finish(query_run_state *q, query_item *items, size_t count, query_ans
     int rc = answer ? answer_print(q, items, count, lsn, &json) : BRAID_E_NO_MEMORY;
     if (rc == BRAID_OK) {
         *answer = (query_answer){
-            .recommendation_id = arena_strdup(q->a, q->recommendation_id), .strategy = query_strategy_name(q->plan.strategy),
-            .degraded = joined(q), .json = arena_strndup(q->a, json.data, json.len), .items = items, .count = count,
+            .recommendation_id = arena_strdup(q->a, q->recommendation_id),
+            .strategy = query_strategy_name(q->plan.strategy),
+            .degraded = joined(q),
+            .json = arena_strndup(q->a, json.data, json.len),
+            .items = items,
+            .count = count,
         };
         if (!answer->recommendation_id || !answer->degraded || !answer->json) rc = BRAID_E_NO_MEMORY;
     }

@@ -22,8 +22,8 @@ typedef struct query_plan {
     double estimate_us, vector_us, graph_us, policy_us;
     double vector_rows, graph_rows;
     const char *vector_method;
-    size_t fetch;             /* candidates wanted from each strand */
-    bool overlap;             /* the graph walk goes to a worker */
+    size_t fetch; /* candidates wanted from each strand */
+    bool overlap; /* the graph walk goes to a worker */
 } query_plan;
 
 /* A step as it went. */
@@ -35,15 +35,16 @@ typedef struct run_step {
 /* A candidate on its way to the answer. */
 typedef struct scored {
     uint32_t num;
-    float raw[STRAND_COUNT];   /* each strand's own scale */
+    float raw[STRAND_COUNT]; /* each strand's own scale */
     bool has[STRAND_COUNT];
     double strand[STRAND_COUNT]; /* normalised */
     double fused, score;
-    double affinity; uint32_t affinity_facet;
+    double affinity;
+    uint32_t affinity_facet;
     const catalogue_card *card;
-    const graph_hit *hit;      /* NULL if the graph did not reach it */
+    const graph_hit *hit; /* NULL if the graph did not reach it */
     policy_score policy;
-    bool popular;              /* came from the popular list */
+    bool popular; /* came from the popular list */
 } scored;
 
 typedef struct query_run_state {
@@ -64,27 +65,35 @@ typedef struct query_run_state {
     uint64_t total, filter_matches, rights_left, allow_count;
     bool filtered;
 
-    float *vector;                 /* what to search near, or NULL */
-    const char *vector_from;       /* "text", "vector", "like", "taste" */
-    uint32_t *seeds; float *seed_weights; size_t seed_count;
-    uint32_t like_num;             /* UINT32_MAX: none */
+    float *vector;           /* what to search near, or NULL */
+    const char *vector_from; /* "text", "vector", "like", "taste" */
+    uint32_t *seeds;
+    float *seed_weights;
+    size_t seed_count;
+    uint32_t like_num; /* UINT32_MAX: none */
 
     query_plan plan;
-    run_step steps[STEPS_MAX]; size_t step_count;
+    run_step steps[STEPS_MAX];
+    size_t step_count;
     double us_plan, us_gather, us_vector, us_graph, us_policy, us_fuse, us_personalise, us_shape, us_explain, us_total;
 
-    scored *items; size_t count, cap;
-    uint32_t *slots, slot_mask;    /* positions of candidates + 1, by hashed number */
-    const char *notes[NOTES_MAX]; size_t note_count;
-    const char *degraded[8]; size_t degraded_count;
-    const char *unfilled;          /* why fewer than k */
-    const uint32_t *shown; size_t shown_count; /* by the pages before */
+    scored *items;
+    size_t count, cap;
+    uint32_t *slots, slot_mask; /* positions of candidates + 1, by hashed number */
+    const char *notes[NOTES_MAX];
+    size_t note_count;
+    const char *degraded[8];
+    size_t degraded_count;
+    const char *unfilled; /* why fewer than k */
+    const uint32_t *shown;
+    size_t shown_count; /* by the pages before */
     bool cached;
 } query_run_state;
 
 void run_note(query_run_state *q, const char *text);
 void run_degraded(query_run_state *q, const char *what);
-run_step *run_step_add(query_run_state *q, const char *name, const char *method, double estimate_us, double estimate_rows);
+run_step *run_step_add(query_run_state *q, const char *name, const char *method, double estimate_us,
+                       double estimate_rows);
 double run_elapsed_us(const query_run_state *q, int64_t since_ns);
 
 /* scope.c: who asks, what may be shown, where to start from */

@@ -73,7 +73,8 @@ static const filter *whole_filter(query_run_state *q) {
     if (!all || !f) return NULL;
     size_t n = 0;
     all[n++] = (filter *)q->rq->filter;
-    if (person->languages.count) all[n++] = in_filter(q->a, FIELD_LANGUAGE, person->languages.values, person->languages.count);
+    if (person->languages.count)
+        all[n++] = in_filter(q->a, FIELD_LANGUAGE, person->languages.values, person->languages.count);
     for (size_t i = 0; i < person->exclusions_count; i++) {
         filter_field field = field_of(person->exclusions[i].field);
         if (field == FIELD_COUNT) continue;
@@ -234,7 +235,8 @@ static int target_text(query_run_state *q, braid_error *err) {
         run_note(q, "the text has no letter or digit to search for");
     }
     if (q->rooms->vectors_are_given)
-        run_note(q, "the text was turned into a lexical vector, but most items carry vectors of another encoder: give \"vector\" for a meaningful search");
+        run_note(q, "the text was turned into a lexical vector, but most items carry vectors of another encoder: give "
+                    "\"vector\" for a meaningful search");
     seeds_from_title(q);
     return BRAID_OK;
 }
@@ -272,7 +274,8 @@ int scope_make(query_run_state *q, braid_error *err) {
     const query_request *rq = q->rq;
     if (!rq->recommend && !rq->text && !rq->vector && !rq->like)
         return error_set(err, BRAID_E_INVALID, "request", "a search wants \"text\", \"vector\" or \"like\"");
-    if (rq->recommend && !rq->user[0]) return error_set(err, BRAID_E_INVALID, "request", "a recommendation wants \"user\"");
+    if (rq->recommend && !rq->user[0])
+        return error_set(err, BRAID_E_INVALID, "request", "a recommendation wants \"user\"");
     int rc = find_like(q, err);
     if (rc == BRAID_OK && rq->user[0]) rc = policy_profile_get(q->rooms->profiles, rq->user, &q->profile, err);
     if (rc == BRAID_OK) rc = slate_load(q, err);

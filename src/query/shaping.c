@@ -32,7 +32,8 @@ static void drop_gone(query_run_state *q) {
     size_t kept = 0;
     for (size_t i = 0; i < q->count; i++) {
         scored *s = &q->items[i];
-        if (s->card && catalogue_may_show(q->rooms->catalogue, &q->rights, s->num) && bitset_has(&q->allow, s->num)) q->items[kept++] = *s;
+        if (s->card && catalogue_may_show(q->rooms->catalogue, &q->rights, s->num) && bitset_has(&q->allow, s->num))
+            q->items[kept++] = *s;
     }
     q->count = kept;
 }
@@ -84,9 +85,12 @@ static const uint32_t *sorted_facets(query_run_state *q, const catalogue_card *c
 static double overlap(const uint32_t *a, size_t na, const uint32_t *b, size_t nb) {
     size_t i = 0, j = 0, both = 0;
     while (i < na && j < nb) {
-        if (a[i] == b[j]) both++, i++, j++;
-        else if (a[i] < b[j]) i++;
-        else j++;
+        if (a[i] == b[j])
+            both++, i++, j++;
+        else if (a[i] < b[j])
+            i++;
+        else
+            j++;
     }
     size_t all = na + nb - both;
     return all ? (double)both / (double)all : 0;
@@ -100,7 +104,8 @@ static int pick_diverse(query_run_state *q, size_t k, braid_error *err) {
     double *nearest = arena_calloc(q->a, width + 1, sizeof *nearest);
     if (!facets || !nearest) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for diversity");
     for (size_t i = 0; i < width; i++)
-        if (!(facets[i] = sorted_facets(q, q->items[i].card))) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for diversity");
+        if (!(facets[i] = sorted_facets(q, q->items[i].card)))
+            return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for diversity");
     double lambda = q->rq->diversity;
     for (size_t picked = 0; picked < k && picked < width; picked++) {
         size_t best = picked;
@@ -131,14 +136,17 @@ static int pick_diverse(query_run_state *q, size_t k, braid_error *err) {
 static const char *why_unfilled(query_run_state *q) {
     arena *a = q->a;
     if (q->plan.strategy == STRATEGY_GRAPH_ONLY && q->count < q->allow_count)
-        return arena_printf(a, "the graph reaches only %zu of the %llu items that may be shown; another strategy fills the rest", q->count,
-                            (unsigned long long)q->allow_count);
+        return arena_printf(
+            a, "the graph reaches only %zu of the %llu items that may be shown; another strategy fills the rest",
+            q->count, (unsigned long long)q->allow_count);
     if (q->plan.strategy == STRATEGY_VECTOR_ONLY && q->count < q->allow_count)
-        return arena_printf(a, "only %zu of the %llu items that may be shown were found by vector", q->count, (unsigned long long)q->allow_count);
-    return arena_printf(a, "of %llu items %llu match the filter, %llu of these may be shown to this viewer now, "
-                           "and %llu are left after exclusions, what was seen and earlier pages",
-                        (unsigned long long)q->total, (unsigned long long)q->filter_matches, (unsigned long long)q->rights_left,
-                        (unsigned long long)q->allow_count);
+        return arena_printf(a, "only %zu of the %llu items that may be shown were found by vector", q->count,
+                            (unsigned long long)q->allow_count);
+    return arena_printf(a,
+                        "of %llu items %llu match the filter, %llu of these may be shown to this viewer now, "
+                        "and %llu are left after exclusions, what was seen and earlier pages",
+                        (unsigned long long)q->total, (unsigned long long)q->filter_matches,
+                        (unsigned long long)q->rights_left, (unsigned long long)q->allow_count);
 }
 
 int shaping_select(query_run_state *q, braid_error *err) {

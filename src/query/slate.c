@@ -8,8 +8,8 @@
 #include "query/run.h"
 
 typedef struct slate_head {
-    uint32_t shown;     /* numbers in all */
-    uint32_t page;      /* of these, on the last page */
+    uint32_t shown; /* numbers in all */
+    uint32_t page;  /* of these, on the last page */
     uint32_t user_len;
     uint8_t strategy, recommend;
     uint16_t zero;
@@ -40,11 +40,15 @@ int slate_load(query_run_state *q, braid_error *err) {
     buf_init(&value, 0);
     int rc = BRAID_OK;
     if (!slate_read(q->rooms, q->rq->after, q->rq->user, &value, &head)) {
-        rc = error_set(err, BRAID_E_NOT_FOUND, "request", "\"after\" names an answer that is not known (any more) or was another person's; ask without it");
+        rc =
+            error_set(err, BRAID_E_NOT_FOUND, "request",
+                      "\"after\" names an answer that is not known (any more) or was another person's; ask without it");
     } else {
         uint32_t *shown = arena_alloc(q->a, (head.shown + 1) * sizeof *shown);
-        if (!shown) rc = error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for the pages before");
-        else memcpy(shown, value.data + sizeof head + head.user_len, head.shown * sizeof *shown);
+        if (!shown)
+            rc = error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for the pages before");
+        else
+            memcpy(shown, value.data + sizeof head + head.user_len, head.shown * sizeof *shown);
         q->shown = shown;
         q->shown_count = rc ? 0 : head.shown;
     }
@@ -55,8 +59,11 @@ int slate_load(query_run_state *q, braid_error *err) {
 void slate_keep(query_run_state *q, const query_item *items, size_t count) {
     size_t room = QUERY_SLATE_MAX > count ? QUERY_SLATE_MAX - count : 0;
     size_t before = q->shown_count < room ? q->shown_count : room;
-    slate_head head = {.shown = (uint32_t)(before + count), .page = (uint32_t)count, .user_len = (uint32_t)strlen(q->rq->user),
-                       .strategy = (uint8_t)q->plan.strategy, .recommend = q->rq->recommend};
+    slate_head head = {.shown = (uint32_t)(before + count),
+                       .page = (uint32_t)count,
+                       .user_len = (uint32_t)strlen(q->rq->user),
+                       .strategy = (uint8_t)q->plan.strategy,
+                       .recommend = q->rq->recommend};
     buf key, value;
     buf_init(&value, 0);
     buf_add(&value, &head, sizeof head);
@@ -69,7 +76,8 @@ void slate_keep(query_run_state *q, const query_item *items, size_t count) {
     buf_free(&value);
 }
 
-bool query_slate_attribution(const query_rooms *rooms, const char *recommendation_id, const char *person, const char *item_id, buf *out) {
+bool query_slate_attribution(const query_rooms *rooms, const char *recommendation_id, const char *person,
+                             const char *item_id, buf *out) {
     uint32_t num;
     slate_head head;
     buf value;
@@ -81,10 +89,12 @@ bool query_slate_attribution(const query_rooms *rooms, const char *recommendatio
             uint32_t shown;
             memcpy(&shown, at + i * sizeof shown, sizeof shown);
             if (shown != num) continue;
-            known = buf_printf(out, "{\"recommendation_id\":\"%s\",\"position\":%u,\"shown\":%u,\"strategy\":\"%s\",\"question\":\"%s\"}",
-                               recommendation_id, i + 1, head.shown,
-                               query_strategy_name((query_strategy)(head.strategy % STRATEGY_COUNT)),
-                               head.recommend ? "recommend" : "search");
+            known = buf_printf(
+                out,
+                "{\"recommendation_id\":\"%s\",\"position\":%u,\"shown\":%u,\"strategy\":\"%s\",\"question\":\"%s\"}",
+                recommendation_id, i + 1, head.shown,
+                query_strategy_name((query_strategy)(head.strategy % STRATEGY_COUNT)),
+                head.recommend ? "recommend" : "search");
         }
     }
     buf_free(&value);

@@ -38,8 +38,8 @@ struct feed {
     arena *arena;
     pthread_t thread;
     _Atomic uint64_t applied;
-    pthread_mutex_t mutex;   /* of what follows */
-    pthread_cond_t changed;  /* applied, stop or waiters changed */
+    pthread_mutex_t mutex;  /* of what follows */
+    pthread_cond_t changed; /* applied, stop or waiters changed */
     unsigned waiters;
     bool stop, done;
     braid_error last;
@@ -69,8 +69,7 @@ static void feed_pause(feed *f, int64_t ms, bool for_waiters) {
     feed_until(&until, ms);
     pthread_mutex_lock(&f->mutex);
     while (!f->stop && !(for_waiters && f->waiters > 0))
-        if (pthread_cond_timedwait(&f->changed, &f->mutex, &until) == ETIMEDOUT)
-            break;
+        if (pthread_cond_timedwait(&f->changed, &f->mutex, &until) == ETIMEDOUT) break;
     pthread_mutex_unlock(&f->mutex);
 }
 
@@ -84,16 +83,13 @@ static void feed_report(feed *f, uint64_t upto, size_t rows, const braid_error *
     pthread_mutex_unlock(&f->mutex);
     metric_add(f->applied_total, rows);
     metric_set(f->lag, head > upto ? (double)(head - upto) : 0.0);
-    if (err->code != BRAID_OK)
-        metric_add(f->errors_total, 1);
-    if (f->options.log == NULL || was_failing == (err->code != BRAID_OK))
-        return;
+    if (err->code != BRAID_OK) metric_add(f->errors_total, 1);
+    if (f->options.log == NULL || was_failing == (err->code != BRAID_OK)) return;
     if (was_failing)
         log_write(f->options.log, LOG_INFO, "feed", "%s applies changes again", f->name);
     else
         log_write(f->options.log, LOG_WARN, "feed", "%s cannot apply changes after %llu and will try again: %s",
-                  f->name,
-                  (unsigned long long)upto, err->message);
+                  f->name, (unsigned long long)upto, err->message);
 }
 
 /* One batch. Returns the number of rows, 0 if there was none; *failed says whether it has to be tried again. */
@@ -108,14 +104,12 @@ static size_t feed_step(feed *f, bool *failed) {
         uint64_t last = n > 0 ? rows[n - 1].lsn : 0;
         upto = last > head || n == f->options.batch_max ? last : head;
         upto = upto > applied ? upto : applied;
-        if (n > 0)
-            code = f->options.apply(f->options.ctx, rows, n, upto, f->arena, &err);
+        if (n > 0) code = f->options.apply(f->options.ctx, rows, n, upto, f->arena, &err);
     }
     *failed = code != BRAID_OK;
     if (*failed && err.code == BRAID_OK) /* apply gave a code and no words */
         error_set(&err, code, f->name, "%s", error_sentence(code));
-    if (*failed || upto != applied || n > 0)
-        feed_report(f, *failed ? applied : upto, *failed ? 0 : n, &err);
+    if (*failed || upto != applied || n > 0) feed_report(f, *failed ? applied : upto, *failed ? 0 : n, &err);
     return n;
 }
 
@@ -125,18 +119,15 @@ static void *feed_main(void *arg) {
     while (!feed_stopping(f)) {
         bool failed = false;
         size_t n = 0;
-        if (record_head(f->store) > atomic_load(&f->applied))
-            n = feed_step(f, &failed);
+        if (record_head(f->store) > atomic_load(&f->applied)) n = feed_step(f, &failed);
         if (failed) {
             feed_pause(f, backoff, false);
             backoff = backoff * 2 < FEED_BACKOFF_MAX_MS ? backoff * 2 : FEED_BACKOFF_MAX_MS;
             continue;
         }
         backoff = FEED_BACKOFF_FIRST_MS;
-        if (n >= f->options.batch_max || feed_stopping(f))
-            continue;
-        if (n > 0)
-            feed_pause(f, FEED_PACE_MS, true);
+        if (n >= f->options.batch_max || feed_stopping(f)) continue;
+        if (n > 0) feed_pause(f, FEED_PACE_MS, true);
         if (!feed_stopping(f))
             record_log_wait(f->store, atomic_load(&f->applied),
                             clock_mono_ns(f->options.clock) + FEED_IDLE_MS * INT64_C(1000000));
@@ -158,8 +149,7 @@ static void feed_free(feed *f) {
 static feed *feed_new(record_store *s, const feed_options *options) {
     feed *f = calloc(1, sizeof *f);
     pthread_condattr_t attr;
-    if (f == NULL)
-        return NULL;
+    if (f == NULL) return NULL;
     f->store = s;
     f->options = *options;
     snprintf(f->name, sizeof f->name, "%s", options->name);
@@ -180,12 +170,12 @@ static feed *feed_new(record_store *s, const feed_options *options) {
     if (options->metrics != NULL) {
         char labels[FEED_NAME_BYTES + 16];
         snprintf(labels, sizeof labels, "consumer=\"%s\"", f->name);
-        f->lag = metrics_gauge(options->metrics, "feed_lag", labels,
-                               "Changes that a derived store has not applied yet.");
-        f->applied_total = metrics_counter(options->metrics, "feed_applied_total", labels,
-                                           "Log rows applied to a derived store.");
-        f->errors_total = metrics_counter(options->metrics, "feed_errors_total", labels,
-                                          "Batches that a derived store refused.");
+        f->lag =
+            metrics_gauge(options->metrics, "feed_lag", labels, "Changes that a derived store has not applied yet.");
+        f->applied_total =
+            metrics_counter(options->metrics, "feed_applied_total", labels, "Log rows applied to a derived store.");
+        f->errors_total =
+            metrics_counter(options->metrics, "feed_errors_total", labels, "Batches that a derived store refused.");
     }
     return f;
 }
@@ -197,8 +187,7 @@ int feed_start(record_store *s, const feed_options *options, feed **out, braid_e
         return error_set(err, BRAID_E_INVALID, "feed", "a feed has a name of 1..%d bytes and something to apply",
                          FEED_NAME_BYTES - 1);
     feed *f = feed_new(s, options);
-    if (f == NULL)
-        return error_set(err, BRAID_E_NO_MEMORY, "feed", "no memory for the feed %s", options->name);
+    if (f == NULL) return error_set(err, BRAID_E_NO_MEMORY, "feed", "no memory for the feed %s", options->name);
     int rc = pthread_create(&f->thread, NULL, feed_main, f);
     if (rc != 0) {
         feed_free(f);
@@ -209,8 +198,7 @@ int feed_start(record_store *s, const feed_options *options, feed **out, braid_e
 }
 
 void feed_stop(feed *f) {
-    if (f == NULL)
-        return;
+    if (f == NULL) return;
     pthread_mutex_lock(&f->mutex);
     f->stop = true;
     pthread_cond_broadcast(&f->changed);
@@ -220,8 +208,7 @@ void feed_stop(feed *f) {
         record_log_wake(f->store);
         feed_until(&until, FEED_STOP_MS);
         pthread_mutex_lock(&f->mutex);
-        if (!f->done)
-            pthread_cond_timedwait(&f->changed, &f->mutex, &until);
+        if (!f->done) pthread_cond_timedwait(&f->changed, &f->mutex, &until);
     }
     pthread_mutex_unlock(&f->mutex);
     pthread_join(f->thread, NULL);
@@ -233,16 +220,14 @@ uint64_t feed_applied(const feed *f) {
 }
 
 bool feed_wait(feed *f, uint64_t lsn, deadline until) {
-    if (feed_applied(f) >= lsn)
-        return true;
+    if (feed_applied(f) >= lsn) return true;
     pthread_mutex_lock(&f->mutex);
     f->waiters++;
     pthread_cond_broadcast(&f->changed);
     while (atomic_load(&f->applied) < lsn && !f->stop) {
         struct timespec t;
         int64_t left = until == 0 ? INT64_C(1000000000) : until - clock_mono_ns(f->options.clock);
-        if (left <= 0)
-            break;
+        if (left <= 0) break;
         clock_gettime(CLOCK_MONOTONIC, &t);
         int64_t at = (int64_t)t.tv_nsec + left % 1000000000;
         t.tv_sec += (time_t)(left / 1000000000 + at / 1000000000);
@@ -260,8 +245,7 @@ const char *feed_name(const feed *f) {
 
 int feed_last_error(feed *f, braid_error *out) {
     pthread_mutex_lock(&f->mutex);
-    if (out != NULL)
-        *out = f->last;
+    if (out != NULL) *out = f->last;
     int code = f->last.code;
     pthread_mutex_unlock(&f->mutex);
     return code;

@@ -18,16 +18,24 @@ const record_ops *record_registry(size_t i) {
 
 const record_ops *record_find(const char *name) {
     for (size_t i = 0; i < sizeof record_rows / sizeof record_rows[0]; i++)
-        if (name != NULL && strcmp(record_rows[i]->name, name) == 0)
-            return record_rows[i];
+        if (name != NULL && strcmp(record_rows[i]->name, name) == 0) return record_rows[i];
     return NULL;
 }
 
 /* What is timed apart: the planner wants single rows, histories and scans told from each other. */
-typedef enum record_call { CALL_WRITE, CALL_GET, CALL_LIST, CALL_SCAN, CALL_HISTORY, CALL_POLICY, CALL_LOG, CALL_ADMIN,
-                          CALLS } record_call;
-static const char *const record_call_names[CALLS] = {"write", "get", "list", "scan", "history", "policy", "log",
-                                                     "admin"};
+typedef enum record_call {
+    CALL_WRITE,
+    CALL_GET,
+    CALL_LIST,
+    CALL_SCAN,
+    CALL_HISTORY,
+    CALL_POLICY,
+    CALL_LOG,
+    CALL_ADMIN,
+    CALLS
+} record_call;
+static const char *const record_call_names[CALLS] = {"write",   "get",    "list", "scan",
+                                                     "history", "policy", "log",  "admin"};
 
 struct record_store {
     const record_ops *ops;
@@ -41,8 +49,8 @@ static void record_measure(record_store *s, metrics *m) {
     for (int i = 0; m != NULL && i < CALLS; i++) {
         char labels[64];
         snprintf(labels, sizeof labels, "store=\"%s\",call=\"%s\"", s->ops->name, record_call_names[i]);
-        s->times[i] = metrics_histogram(m, "record_call_duration_seconds", labels,
-                                        "Time of a call to the record store.");
+        s->times[i] =
+            metrics_histogram(m, "record_call_duration_seconds", labels, "Time of a call to the record store.");
         s->errors[i] = metrics_counter(m, "record_call_errors_total", labels, "Calls to the record store that failed.");
     }
 }
@@ -50,8 +58,7 @@ static void record_measure(record_store *s, metrics *m) {
 /* Ends a call that began at `start`: counts it and passes its code on. */
 static int record_done(record_store *s, record_call call, int64_t start, int code) {
     metric_observe_us(s->times[call], (double)(clock_mono_ns(s->clock) - start) / 1e3);
-    if (code != BRAID_OK && code != BRAID_E_NOT_FOUND)
-        metric_add(s->errors[call], 1);
+    if (code != BRAID_OK && code != BRAID_E_NOT_FOUND) metric_add(s->errors[call], 1);
     return code;
 }
 
@@ -67,18 +74,14 @@ static int record_invalid(braid_error *err, const char *what) {
 
 int record_open(const record_ops *ops, const record_options *options, record_store **out, braid_error *err) {
     *out = NULL;
-    if (ops == NULL || ops->version != 1)
-        return record_invalid(err, "there is no such record store");
-    if (options->path == NULL || options->path[0] == '\0')
-        return record_invalid(err, "the database has no path");
-    if (options->readers > 64)
-        return record_invalid(err, "a record store has 1..64 read connections");
+    if (ops == NULL || ops->version != 1) return record_invalid(err, "there is no such record store");
+    if (options->path == NULL || options->path[0] == '\0') return record_invalid(err, "the database has no path");
+    if (options->readers > 64) return record_invalid(err, "a record store has 1..64 read connections");
     if (options->dim > MODEL_DIM_MAX)
         return error_set(err, BRAID_E_INVALID, "record", "a vector has 1..%d dimensions, not %u", MODEL_DIM_MAX,
                          options->dim);
     record_store *s = calloc(1, sizeof *s);
-    if (s == NULL)
-        return error_set(err, BRAID_E_NO_MEMORY, "record", "no memory to open '%s'", options->path);
+    if (s == NULL) return error_set(err, BRAID_E_NO_MEMORY, "record", "no memory to open '%s'", options->path);
     s->ops = ops;
     s->clock = options->clock != NULL ? options->clock : &clock_system;
     int code = ops->open(options, &s->self, err);
@@ -92,8 +95,7 @@ int record_open(const record_ops *ops, const record_options *options, record_sto
 }
 
 void record_close(record_store *s) {
-    if (s == NULL)
-        return;
+    if (s == NULL) return;
     s->ops->close(s->self);
     free(s);
 }
@@ -103,16 +105,13 @@ const char *record_name(const record_store *s) {
 }
 
 int record_write(record_store *s, record_change *changes, size_t n, record_write_flags flags, braid_error *err) {
-    if (n == 0)
-        return BRAID_OK;
-    if (changes == NULL)
-        return record_invalid(err, "no changes to write");
+    if (n == 0) return BRAID_OK;
+    if (changes == NULL) return record_invalid(err, "no changes to write");
     RECORD_CALL(s, CALL_WRITE, s->ops->write(s->self, changes, n, flags, err));
 }
 
 int record_get_item(record_store *s, const char *id, record_item_fn *each, void *ctx, braid_error *err) {
-    if (id == NULL || each == NULL)
-        return record_invalid(err, "an item is asked for by its id");
+    if (id == NULL || each == NULL) return record_invalid(err, "an item is asked for by its id");
     RECORD_CALL(s, CALL_GET, s->ops->get_item(s->self, id, each, ctx, err));
 }
 
@@ -130,8 +129,8 @@ int record_list_items(record_store *s, const char *after_id, size_t limit, recor
     RECORD_CALL(s, CALL_LIST, s->ops->list_items(s->self, after_id, limit, each, ctx, err));
 }
 
-int record_item_vectors(record_store *s, uint32_t num, bool (*each)(void *ctx, const char *name, const float *values,
-                                                                    uint32_t dim), void *ctx,
+int record_item_vectors(record_store *s, uint32_t num,
+                        bool (*each)(void *ctx, const char *name, const float *values, uint32_t dim), void *ctx,
                         braid_error *err) {
     RECORD_CALL(s, CALL_GET, s->ops->item_vectors(s->self, num, each, ctx, err));
 }
@@ -145,16 +144,13 @@ int record_item_relations(record_store *s, uint32_t num, record_relation_fn *eac
 }
 
 int record_list_relations(record_store *s, const char *after_key, size_t limit, record_relation_fn *each, void *ctx,
-                          char **last_key,
-                          braid_error *err) {
-    if (last_key != NULL)
-        *last_key = NULL;
+                          char **last_key, braid_error *err) {
+    if (last_key != NULL) *last_key = NULL;
     RECORD_CALL(s, CALL_LIST, s->ops->list_relations(s->self, after_key, limit, each, ctx, last_key, err));
 }
 
 int record_get_user(record_store *s, const char *id, record_text_fn *each, void *ctx, braid_error *err) {
-    if (id == NULL || each == NULL)
-        return record_invalid(err, "a user is asked for by its id");
+    if (id == NULL || each == NULL) return record_invalid(err, "a user is asked for by its id");
     RECORD_CALL(s, CALL_GET, s->ops->get_user(s->self, id, each, ctx, err));
 }
 
@@ -165,27 +161,23 @@ int record_list_users(record_store *s, const char *after_id, size_t limit, recor
 
 int record_user_interactions(record_store *s, const char *user_id, size_t limit, record_interaction_fn *each, void *ctx,
                              braid_error *err) {
-    if (user_id == NULL)
-        return record_invalid(err, "interactions are asked for by their user");
+    if (user_id == NULL) return record_invalid(err, "interactions are asked for by their user");
     RECORD_CALL(s, CALL_HISTORY, s->ops->user_interactions(s->self, user_id, limit, each, ctx, err));
 }
 
 int record_scan_interactions(record_store *s, uint64_t after_lsn, uint64_t upto_lsn, size_t limit,
-                             record_interaction_fn *each, void *ctx,
-                             braid_error *err) {
+                             record_interaction_fn *each, void *ctx, braid_error *err) {
     RECORD_CALL(s, CALL_SCAN, s->ops->scan_interactions(s->self, after_lsn, upto_lsn, limit, each, ctx, err));
 }
 
 int record_user_policies(record_store *s, const char *agent, const char *user_id, record_policy_fn *each, void *ctx,
                          braid_error *err) {
-    if (user_id == NULL)
-        return record_invalid(err, "policies are asked for by their user (\"\": the population)");
+    if (user_id == NULL) return record_invalid(err, "policies are asked for by their user (\"\": the population)");
     RECORD_CALL(s, CALL_POLICY, s->ops->user_policies(s->self, agent, user_id, each, ctx, err));
 }
 
 int record_get_policy(record_store *s, const char *agent, const char *user_id, const char *state_hash,
-                      record_policy_fn *each, void *ctx,
-                      braid_error *err) {
+                      record_policy_fn *each, void *ctx, braid_error *err) {
     if (agent == NULL || user_id == NULL || state_hash == NULL)
         return record_invalid(err, "a policy is asked for by agent, user and state");
     RECORD_CALL(s, CALL_POLICY, s->ops->get_policy(s->self, agent, user_id, state_hash, each, ctx, err));
@@ -193,8 +185,7 @@ int record_get_policy(record_store *s, const char *agent, const char *user_id, c
 
 int record_user_episodes(record_store *s, const char *user_id, size_t limit, record_episode_fn *each, void *ctx,
                          braid_error *err) {
-    if (user_id == NULL)
-        return record_invalid(err, "episodes are asked for by their user");
+    if (user_id == NULL) return record_invalid(err, "episodes are asked for by their user");
     RECORD_CALL(s, CALL_HISTORY, s->ops->user_episodes(s->self, user_id, limit, each, ctx, err));
 }
 
@@ -227,8 +218,7 @@ uint64_t record_head(record_store *s) {
 
 int record_cursor_get(record_store *s, const char *name, uint64_t *lsn, braid_error *err) {
     *lsn = 0;
-    if (name == NULL)
-        return record_invalid(err, "a cursor has a name");
+    if (name == NULL) return record_invalid(err, "a cursor has a name");
     RECORD_CALL(s, CALL_GET, s->ops->cursor_get(s->self, name, lsn, err));
 }
 

@@ -21,13 +21,13 @@
 
 typedef struct record_options {
     const char *path;
-    uint32_t dim;             /* of a new database; of an existing one: 0 or equal, else DIMENSION */
-    bool create;              /* make the file if it is not there, else NOT_FOUND */
+    uint32_t dim; /* of a new database; of an existing one: 0 or equal, else DIMENSION */
+    bool create;  /* make the file if it is not there, else NOT_FOUND */
     bool read_only;
-    const char *vfs;          /* SQLite VFS by name, NULL: the default; for tests of power loss */
-    unsigned readers;         /* read connections, 1..64 */
-    size_t group_max;         /* most changes in one commit, default 1,000 */
-    size_t queue_max;         /* changes waiting to be written before BUSY, default 100,000 */
+    const char *vfs;               /* SQLite VFS by name, NULL: the default; for tests of power loss */
+    unsigned readers;              /* read connections, 1..64 */
+    size_t group_max;              /* most changes in one commit, default 1,000 */
+    size_t queue_max;              /* changes waiting to be written before BUSY, default 100,000 */
     uint64_t wal_bytes_checkpoint; /* checkpoint when the WAL is larger, default 16 MiB */
     const clock_ops *clock;
     metrics *metrics;
@@ -35,8 +35,14 @@ typedef struct record_options {
 } record_options;
 
 typedef enum record_kind {
-    RECORD_ITEM = 1, RECORD_RELATION = 2, RECORD_USER = 3, RECORD_INTERACTION = 4, RECORD_POLICY = 5, /* logged */
-    RECORD_EPISODE = 6, RECORD_STATS = 7, RECORD_CURSOR = 8 /* consequences of a logged interaction; not logged themselves */
+    RECORD_ITEM = 1,
+    RECORD_RELATION = 2,
+    RECORD_USER = 3,
+    RECORD_INTERACTION = 4,
+    RECORD_POLICY = 5, /* logged */
+    RECORD_EPISODE = 6,
+    RECORD_STATS = 7,
+    RECORD_CURSOR = 8 /* consequences of a logged interaction; not logged themselves */
 } record_kind;
 
 /* ---- learned rows ---- */
@@ -45,57 +51,80 @@ typedef struct record_policy {
     const char *agent, *user, *state_hash; /* user "" : the population; state_hash "" : any state */
     const char *state;                     /* canonical text of the state, for people */
     const char *action;                    /* "genres=drame" ... */
-    double mean, variance; double count;
-    uint64_t version;                      /* LSN of the last interaction that moved it */
+    double mean, variance;
+    double count;
+    uint64_t version; /* LSN of the last interaction that moved it */
 } record_policy;
 typedef struct record_episode {
-    uint64_t interaction_lsn;              /* unique: applying twice changes nothing */
+    uint64_t interaction_lsn; /* unique: applying twice changes nothing */
     const char *agent, *user, *session, *state_hash, *state, *next_state_hash;
-    uint32_t item_num; const char *action; /* the item's id */
-    double reward; bool done; int64_t at;
+    uint32_t item_num;
+    const char *action; /* the item's id */
+    double reward;
+    bool done;
+    int64_t at;
 } record_episode;
-typedef struct record_stats { uint32_t num; double interactions, reward_sum; int64_t last_at; } record_stats; /* absolute values, not increments */
-typedef struct record_cursor { const char *name; uint64_t lsn; } record_cursor; /* never goes back: a lower one changes nothing */
+typedef struct record_stats {
+    uint32_t num;
+    double interactions, reward_sum;
+    int64_t last_at;
+} record_stats; /* absolute values, not increments */
+typedef struct record_cursor {
+    const char *name;
+    uint64_t lsn;
+} record_cursor; /* never goes back: a lower one changes nothing */
 
 /* ---- writing ---- */
 typedef struct record_change {
     record_kind kind;
-    bool remove;                    /* ITEM, RELATION, USER */
+    bool remove; /* ITEM, RELATION, USER */
     union {
-        const item *item;           /* remove: only id is read. The text vectors other than "default" are stored from the item */
+        const item *item; /* remove: only id is read. The text vectors other than "default" are stored from the item */
         const relation *relation;
-        const user *user;           /* remove: only id; interactions, episodes and policies of the person go too */
+        const user *user;               /* remove: only id; interactions, episodes and policies of the person go too */
         const interaction *interaction; /* `at` TIME_NONE is stamped; a known idempotency key makes it a duplicate */
         const record_policy *policy;
         const record_episode *episode;
         const record_stats *stats;
         const record_cursor *cursor;
     };
-    const float *vector;            /* ITEM put: dim floats that are indexed */
-    bool vector_given;              /* by the caller; false: made by the embedder */
-    const char *attribution;        /* INTERACTION: JSON text of the slate it belongs to, or NULL */
+    const float *vector;     /* ITEM put: dim floats that are indexed */
+    bool vector_given;       /* by the caller; false: made by the embedder */
+    const char *attribution; /* INTERACTION: JSON text of the slate it belongs to, or NULL */
     /* set by the call */
-    int code;                       /* BRAID_OK, or why this one was refused: NOT_FOUND (unknown item or thing to remove), CONFLICT ... */
+    int code; /* BRAID_OK, or why this one was refused: NOT_FOUND (unknown item or thing to remove), CONFLICT ... */
     char message[160];
     uint64_t lsn;
-    uint32_t num;                   /* ITEM: its number; INTERACTION: the item's */
+    uint32_t num; /* ITEM: its number; INTERACTION: the item's */
     bool duplicate;
 } record_change;
 
-typedef struct record_write_flags { bool background; /* learners: give way to writers that somebody waits for */ } record_write_flags;
+typedef struct record_write_flags {
+    bool background; /* learners: give way to writers that somebody waits for */
+} record_write_flags;
 
 /* ---- reading ---- */
 /* An item as the derived stores need it. Everything is borrowed for the duration of the callback. */
 typedef struct record_item {
     uint32_t num;
     uint64_t version;
-    const char *id, *body; size_t body_len;  /* canonical JSON without vectors */
-    const float *vector;                     /* dim floats, or NULL if there is none */
+    const char *id, *body;
+    size_t body_len;     /* canonical JSON without vectors */
+    const float *vector; /* dim floats, or NULL if there is none */
     bool vector_given;
 } record_item;
-typedef struct record_relation { relation r; uint32_t from_num, to_num; uint64_t version; } record_relation;
-typedef struct record_interaction { interaction in; uint64_t lsn; uint32_t item_num; const char *attribution; } record_interaction;
-typedef bool record_item_fn(void *ctx, const record_item *row);          /* false stops */
+typedef struct record_relation {
+    relation r;
+    uint32_t from_num, to_num;
+    uint64_t version;
+} record_relation;
+typedef struct record_interaction {
+    interaction in;
+    uint64_t lsn;
+    uint32_t item_num;
+    const char *attribution;
+} record_interaction;
+typedef bool record_item_fn(void *ctx, const record_item *row); /* false stops */
 typedef bool record_relation_fn(void *ctx, const record_relation *row);
 typedef bool record_text_fn(void *ctx, const char *id, const char *body, size_t len, uint64_t version);
 typedef bool record_interaction_fn(void *ctx, const record_interaction *row);
@@ -107,16 +136,18 @@ typedef struct record_log_entry {
     uint64_t lsn;
     record_kind kind;
     bool remove;
-    uint32_t num, num2;  /* ITEM: number. RELATION: from and to. INTERACTION: the item's number */
-    char *key;           /* ITEM: id. RELATION: type. USER: id. POLICY: user. INTERACTION: "". Owned by the batch's arena */
+    uint32_t num, num2; /* ITEM: number. RELATION: from and to. INTERACTION: the item's number */
+    char *key; /* ITEM: id. RELATION: type. USER: id. POLICY: user. INTERACTION: "". Owned by the batch's arena */
 } record_log_entry;
 
 typedef struct record_info {
-    uint32_t dim; uint64_t epoch;            /* epoch: random at creation, so that a snapshot of another file is not taken for ours */
-    uint64_t head_lsn, log_first_lsn;        /* log_first_lsn: the oldest row still there (head+1 when empty) */
+    uint32_t dim;
+    uint64_t epoch; /* epoch: random at creation, so that a snapshot of another file is not taken for ours */
+    uint64_t head_lsn, log_first_lsn; /* log_first_lsn: the oldest row still there (head+1 when empty) */
     uint64_t items, relations, users, interactions, episodes, policies, log_rows;
-    uint64_t vectors_given;                  /* items whose vector came from the caller */
-    uint64_t file_bytes, wal_bytes; int schema_version;
+    uint64_t vectors_given; /* items whose vector came from the caller */
+    uint64_t file_bytes, wal_bytes;
+    int schema_version;
 } record_info;
 
 typedef enum record_caps { RECORD_CAP_SINGLE_PROCESS = 1, RECORD_CAP_REMOTE = 2 } record_caps;
@@ -131,31 +162,43 @@ typedef struct record_ops {
      * durable. One that is refused has its `code`; the others are written. An error return means that none was
      * acknowledged. */
     int (*write)(void *self, record_change *changes, size_t n, record_write_flags flags, braid_error *err);
-    int (*get_item)(void *self, const char *id, record_item_fn *each, void *ctx, braid_error *err); /* NOT_FOUND; calls each once */
+    int (*get_item)(void *self, const char *id, record_item_fn *each, void *ctx,
+                    braid_error *err); /* NOT_FOUND; calls each once */
     int (*get_item_num)(void *self, uint32_t num, record_item_fn *each, void *ctx, braid_error *err);
-    int (*scan_items)(void *self, uint32_t after_num, bool with_vectors, record_item_fn *each, void *ctx, braid_error *err); /* in num order */
-    int (*list_items)(void *self, const char *after_id, size_t limit, record_item_fn *each, void *ctx, braid_error *err);  /* in id order */
-    int (*item_vectors)(void *self, uint32_t num, bool (*each)(void *ctx, const char *name, const float *values, uint32_t dim), void *ctx,
+    int (*scan_items)(void *self, uint32_t after_num, bool with_vectors, record_item_fn *each, void *ctx,
+                      braid_error *err); /* in num order */
+    int (*list_items)(void *self, const char *after_id, size_t limit, record_item_fn *each, void *ctx,
+                      braid_error *err); /* in id order */
+    int (*item_vectors)(void *self, uint32_t num,
+                        bool (*each)(void *ctx, const char *name, const float *values, uint32_t dim), void *ctx,
                         braid_error *err);
     int (*scan_relations)(void *self, record_relation_fn *each, void *ctx, braid_error *err);
-    int (*item_relations)(void *self, uint32_t num, record_relation_fn *each, void *ctx, braid_error *err); /* in and out */
-    int (*list_relations)(void *self, const char *after_key, size_t limit, record_relation_fn *each, void *ctx, char **last_key, braid_error *err);
+    int (*item_relations)(void *self, uint32_t num, record_relation_fn *each, void *ctx,
+                          braid_error *err); /* in and out */
+    int (*list_relations)(void *self, const char *after_key, size_t limit, record_relation_fn *each, void *ctx,
+                          char **last_key, braid_error *err);
     int (*get_user)(void *self, const char *id, record_text_fn *each, void *ctx, braid_error *err);
-    int (*list_users)(void *self, const char *after_id, size_t limit, record_text_fn *each, void *ctx, braid_error *err);
+    int (*list_users)(void *self, const char *after_id, size_t limit, record_text_fn *each, void *ctx,
+                      braid_error *err);
     /* Newest (by at, then lsn) first. */
     int (*user_interactions)(void *self, const char *user, size_t limit, record_interaction_fn *each, void *ctx,
                              braid_error *err);
-    int (*scan_interactions)(void *self, uint64_t after_lsn, uint64_t upto_lsn, size_t limit, record_interaction_fn *each, void *ctx, braid_error *err);
-    int (*user_policies)(void *self, const char *agent, const char *user, record_policy_fn *each, void *ctx, braid_error *err); /* agent NULL: all */
-    int (*get_policy)(void *self, const char *agent, const char *user, const char *state_hash, record_policy_fn *each, void *ctx, braid_error *err);
-    int (*user_episodes)(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx, braid_error *err);
+    int (*scan_interactions)(void *self, uint64_t after_lsn, uint64_t upto_lsn, size_t limit,
+                             record_interaction_fn *each, void *ctx, braid_error *err);
+    int (*user_policies)(void *self, const char *agent, const char *user, record_policy_fn *each, void *ctx,
+                         braid_error *err); /* agent NULL: all */
+    int (*get_policy)(void *self, const char *agent, const char *user, const char *state_hash, record_policy_fn *each,
+                      void *ctx, braid_error *err);
+    int (*user_episodes)(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx,
+                         braid_error *err);
     int (*scan_stats)(void *self, record_stats_fn *each, void *ctx, braid_error *err);
     /* Log rows after `after`, at most `limit`, in LSN order; keys live in `a`. */
-    int (*log_read)(void *self, uint64_t after, size_t limit, arena *a, record_log_entry **out, size_t *count, braid_error *err);
+    int (*log_read)(void *self, uint64_t after, size_t limit, arena *a, record_log_entry **out, size_t *count,
+                    braid_error *err);
     /* Returns when the head is above `after` or the deadline passed; a hint, the log is the mechanism. */
     void (*log_wait)(void *self, uint64_t after, deadline until);
     void (*log_wake)(void *self); /* every log_wait that is under way returns now: a consumer wants to stop */
-    int (*log_trim)(void *self, uint64_t upto, braid_error *err);  /* forgets rows <= upto */
+    int (*log_trim)(void *self, uint64_t upto, braid_error *err); /* forgets rows <= upto */
     uint64_t (*head)(void *self);
     int (*cursor_get)(void *self, const char *name, uint64_t *lsn, braid_error *err); /* 0 if never set */
     int (*info)(void *self, record_info *out, braid_error *err);
@@ -177,25 +220,33 @@ const char *record_name(const record_store *s);
 int record_write(record_store *s, record_change *changes, size_t n, record_write_flags flags, braid_error *err);
 int record_get_item(record_store *s, const char *id, record_item_fn *each, void *ctx, braid_error *err);
 int record_get_item_num(record_store *s, uint32_t num, record_item_fn *each, void *ctx, braid_error *err);
-int record_scan_items(record_store *s, uint32_t after_num, bool with_vectors, record_item_fn *each, void *ctx, braid_error *err);
-int record_list_items(record_store *s, const char *after_id, size_t limit, record_item_fn *each, void *ctx, braid_error *err);
-int record_item_vectors(record_store *s, uint32_t num, bool (*each)(void *ctx, const char *name, const float *values, uint32_t dim), void *ctx,
+int record_scan_items(record_store *s, uint32_t after_num, bool with_vectors, record_item_fn *each, void *ctx,
+                      braid_error *err);
+int record_list_items(record_store *s, const char *after_id, size_t limit, record_item_fn *each, void *ctx,
+                      braid_error *err);
+int record_item_vectors(record_store *s, uint32_t num,
+                        bool (*each)(void *ctx, const char *name, const float *values, uint32_t dim), void *ctx,
                         braid_error *err);
 int record_scan_relations(record_store *s, record_relation_fn *each, void *ctx, braid_error *err);
 int record_item_relations(record_store *s, uint32_t num, record_relation_fn *each, void *ctx, braid_error *err);
-int record_list_relations(record_store *s, const char *after_key, size_t limit, record_relation_fn *each, void *ctx, char **last_key,
-                          braid_error *err);
+int record_list_relations(record_store *s, const char *after_key, size_t limit, record_relation_fn *each, void *ctx,
+                          char **last_key, braid_error *err);
 int record_get_user(record_store *s, const char *id, record_text_fn *each, void *ctx, braid_error *err);
-int record_list_users(record_store *s, const char *after_id, size_t limit, record_text_fn *each, void *ctx, braid_error *err);
-int record_user_interactions(record_store *s, const char *user, size_t limit, record_interaction_fn *each, void *ctx, braid_error *err);
-int record_scan_interactions(record_store *s, uint64_t after_lsn, uint64_t upto_lsn, size_t limit, record_interaction_fn *each, void *ctx,
-                             braid_error *err);
-int record_user_policies(record_store *s, const char *agent, const char *user, record_policy_fn *each, void *ctx, braid_error *err);
-int record_get_policy(record_store *s, const char *agent, const char *user, const char *state_hash, record_policy_fn *each, void *ctx,
+int record_list_users(record_store *s, const char *after_id, size_t limit, record_text_fn *each, void *ctx,
                       braid_error *err);
-int record_user_episodes(record_store *s, const char *user, size_t limit, record_episode_fn *each, void *ctx, braid_error *err);
+int record_user_interactions(record_store *s, const char *user, size_t limit, record_interaction_fn *each, void *ctx,
+                             braid_error *err);
+int record_scan_interactions(record_store *s, uint64_t after_lsn, uint64_t upto_lsn, size_t limit,
+                             record_interaction_fn *each, void *ctx, braid_error *err);
+int record_user_policies(record_store *s, const char *agent, const char *user, record_policy_fn *each, void *ctx,
+                         braid_error *err);
+int record_get_policy(record_store *s, const char *agent, const char *user, const char *state_hash,
+                      record_policy_fn *each, void *ctx, braid_error *err);
+int record_user_episodes(record_store *s, const char *user, size_t limit, record_episode_fn *each, void *ctx,
+                         braid_error *err);
 int record_scan_stats(record_store *s, record_stats_fn *each, void *ctx, braid_error *err);
-int record_log_read(record_store *s, uint64_t after, size_t limit, arena *a, record_log_entry **out, size_t *count, braid_error *err);
+int record_log_read(record_store *s, uint64_t after, size_t limit, arena *a, record_log_entry **out, size_t *count,
+                    braid_error *err);
 void record_log_wait(record_store *s, uint64_t after, deadline until);
 void record_log_wake(record_store *s);
 int record_log_trim(record_store *s, uint64_t upto, braid_error *err);
@@ -211,18 +262,18 @@ int record_checkpoint(record_store *s, braid_error *err);
  * order, so apply must be idempotent. */
 typedef struct feed feed;
 typedef struct feed_options {
-    const char *name;         /* of the consumer: a label in metrics and the name of its cursor */
-    uint64_t start;           /* first LSN applied is start + 1 */
-    size_t batch_max;         /* log rows a batch, default 1,000 */
+    const char *name; /* of the consumer: a label in metrics and the name of its cursor */
+    uint64_t start;   /* first LSN applied is start + 1 */
+    size_t batch_max; /* log rows a batch, default 1,000 */
     int (*apply)(void *ctx, const record_log_entry *entries, size_t n, uint64_t upto, arena *a, braid_error *err);
     void *ctx;
     const clock_ops *clock;
-    metrics *metrics;         /* feed_lag{consumer}, feed_applied_total, feed_errors_total */
+    metrics *metrics; /* feed_lag{consumer}, feed_applied_total, feed_errors_total */
     const logger *log;
 } feed_options;
 int feed_start(record_store *s, const feed_options *options, feed **out, braid_error *err);
-void feed_stop(feed *f);                          /* after the batch in hand; NULL allowed */
-uint64_t feed_applied(const feed *f);             /* LSN up to which everything is applied */
+void feed_stop(feed *f);                               /* after the batch in hand; NULL allowed */
+uint64_t feed_applied(const feed *f);                  /* LSN up to which everything is applied */
 bool feed_wait(feed *f, uint64_t lsn, deadline until); /* true once applied >= lsn */
 const char *feed_name(const feed *f);
 /* The last error of apply, BRAID_OK if the last batch succeeded. */

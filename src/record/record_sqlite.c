@@ -16,8 +16,7 @@
 #include <time.h>
 
 int record_sqlite_code(sqlite3 *db, int rc) {
-    if (rc == SQLITE_IOERR_NOMEM)
-        return BRAID_E_NO_MEMORY;
+    if (rc == SQLITE_IOERR_NOMEM) return BRAID_E_NO_MEMORY;
     switch (rc & 0xff) {
     case SQLITE_NOMEM: return BRAID_E_NO_MEMORY;
     case SQLITE_FULL: return BRAID_E_DISK_FULL;
@@ -49,8 +48,8 @@ static const char *record_sqlite_mend(int code) {
 
 int record_sqlite_fail(sqlite3 *db, int rc, const char *doing, braid_error *err) {
     int code = record_sqlite_code(db, rc);
-    const char *said = db != NULL && (sqlite3_errcode(db) & 0xff) == (rc & 0xff) ? sqlite3_errmsg(db)
-        : sqlite3_errstr(rc);
+    const char *said =
+        db != NULL && (sqlite3_errcode(db) & 0xff) == (rc & 0xff) ? sqlite3_errmsg(db) : sqlite3_errstr(rc);
     return error_set(err, code, RECORD_SQLITE, "%s failed: %s (SQLite %d)%s", doing, said, rc,
                      record_sqlite_mend(code));
 }
@@ -75,8 +74,7 @@ bool record_sqlite_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, int64_t ns
 int record_sqlite_conditions(pthread_cond_t *cond) {
     pthread_condattr_t attr;
     int rc = pthread_condattr_init(&attr);
-    if (rc != 0)
-        return rc;
+    if (rc != 0) return rc;
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     rc = pthread_cond_init(cond, &attr);
     pthread_condattr_destroy(&attr);
@@ -100,8 +98,7 @@ static void record_sqlite_free(record_sqlite *s) {
 
 static void record_sqlite_measure(record_sqlite *s) {
     metrics *m = s->options.metrics;
-    if (m == NULL)
-        return;
+    if (m == NULL) return;
     s->commits = metrics_counter(m, "record_commits_total", "", "Commits of the record store.");
     s->changes = metrics_counter(m, "record_changes_total", "", "Changes written to the record store.");
     s->refused = metrics_counter(m, "record_refused_total", "", "Changes that the record store refused.");
@@ -114,8 +111,7 @@ static void record_sqlite_measure(record_sqlite *s) {
 
 static record_sqlite *record_sqlite_new(const record_options *options, const char *synchronous) {
     record_sqlite *s = calloc(1, sizeof *s);
-    if (s == NULL)
-        return NULL;
+    if (s == NULL) return NULL;
     s->options = *options;
     s->lock_fd = -1;
     s->synchronous = synchronous;
@@ -145,10 +141,8 @@ static record_sqlite *record_sqlite_new(const record_options *options, const cha
 static int record_sqlite_check_unclean(record_sqlite *s, braid_error *err) {
     int64_t clean = 0;
     int rc = record_sqlite_number(&s->writer, SQL_META_GET, "clean", 0, &clean);
-    if (rc != SQLITE_OK)
-        return record_sqlite_fail(s->writer.db, rc, "reading the clean mark", err);
-    if (clean == 1)
-        return BRAID_OK;
+    if (rc != SQLITE_OK) return record_sqlite_fail(s->writer.db, rc, "reading the clean mark", err);
+    if (clean == 1) return BRAID_OK;
     if (s->options.log != NULL)
         log_write(s->options.log, LOG_INFO, "record", "%s was not closed cleanly; checking it", s->path);
     sqlite3_stmt *st = record_sqlite_stmt(&s->writer, SQL_QUICK_CHECK);
@@ -188,27 +182,18 @@ static int record_sqlite_wal_mode(record_sqlite *s, braid_error *err) {
 static int record_sqlite_open_writer(record_sqlite *s, braid_error *err) {
     bool empty = false;
     int code = record_sqlite_conn_open(s, &s->writer, true, err);
-    if (code == BRAID_OK)
-        code = record_sqlite_schema_check(s, &s->writer, &empty, err);
+    if (code == BRAID_OK) code = record_sqlite_schema_check(s, &s->writer, &empty, err);
     if (code == BRAID_OK && empty && (s->options.dim == 0 || s->options.dim > MODEL_DIM_MAX))
         code = error_set(err, BRAID_E_INVALID, RECORD_SQLITE, "a new database wants a vector dimension of 1..%d",
                          MODEL_DIM_MAX);
-    if (code == BRAID_OK && empty)
-        code = record_sqlite_schema_create(s, err);
-    if (code == BRAID_OK)
-        code = record_sqlite_schema_load(s, &s->writer, err);
-    if (code == BRAID_OK)
-        code = record_sqlite_check_unclean(s, err);
-    if (code == BRAID_OK)
-        code = record_sqlite_wal_mode(s, err);
-    if (code == BRAID_OK)
-        code = record_sqlite_checkpoint_now(s, true, err);
-    if (code == BRAID_OK)
-        code = record_sqlite_schema_upgrade(s, err);
-    if (code == BRAID_OK)
-        code = record_sqlite_clean_mark(s, 0, err);
-    if (code == BRAID_OK)
-        code = record_sqlite_writer_start(s, err);
+    if (code == BRAID_OK && empty) code = record_sqlite_schema_create(s, err);
+    if (code == BRAID_OK) code = record_sqlite_schema_load(s, &s->writer, err);
+    if (code == BRAID_OK) code = record_sqlite_check_unclean(s, err);
+    if (code == BRAID_OK) code = record_sqlite_wal_mode(s, err);
+    if (code == BRAID_OK) code = record_sqlite_checkpoint_now(s, true, err);
+    if (code == BRAID_OK) code = record_sqlite_schema_upgrade(s, err);
+    if (code == BRAID_OK) code = record_sqlite_clean_mark(s, 0, err);
+    if (code == BRAID_OK) code = record_sqlite_writer_start(s, err);
     return code;
 }
 
@@ -216,13 +201,11 @@ static int record_sqlite_open_reader(record_sqlite *s, braid_error *err) {
     bool empty = false;
     record_sqlite_conn probe; /* its own, as the pool's are made with the dimension that is read here */
     int code = record_sqlite_conn_open(s, &probe, false, err);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     code = record_sqlite_schema_check(s, &probe, &empty, err);
     if (code == BRAID_OK && empty)
         code = error_set(err, BRAID_E_NOT_A_DATABASE, RECORD_SQLITE, "'%s' is empty", s->path);
-    if (code == BRAID_OK)
-        code = record_sqlite_schema_load(s, &probe, err);
+    if (code == BRAID_OK) code = record_sqlite_schema_load(s, &probe, err);
     record_sqlite_conn_close(&probe);
     return code;
 }
@@ -231,18 +214,14 @@ int record_sqlite_open_with(const record_options *options, const char *synchrono
     bool fresh = false;
     *self = NULL;
     record_sqlite *s = record_sqlite_new(options, synchronous);
-    if (s == NULL)
-        return error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE, "no memory to open '%s'", options->path);
+    if (s == NULL) return error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE, "no memory to open '%s'", options->path);
     int rc = sqlite3_initialize();
     int code = rc == SQLITE_OK ? BRAID_OK : record_sqlite_fail(NULL, rc, "starting SQLite", err);
-    if (code == BRAID_OK)
-        code = record_sqlite_lock(s, err);
-    if (code == BRAID_OK)
-        code = record_sqlite_peek(s, &fresh, err);
+    if (code == BRAID_OK) code = record_sqlite_lock(s, err);
+    if (code == BRAID_OK) code = record_sqlite_peek(s, &fresh, err);
     if (code == BRAID_OK && fresh && (options->dim == 0 || options->dim > MODEL_DIM_MAX))
         code = error_set(err, BRAID_E_INVALID, RECORD_SQLITE,
-                         "a new database wants a vector dimension of 1..%d, not %u", MODEL_DIM_MAX,
-                         options->dim);
+                         "a new database wants a vector dimension of 1..%d, not %u", MODEL_DIM_MAX, options->dim);
     if (code == BRAID_OK)
         code = s->options.read_only ? record_sqlite_open_reader(s, err) : record_sqlite_open_writer(s, err);
     if (code != BRAID_OK) {
@@ -259,15 +238,13 @@ static int record_sqlite_open(const record_options *options, void **self, braid_
 
 static void record_sqlite_close(void *self) {
     record_sqlite *s = self;
-    if (s == NULL)
-        return;
+    if (s == NULL) return;
     record_sqlite_writer_stop(s);
     record_sqlite_readers_close(s);
     if (s->writer.db != NULL && s->failed == BRAID_OK) {
         braid_error err = {0};
         int code = record_sqlite_clean_mark(s, 1, &err);
-        if (code == BRAID_OK)
-            code = record_sqlite_checkpoint_now(s, true, &err);
+        if (code == BRAID_OK) code = record_sqlite_checkpoint_now(s, true, &err);
         if (code == BRAID_OK) /* nothing is left in the WAL: SQLite may delete it */
             sqlite3_db_config(s->writer.db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
         else if (s->options.log != NULL)

@@ -20,12 +20,12 @@
 
 enum {
     RECORD_SQLITE_READERS_MAX = 64,
-    RECORD_SQLITE_BUSY_MS = 5000,            /* waits for another process that holds SQLite's own locks */
-    RECORD_SQLITE_READER_WAIT_MS = 5000,     /* waits for a free read connection, then BUSY */
-    RECORD_SQLITE_SLICE_MS = 50,             /* longest read transaction of a scan, callbacks included */
-    RECORD_SQLITE_BACKGROUND_WAIT_MS = 200,  /* a background write waits at most this long behind foreground ones */
-    RECORD_SQLITE_BACKGROUND_SLICE = 256,    /* changes of background writes in one commit */
-    RECORD_SQLITE_TRIM_SLICE = 5000          /* log rows forgotten in one commit */
+    RECORD_SQLITE_BUSY_MS = 5000,           /* waits for another process that holds SQLite's own locks */
+    RECORD_SQLITE_READER_WAIT_MS = 5000,    /* waits for a free read connection, then BUSY */
+    RECORD_SQLITE_SLICE_MS = 50,            /* longest read transaction of a scan, callbacks included */
+    RECORD_SQLITE_BACKGROUND_WAIT_MS = 200, /* a background write waits at most this long behind foreground ones */
+    RECORD_SQLITE_BACKGROUND_SLICE = 256,   /* changes of background writes in one commit */
+    RECORD_SQLITE_TRIM_SLICE = 5000         /* log rows forgotten in one commit */
 };
 
 typedef struct record_sqlite record_sqlite;
@@ -37,60 +37,68 @@ typedef struct record_sqlite_conn {
     struct record_sqlite_conn *next;
 } record_sqlite_conn;
 
-typedef struct record_sqlite_body { char *text; size_t len; } record_sqlite_body;
+typedef struct record_sqlite_body {
+    char *text;
+    size_t len;
+} record_sqlite_body;
 
 /* One caller's write, on the caller's stack until `done` is posted. */
 typedef struct record_sqlite_request {
-    record_change *changes; size_t n;
-    record_sqlite_body *bodies;  /* one a change, or NULL if no change has one */
+    record_change *changes;
+    size_t n;
+    record_sqlite_body *bodies; /* one a change, or NULL if no change has one */
     int (*admin)(record_sqlite *s, struct record_sqlite_request *r, braid_error *err); /* instead of changes */
-    uint64_t arg;                /* admin's */
-    bool more;                   /* admin's: call again */
+    uint64_t arg;                                                                      /* admin's */
+    bool more;                                                                         /* admin's: call again */
     int64_t queued_ns;
-    int code; braid_error err;
+    int code;
+    braid_error err;
     sem_t done;
     struct record_sqlite_request *next;
 } record_sqlite_request;
 
-typedef struct record_sqlite_queue { record_sqlite_request *first, *last; size_t requests, changes;
-                                    } record_sqlite_queue;
+typedef struct record_sqlite_queue {
+    record_sqlite_request *first, *last;
+    size_t requests, changes;
+} record_sqlite_queue;
 
 struct record_sqlite {
-    char *path;                /* as given */
-    record_options options;    /* path, vfs replaced by copies */
-    const char *synchronous;   /* "FULL", unless a test of power loss proves itself */
-    uint32_t dim; uint64_t epoch;
-    int lock_fd;               /* -1: none */
-    bool immutable;            /* read-only medium without a WAL */
-    bool wal_ready;            /* the writer got as far as writing */
+    char *path;              /* as given */
+    record_options options;  /* path, vfs replaced by copies */
+    const char *synchronous; /* "FULL", unless a test of power loss proves itself */
+    uint32_t dim;
+    uint64_t epoch;
+    int lock_fd;    /* -1: none */
+    bool immutable; /* read-only medium without a WAL */
+    bool wal_ready; /* the writer got as far as writing */
 
     /* The writer thread's own; set up before it starts. */
     record_sqlite_conn writer;
     uint64_t next_lsn, num_max, person_max; /* of the transaction in hand */
     uint64_t committed_num_max, committed_person_max;
-    bool wipe;                 /* a person was deleted: empty the WAL soon */
+    bool wipe; /* a person was deleted: empty the WAL soon */
     int64_t wipe_tried_ns;
-    int wal_frames;            /* since the last checkpoint that emptied it */
-    int64_t wal_bytes;         /* length of the WAL file */
-    int wal_frames_next;       /* checkpoint when there are more */
-    int64_t commit_ns;         /* moving average of a commit */
+    int wal_frames;      /* since the last checkpoint that emptied it */
+    int64_t wal_bytes;   /* length of the WAL file */
+    int wal_frames_next; /* checkpoint when there are more */
+    int64_t commit_ns;   /* moving average of a commit */
     uint32_t page_bytes;
 
     /* The queue. */
     pthread_mutex_t queue_mutex;
     pthread_cond_t queue_cond; /* the writer waits */
     record_sqlite_queue foreground, background;
-    size_t wanted;             /* wake the writer when so many requests wait */
-    size_t expected;           /* callers seen at the last commit */
+    size_t wanted;   /* wake the writer when so many requests wait */
+    size_t expected; /* callers seen at the last commit */
     bool closing;
-    int failed;                /* a code, once writing has failed for good */
+    int failed; /* a code, once writing has failed for good */
     braid_error failure;
     pthread_t thread;
     bool thread_started;
 
     /* The log's head; log_wait. */
-    _Atomic uint64_t head;     /* last committed LSN */
-    _Atomic uint64_t trimmed;  /* log rows up to here are forgotten */
+    _Atomic uint64_t head;    /* last committed LSN */
+    _Atomic uint64_t trimmed; /* log rows up to here are forgotten */
     pthread_mutex_t head_mutex;
     pthread_cond_t head_cond;
     unsigned head_waiters;
@@ -180,8 +188,8 @@ int record_sqlite_apply(record_sqlite *s, record_change *change, const record_sq
  * in the change. */
 int record_sqlite_prepare(record_sqlite *s, record_change *change, record_sqlite_body *body, braid_error *err);
 /* Marks a change as refused, with its reason cut between characters. */
-void record_sqlite_refuse(record_change *change, int code, const char *format,
-                          ...) __attribute__((format(printf, 3, 4)));
+void record_sqlite_refuse(record_change *change, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* ---- record_sqlite_read.c: items, relations, users ---- */
 int record_sqlite_get_item(void *self, const char *id, record_item_fn *each, void *ctx, braid_error *err);
@@ -209,8 +217,7 @@ int record_sqlite_scan_interactions(void *self, uint64_t after_lsn, uint64_t upt
 int record_sqlite_user_policies(void *self, const char *agent, const char *user, record_policy_fn *each, void *ctx,
                                 braid_error *err);
 int record_sqlite_get_policy(void *self, const char *agent, const char *user, const char *state_hash,
-                             record_policy_fn *each,
-                             void *ctx, braid_error *err);
+                             record_policy_fn *each, void *ctx, braid_error *err);
 int record_sqlite_user_episodes(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx,
                                 braid_error *err);
 int record_sqlite_scan_stats(void *self, record_stats_fn *each, void *ctx, braid_error *err);

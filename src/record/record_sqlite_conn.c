@@ -25,13 +25,10 @@ static const char record_sqlite_settings[] = "PRAGMA foreign_keys=ON; PRAGMA tru
 
 static int record_sqlite_settle(record_sqlite *s, record_sqlite_conn *c, bool writer) {
     int rc = sqlite3_exec(c->db, record_sqlite_settings, NULL, NULL, NULL);
-    if (rc != SQLITE_OK)
-        return rc;
-    if (!writer)
-        return sqlite3_exec(c->db, "PRAGMA query_only=ON; PRAGMA cache_size=-2048;", NULL, NULL, NULL);
+    if (rc != SQLITE_OK) return rc;
+    if (!writer) return sqlite3_exec(c->db, "PRAGMA query_only=ON; PRAGMA cache_size=-2048;", NULL, NULL, NULL);
     rc = sqlite3_exec(c->db, "PRAGMA secure_delete=ON; PRAGMA cache_size=-32768;", NULL, NULL, NULL);
-    if (rc != SQLITE_OK)
-        return rc;
+    if (rc != SQLITE_OK) return rc;
     char text[64];
     sqlite3_snprintf((int)sizeof text, text, "PRAGMA synchronous=%s", s->synchronous);
     return sqlite3_exec(c->db, text, NULL, NULL, NULL);
@@ -47,26 +44,19 @@ int record_sqlite_conn_open(record_sqlite *s, record_sqlite_conn *c, bool writer
         rc = sqlite3_open_v2(name, &c->db, flags, s->options.vfs);
     }
     free(name);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_extended_result_codes(c->db, 1);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_busy_timeout(c->db, RECORD_SQLITE_BUSY_MS);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_db_config(c->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_db_config(c->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_settle(s, c, writer);
-    if (rc == SQLITE_OK)
-        return BRAID_OK;
+    if (rc == SQLITE_OK) rc = sqlite3_extended_result_codes(c->db, 1);
+    if (rc == SQLITE_OK) rc = sqlite3_busy_timeout(c->db, RECORD_SQLITE_BUSY_MS);
+    if (rc == SQLITE_OK) rc = sqlite3_db_config(c->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    if (rc == SQLITE_OK) rc = sqlite3_db_config(c->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    if (rc == SQLITE_OK) rc = record_sqlite_settle(s, c, writer);
+    if (rc == SQLITE_OK) return BRAID_OK;
     int code = record_sqlite_fail(c->db, rc, "opening the database", err);
     record_sqlite_conn_close(c);
     return code;
 }
 
 void record_sqlite_conn_close(record_sqlite_conn *c) {
-    for (int i = 0; i < SQL_COUNT; i++)
-        sqlite3_finalize(c->stmts[i]);
+    for (int i = 0; i < SQL_COUNT; i++) sqlite3_finalize(c->stmts[i]);
     sqlite3_close(c->db);
     free(c->vector);
     memset(c, 0, sizeof *c);
@@ -92,12 +82,10 @@ int record_sqlite_exec(record_sqlite_conn *c, record_sqlite_sql id) {
 int record_sqlite_number(record_sqlite_conn *c, record_sqlite_sql id, const char *text_param, int64_t fallback,
                          int64_t *out) {
     sqlite3_stmt *st = record_sqlite_stmt(c, id);
-    if (st == NULL)
-        return sqlite3_extended_errcode(c->db);
+    if (st == NULL) return sqlite3_extended_errcode(c->db);
     if (text_param != NULL) {
         int rc = sqlite3_bind_text(st, 1, text_param, -1, SQLITE_STATIC);
-        if (rc != SQLITE_OK)
-            return rc;
+        if (rc != SQLITE_OK) return rc;
     }
     int rc = sqlite3_step(st);
     *out = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : fallback;
@@ -109,8 +97,7 @@ int record_sqlite_number(record_sqlite_conn *c, record_sqlite_sql id, const char
 
 static int record_sqlite_reader_new(record_sqlite *s, record_sqlite_conn **out, braid_error *err) {
     record_sqlite_conn *c = calloc(1, sizeof *c);
-    if (c == NULL)
-        return error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE, "no memory for a read connection");
+    if (c == NULL) return error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE, "no memory for a read connection");
     int code = record_sqlite_conn_open(s, c, false, err);
     if (code == BRAID_OK && (c->vector = malloc(sizeof(float) * s->dim)) == NULL) {
         record_sqlite_conn_close(c);
@@ -136,8 +123,7 @@ int record_sqlite_reader_take(record_sqlite *s, record_sqlite_conn **out, braid_
         }
     }
     record_sqlite_conn *c = open_one ? NULL : s->readers_free;
-    if (c != NULL)
-        s->readers_free = c->next;
+    if (c != NULL) s->readers_free = c->next;
     pthread_mutex_unlock(&s->readers_mutex);
     if (open_one) {
         int code = record_sqlite_reader_new(s, &c, err);
@@ -180,7 +166,7 @@ void record_sqlite_readers_close(record_sqlite *s) {
 
 int record_sqlite_bind_text(sqlite3_stmt *st, int at, const char *text) {
     return text == NULL || text[0] == '\0' ? sqlite3_bind_null(st, at)
-        : sqlite3_bind_text(st, at, text, -1, SQLITE_STATIC);
+                                           : sqlite3_bind_text(st, at, text, -1, SQLITE_STATIC);
 }
 
 const char *record_sqlite_text(sqlite3_stmt *st, int column) {
@@ -211,14 +197,12 @@ bool record_sqlite_hash(sqlite3_stmt *st, int column, char *out, size_t out_size
     size_t len = (size_t)sqlite3_column_bytes(st, column);
     if (sqlite3_column_type(st, column) != SQLITE_BLOB) {
         const char *text = record_sqlite_text(st, column);
-        if (len >= out_size)
-            return false;
+        if (len >= out_size) return false;
         memcpy(out, text, len + 1);
         return true;
     }
     const unsigned char *bytes = sqlite3_column_blob(st, column);
-    if (bytes == NULL || 2 * len >= out_size)
-        return false;
+    if (bytes == NULL || 2 * len >= out_size) return false;
     for (size_t i = 0; i < len; i++) {
         out[2 * i] = digits[bytes[i] >> 4];
         out[2 * i + 1] = digits[bytes[i] & 15];

@@ -9,17 +9,13 @@
 
 /* Takes a connection and the statement, and finds the person's number (-1: nobody) if `person` is asked for. */
 static int events_open(record_sqlite *s, record_sqlite_sql id, const char *user_id, int64_t *person,
-                       record_sqlite_conn **c,
-                       sqlite3_stmt **st, braid_error *err) {
+                       record_sqlite_conn **c, sqlite3_stmt **st, braid_error *err) {
     int code = record_sqlite_reader_take(s, c, err);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     int rc = SQLITE_OK;
-    if (person != NULL)
-        rc = record_sqlite_number(*c, SQL_PERSON, user_id, -1, person);
+    if (person != NULL) rc = record_sqlite_number(*c, SQL_PERSON, user_id, -1, person);
     *st = rc == SQLITE_OK ? record_sqlite_stmt(*c, id) : NULL;
-    if (*st != NULL)
-        return BRAID_OK;
+    if (*st != NULL) return BRAID_OK;
     code = record_sqlite_fail((*c)->db, rc != SQLITE_OK ? rc : sqlite3_extended_errcode((*c)->db), "reading", err);
     record_sqlite_reader_give(s, *c);
     return code;
@@ -27,8 +23,7 @@ static int events_open(record_sqlite *s, record_sqlite_sql id, const char *user_
 
 static int events_close(record_sqlite *s, record_sqlite_conn *c, sqlite3_stmt *st, int rc, braid_error *err) {
     int code = BRAID_OK;
-    if (rc != SQLITE_OK && rc != SQLITE_ROW && rc != SQLITE_DONE)
-        code = record_sqlite_fail(c->db, rc, "reading", err);
+    if (rc != SQLITE_OK && rc != SQLITE_ROW && rc != SQLITE_DONE) code = record_sqlite_fail(c->db, rc, "reading", err);
     sqlite3_reset(st);
     record_sqlite_reader_give(s, c);
     return code;
@@ -71,38 +66,31 @@ static int bad_row(record_sqlite_conn *c) {
 
 /* Hands rows on; *last is the LSN of the last one. `until` 0: no slice. Returns true when the slice is over. */
 static bool interactions_each(record_sqlite *s, record_sqlite_conn *c, sqlite3_stmt *st, int64_t until,
-                              record_interaction_fn *each,
-                              void *ctx, uint64_t *last, size_t *left, int *rc) {
+                              record_interaction_fn *each, void *ctx, uint64_t *last, size_t *left, int *rc) {
     record_interaction row;
     for (unsigned n = 1; *rc == SQLITE_OK || *rc == SQLITE_ROW; n++) {
         *rc = sqlite3_step(st);
-        if (*rc == SQLITE_ROW && !interaction_row(st, &row))
-            *rc = bad_row(c);
-        if (*rc != SQLITE_ROW)
-            return false;
+        if (*rc == SQLITE_ROW && !interaction_row(st, &row)) *rc = bad_row(c);
+        if (*rc != SQLITE_ROW) return false;
         *last = row.lsn;
         --*left;
-        if (!each(ctx, &row))
-            return false;
-        if (until != 0 && n % 16 == 0 && record_sqlite_now(s) > until)
-            return true;
+        if (!each(ctx, &row)) return false;
+        if (until != 0 && n % 16 == 0 && record_sqlite_now(s) > until) return true;
     }
     return false;
 }
 
 int record_sqlite_user_interactions(void *self, const char *user_id, size_t limit, record_interaction_fn *each,
-                                    void *ctx,
-                                    braid_error *err) {
+                                    void *ctx, braid_error *err) {
     record_sqlite *s = self;
     record_sqlite_conn *c;
     sqlite3_stmt *st;
     int64_t person = -1;
     uint64_t last = 0;
     int code = events_open(s, SQL_PERSON_INTERACTIONS, user_id, &person, &c, &st, err);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     int rc = sqlite3_bind_int64(st, 1, person) | sqlite3_bind_text(st, 2, user_id, -1, SQLITE_STATIC) |
-        bind_limit(st, 3, limit);
+             bind_limit(st, 3, limit);
     interactions_each(s, c, st, 0, each, ctx, &last, &limit, &rc);
     return events_close(s, c, st, rc, err);
 }
@@ -113,11 +101,9 @@ int record_sqlite_scan_interactions(void *self, uint64_t after_lsn, uint64_t upt
     record_sqlite_conn *c;
     sqlite3_stmt *st;
     bool more = after_lsn < upto_lsn && after_lsn < INT64_MAX;
-    if (!more)
-        return BRAID_OK;
+    if (!more) return BRAID_OK;
     int rc = SQLITE_OK, code = events_open(s, SQL_INTERACTIONS_SCAN, NULL, NULL, &c, &st, err);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     while (more && limit > 0) {
         sqlite3_reset(st);
         rc = sqlite3_bind_int64(st, 1, (int64_t)after_lsn) |
@@ -143,16 +129,13 @@ static bool policy_row(sqlite3_stmt *st, char hash[RECORD_HASH_BYTES], record_po
 }
 
 static int policies_each(record_sqlite *s, record_sqlite_conn *c, sqlite3_stmt *st, int rc, const char *user_id,
-                         record_policy_fn *each,
-                         void *ctx, braid_error *err) {
+                         record_policy_fn *each, void *ctx, braid_error *err) {
     char hash[RECORD_HASH_BYTES];
     record_policy row = {.user = user_id};
     while (rc == SQLITE_OK || rc == SQLITE_ROW) {
         rc = sqlite3_step(st);
-        if (rc == SQLITE_ROW && !policy_row(st, hash, &row))
-            rc = bad_row(c);
-        if (rc != SQLITE_ROW || !each(ctx, &row))
-            break;
+        if (rc == SQLITE_ROW && !policy_row(st, hash, &row)) rc = bad_row(c);
+        if (rc != SQLITE_ROW || !each(ctx, &row)) break;
     }
     return events_close(s, c, st, rc, err);
 }
@@ -163,26 +146,22 @@ int record_sqlite_user_policies(void *self, const char *agent, const char *user_
     record_sqlite_conn *c;
     sqlite3_stmt *st;
     int64_t person = -1;
-    int code = events_open(s, agent != NULL ? SQL_PERSON_POLICIES_OF : SQL_PERSON_POLICIES, user_id, &person, &c, &st,
-                           err);
-    if (code != BRAID_OK)
-        return code;
+    int code =
+        events_open(s, agent != NULL ? SQL_PERSON_POLICIES_OF : SQL_PERSON_POLICIES, user_id, &person, &c, &st, err);
+    if (code != BRAID_OK) return code;
     int rc = sqlite3_bind_int64(st, 1, person);
-    if (agent != NULL)
-        rc |= sqlite3_bind_text(st, 2, agent, -1, SQLITE_STATIC);
+    if (agent != NULL) rc |= sqlite3_bind_text(st, 2, agent, -1, SQLITE_STATIC);
     return policies_each(s, c, st, rc, user_id, each, ctx, err);
 }
 
 int record_sqlite_get_policy(void *self, const char *agent, const char *user_id, const char *state_hash,
-                             record_policy_fn *each,
-                             void *ctx, braid_error *err) {
+                             record_policy_fn *each, void *ctx, braid_error *err) {
     record_sqlite *s = self;
     record_sqlite_conn *c;
     sqlite3_stmt *st;
     int64_t person = -1;
     int code = events_open(s, SQL_POLICY_GET, user_id, &person, &c, &st, err);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     int rc = sqlite3_bind_int64(st, 1, person) | sqlite3_bind_text(st, 2, agent, -1, SQLITE_STATIC) |
              record_sqlite_bind_hash(st, 3, state_hash);
     return policies_each(s, c, st, rc, user_id, each, ctx, err);
@@ -204,7 +183,7 @@ static bool episode_row(sqlite3_stmt *st, char hash[RECORD_HASH_BYTES], char nex
     row->done = sqlite3_column_int(st, 9) != 0;
     row->at = sqlite3_column_int64(st, 10);
     return record_sqlite_hash(st, 3, hash, RECORD_HASH_BYTES) &&
-        record_sqlite_hash(st, 5, next_hash, RECORD_HASH_BYTES);
+           record_sqlite_hash(st, 5, next_hash, RECORD_HASH_BYTES);
 }
 
 int record_sqlite_user_episodes(void *self, const char *user_id, size_t limit, record_episode_fn *each, void *ctx,
@@ -216,15 +195,12 @@ int record_sqlite_user_episodes(void *self, const char *user_id, size_t limit, r
     char hash[RECORD_HASH_BYTES], next_hash[RECORD_HASH_BYTES];
     record_episode row = {.user = user_id};
     int code = events_open(s, SQL_PERSON_EPISODES, user_id, &person, &c, &st, err);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     int rc = sqlite3_bind_int64(st, 1, person) | bind_limit(st, 2, limit);
     while (rc == SQLITE_OK || rc == SQLITE_ROW) {
         rc = sqlite3_step(st);
-        if (rc == SQLITE_ROW && !episode_row(st, hash, next_hash, &row))
-            rc = bad_row(c);
-        if (rc != SQLITE_ROW || !each(ctx, &row))
-            break;
+        if (rc == SQLITE_ROW && !episode_row(st, hash, next_hash, &row)) rc = bad_row(c);
+        if (rc != SQLITE_ROW || !each(ctx, &row)) break;
     }
     return events_close(s, c, st, rc, err);
 }
@@ -238,15 +214,14 @@ static bool stats_slice(record_sqlite *s, sqlite3_stmt *st, uint32_t *after, rec
     *rc = sqlite3_bind_int64(st, 1, *after);
     for (unsigned n = 1; *rc == SQLITE_OK || *rc == SQLITE_ROW; n++) {
         *rc = sqlite3_step(st);
-        if (*rc != SQLITE_ROW)
-            return false;
-        record_stats row = {.num = (uint32_t)sqlite3_column_int64(st, 0), .interactions = sqlite3_column_double(st, 1),
-                            .reward_sum = sqlite3_column_double(st, 2), .last_at = sqlite3_column_int64(st, 3)};
+        if (*rc != SQLITE_ROW) return false;
+        record_stats row = {.num = (uint32_t)sqlite3_column_int64(st, 0),
+                            .interactions = sqlite3_column_double(st, 1),
+                            .reward_sum = sqlite3_column_double(st, 2),
+                            .last_at = sqlite3_column_int64(st, 3)};
         *after = row.num;
-        if (!each(ctx, &row))
-            return false;
-        if (n % 16 == 0 && record_sqlite_now(s) > until)
-            return true;
+        if (!each(ctx, &row)) return false;
+        if (n % 16 == 0 && record_sqlite_now(s) > until) return true;
     }
     return false;
 }
@@ -257,9 +232,7 @@ int record_sqlite_scan_stats(void *self, record_stats_fn *each, void *ctx, braid
     sqlite3_stmt *st;
     uint32_t after = 0;
     int rc = SQLITE_OK, code = events_open(s, SQL_STATS_SCAN, NULL, NULL, &c, &st, err);
-    if (code != BRAID_OK)
-        return code;
-    while (stats_slice(s, st, &after, each, ctx, &rc)) {
-    }
+    if (code != BRAID_OK) return code;
+    while (stats_slice(s, st, &after, each, ctx, &rc)) {}
     return events_close(s, c, st, rc, err);
 }

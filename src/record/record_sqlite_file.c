@@ -36,12 +36,11 @@ static int record_sqlite_no_lock(record_sqlite *s, const char *name, int cause, 
     if (cause == EACCES || cause == EROFS || cause == EPERM)
         return error_set(err, BRAID_E_READ_ONLY, RECORD_SQLITE,
                          "cannot write beside '%s' (%s): make its folder writable for this user, or choose another"
-                         " --db", s->path,
-                         strerror(cause));
+                         " --db",
+                         s->path, strerror(cause));
     if (cause == ENOENT || cause == ENOTDIR)
         return error_set(err, BRAID_E_NOT_FOUND, RECORD_SQLITE,
-                         "the folder of '%s' does not exist: create it, or choose another --db",
-                         s->path);
+                         "the folder of '%s' does not exist: create it, or choose another --db", s->path);
     if (cause == ENOSPC || cause == EDQUOT)
         return error_set(err, BRAID_E_DISK_FULL, RECORD_SQLITE, "no space for '%s': free some and try again", name);
     return error_set(err, BRAID_E_IO, RECORD_SQLITE, "cannot create '%s': %s", name, strerror(cause));
@@ -61,15 +60,14 @@ static int record_sqlite_locked(record_sqlite *s, int fd, braid_error *err) {
 static bool record_sqlite_lock_holds(int fd, const char *name) {
     struct stat mine, named;
     return fstat(fd, &mine) == 0 && stat(name, &named) == 0 && mine.st_ino == named.st_ino &&
-        mine.st_dev == named.st_dev;
+           mine.st_dev == named.st_dev;
 }
 
 int record_sqlite_lock(record_sqlite *s, braid_error *err) {
     if (s->options.read_only || s->options.vfs != NULL) /* a reader harms nobody; a VFS of its own has its own names */
         return BRAID_OK;
     char *name = record_sqlite_beside(s, "-lock");
-    if (name == NULL)
-        return error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE, "no memory to open '%s'", s->path);
+    if (name == NULL) return error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE, "no memory to open '%s'", s->path);
     int code = BRAID_OK, fd = -1;
     for (int i = 0; i < LOCK_TRIES; i++) {
         fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
@@ -78,13 +76,12 @@ int record_sqlite_lock(record_sqlite *s, braid_error *err) {
             break;
         }
         if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-            code = errno == EWOULDBLOCK ? record_sqlite_locked(s, fd, err)
-                                        : error_set(err, BRAID_E_IO, RECORD_SQLITE, "cannot lock '%s': %s", name,
-                                                    strerror(errno));
+            code = errno == EWOULDBLOCK
+                       ? record_sqlite_locked(s, fd, err)
+                       : error_set(err, BRAID_E_IO, RECORD_SQLITE, "cannot lock '%s': %s", name, strerror(errno));
             break;
         }
-        if (record_sqlite_lock_holds(fd, name))
-            break;
+        if (record_sqlite_lock_holds(fd, name)) break;
         close(fd);
         fd = -1;
     }
@@ -103,11 +100,9 @@ int record_sqlite_lock(record_sqlite *s, braid_error *err) {
 }
 
 void record_sqlite_unlock(record_sqlite *s) {
-    if (s->lock_fd < 0)
-        return;
+    if (s->lock_fd < 0) return;
     char *name = record_sqlite_beside(s, "-lock");
-    if (name != NULL)
-        unlink(name);
+    if (name != NULL) unlink(name);
     free(name);
     close(s->lock_fd);
     s->lock_fd = -1;
@@ -115,11 +110,16 @@ void record_sqlite_unlock(record_sqlite *s) {
 
 /* ---- the header ---- */
 
-typedef struct header { bool there; int64_t bytes; unsigned char text[HEADER_BYTES]; bool journal, wal; } header;
+typedef struct header {
+    bool there;
+    int64_t bytes;
+    unsigned char text[HEADER_BYTES];
+    bool journal, wal;
+} header;
 
 static uint32_t header_u32(const header *h, size_t at) {
     return (uint32_t)h->text[at] << 24 | (uint32_t)h->text[at + 1] << 16 | (uint32_t)h->text[at + 2] << 8 |
-        h->text[at + 3];
+           h->text[at + 3];
 }
 
 static bool header_beside(sqlite3_vfs *vfs, const record_sqlite *s, const char *suffix, int *rc) {
@@ -133,8 +133,7 @@ static bool header_beside(sqlite3_vfs *vfs, const record_sqlite *s, const char *
 static int header_load(sqlite3_vfs *vfs, const char *name, header *h) {
     sqlite3_file *file = calloc(1, (size_t)vfs->szOsFile);
     int flags = 0;
-    if (file == NULL)
-        return SQLITE_NOMEM;
+    if (file == NULL) return SQLITE_NOMEM;
     int rc = vfs->xOpen(vfs, name, file, SQLITE_OPEN_READONLY | SQLITE_OPEN_MAIN_DB, &flags);
     if (rc == SQLITE_OK) {
         sqlite3_int64 size = 0;
@@ -146,8 +145,7 @@ static int header_load(sqlite3_vfs *vfs, const char *name, header *h) {
     } else if ((rc & 0xff) == SQLITE_CANTOPEN) {
         rc = SQLITE_OK;
     }
-    if (file->pMethods != NULL)
-        file->pMethods->xClose(file);
+    if (file->pMethods != NULL) file->pMethods->xClose(file);
     free(file);
     return rc;
 }
@@ -156,8 +154,8 @@ static int header_read(record_sqlite *s, header *h, braid_error *err) {
     memset(h, 0, sizeof *h);
     sqlite3_vfs *vfs = sqlite3_vfs_find(s->options.vfs);
     if (vfs == NULL)
-        return error_set(err, BRAID_E_INVALID, RECORD_SQLITE, "there is no SQLite VFS named '%s'", s->options.vfs ?
-                         s->options.vfs : "");
+        return error_set(err, BRAID_E_INVALID, RECORD_SQLITE, "there is no SQLite VFS named '%s'",
+                         s->options.vfs ? s->options.vfs : "");
     char *full = calloc(1, (size_t)vfs->mxPathname + 1);
     int rc = full == NULL ? SQLITE_NOMEM : vfs->xFullPathname(vfs, s->path, vfs->mxPathname + 1, full);
     if ((rc & 0xff) == SQLITE_OK || rc == SQLITE_OK_SYMLINK) {
@@ -166,17 +164,14 @@ static int header_read(record_sqlite *s, header *h, braid_error *err) {
         sqlite3_free_filename(name);
     }
     free(full);
-    if (rc == SQLITE_OK)
-        h->journal = header_beside(vfs, s, "-journal", &rc);
-    if (rc == SQLITE_OK)
-        h->wal = header_beside(vfs, s, "-wal", &rc);
+    if (rc == SQLITE_OK) h->journal = header_beside(vfs, s, "-journal", &rc);
+    if (rc == SQLITE_OK) h->wal = header_beside(vfs, s, "-wal", &rc);
     return rc == SQLITE_OK ? BRAID_OK : record_sqlite_fail(NULL, rc, "reading the file's header", err);
 }
 
 static bool header_blank(const header *h) {
     for (size_t i = 0; i < HEADER_BYTES; i++)
-        if (h->text[i] != 0)
-            return false;
+        if (h->text[i] != 0) return false;
     return true;
 }
 
@@ -192,14 +187,13 @@ static int header_judge(const record_sqlite *s, const header *h, braid_error *er
     if (header_u32(h, 60) > RECORD_SCHEMA_VERSION)
         return error_set(err, BRAID_E_NEWER_FORMAT, RECORD_SQLITE,
                          "'%s' has format %u, this Braid reads up to %u: use a newer Braid (the file was not touched)",
-                             s->path,
-                         (unsigned)header_u32(h, 60), (unsigned)RECORD_SCHEMA_VERSION);
+                         s->path, (unsigned)header_u32(h, 60), (unsigned)RECORD_SCHEMA_VERSION);
     uint32_t page = (uint32_t)h->text[16] << 8 | h->text[17];
     int64_t full = (int64_t)header_u32(h, 28) * (page == 1 ? 65536 : page);
     if (!h->wal && !h->journal && h->bytes < full)
         return error_set(err, BRAID_E_CORRUPT, RECORD_SQLITE,
                          "'%s' is cut short (%lld of %lld bytes): restore it from a copy", s->path, (long long)h->bytes,
-                             (long long)full);
+                         (long long)full);
     return BRAID_OK;
 }
 
@@ -223,8 +217,7 @@ static int record_sqlite_peek_path(record_sqlite *s, bool *there, braid_error *e
     if (!s->options.read_only && euidaccess(s->path, W_OK) != 0)
         return error_set(err, BRAID_E_READ_ONLY, RECORD_SQLITE,
                          "'%s' may not be written (%s): make the file writable for this user, or copy it elsewhere",
-                             s->path,
-                         strerror(errno));
+                         s->path, strerror(errno));
     return BRAID_OK;
 }
 
@@ -234,8 +227,7 @@ static bool record_sqlite_folder_fixed(const record_sqlite *s) {
     char *side = record_sqlite_beside(s, "-shm");
     bool fixed = side != NULL && access(side, F_OK) != 0;
     char *slash = side != NULL ? strrchr(side, '/') : NULL;
-    if (slash != NULL)
-        slash[slash == side ? 1 : 0] = '\0';
+    if (slash != NULL) slash[slash == side ? 1 : 0] = '\0';
     fixed = fixed && euidaccess(slash != NULL ? side : ".", W_OK) != 0;
     free(side);
     return fixed;
@@ -245,22 +237,17 @@ int record_sqlite_peek(record_sqlite *s, bool *fresh, braid_error *err) {
     header h;
     bool there = false;
     int code = BRAID_OK;
-    if (s->options.vfs == NULL)
-        code = record_sqlite_peek_path(s, &there, err);
-    if (code == BRAID_OK)
-        code = header_read(s, &h, err);
-    if (code != BRAID_OK)
-        return code;
-    if (there && !h.there)
-        return error_set(err, BRAID_E_IO, RECORD_SQLITE, "'%s' cannot be opened", s->path);
+    if (s->options.vfs == NULL) code = record_sqlite_peek_path(s, &there, err);
+    if (code == BRAID_OK) code = header_read(s, &h, err);
+    if (code != BRAID_OK) return code;
+    if (there && !h.there) return error_set(err, BRAID_E_IO, RECORD_SQLITE, "'%s' cannot be opened", s->path);
     if (!h.there && (!s->options.create || s->options.read_only))
         return error_set(err, BRAID_E_NOT_FOUND, RECORD_SQLITE, "there is no database '%s'", s->path);
     *fresh = !h.there || h.bytes == 0;
     if (*fresh && s->options.read_only)
         return error_set(err, BRAID_E_NOT_A_DATABASE, RECORD_SQLITE,
                          "'%s' is empty, and it was opened for reading only", s->path);
-    if (!*fresh)
-        code = header_judge(s, &h, err);
+    if (!*fresh) code = header_judge(s, &h, err);
     if (code == BRAID_OK && s->options.read_only && s->options.vfs == NULL && !h.wal)
         s->immutable = record_sqlite_folder_fixed(s);
     return code;
@@ -277,8 +264,7 @@ char *record_sqlite_uri(const record_sqlite *s) {
         else
             buf_printf(&b, "%%%02X", (unsigned)(unsigned char)*p);
     }
-    if (s->immutable)
-        buf_puts(&b, "?immutable=1");
+    if (s->immutable) buf_puts(&b, "?immutable=1");
     if (b.failed) {
         buf_free(&b);
         return NULL;

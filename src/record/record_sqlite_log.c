@@ -15,8 +15,7 @@
 void record_sqlite_head_publish(record_sqlite *s, uint64_t head) {
     pthread_mutex_lock(&s->head_mutex);
     atomic_store_explicit(&s->head, head, memory_order_release);
-    if (s->head_waiters > 0)
-        pthread_cond_broadcast(&s->head_cond);
+    if (s->head_waiters > 0) pthread_cond_broadcast(&s->head_cond);
     pthread_mutex_unlock(&s->head_mutex);
 }
 
@@ -39,8 +38,7 @@ void record_sqlite_log_wait(void *self, uint64_t after, deadline until) {
     s->head_waiters++;
     while (atomic_load_explicit(&s->head, memory_order_relaxed) <= after && s->wakes == wakes) {
         int64_t left = until != 0 ? until - record_sqlite_now(s) : INT64_MAX;
-        if (left <= 0)
-            break;
+        if (left <= 0) break;
         if (until == 0)
             pthread_cond_wait(&s->head_cond, &s->head_mutex);
         else
@@ -58,10 +56,8 @@ static int log_grow(arena *a, record_log_entry **rows, size_t count, size_t *roo
     size_t want = *room == 0 ? LOG_READ_FIRST : *room * 4;
     want = want > limit ? limit : want;
     record_log_entry *more = arena_alloc(a, want * sizeof *more);
-    if (more == NULL)
-        return SQLITE_NOMEM;
-    if (count > 0)
-        memcpy(more, *rows, count * sizeof *more);
+    if (more == NULL) return SQLITE_NOMEM;
+    if (count > 0) memcpy(more, *rows, count * sizeof *more);
     *rows = more;
     *room = want;
     return SQLITE_OK;
@@ -88,26 +84,20 @@ int record_sqlite_log_read(void *self, uint64_t after, size_t limit, arena *a, r
     *out = NULL;
     *count = 0;
     after = after > trimmed ? after : trimmed;
-    if (limit == 0 || after >= INT64_MAX)
-        return BRAID_OK;
+    if (limit == 0 || after >= INT64_MAX) return BRAID_OK;
     int code = record_sqlite_reader_take(s, &c, err);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     sqlite3_stmt *st = record_sqlite_stmt(c, SQL_LOG_READ);
     int rc = st == NULL ? sqlite3_extended_errcode(c->db) : sqlite3_bind_int64(st, 1, (int64_t)after);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_bind_int64(st, 2, limit > INT64_MAX ? INT64_MAX : (int64_t)limit);
+    if (rc == SQLITE_OK) rc = sqlite3_bind_int64(st, 2, limit > INT64_MAX ? INT64_MAX : (int64_t)limit);
     while (rc == SQLITE_OK || rc == SQLITE_ROW) {
         rc = sqlite3_step(st);
-        if (rc != SQLITE_ROW)
-            break;
-        if (n == room && (rc = log_grow(a, &rows, n, &room, limit)) != SQLITE_OK)
-            break;
+        if (rc != SQLITE_ROW) break;
+        if (n == room && (rc = log_grow(a, &rows, n, &room, limit)) != SQLITE_OK) break;
         rc = log_row(st, a, &rows[n]);
         n += rc == SQLITE_ROW;
     }
-    if (rc != SQLITE_DONE)
-        code = record_sqlite_fail(c->db, rc, "reading the change log", err);
+    if (rc != SQLITE_DONE) code = record_sqlite_fail(c->db, rc, "reading the change log", err);
     sqlite3_reset(st);
     record_sqlite_reader_give(s, c);
     if (code == BRAID_OK) {
@@ -122,16 +112,13 @@ int record_sqlite_log_read(void *self, uint64_t after, size_t limit, arena *a, r
 static int trim_slice(record_sqlite *s, uint64_t upto, bool *more) {
     uint64_t head = record_sqlite_head(s);
     int rc = record_sqlite_exec(&s->writer, SQL_BEGIN);
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_meta_put(&s->writer, "trimmed", (int64_t)upto);
+    if (rc == SQLITE_OK) rc = record_sqlite_meta_put(&s->writer, "trimmed", (int64_t)upto);
     if (rc == SQLITE_OK) /* the highest row may go: its number must not come again */
         rc = record_sqlite_meta_put(&s->writer, "head", (int64_t)head);
     sqlite3_stmt *st = rc == SQLITE_OK ? record_sqlite_stmt(&s->writer, SQL_LOG_TRIM) : NULL;
-    if (st == NULL)
-        return rc != SQLITE_OK ? rc : sqlite3_extended_errcode(s->writer.db);
+    if (st == NULL) return rc != SQLITE_OK ? rc : sqlite3_extended_errcode(s->writer.db);
     rc = sqlite3_bind_int64(st, 1, (int64_t)upto) | sqlite3_bind_int(st, 2, RECORD_SQLITE_TRIM_SLICE);
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_run(st);
+    if (rc == SQLITE_OK) rc = record_sqlite_run(st);
     *more = rc == SQLITE_OK && sqlite3_changes(s->writer.db) == RECORD_SQLITE_TRIM_SLICE;
     return rc == SQLITE_OK ? record_sqlite_exec(&s->writer, SQL_COMMIT) : rc;
 }
@@ -165,11 +152,9 @@ int record_sqlite_cursor_get(void *self, const char *name, uint64_t *lsn, braid_
     record_sqlite_conn *c;
     int64_t value = 0;
     int code = record_sqlite_reader_take(s, &c, err);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     int rc = record_sqlite_number(c, SQL_CURSOR_GET, name, 0, &value);
-    if (rc != SQLITE_OK)
-        code = record_sqlite_fail(c->db, rc, "reading a cursor", err);
+    if (rc != SQLITE_OK) code = record_sqlite_fail(c->db, rc, "reading a cursor", err);
     record_sqlite_reader_give(s, c);
     *lsn = code == BRAID_OK ? (uint64_t)value : 0;
     return code;
@@ -188,15 +173,12 @@ static uint64_t wal_bytes(record_sqlite_conn *c) {
 
 static int info_counts(record_sqlite *s, record_sqlite_conn *c, record_info *out) {
     sqlite3_stmt *st = record_sqlite_stmt(c, SQL_COUNTS);
-    if (st == NULL)
-        return sqlite3_extended_errcode(c->db);
+    if (st == NULL) return sqlite3_extended_errcode(c->db);
     int rc = sqlite3_bind_int64(st, 1, (int64_t)atomic_load(&s->trimmed));
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(st);
+    if (rc == SQLITE_OK) rc = sqlite3_step(st);
     if (rc == SQLITE_ROW) {
-        uint64_t *counts[] = {&out->items, &out->relations, &out->users, &out->interactions, &out->episodes,
-                              &out->policies,
-                              &out->log_rows, &out->vectors_given};
+        uint64_t *counts[] = {&out->items,    &out->relations, &out->users,    &out->interactions,
+                              &out->episodes, &out->policies,  &out->log_rows, &out->vectors_given};
         for (int i = 0; i < (int)(sizeof counts / sizeof counts[0]); i++)
             *counts[i] = (uint64_t)sqlite3_column_int64(st, i);
         rc = SQLITE_OK;
@@ -211,13 +193,10 @@ int record_sqlite_info(void *self, record_info *out, braid_error *err) {
     int64_t pages = 0;
     memset(out, 0, sizeof *out);
     int code = record_sqlite_reader_take(s, &c, err);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     int rc = info_counts(s, c, out);
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_number(c, SQL_PAGE_COUNT, NULL, 0, &pages);
-    if (rc != SQLITE_OK)
-        code = record_sqlite_fail(c->db, rc, "counting", err);
+    if (rc == SQLITE_OK) rc = record_sqlite_number(c, SQL_PAGE_COUNT, NULL, 0, &pages);
+    if (rc != SQLITE_OK) code = record_sqlite_fail(c->db, rc, "counting", err);
     out->wal_bytes = rc == SQLITE_OK ? wal_bytes(c) : 0;
     record_sqlite_reader_give(s, c);
     out->dim = s->dim;
@@ -234,18 +213,16 @@ int record_sqlite_info(void *self, record_info *out, braid_error *err) {
 /* Appends what the statement says, a line a row, except "ok". */
 static int check_one(record_sqlite *s, record_sqlite_conn *c, record_sqlite_sql id, buf *out) {
     sqlite3_stmt *st = record_sqlite_stmt(c, id);
-    if (st == NULL)
-        return sqlite3_extended_errcode(c->db);
+    if (st == NULL) return sqlite3_extended_errcode(c->db);
     int rc = SQLITE_OK, params = sqlite3_bind_parameter_count(st);
     int64_t values[] = {(int64_t)atomic_load(&s->trimmed), (int64_t)(sizeof(float) * s->dim)};
-    for (int i = 1; i <= params && rc == SQLITE_OK; i++)
-        rc = sqlite3_bind_int64(st, i, values[i - 1]);
+    for (int i = 1; i <= params && rc == SQLITE_OK; i++) rc = sqlite3_bind_int64(st, i, values[i - 1]);
     while (rc == SQLITE_OK || rc == SQLITE_ROW) {
         rc = sqlite3_step(st);
         const char *line = rc == SQLITE_ROW ? record_sqlite_text(st, 0) : "ok";
         if (strcmp(line, "ok") != 0)
-            buf_printf(out, "%s%s%s", out->len > 0 ? "\n" : "", id == SQL_FOREIGN_KEY_CHECK ?
-                       "a reference leads nowhere in " : "", line);
+            buf_printf(out, "%s%s%s", out->len > 0 ? "\n" : "",
+                       id == SQL_FOREIGN_KEY_CHECK ? "a reference leads nowhere in " : "", line);
     }
     sqlite3_reset(st);
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
@@ -255,8 +232,7 @@ static int check_one(record_sqlite *s, record_sqlite_conn *c, record_sqlite_sql 
 static int check_head(record_sqlite *s, record_sqlite_conn *c, buf *out) {
     int64_t max = 0;
     int rc = record_sqlite_number(c, SQL_LSN_MAX, NULL, 0, &max);
-    if (rc != SQLITE_OK || s->options.read_only || max <= 0)
-        return rc;
+    if (rc != SQLITE_OK || s->options.read_only || max <= 0) return rc;
     record_sqlite_log_wait(s, (uint64_t)max - 1, record_sqlite_now(s) + INT64_C(1000000000));
     if (record_sqlite_head(s) < (uint64_t)max)
         buf_printf(out, "%sthe log reaches %lld, beyond its head", out->len > 0 ? "\n" : "", (long long)max);
@@ -265,17 +241,14 @@ static int check_head(record_sqlite *s, record_sqlite_conn *c, buf *out) {
 
 static int check_all(record_sqlite *s, record_sqlite_conn *c, bool deep, buf *out) {
     static const record_sqlite_sql checks[] = {
-        SQL_FOREIGN_KEY_CHECK, SQL_CHECK_ITEM_LOG, SQL_CHECK_RELATION_LOG, SQL_CHECK_USER_LOG, SQL_CHECK_LSN_TWICE,
-        SQL_CHECK_RELATION_ENDS, SQL_CHECK_VECTORS, SQL_CHECK_PERSONS, SQL_CHECK_ITEMS, SQL_CHECK_EPISODES};
+        SQL_FOREIGN_KEY_CHECK,   SQL_CHECK_ITEM_LOG, SQL_CHECK_RELATION_LOG, SQL_CHECK_USER_LOG, SQL_CHECK_LSN_TWICE,
+        SQL_CHECK_RELATION_ENDS, SQL_CHECK_VECTORS,  SQL_CHECK_PERSONS,      SQL_CHECK_ITEMS,    SQL_CHECK_EPISODES};
     int rc = record_sqlite_exec(c, SQL_BEGIN_READ); /* one snapshot for all of them */
-    if (rc == SQLITE_OK)
-        rc = check_one(s, c, deep ? SQL_INTEGRITY_CHECK : SQL_QUICK_CHECK, out);
-    if (rc == SQLITE_OK)
-        rc = check_head(s, c, out);
+    if (rc == SQLITE_OK) rc = check_one(s, c, deep ? SQL_INTEGRITY_CHECK : SQL_QUICK_CHECK, out);
+    if (rc == SQLITE_OK) rc = check_head(s, c, out);
     for (size_t i = 0; rc == SQLITE_OK && i < sizeof checks / sizeof checks[0]; i++)
         rc = check_one(s, c, checks[i], out);
-    if (!sqlite3_get_autocommit(c->db))
-        record_sqlite_exec(c, SQL_ROLLBACK);
+    if (!sqlite3_get_autocommit(c->db)) record_sqlite_exec(c, SQL_ROLLBACK);
     return rc;
 }
 
@@ -284,8 +257,7 @@ int record_sqlite_integrity(void *self, bool deep, buf *out, braid_error *err) {
     record_sqlite_conn *c;
     buf found;
     int code = record_sqlite_reader_take(s, &c, err);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     buf_init(&found, 1 << 20);
     int rc = check_all(s, c, deep, &found);
     if ((rc & 0xff) == SQLITE_CORRUPT)
@@ -293,8 +265,7 @@ int record_sqlite_integrity(void *self, bool deep, buf *out, braid_error *err) {
     else if (rc != SQLITE_OK)
         code = record_sqlite_fail(c->db, rc, "checking", err);
     record_sqlite_reader_give(s, c);
-    if (code == BRAID_OK)
-        buf_puts(out, found.len > 0 ? found.data : "ok");
+    if (code == BRAID_OK) buf_puts(out, found.len > 0 ? found.data : "ok");
     if (code == BRAID_OK && (out->failed || found.failed))
         code = error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE, "no memory for the report");
     buf_free(&found);

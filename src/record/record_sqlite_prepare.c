@@ -24,8 +24,7 @@ void record_sqlite_refuse(record_change *c, int code, const char *format, ...) {
 
 static bool finite_floats(const float *values, size_t n) {
     for (size_t i = 0; i < n; i++)
-        if (!isfinite(values[i]))
-            return false;
+        if (!isfinite(values[i])) return false;
     return true;
 }
 
@@ -41,8 +40,8 @@ static int prepare_body(buf *b, bool written, record_sqlite_body *body, braid_er
     }
     body->len = b->len;
     body->text = buf_steal(b);
-    return body->text != NULL ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE,
-                                                     "no memory for the JSON of a change");
+    return body->text != NULL ? BRAID_OK
+                              : error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE, "no memory for the JSON of a change");
 }
 
 static int prepare_item(record_sqlite *s, record_change *c, record_sqlite_body *body, braid_error *err) {
@@ -50,8 +49,7 @@ static int prepare_item(record_sqlite *s, record_change *c, record_sqlite_body *
         record_sqlite_refuse(c, BRAID_E_INVALID, "an item's id has 1..%d bytes", MODEL_ID_BYTES_MAX);
         return BRAID_OK;
     }
-    if (c->remove)
-        return BRAID_OK;
+    if (c->remove) return BRAID_OK;
     if (c->vector != NULL && !finite_floats(c->vector, s->dim)) {
         record_sqlite_refuse(c, BRAID_E_NOT_FINITE, "the vector of item '%s' holds NaN or infinity", c->item->id);
         return BRAID_OK;
@@ -66,8 +64,7 @@ static int prepare_user(record_change *c, record_sqlite_body *body, braid_error 
         record_sqlite_refuse(c, BRAID_E_INVALID, "a user's id has 1..%d bytes", MODEL_ID_BYTES_MAX);
         return BRAID_OK;
     }
-    if (c->remove)
-        return BRAID_OK;
+    if (c->remove) return BRAID_OK;
     buf b;
     buf_init(&b, 0);
     return prepare_body(&b, user_to_json(c->user, &b), body, err);
@@ -82,17 +79,15 @@ int record_sqlite_prepare(record_sqlite *s, record_change *c, record_sqlite_body
         record_sqlite_refuse(c, BRAID_E_INVALID, "only items, relations and users can be removed");
         return BRAID_OK;
     }
-    if (c->kind == RECORD_ITEM)
-        return prepare_item(s, c, body, err);
-    if (c->kind == RECORD_USER)
-        return prepare_user(c, body, err);
+    if (c->kind == RECORD_ITEM) return prepare_item(s, c, body, err);
+    if (c->kind == RECORD_USER) return prepare_user(c, body, err);
     if (c->kind == RECORD_INTERACTION && (!id_fits(c->interaction->user) || !id_fits(c->interaction->item)))
         record_sqlite_refuse(c, BRAID_E_INVALID, "an interaction names a user and an item of 1..%d bytes",
                              MODEL_ID_BYTES_MAX);
     if (c->kind == RECORD_RELATION && (!relation_type_valid(c->relation->type) || !isfinite(c->relation->strength)))
         record_sqlite_refuse(c, BRAID_E_INVALID, "a relation has a type like SEQUEL_OF and a finite strength");
-    if (c->kind == RECORD_POLICY && !(isfinite(c->policy->mean) && isfinite(c->policy->variance) &&
-                                      isfinite(c->policy->count)))
+    if (c->kind == RECORD_POLICY &&
+        !(isfinite(c->policy->mean) && isfinite(c->policy->variance) && isfinite(c->policy->count)))
         record_sqlite_refuse(c, BRAID_E_NOT_FINITE, "a policy holds NaN or infinity");
     if (c->kind == RECORD_EPISODE && !isfinite(c->episode->reward))
         record_sqlite_refuse(c, BRAID_E_NOT_FINITE, "an episode's reward is NaN or infinite");

@@ -13,17 +13,20 @@
 #include "record/record_sqlite.h"
 
 /* A statement on a connection of the pool, from take to give. */
-typedef struct cursor { record_sqlite *s; record_sqlite_conn *c; sqlite3_stmt *st; int64_t until; } cursor;
+typedef struct cursor {
+    record_sqlite *s;
+    record_sqlite_conn *c;
+    sqlite3_stmt *st;
+    int64_t until;
+} cursor;
 
 static int cursor_open(cursor *k, record_sqlite *s, record_sqlite_sql id, braid_error *err) {
     memset(k, 0, sizeof *k);
     k->s = s;
     int code = record_sqlite_reader_take(s, &k->c, err);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     k->st = record_sqlite_stmt(k->c, id);
-    if (k->st != NULL)
-        return BRAID_OK;
+    if (k->st != NULL) return BRAID_OK;
     code = record_sqlite_fail(k->c->db, sqlite3_extended_errcode(k->c->db), "preparing a read", err);
     record_sqlite_reader_give(s, k->c);
     return code;
@@ -59,8 +62,7 @@ static bool item_row(cursor *k, bool vectors, record_item *row) {
         return row->id[0] != '\0'; /* "" is no id: SQLite found no memory for the text */
     const void *data = sqlite3_column_blob(st, 5);
     size_t bytes = sizeof(float) * k->s->dim;
-    if (data == NULL || (size_t)sqlite3_column_bytes(st, 5) != bytes)
-        return false;
+    if (data == NULL || (size_t)sqlite3_column_bytes(st, 5) != bytes) return false;
     memcpy(k->c->vector, data, bytes);
     row->vector = k->c->vector;
     return true;
@@ -73,8 +75,7 @@ static int item_row_bad(cursor *k) {
 /* One row or NOT_FOUND; `rc` of the bind. */
 static int item_one(cursor *k, int rc, record_item_fn *each, void *ctx, bool *found, braid_error *err) {
     record_item row;
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(k->st);
+    if (rc == SQLITE_OK) rc = sqlite3_step(k->st);
     *found = rc == SQLITE_ROW;
     if (*found && item_row(k, true, &row))
         each(ctx, &row);
@@ -98,8 +99,7 @@ int record_sqlite_get_item_num(void *self, uint32_t num, record_item_fn *each, v
     cursor k;
     bool found = false;
     int code = cursor_open(&k, self, SQL_ITEM_BY_NUM, err);
-    if (code == BRAID_OK)
-        code = item_one(&k, sqlite3_bind_int64(k.st, 1, num), each, ctx, &found, err);
+    if (code == BRAID_OK) code = item_one(&k, sqlite3_bind_int64(k.st, 1, num), each, ctx, &found, err);
     if (code == BRAID_OK && !found)
         code = error_set(err, BRAID_E_NOT_FOUND, RECORD_SQLITE, "there is no item number %u", num);
     return code;
@@ -112,17 +112,14 @@ static bool items_slice(cursor *k, bool vectors, uint32_t *after, record_item_fn
     *rc = sqlite3_bind_int64(k->st, 1, *after);
     for (unsigned n = 1; *rc == SQLITE_OK || *rc == SQLITE_ROW; n++) {
         *rc = sqlite3_step(k->st);
-        if (*rc != SQLITE_ROW)
-            return false;
+        if (*rc != SQLITE_ROW) return false;
         if (!item_row(k, vectors, &row)) {
             *rc = item_row_bad(k);
             return false;
         }
         *after = row.num;
-        if (!each(ctx, &row))
-            return false;
-        if (n % 16 == 0 && record_sqlite_now(k->s) > k->until)
-            return true;
+        if (!each(ctx, &row)) return false;
+        if (n % 16 == 0 && record_sqlite_now(k->s) > k->until) return true;
     }
     return false;
 }
@@ -131,10 +128,8 @@ int record_sqlite_scan_items(void *self, uint32_t after_num, bool with_vectors, 
                              braid_error *err) {
     cursor k;
     int rc = SQLITE_OK, code = cursor_open(&k, self, with_vectors ? SQL_ITEMS_SCAN_VECTORS : SQL_ITEMS_SCAN, err);
-    if (code != BRAID_OK)
-        return code;
-    while (items_slice(&k, with_vectors, &after_num, each, ctx, &rc)) {
-    }
+    if (code != BRAID_OK) return code;
+    while (items_slice(&k, with_vectors, &after_num, each, ctx, &rc)) {}
     return cursor_close(&k, rc, err);
 }
 
@@ -143,16 +138,13 @@ int record_sqlite_list_items(void *self, const char *after_id, size_t limit, rec
     cursor k;
     record_item row;
     int code = cursor_open(&k, self, SQL_ITEMS_LIST, err);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     int rc = sqlite3_bind_text(k.st, 1, after_id != NULL ? after_id : "", -1, SQLITE_STATIC) |
              sqlite3_bind_int64(k.st, 2, limit > INT64_MAX ? INT64_MAX : (int64_t)limit);
     while (rc == SQLITE_OK || rc == SQLITE_ROW) {
         rc = sqlite3_step(k.st);
-        if (rc == SQLITE_ROW && !item_row(&k, true, &row))
-            rc = item_row_bad(&k);
-        if (rc != SQLITE_ROW || !each(ctx, &row))
-            break;
+        if (rc == SQLITE_ROW && !item_row(&k, true, &row)) rc = item_row_bad(&k);
+        if (rc != SQLITE_ROW || !each(ctx, &row)) break;
     }
     return cursor_close(&k, rc, err);
 }
@@ -162,8 +154,7 @@ int record_sqlite_item_vectors(void *self, uint32_t num,
                                braid_error *err) {
     cursor k;
     float *values = malloc(sizeof(float) * MODEL_DIM_MAX);
-    if (values == NULL)
-        return error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE, "no memory for an item's vectors");
+    if (values == NULL) return error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE, "no memory for an item's vectors");
     int code = cursor_open(&k, self, SQL_NAMED_VECTORS, err);
     if (code != BRAID_OK) {
         free(values);
@@ -172,8 +163,7 @@ int record_sqlite_item_vectors(void *self, uint32_t num,
     int rc = sqlite3_bind_int64(k.st, 1, num);
     while (rc == SQLITE_OK || rc == SQLITE_ROW) {
         rc = sqlite3_step(k.st);
-        if (rc != SQLITE_ROW)
-            break;
+        if (rc != SQLITE_ROW) break;
         const void *data = sqlite3_column_blob(k.st, 1);
         size_t bytes = (size_t)sqlite3_column_bytes(k.st, 1);
         if (data == NULL || bytes > sizeof(float) * MODEL_DIM_MAX || bytes % sizeof(float) != 0) {
@@ -181,8 +171,7 @@ int record_sqlite_item_vectors(void *self, uint32_t num,
             break;
         }
         memcpy(values, data, bytes);
-        if (!each(ctx, record_sqlite_text(k.st, 0), values, (uint32_t)(bytes / sizeof(float))))
-            break;
+        if (!each(ctx, record_sqlite_text(k.st, 0), values, (uint32_t)(bytes / sizeof(float)))) break;
     }
     code = cursor_close(&k, rc, err);
     free(values);
@@ -204,7 +193,10 @@ static bool relation_row(cursor *k, record_relation *row) {
 }
 
 /* The place in (from, to, type) order. */
-typedef struct place { uint32_t from, to; char type[80]; } place;
+typedef struct place {
+    uint32_t from, to;
+    char type[80];
+} place;
 
 static int place_bind(cursor *k, const place *p, size_t limit) {
     return sqlite3_bind_int64(k->st, 1, p->from) | sqlite3_bind_int64(k->st, 2, p->to) |
@@ -225,16 +217,14 @@ static bool relations_slice(cursor *k, place *after, size_t *limit, record_relat
     *rc = place_bind(k, &from, *limit);
     for (unsigned n = 1; *rc == SQLITE_OK || *rc == SQLITE_ROW; n++) {
         *rc = sqlite3_step(k->st);
-        if (*rc != SQLITE_ROW)
-            return false;
+        if (*rc != SQLITE_ROW) return false;
         if (!relation_row(k, &row)) {
             *rc = item_row_bad(k);
             return false;
         }
         place_set(after, &row);
         --*limit;
-        if (!each(ctx, &row))
-            return false;
+        if (!each(ctx, &row)) return false;
         if (n % 16 == 0 && record_sqlite_now(k->s) > k->until) {
             sqlite3_reset(k->st);
             return true;
@@ -248,28 +238,22 @@ int record_sqlite_scan_relations(void *self, record_relation_fn *each, void *ctx
     place after = {0};
     size_t limit = SIZE_MAX;
     int rc = SQLITE_OK, code = cursor_open(&k, self, SQL_RELATIONS_LIST, err);
-    if (code != BRAID_OK)
-        return code;
-    while (relations_slice(&k, &after, &limit, each, ctx, &rc)) {
-    }
+    if (code != BRAID_OK) return code;
+    while (relations_slice(&k, &after, &limit, each, ctx, &rc)) {}
     return cursor_close(&k, rc, err);
 }
 
 static int relations_side(record_sqlite *s, record_sqlite_sql id, uint32_t num, record_relation_fn *each, void *ctx,
-                          bool *go_on,
-                          braid_error *err) {
+                          bool *go_on, braid_error *err) {
     cursor k;
     record_relation row;
     int code = cursor_open(&k, s, id, err);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     int rc = sqlite3_bind_int64(k.st, 1, num);
     while (*go_on && (rc == SQLITE_OK || rc == SQLITE_ROW)) {
         rc = sqlite3_step(k.st);
-        if (rc == SQLITE_ROW && !relation_row(&k, &row))
-            rc = item_row_bad(&k);
-        if (rc != SQLITE_ROW)
-            break;
+        if (rc == SQLITE_ROW && !relation_row(&k, &row)) rc = item_row_bad(&k);
+        if (rc != SQLITE_ROW) break;
         *go_on = each(ctx, &row);
     }
     return cursor_close(&k, rc, err);
@@ -284,11 +268,9 @@ int record_sqlite_item_relations(void *self, uint32_t num, record_relation_fn *e
 /* The key of a page is "from:to:TYPE" by numbers. */
 static bool place_parse(const char *key, place *p) {
     memset(p, 0, sizeof *p);
-    if (key == NULL || key[0] == '\0')
-        return true;
+    if (key == NULL || key[0] == '\0') return true;
     int end = 0;
-    if (sscanf(key, "%" SCNu32 ":%" SCNu32 ":%79[A-Z0-9_]%n", &p->from, &p->to, p->type, &end) != 3)
-        return false;
+    if (sscanf(key, "%" SCNu32 ":%" SCNu32 ":%79[A-Z0-9_]%n", &p->from, &p->to, p->type, &end) != 3) return false;
     return key[end] == '\0';
 }
 
@@ -297,24 +279,20 @@ int record_sqlite_list_relations(void *self, const char *after_key, size_t limit
     cursor k;
     place after;
     size_t left = limit;
-    if (last_key != NULL)
-        *last_key = NULL;
+    if (last_key != NULL) *last_key = NULL;
     if (!place_parse(after_key, &after))
         return error_set(err, BRAID_E_INVALID, RECORD_SQLITE, "'%s' is not a place in the list of relations",
                          after_key);
     int rc = SQLITE_OK, code = cursor_open(&k, self, SQL_RELATIONS_LIST, err);
-    if (code != BRAID_OK)
-        return code;
-    while (left > 0 && relations_slice(&k, &after, &left, each, ctx, &rc)) {
-    }
+    if (code != BRAID_OK) return code;
+    while (left > 0 && relations_slice(&k, &after, &left, each, ctx, &rc)) {}
     code = cursor_close(&k, rc, err);
-    if (code != BRAID_OK || left == limit || last_key == NULL)
-        return code;
+    if (code != BRAID_OK || left == limit || last_key == NULL) return code;
     char text[128];
     snprintf(text, sizeof text, "%" PRIu32 ":%" PRIu32 ":%s", after.from, after.to, after.type);
     *last_key = strdup(text);
-    return *last_key != NULL ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE,
-                                                    "no memory for the page's key");
+    return *last_key != NULL ? BRAID_OK
+                             : error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE, "no memory for the page's key");
 }
 
 /* ---- users ---- */
@@ -322,8 +300,7 @@ int record_sqlite_list_relations(void *self, const char *after_key, size_t limit
 static int users_each(cursor *k, int rc, record_text_fn *each, void *ctx, size_t *found, braid_error *err) {
     while (rc == SQLITE_OK || rc == SQLITE_ROW) {
         rc = sqlite3_step(k->st);
-        if (rc != SQLITE_ROW)
-            break;
+        if (rc != SQLITE_ROW) break;
         const char *id = record_sqlite_text(k->st, 0), *body = record_sqlite_text(k->st, 1);
         if (id[0] == '\0' || body[0] == '\0') {
             rc = item_row_bad(k);
@@ -352,8 +329,7 @@ int record_sqlite_list_users(void *self, const char *after_id, size_t limit, rec
     cursor k;
     size_t found = 0;
     int code = cursor_open(&k, self, SQL_USERS_LIST, err);
-    if (code != BRAID_OK)
-        return code;
+    if (code != BRAID_OK) return code;
     int rc = sqlite3_bind_text(k.st, 1, after_id != NULL ? after_id : "", -1, SQLITE_STATIC) |
              sqlite3_bind_int64(k.st, 2, limit > INT64_MAX ? INT64_MAX : (int64_t)limit);
     return users_each(&k, rc, each, ctx, &found, err);

@@ -70,11 +70,9 @@ static int record_sqlite_step(record_sqlite *s, int step) {
 
 int record_sqlite_meta_put(record_sqlite_conn *c, const char *key, int64_t value) {
     sqlite3_stmt *st = record_sqlite_stmt(c, SQL_META_PUT);
-    if (st == NULL)
-        return sqlite3_extended_errcode(c->db);
+    if (st == NULL) return sqlite3_extended_errcode(c->db);
     int rc = sqlite3_bind_text(st, 1, key, -1, SQLITE_STATIC);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_bind_int64(st, 2, value);
+    if (rc == SQLITE_OK) rc = sqlite3_bind_int64(st, 2, value);
     return rc == SQLITE_OK ? record_sqlite_run(st) : rc;
 }
 
@@ -88,20 +86,13 @@ int record_sqlite_schema_create(record_sqlite *s, braid_error *err) {
     char text[64];
     sqlite3_snprintf((int)sizeof text, text, "PRAGMA application_id=%d", RECORD_APPLICATION_ID);
     int rc = sqlite3_exec(db, "PRAGMA page_size=4096; PRAGMA journal_mode=DELETE; BEGIN EXCLUSIVE", NULL, NULL, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_exec(db, text, NULL, NULL, NULL);
-    for (int i = 0; rc == SQLITE_OK && i < RECORD_SCHEMA_VERSION; i++)
-        rc = record_sqlite_step(s, i);
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_meta_put(&s->writer, "dim", s->options.dim);
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_meta_put(&s->writer, "epoch", (int64_t)(epoch >> 1));
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_meta_put(&s->writer, "clean", 1);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
-    if (rc == SQLITE_OK)
-        return BRAID_OK;
+    if (rc == SQLITE_OK) rc = sqlite3_exec(db, text, NULL, NULL, NULL);
+    for (int i = 0; rc == SQLITE_OK && i < RECORD_SCHEMA_VERSION; i++) rc = record_sqlite_step(s, i);
+    if (rc == SQLITE_OK) rc = record_sqlite_meta_put(&s->writer, "dim", s->options.dim);
+    if (rc == SQLITE_OK) rc = record_sqlite_meta_put(&s->writer, "epoch", (int64_t)(epoch >> 1));
+    if (rc == SQLITE_OK) rc = record_sqlite_meta_put(&s->writer, "clean", 1);
+    if (rc == SQLITE_OK) rc = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+    if (rc == SQLITE_OK) return BRAID_OK;
     int code = record_sqlite_fail(db, rc, "creating the database", err);
     sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
     return code;
@@ -112,18 +103,14 @@ int record_sqlite_schema_upgrade(record_sqlite *s, braid_error *err) {
     int64_t version = 0;
     sqlite3_stmt *st = NULL;
     int rc = sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &st, NULL);
-    if (rc == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
-        version = sqlite3_column_int64(st, 0);
+    if (rc == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW) version = sqlite3_column_int64(st, 0);
     sqlite3_finalize(st);
     for (int i = (int)version; rc == SQLITE_OK && i < RECORD_SCHEMA_VERSION; i++) {
         rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-        if (rc == SQLITE_OK)
-            rc = record_sqlite_step(s, i);
-        if (rc == SQLITE_OK)
-            rc = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+        if (rc == SQLITE_OK) rc = record_sqlite_step(s, i);
+        if (rc == SQLITE_OK) rc = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
     }
-    if (rc == SQLITE_OK)
-        return BRAID_OK;
+    if (rc == SQLITE_OK) return BRAID_OK;
     int code = record_sqlite_fail(db, rc, "bringing the database up to date", err);
     sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
     return code;
@@ -144,22 +131,18 @@ static int record_sqlite_pragma(sqlite3 *db, const char *text, int64_t *out) {
 int record_sqlite_schema_check(record_sqlite *s, record_sqlite_conn *c, bool *empty, braid_error *err) {
     int64_t id = 0, version = 0, pages = 0;
     int rc = record_sqlite_pragma(c->db, "PRAGMA page_count", &pages);
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_pragma(c->db, "PRAGMA application_id", &id);
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_pragma(c->db, "PRAGMA user_version", &version);
-    if (rc != SQLITE_OK)
-        return record_sqlite_fail(c->db, rc, "reading the file's header", err);
+    if (rc == SQLITE_OK) rc = record_sqlite_pragma(c->db, "PRAGMA application_id", &id);
+    if (rc == SQLITE_OK) rc = record_sqlite_pragma(c->db, "PRAGMA user_version", &version);
+    if (rc != SQLITE_OK) return record_sqlite_fail(c->db, rc, "reading the file's header", err);
     *empty = pages == 0;
-    if (*empty)
-        return BRAID_OK;
+    if (*empty) return BRAID_OK;
     if (id != RECORD_APPLICATION_ID)
         return error_set(err, BRAID_E_NOT_A_DATABASE, RECORD_SQLITE,
                          "'%s' is an SQLite database of another application", s->path);
     if (version > RECORD_SCHEMA_VERSION)
         return error_set(err, BRAID_E_NEWER_FORMAT, RECORD_SQLITE,
-                         "'%s' has format %lld, this Braid reads up to %d: use a newer Braid",
-                         s->path, (long long)version, RECORD_SCHEMA_VERSION);
+                         "'%s' has format %lld, this Braid reads up to %d: use a newer Braid", s->path,
+                         (long long)version, RECORD_SCHEMA_VERSION);
     return BRAID_OK;
 }
 
@@ -178,34 +161,23 @@ int record_sqlite_schema_load(record_sqlite *s, record_sqlite_conn *c, braid_err
     uint64_t dim = 0, head = 0, trimmed = 0, num_max = 0, person_max = 0;
     int64_t lsn = 0, num = 0, person = 0, page = 0;
     int rc = record_sqlite_meta(c, "dim", &dim);
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_meta(c, "epoch", &s->epoch);
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_meta(c, "head", &head);
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_meta(c, "trimmed", &trimmed);
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_meta(c, "num_max", &num_max);
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_meta(c, "person_max", &person_max);
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_number(c, SQL_LSN_MAX, NULL, 0, &lsn);
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_number(c, SQL_ITEM_NUM_MAX, NULL, 0, &num);
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_number(c, SQL_PERSON_NUM_MAX, NULL, 0, &person);
-    if (rc == SQLITE_OK)
-        rc = record_sqlite_number(c, SQL_PAGE_SIZE, NULL, 4096, &page);
-    if (rc != SQLITE_OK)
-        return record_sqlite_fail(c->db, rc, "reading the database's facts", err);
+    if (rc == SQLITE_OK) rc = record_sqlite_meta(c, "epoch", &s->epoch);
+    if (rc == SQLITE_OK) rc = record_sqlite_meta(c, "head", &head);
+    if (rc == SQLITE_OK) rc = record_sqlite_meta(c, "trimmed", &trimmed);
+    if (rc == SQLITE_OK) rc = record_sqlite_meta(c, "num_max", &num_max);
+    if (rc == SQLITE_OK) rc = record_sqlite_meta(c, "person_max", &person_max);
+    if (rc == SQLITE_OK) rc = record_sqlite_number(c, SQL_LSN_MAX, NULL, 0, &lsn);
+    if (rc == SQLITE_OK) rc = record_sqlite_number(c, SQL_ITEM_NUM_MAX, NULL, 0, &num);
+    if (rc == SQLITE_OK) rc = record_sqlite_number(c, SQL_PERSON_NUM_MAX, NULL, 0, &person);
+    if (rc == SQLITE_OK) rc = record_sqlite_number(c, SQL_PAGE_SIZE, NULL, 4096, &page);
+    if (rc != SQLITE_OK) return record_sqlite_fail(c->db, rc, "reading the database's facts", err);
     if (dim == 0 || dim > MODEL_DIM_MAX)
         return error_set(err, BRAID_E_CORRUPT, RECORD_SQLITE, "'%s' lacks its dimension: restore it from a copy",
                          s->path);
     if (s->options.dim != 0 && s->options.dim != dim)
         return error_set(err, BRAID_E_DIMENSION, RECORD_SQLITE,
                          "'%s' has vectors of %u numbers, %u were asked for: drop the option, or make another file",
-                             s->path, (unsigned)dim,
-                         s->options.dim);
+                         s->path, (unsigned)dim, s->options.dim);
     s->dim = (uint32_t)dim;
     atomic_store(&s->trimmed, trimmed);
     atomic_store(&s->head, record_sqlite_max(head, (uint64_t)lsn));

@@ -3,6 +3,7 @@
  * From it come the ids, the texts and the per-connection caches of prepared statements. Values reach SQL as
  * parameters only; no text is ever put together at run time. Rows of a person hold a number, never the name, so that
  * deleting one row of `persons` cuts every tie. */
+/* clang-format off: a table reads by columns */
 #ifndef RECORD_SQLITE_SQL_H
 #define RECORD_SQLITE_SQL_H
 

@@ -52,8 +52,7 @@ static void queue_push(record_sqlite_queue *q, record_sqlite_request *r) {
 static record_sqlite_request *queue_pop(record_sqlite_queue *q) {
     record_sqlite_request *r = q->first;
     q->first = r->next;
-    if (q->first == NULL)
-        q->last = NULL;
+    if (q->first == NULL) q->last = NULL;
     q->requests--;
     q->changes -= r->n;
     r->next = NULL;
@@ -73,8 +72,7 @@ static void record_sqlite_set_failed(record_sqlite *s, int code, const braid_err
 }
 
 static int record_sqlite_closed_for_writing(record_sqlite *s, braid_error *err) {
-    if (s->failed == BRAID_OK)
-        return error_set(err, BRAID_E_CLOSED, RECORD_SQLITE, "the database is closing");
+    if (s->failed == BRAID_OK) return error_set(err, BRAID_E_CLOSED, RECORD_SQLITE, "the database is closing");
     return error_set(err, BRAID_E_UNAVAILABLE, RECORD_SQLITE,
                      "a write failed for good (%s): reading goes on; close the database, see to the disk, and open it"
                      " again",
@@ -97,16 +95,14 @@ int record_sqlite_submit(record_sqlite *s, record_sqlite_request *r, bool backgr
                          waiting);
     else {
         queue_push(background ? &s->background : &s->foreground, r);
-        if (s->foreground.requests + s->background.requests >= s->wanted)
-            pthread_cond_signal(&s->queue_cond);
+        if (s->foreground.requests + s->background.requests >= s->wanted) pthread_cond_signal(&s->queue_cond);
     }
     pthread_mutex_unlock(&s->queue_mutex);
     if (code == BRAID_OK) {
         while (sem_wait(&r->done) != 0) { /* EINTR */
         }
         code = r->code;
-        if (code != BRAID_OK)
-            error_set(err, code, r->err.store, "%s", r->err.message);
+        if (code != BRAID_OK) error_set(err, code, r->err.store, "%s", r->err.message);
     }
     sem_destroy(&r->done);
     return code;
@@ -138,18 +134,15 @@ int record_sqlite_write(void *self, record_change *changes, size_t n, record_wri
     record_sqlite_request r = {.changes = changes, .n = n};
     braid_error mine = {0};
     int code = record_sqlite_prepare_all(s, &r, &mine);
-    if (code == BRAID_OK)
-        code = record_sqlite_submit(s, &r, flags.background, &mine);
+    if (code == BRAID_OK) code = record_sqlite_submit(s, &r, flags.background, &mine);
     for (size_t i = 0; code != BRAID_OK && i < n; i++) {
         changes[i].code = code;
         changes[i].lsn = 0;
         changes[i].duplicate = false;
         sqlite3_snprintf((int)sizeof changes[i].message, changes[i].message, "%s", error_sentence(code));
     }
-    if (code != BRAID_OK)
-        error_set(err, code, mine.store, "%s", mine.message);
-    for (size_t i = 0; r.bodies != NULL && i < n; i++)
-        free(r.bodies[i].text);
+    if (code != BRAID_OK) error_set(err, code, mine.store, "%s", mine.message);
+    for (size_t i = 0; r.bodies != NULL && i < n; i++) free(r.bodies[i].text);
     free(r.bodies);
     return code;
 }
@@ -189,11 +182,9 @@ static record_sqlite_request *group_take(record_sqlite_group *g, record_sqlite_q
 static void record_sqlite_take_foreground(record_sqlite *s, record_sqlite_group *g) {
     while (s->foreground.first != NULL) {
         const record_sqlite_request *next = s->foreground.first;
-        if (g->first != NULL && (next->admin != NULL || g->changes + next->n > s->options.group_max))
-            return;
+        if (g->first != NULL && (next->admin != NULL || g->changes + next->n > s->options.group_max)) return;
         g->foreground++;
-        if (group_take(g, &s->foreground)->admin != NULL)
-            return;
+        if (group_take(g, &s->foreground)->admin != NULL) return;
     }
 }
 
@@ -206,24 +197,19 @@ static void record_sqlite_take_background(record_sqlite *s, record_sqlite_group 
     while (s->background.first != NULL && s->background.first->queued_ns <= late) {
         const record_sqlite_request *next = s->background.first;
         bool full = slice > 0 && (behind || slice + next->n > RECORD_SQLITE_BACKGROUND_SLICE);
-        if (full || (next->admin != NULL && g->first != NULL))
-            return;
+        if (full || (next->admin != NULL && g->first != NULL)) return;
         slice += next->n;
-        if (group_take(g, &s->background)->admin != NULL)
-            return;
+        if (group_take(g, &s->background)->admin != NULL) return;
     }
 }
 
 static void record_sqlite_take(record_sqlite *s, record_sqlite_group *g) {
     int64_t patience = s->commit_ns / 2 < GROUP_WAIT_NS_MAX ? s->commit_ns / 2 : GROUP_WAIT_NS_MAX;
     *g = (record_sqlite_group){.tail = &g->first, .until = record_sqlite_now(s) + patience};
-    if (s->background.first != NULL && s->background.first->admin != NULL)
-        record_sqlite_take_background(s, g);
-    if (g->first != NULL)
-        return;
+    if (s->background.first != NULL && s->background.first->admin != NULL) record_sqlite_take_background(s, g);
+    if (g->first != NULL) return;
     record_sqlite_take_foreground(s, g);
-    if (g->first == NULL || g->first->admin == NULL)
-        record_sqlite_take_background(s, g);
+    if (g->first == NULL || g->first->admin == NULL) record_sqlite_take_background(s, g);
     s->wanted = SIZE_MAX; /* nobody need wake a writer at work */
 }
 
@@ -231,8 +217,7 @@ static void record_sqlite_take(record_sqlite *s, record_sqlite_group *g) {
 
 /* Errors after which the file's state on disk is not known. */
 static bool record_sqlite_is_final(int code, int rc) {
-    if ((rc & 0xff) == SQLITE_IOERR && rc != SQLITE_IOERR_NOMEM)
-        return true;
+    if ((rc & 0xff) == SQLITE_IOERR && rc != SQLITE_IOERR_NOMEM) return true;
     return code == BRAID_E_CORRUPT || code == BRAID_E_NOT_A_DATABASE;
 }
 
@@ -249,16 +234,13 @@ int record_sqlite_checkpoint_now(record_sqlite *s, bool truncate, braid_error *e
         s->wipe = s->wipe && !truncate;
     else if (rc == SQLITE_OK)
         s->wal_frames_next = s->wal_frames + limit / 4; /* a reader holds it back: not again at once */
-    if (truncate && rc == SQLITE_OK)
-        s->wal_frames = 0, s->wal_bytes = 0;
-    if (rc == SQLITE_OK)
-        return BRAID_OK;
+    if (truncate && rc == SQLITE_OK) s->wal_frames = 0, s->wal_bytes = 0;
+    if (rc == SQLITE_OK) return BRAID_OK;
     if (rc == SQLITE_BUSY)
         return error_set(err, BRAID_E_BUSY, RECORD_SQLITE, "a reader holds the write-ahead log; try again");
     braid_error mine = {0};
     int code = record_sqlite_fail(s->writer.db, rc, "the checkpoint", &mine);
-    if (record_sqlite_is_final(code, rc))
-        record_sqlite_set_failed(s, code, &mine);
+    if (record_sqlite_is_final(code, rc)) record_sqlite_set_failed(s, code, &mine);
     return error_set(err, code, RECORD_SQLITE, "%s", mine.message);
 }
 
@@ -270,8 +252,7 @@ static void record_sqlite_wal_grow(record_sqlite *s) {
     static const char zeros[64 * 1024];
     sqlite3_file *file = NULL;
     sqlite3_int64 size = 0, used = (sqlite3_int64)s->wal_frames * (s->page_bytes + 24) + 32;
-    if (s->wal_bytes - used > WAL_AHEAD_BYTES || s->wal_bytes >= (sqlite3_int64)s->options.wal_bytes_checkpoint)
-        return;
+    if (s->wal_bytes - used > WAL_AHEAD_BYTES || s->wal_bytes >= (sqlite3_int64)s->options.wal_bytes_checkpoint) return;
     if (sqlite3_file_control(s->writer.db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file) != SQLITE_OK || file == NULL ||
         file->pMethods == NULL || file->pMethods->xFileSize(file, &size) != SQLITE_OK)
         return;
@@ -292,14 +273,11 @@ static int record_sqlite_wal_hook(void *ctx, sqlite3 *db, const char *name, int 
 static int record_sqlite_apply_careful(record_sqlite *s, record_change *change, const record_sqlite_body *body) {
     uint64_t lsn = s->next_lsn, num = s->num_max, person = s->person_max;
     int rc = record_sqlite_exec(&s->writer, SQL_SAVEPOINT);
-    if (rc != SQLITE_OK)
-        return rc;
+    if (rc != SQLITE_OK) return rc;
     rc = record_sqlite_apply(s, change, body);
     int why = rc & 0xff;
-    if (rc == SQLITE_OK)
-        return record_sqlite_exec(&s->writer, SQL_RELEASE);
-    if (why != SQLITE_CONSTRAINT && why != SQLITE_MISMATCH && why != SQLITE_TOOBIG && why != SQLITE_ERROR)
-        return rc;
+    if (rc == SQLITE_OK) return record_sqlite_exec(&s->writer, SQL_RELEASE);
+    if (why != SQLITE_CONSTRAINT && why != SQLITE_MISMATCH && why != SQLITE_TOOBIG && why != SQLITE_ERROR) return rc;
     change->code = why == SQLITE_TOOBIG ? BRAID_E_TOO_LARGE : BRAID_E_CONFLICT;
     change->lsn = 0;
     sqlite3_snprintf((int)sizeof change->message, change->message, "the record store refused it: %s",
@@ -316,11 +294,9 @@ static int record_sqlite_apply_all(record_sqlite *s, record_sqlite_request *grou
         for (size_t i = 0; i < r->n; i++) {
             record_change *c = &r->changes[i];
             const record_sqlite_body *body = r->bodies != NULL ? &r->bodies[i] : NULL;
-            if (c->code != BRAID_OK)
-                continue;
+            if (c->code != BRAID_OK) continue;
             int rc = careful ? record_sqlite_apply_careful(s, c, body) : record_sqlite_apply(s, c, body);
-            if (rc != SQLITE_OK)
-                return rc;
+            if (rc != SQLITE_OK) return rc;
         }
     return SQLITE_OK;
 }
@@ -345,8 +321,7 @@ static record_sqlite_request *record_sqlite_gather(record_sqlite *s, record_sqli
     s->wanted = 1;
     while (g->foreground < s->expected && s->foreground.requests == 0 && !s->closing) {
         int64_t left = g->until - record_sqlite_now(s);
-        if (left <= 0 || !record_sqlite_wait(&s->queue_cond, &s->queue_mutex, left))
-            break;
+        if (left <= 0 || !record_sqlite_wait(&s->queue_cond, &s->queue_mutex, left)) break;
     }
     record_sqlite_take_foreground(s, g);
     s->wanted = SIZE_MAX;
@@ -374,8 +349,7 @@ static int record_sqlite_transact(record_sqlite *s, record_sqlite_group *g, bool
 }
 
 void record_sqlite_undo(record_sqlite *s, int code, int rc, const braid_error *why) {
-    if (!sqlite3_get_autocommit(s->writer.db))
-        record_sqlite_exec(&s->writer, SQL_ROLLBACK);
+    if (!sqlite3_get_autocommit(s->writer.db)) record_sqlite_exec(&s->writer, SQL_ROLLBACK);
     if (code != BRAID_OK && (record_sqlite_is_final(code, rc) || !sqlite3_get_autocommit(s->writer.db)))
         record_sqlite_set_failed(s, code, why);
 }
@@ -427,8 +401,7 @@ static bool record_sqlite_await(record_sqlite *s) {
 /* What deleting a person left in the WAL is overwritten as soon as no reader needs it. */
 static void record_sqlite_wipe(record_sqlite *s) {
     int64_t now = record_sqlite_now(s);
-    if (now - s->wipe_tried_ns < WIPE_RETRY_NS)
-        return;
+    if (now - s->wipe_tried_ns < WIPE_RETRY_NS) return;
     s->wipe_tried_ns = now;
     sqlite3_busy_timeout(s->writer.db, 0);
     record_sqlite_checkpoint_now(s, true, NULL);
@@ -436,14 +409,11 @@ static void record_sqlite_wipe(record_sqlite *s) {
 }
 
 static void record_sqlite_keep_house(record_sqlite *s) {
-    if (s->failed != BRAID_OK)
-        return;
+    if (s->failed != BRAID_OK) return;
     metric_set(s->wal_gauge, (double)s->wal_frames * (s->page_bytes + 24));
-    if (s->wal_frames > s->wal_frames_next)
-        record_sqlite_checkpoint_now(s, false, NULL);
+    if (s->wal_frames > s->wal_frames_next) record_sqlite_checkpoint_now(s, false, NULL);
     record_sqlite_wal_grow(s);
-    if (s->wipe)
-        record_sqlite_wipe(s);
+    if (s->wipe) record_sqlite_wipe(s);
 }
 
 static void record_sqlite_serve(record_sqlite *s, record_sqlite_group *g) {
@@ -483,8 +453,7 @@ static void *record_sqlite_writer_main(void *arg) {
         record_sqlite_group g;
         record_sqlite_take(s, &g);
         pthread_mutex_unlock(&s->queue_mutex);
-        if (g.first != NULL)
-            record_sqlite_serve(s, &g);
+        if (g.first != NULL) record_sqlite_serve(s, &g);
         pthread_mutex_lock(&s->queue_mutex);
         s->expected = g.foreground + s->foreground.requests;
         size_t waiting = s->foreground.changes + s->background.changes;
@@ -510,8 +479,7 @@ int record_sqlite_writer_start(record_sqlite *s, braid_error *err) {
 }
 
 void record_sqlite_writer_stop(record_sqlite *s) {
-    if (!s->thread_started)
-        return;
+    if (!s->thread_started) return;
     pthread_mutex_lock(&s->queue_mutex);
     s->closing = true;
     pthread_cond_signal(&s->queue_cond);

@@ -17,7 +17,7 @@ enum {
 typedef struct exact_walk {
     slots *s;
     const exact_request *rq;
-    uint32_t used, next;  /* the next slot or number to look at */
+    uint32_t used, next; /* the next slot or number to look at */
     bool by_member;
 } exact_walk;
 

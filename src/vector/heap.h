@@ -11,8 +11,14 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-typedef struct heap_item { float key; uint32_t slot; } heap_item;
-typedef struct heap { heap_item *items; size_t count, cap; } heap;
+typedef struct heap_item {
+    float key;
+    uint32_t slot;
+} heap_item;
+typedef struct heap {
+    heap_item *items;
+    size_t count, cap;
+} heap;
 
 static inline bool heap_above(heap_item a, heap_item b) {
     return a.key < b.key || (a.key == b.key && a.slot > b.slot);
@@ -67,8 +73,10 @@ static inline void heap_replace_top(heap *h, float key, uint32_t slot) {
 
 /* Keeps the `max` largest keys; room for one more than is there, or for `max`, is reserved. */
 static inline void heap_offer(heap *h, size_t max, float key, uint32_t slot) {
-    if (h->count < max) heap_push(h, key, slot);
-    else if (heap_above(h->items[0], (heap_item){key, slot})) heap_replace_top(h, key, slot);
+    if (h->count < max)
+        heap_push(h, key, slot);
+    else if (heap_above(h->items[0], (heap_item){key, slot}))
+        heap_replace_top(h, key, slot);
 }
 
 /* Sorts the items in place, largest key first, and returns their count; the heap is empty afterwards. */

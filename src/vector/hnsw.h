@@ -57,7 +57,10 @@ enum {
     HNSW_LINKS_MAX = 2 * HNSW_M_MAX
 };
 
-typedef struct hnsw_in { uint32_t *items; uint32_t count, cap; } hnsw_in; /* who points at a node on one level */
+typedef struct hnsw_in {
+    uint32_t *items;
+    uint32_t count, cap;
+} hnsw_in; /* who points at a node on one level */
 
 typedef struct hnsw_upper {
     hnsw_in in[HNSW_LEVEL_MAX];
@@ -68,7 +71,7 @@ typedef struct hnsw_node {
     uint64_t rank;
     uint32_t lower_in; /* in-links of level 0 from nodes of lower rank */
     uint8_t level;
-    bool linked;       /* in the graph */
+    bool linked; /* in the graph */
     hnsw_in in0;
     hnsw_upper *upper; /* NULL on level 0 */
 } hnsw_node;
@@ -84,15 +87,15 @@ typedef struct hnsw {
 
     /* there is one feed thread; the lock keeps save and check apart from it. Searches never take it. */
     pthread_mutex_t write_lock;
-    uint32_t chunks;            /* chunks of links0 and nodes that have memory */
-    uint32_t root;              /* the node of lowest rank, or SLOT_NONE */
-    uint32_t orphan;            /* a node that nobody of lower rank links to, since memory ran out; or SLOT_NONE */
-    uint64_t ranks;             /* the next rank; also counts inserts for the level generator */
-    uint64_t linked;            /* nodes in the graph, removed ones included */
+    uint32_t chunks; /* chunks of links0 and nodes that have memory */
+    uint32_t root;   /* the node of lowest rank, or SLOT_NONE */
+    uint32_t orphan; /* a node that nobody of lower rank links to, since memory ran out; or SLOT_NONE */
+    uint64_t ranks;  /* the next rank; also counts inserts for the level generator */
+    uint64_t linked; /* nodes in the graph, removed ones included */
     scratch scratch;
 
-    meter walk_length;          /* distances for each unit of ef, without a filter */
-    meter walk_ns, exact_ns;    /* nanoseconds for each distance */
+    meter walk_length;       /* distances for each unit of ef, without a filter */
+    meter walk_ns, exact_ns; /* nanoseconds for each distance */
 } hnsw;
 
 #define HNSW_NO_ENTRY UINT64_MAX
@@ -122,8 +125,7 @@ static inline float hnsw_sim(const hnsw *h, uint32_t a, uint32_t b) {
 /* ---- hnsw_links.c: single links and the two rules. The writer's. ---- */
 /* returns their number */
 unsigned hnsw_copy_links(const hnsw *h, uint32_t slot, unsigned level, uint32_t out[HNSW_LINKS_MAX]);
-bool hnsw_add_link(hnsw *h, unsigned level, uint32_t from,
-                   uint32_t to);              /* false: full, or memory ran out */
+bool hnsw_add_link(hnsw *h, unsigned level, uint32_t from, uint32_t to); /* false: full, or memory ran out */
 /* into an empty place; false: no memory */
 bool hnsw_set_link(hnsw *h, unsigned level, uint32_t from, unsigned at, uint32_t to);
 bool hnsw_replace_link(hnsw *h, unsigned level, uint32_t from, uint32_t old, uint32_t to);
@@ -139,8 +141,8 @@ void hnsw_count_lower_in(hnsw *h, uint32_t slot);
 /* ---- hnsw_insert.c ---- */
 /* Algorithm 4: of `found` (largest key first) at most `max` that are nearer to the base than to each other. */
 unsigned hnsw_select(const hnsw *h, const heap_item *found, size_t n, unsigned max, uint32_t *out);
-bool hnsw_insert(hnsw *h, uint32_t slot);      /* false: memory ran out; the node may be linked in part, and dies */
-bool hnsw_grow(hnsw *h, size_t slots_wanted);  /* memory of links and nodes */
+bool hnsw_insert(hnsw *h, uint32_t slot);     /* false: memory ran out; the node may be linked in part, and dies */
+bool hnsw_grow(hnsw *h, size_t slots_wanted); /* memory of links and nodes */
 unsigned hnsw_draw_level(const hnsw *h, uint64_t ordinal);
 bool hnsw_node_init(hnsw *h, uint32_t slot, unsigned level);
 
@@ -152,10 +154,10 @@ void hnsw_release(void *h, uint32_t slot);
 typedef struct hnsw_walk {
     unsigned level;
     size_t ef;
-    uint64_t epoch;       /* what may be a result; HNSW_ANY: every node */
+    uint64_t epoch; /* what may be a result; HNSW_ANY: every node */
     const bitset *allow;
-    unsigned equals_max;  /* nodes of the same similarity to go on from, at most; 0: all */
-    uint64_t budget;      /* distances; 0: none */
+    unsigned equals_max; /* nodes of the same similarity to go on from, at most; 0: all */
+    uint64_t budget;     /* distances; 0: none */
     deadline until;
 } hnsw_walk;
 #define HNSW_ANY UINT64_MAX

@@ -103,10 +103,12 @@ static void check_entry(const hnsw *h, unsigned highest, vector_check_report *ou
         return;
     }
     uint32_t slot = (uint32_t)entry;
-    if (entry == HNSW_NO_ENTRY || !in_graph(h, slot)) check_problem(out, "the entry point is not in the graph");
+    if (entry == HNSW_NO_ENTRY || !in_graph(h, slot))
+        check_problem(out, "the entry point is not in the graph");
     else if (entry >> 32 != highest || hnsw_node_of(h, slot)->level != highest) {
         check_problem(out, "the entry point is not on the highest level, %u", highest);
-    } else if (out->problems == 0) check_reach(h, slot, out);
+    } else if (out->problems == 0)
+        check_reach(h, slot, out);
 }
 
 void hnsw_check(hnsw *h, vector_check_report *out) {

@@ -19,7 +19,10 @@
 
 enum { GRACE_WAITS_MAX = 2000, GRACE_WAIT_NS = 1000000 };
 
-typedef struct ranked { uint64_t rank; uint32_t slot; } ranked;
+typedef struct ranked {
+    uint64_t rank;
+    uint32_t slot;
+} ranked;
 
 typedef struct sink {
     int fd;

@@ -15,8 +15,12 @@ enum {
 
 typedef enum hnsw_section { SECTION_NODES, SECTION_LINKS, SECTION_UPPER, SECTION_VECTORS, SECTIONS } hnsw_section;
 
-typedef struct hnsw_file_section { uint64_t offset, bytes, xxh3; } hnsw_file_section;
-typedef struct hnsw_file_node { uint32_t num, level; } hnsw_file_node;
+typedef struct hnsw_file_section {
+    uint64_t offset, bytes, xxh3;
+} hnsw_file_section;
+typedef struct hnsw_file_node {
+    uint32_t num, level;
+} hnsw_file_node;
 
 typedef struct hnsw_file_head {
     char magic[8];

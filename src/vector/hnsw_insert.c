@@ -149,8 +149,10 @@ static bool prune(hnsw *h, unsigned level, uint32_t base, uint32_t newcomer) {
     selection sel = {.out = chosen, .max = cap};
     for (unsigned i = 0; i < n && sel.n < cap; i++) {
         uint32_t slot = rated[i].slot;
-        if (must[i]) must_left--;
-        else if (sel.n + must_left >= cap || !worth(h, &sel, slot, rated[i].key)) continue;
+        if (must[i])
+            must_left--;
+        else if (sel.n + must_left >= cap || !worth(h, &sel, slot, rated[i].key))
+            continue;
         choose(&sel, slot, rated[i].key);
         keep[i] = true;
         newcomer_in |= slot == newcomer;
@@ -162,18 +164,23 @@ static bool prune(hnsw *h, unsigned level, uint32_t base, uint32_t newcomer) {
 }
 
 static bool link_back(hnsw *h, unsigned level, uint32_t from, uint32_t to) {
-    uint32_t last = atomic_load_explicit(&hnsw_links(h, from, level)[hnsw_capacity(h, level) - 1],
-                                         memory_order_relaxed);
+    uint32_t last =
+        atomic_load_explicit(&hnsw_links(h, from, level)[hnsw_capacity(h, level) - 1], memory_order_relaxed);
     return last == SLOT_NONE ? hnsw_add_link(h, level, from, to) : prune(h, level, from, to);
 }
 
 /* ---- Algorithm 1, INSERT ---- */
 
-typedef struct plan { uint32_t links[HNSW_M_MAX]; unsigned n; } plan;
+typedef struct plan {
+    uint32_t links[HNSW_M_MAX];
+    unsigned n;
+} plan;
 
 static hnsw_end plan_level(hnsw *h, unsigned level, uint32_t *start, plan *p) {
     vector_stats stats = {0};
-    hnsw_walk w = {.level = level, .ef = h->ef_construction, .equals_max = h->m,
+    hnsw_walk w = {.level = level,
+                   .ef = h->ef_construction,
+                   .equals_max = h->m,
                    .epoch = atomic_load_explicit(&h->s.epoch, memory_order_relaxed) + 1};
     hnsw_end end = hnsw_walk_level(h, &h->scratch, &w, *start, &stats);
     if (end == HNSW_END_DONE && h->scratch.results.count == 0) {

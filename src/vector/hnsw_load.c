@@ -25,9 +25,9 @@ typedef struct loading {
     int fd;
     hnsw_file_head head;
     hnsw_file_node *nodes;
-    uint32_t *words;  /* buffer */
+    uint32_t *words; /* buffer */
     XXH3_state_t *hash;
-    uint64_t at;      /* where the section is read next */
+    uint64_t at; /* where the section is read next */
 } loading;
 
 static int corrupt(loading *l, const char *what) {

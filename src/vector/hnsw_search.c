@@ -112,8 +112,10 @@ static inline void offer(const hnsw *h, scratch *sc, const hnsw_walk *w, uint32_
     if (returned && w->equals_max != 0 && crowded(sc, w->equals_max, sim)) return;
     heap_push(&sc->candidates, -sim, slot);
     if (!returned) return;
-    if (full) heap_replace_top(results, sim, slot);
-    else heap_push(results, sim, slot);
+    if (full)
+        heap_replace_top(results, sim, slot);
+    else
+        heap_push(results, sim, slot);
 }
 
 /* The neighbours that were not visited yet; marks them. */
@@ -237,8 +239,10 @@ int hnsw_search(hnsw *h, const vector_query *q, candidate *out, size_t *count, v
     int code = slots_query(&h->s, &r->scratch, q->values, HNSW_STORE, err);
     if (code == BRAID_OK) {
         code = search_by_plan(h, &r->scratch, q, epoch, stats);
-        if (code == BRAID_OK) *count = exact_answer(&h->s, &r->scratch, q->k, out);
-        else error_set(err, code, HNSW_STORE, "memory ran out");
+        if (code == BRAID_OK)
+            *count = exact_answer(&h->s, &r->scratch, q->k, out);
+        else
+            error_set(err, code, HNSW_STORE, "memory ran out");
     }
     slots_leave(r);
     return code;
@@ -250,7 +254,6 @@ void hnsw_estimate(hnsw *h, size_t k, unsigned ef, uint64_t allow_count, bool fi
     bool exact = p.exact <= p.walk;
     double us = exact ? (double)p.set * meter_unit(&h->exact_ns, 1000, guess_ns * exact_row_cost) / 1000.0
                       : p.walk * meter_unit(&h->walk_ns, 1000, guess_ns) / 1000.0;
-    *out = (vector_cost){.microseconds = 1.0 + us,
-                         .rows = (double)(p.set < k ? p.set : k),
-                         .method = exact ? "exact" : "hnsw"};
+    *out = (vector_cost){
+        .microseconds = 1.0 + us, .rows = (double)(p.set < k ? p.set : k), .method = exact ? "exact" : "hnsw"};
 }

@@ -31,7 +31,7 @@ static void dot4_scalar(const float *query, const float *const rows[4], uint32_t
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#define TARGET_AVX2 __attribute__((target("avx2,fma")))
+#define TARGET_AVX2   __attribute__((target("avx2,fma")))
 #define TARGET_AVX512 __attribute__((target("avx512f")))
 
 static bool has_avx2(void) {

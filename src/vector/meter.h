@@ -9,7 +9,9 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-typedef struct meter { _Atomic uint64_t weight, sum; } meter;
+typedef struct meter {
+    _Atomic uint64_t weight, sum;
+} meter;
 
 #define METER_WEIGHT_MAX (UINT64_C(1) << 24)
 

@@ -38,7 +38,7 @@
 #include "vector/heap.h"
 #include "vector/kernels.h"
 
-#define SLOT_NONE UINT32_MAX
+#define SLOT_NONE  UINT32_MAX
 #define SLOT_ALIVE UINT64_MAX /* died: not yet */
 
 enum {
@@ -51,7 +51,7 @@ enum {
     SLOTS_MAP_CHUNKS = 1 << (32 - SLOTS_MAP_SHIFT),
     SLOTS_READERS_MAX = 128, /* searches that run at the same moment; more wait their turn */
     SCRATCH_EQUALS_BITS = 10,
-    SLOTS_LINE = 64,         /* bytes of a cache line */
+    SLOTS_LINE = 64, /* bytes of a cache line */
     SLOTS_LINE_FLOATS = SLOTS_LINE / sizeof(float)
 };
 
@@ -78,8 +78,14 @@ typedef struct reader {
     scratch scratch;
 } reader;
 
-typedef struct slot_wait { uint64_t epoch; uint32_t slot; } slot_wait;
-typedef struct slot_queue { slot_wait *items; size_t head, count, cap; } slot_queue;
+typedef struct slot_wait {
+    uint64_t epoch;
+    uint32_t slot;
+} slot_wait;
+typedef struct slot_queue {
+    slot_wait *items;
+    size_t head, count, cap;
+} slot_queue;
 
 /* How the structure around the slots takes part in reclamation; all may be NULL. */
 typedef struct slots_hooks {
@@ -95,8 +101,8 @@ typedef struct slots {
     const clock_ops *clock;
     slots_hooks hooks;
 
-    float **rows;      /* [SLOTS_CHUNKS_MAX] */
-    slot_meta **metas; /* [SLOTS_CHUNKS_MAX] */
+    float **rows;                     /* [SLOTS_CHUNKS_MAX] */
+    slot_meta **metas;                /* [SLOTS_CHUNKS_MAX] */
     _Atomic(_Atomic uint32_t *) *map; /* [SLOTS_MAP_CHUNKS] */
     _Atomic uint64_t epoch;
     _Atomic uint64_t count; /* items that a new search sees */
@@ -105,14 +111,16 @@ typedef struct slots {
     reader *readers;
 
     /* The writer's. */
-    uint32_t allocated;         /* slots that have memory */
-    size_t map_end;             /* chunks of the map that may have memory */
-    slot_queue dying, limbo;    /* waiting to be unlinked; waiting to be released */
-    uint32_t *free_slots; size_t free_count, free_cap;
-    uint32_t *pending; size_t pending_count, pending_cap; /* born in the batch under way */
-    size_t dying_before;        /* dying.count when the batch began */
+    uint32_t allocated;      /* slots that have memory */
+    size_t map_end;          /* chunks of the map that may have memory */
+    slot_queue dying, limbo; /* waiting to be unlinked; waiting to be released */
+    uint32_t *free_slots;
+    size_t free_count, free_cap;
+    uint32_t *pending;
+    size_t pending_count, pending_cap; /* born in the batch under way */
+    size_t dying_before;               /* dying.count when the batch began */
     int64_t count_delta;
-    float *normalised;          /* one row */
+    float *normalised; /* one row */
 } slots;
 
 int slots_open(slots *s, const vector_options *options, const char *store, slots_hooks hooks, braid_error *err);

@@ -132,8 +132,10 @@ int vector_search(vector_store *s, const vector_query *q, candidate *out, size_t
     }
     int64_t start = clock_mono_ns(s->clock);
     int code = BRAID_OK;
-    if (q->until != 0 && start >= q->until) stats->stopped = VECTOR_STOP_DEADLINE;
-    else code = s->ops->search(s->self, q, out, count, stats, err);
+    if (q->until != 0 && start >= q->until)
+        stats->stopped = VECTOR_STOP_DEADLINE;
+    else
+        code = s->ops->search(s->self, q, out, count, stats, err);
     BRAID_ASSERT(*count <= q->k);
     metric_add(s->distances, stats->distances);
     if (stats->stopped == VECTOR_STOP_DEADLINE) metric_add(s->deadlines, 1);

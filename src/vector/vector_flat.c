@@ -78,8 +78,10 @@ static int flat_search(void *self, const vector_query *q, candidate *out, size_t
     int code = slots_query(&f->s, &r->scratch, q->values, STORE, err);
     if (code == BRAID_OK) {
         code = exact_search(&f->s, &r->scratch, &rq, stats);
-        if (code == BRAID_OK) *count = exact_answer(&f->s, &r->scratch, q->k, out);
-        else error_set(err, code, STORE, "memory ran out");
+        if (code == BRAID_OK)
+            *count = exact_answer(&f->s, &r->scratch, q->k, out);
+        else
+            error_set(err, code, STORE, "memory ran out");
     }
     slots_leave(r);
     if (stats->distances > 0) meter_add(&f->row_ns, stats->distances, (uint64_t)(clock_mono_ns(f->s.clock) - start));
@@ -102,9 +104,8 @@ static void flat_estimate(void *self, size_t k, unsigned ef, uint64_t allow_coun
     uint64_t count = atomic_load_explicit(&f->s.count, memory_order_relaxed);
     uint64_t seen = filtered && allow_count < count ? allow_count : count;
     double row_ns = meter_unit(&f->row_ns, 1000, 2.0 + f->s.dim / 16.0);
-    *out = (vector_cost){.microseconds = 1.0 + (double)seen * row_ns / 1000.0,
-                         .rows = (double)(seen < k ? seen : k),
-                         .method = "exact"};
+    *out = (vector_cost){
+        .microseconds = 1.0 + (double)seen * row_ns / 1000.0, .rows = (double)(seen < k ? seen : k), .method = "exact"};
 }
 
 static int flat_scan(void *self, bool (*each)(void *ctx, uint32_t num, const float *values), void *ctx,

@@ -1,5 +1,5 @@
-/* The table of the graph store: opens and closes it, makes batches of inserts and removals, and hands the rest to its files. hnsw.h holds the
- * essay. */
+/* The table of the graph store: opens and closes it, makes batches of inserts and removals, and hands the rest to its
+ * files. hnsw.h holds the essay. */
 #include <string.h>
 
 #include "vector/hnsw.h"
@@ -129,7 +129,8 @@ static void hnsw_estimate_op(void *self, size_t k, unsigned ef, uint64_t allow_c
     hnsw_estimate(self, k, ef, allow_count, filtered, out);
 }
 
-static int hnsw_scan(void *self, bool (*each)(void *ctx, uint32_t num, const float *values), void *ctx, braid_error *err) {
+static int hnsw_scan(void *self, bool (*each)(void *ctx, uint32_t num, const float *values), void *ctx,
+                     braid_error *err) {
     hnsw *h = self;
     return slots_scan(&h->s, each, ctx, err);
 }
