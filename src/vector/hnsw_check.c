@@ -68,15 +68,13 @@ static void check_rules(const hnsw *h, uint32_t slot, vector_check_report *out) 
     }
 }
 
-/* Walks level 0 from the entry point. */
-static void check_reach(const hnsw *h, uint32_t start, vector_check_report *out) {
+/* Walks level 0 from the entry point; false when memory ran out. */
+static bool check_reach(const hnsw *h, uint32_t start, vector_check_report *out) {
     uint32_t used = atomic_load_explicit(&h->s.used, memory_order_relaxed), *queue = malloc(used * sizeof *queue);
     bool *met = calloc(used, sizeof *met);
     size_t head = 0, count = 0;
-    if (queue == NULL || met == NULL) {
-        check_problem(out, "memory ran out while checking");
-        goto cleanup;
-    }
+    bool enough = queue != NULL && met != NULL;
+    if (!enough) goto cleanup;
     queue[count++] = start;
     met[start] = true;
     while (head < count) {
@@ -94,13 +92,14 @@ static void check_reach(const hnsw *h, uint32_t start, vector_check_report *out)
 cleanup:
     free(queue);
     free(met);
+    return enough;
 }
 
-static void check_entry(const hnsw *h, unsigned highest, vector_check_report *out) {
+static bool check_entry(const hnsw *h, unsigned highest, vector_check_report *out) {
     uint64_t entry = atomic_load_explicit(&h->entry, memory_order_relaxed);
     if (h->linked == 0) {
         if (entry != HNSW_NO_ENTRY || h->root != SLOT_NONE) check_problem(out, "an empty graph has an entry point");
-        return;
+        return true;
     }
     uint32_t slot = (uint32_t)entry;
     if (entry == HNSW_NO_ENTRY || !in_graph(h, slot))
@@ -108,10 +107,11 @@ static void check_entry(const hnsw *h, unsigned highest, vector_check_report *ou
     else if (entry >> 32 != highest || hnsw_node_of(h, slot)->level != highest) {
         check_problem(out, "the entry point is not on the highest level, %u", highest);
     } else if (out->problems == 0)
-        check_reach(h, slot, out);
+        return check_reach(h, slot, out);
+    return true;
 }
 
-void hnsw_check(hnsw *h, vector_check_report *out) {
+bool hnsw_check(hnsw *h, vector_check_report *out) {
     uint32_t used = atomic_load_explicit(&h->s.used, memory_order_relaxed);
     uint64_t linked = 0, outs = 0, ins = 0, epoch = atomic_load_explicit(&h->s.epoch, memory_order_relaxed);
     unsigned highest = 0;
@@ -139,5 +139,5 @@ void hnsw_check(hnsw *h, vector_check_report *out) {
     if (outs != ins) {
         check_problem(out, "%llu links do not match %llu in-links", (unsigned long long)outs, (unsigned long long)ins);
     }
-    check_entry(h, highest, out);
+    return check_entry(h, highest, out);
 }

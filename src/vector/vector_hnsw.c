@@ -137,11 +137,10 @@ static int hnsw_scan(void *self, bool (*each)(void *ctx, uint32_t num, const flo
 
 static int hnsw_check_op(void *self, vector_check_report *out, braid_error *err) {
     hnsw *h = self;
-    (void)err;
     pthread_mutex_lock(&h->write_lock);
-    hnsw_check(h, out);
+    bool enough = hnsw_check(h, out);
     pthread_mutex_unlock(&h->write_lock);
-    return BRAID_OK;
+    return enough ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, HNSW_STORE, "no memory to check the graph");
 }
 
 static void hnsw_info(void *self, vector_info *out) {

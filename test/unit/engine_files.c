@@ -334,20 +334,20 @@ static void open_as_nobody(fixture *f) {
     shut(f);
 }
 
-static void refused_for_writing_and_read(fixture *f) {
+static void refused_for_writing_and_read(fixture *f, size_t names) {
     as_nobody(f, open_as_nobody);
     assert_int_equal(rights_rc[0], BRAID_E_READ_ONLY);
     assert_int_equal(rights_rc[1], BRAID_OK);
     assert_int_equal(rights_rc[2], BRAID_OK);
     assert_int_equal(rights_results, 5);
-    assert_int_equal(names_in(f->folder), 2); /* file and index, nothing else */
+    assert_int_equal(names_in(f->folder), names);
 }
 
 static void a_folder_that_may_not_be_written_is_told_and_can_be_read(void **state) {
     fixture *f = *state;
     assert_int_equal(chmod(f->folder, 0555), 0);
     assert_int_equal(chmod(f->path, 0666), 0);
-    refused_for_writing_and_read(f);
+    refused_for_writing_and_read(f, 2); /* file and index, nothing else */
     assert_int_equal(chmod(f->folder, 0755), 0);
 }
 
@@ -355,8 +355,10 @@ static void a_file_that_may_not_be_written_is_told_and_can_be_read(void **state)
     fixture *f = *state;
     assert_int_equal(chmod(f->folder, 0777), 0);
     assert_int_equal(chmod(f->path, 0444), 0);
-    refused_for_writing_and_read(f);
+    refused_for_writing_and_read(f, 4); /* a reader of SQLite's WAL leaves an empty -wal and a -shm where it may make them */
     assert_int_equal(chmod(f->path, 0644), 0);
+    open_db(f); /* which are in nobody's way */
+    put_all(f, "{\"id\":\"after\",\"title\":\"Après\"}");
 }
 
 /* ---- the index beside the file ---- */

@@ -297,13 +297,19 @@ static void again(fixture *f, const claim *c, long n, const char *expected) {
     free(answer);
 }
 
+/* Of three counts the least: the stores' own threads ask for memory now and then, too. */
 static long requests_of(fixture *f, const claim *c) {
-    char *answer = NULL;
-    memory_fail_at(1000000000, false);
-    must_work(f, c, 999999, &answer);
-    memory_recover();
-    free(answer);
-    return atomic_load(&memory_requests);
+    long least = 0;
+    for (int i = 0; i < 3; i++) {
+        char *answer = NULL;
+        memory_fail_at(1000000000, false);
+        must_work(f, c, 999990 + i, &answer);
+        memory_recover();
+        free(answer);
+        long asked = atomic_load(&memory_requests);
+        if (i == 0 || asked < least) least = asked;
+    }
+    return least;
 }
 
 static void try_claim(fixture *f, const claim *c) {
@@ -391,13 +397,29 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* Whatever a claim that failed left behind, the next begins with an open database. */
+/* Each claim begins with a database that has just been opened, whatever the one before left behind. */
 static fixture *begin(void **state) {
     fixture *f = *state;
     if (!MEMORY_CAN_FAIL) skip();
     memory_recover();
-    if (!f->db) open_db(f);
+    close_db(f);
+    open_db(f);
     return f;
+}
+
+/* A commit for which there is no memory ends writing until the file is opened again, and the learner, which writes what it has learned, then waits
+ * for that as well. Returns whether the file had to be opened anew. */
+static bool mend(fixture *f) {
+    braid_error err = {0};
+    braid_report *report = NULL;
+    int rc = braid_write(f->db, "{\"id\":\"mend\",\"title\":\"Écrire à nouveau\",\"regions\":[\"XX\"]}", 0, NULL, &report, &err);
+    if (report) braid_report_free(report);
+    if (rc != BRAID_OK && rc != BRAID_E_UNAVAILABLE) fail_msg("write: %s: %s", err.store, err.message);
+    if (rc == BRAID_OK && braid_wait(f->db, NULL, 2000, NULL) == BRAID_OK) return false;
+    close_db(f);
+    open_db(f);
+    settle(f);
+    return true;
 }
 
 /* ---- claims ---- */
@@ -439,21 +461,9 @@ static void a_write_without_memory_is_not_acknowledged_or_is_there(void **state)
         refused += rc != BRAID_OK;
         if (rc != BRAID_OK && rc != BRAID_E_NO_MEMORY && rc != BRAID_E_UNAVAILABLE)
             fail_msg("write, request %ld: %s: %s: %s", n, braid_error_name(rc), err.store, err.message);
-        if (rc == BRAID_E_UNAVAILABLE) { /* writing is off until it is opened again */
-            close_db(f);
-            open_db(f);
-            reopened++;
-        }
-        settle(f);
+        reopened += mend(f);
         err = (braid_error){0};
-        rc = call_write(f, 100000 + n, NULL, &err);
-        if (rc == BRAID_E_UNAVAILABLE) {
-            close_db(f);
-            open_db(f);
-            reopened++;
-        } else if (rc) {
-            fail_msg("write after request %ld: %s: %s", n, err.store, err.message);
-        }
+        if (call_write(f, 100000 + n, NULL, &err)) fail_msg("write after request %ld: %s: %s", n, err.store, err.message);
         if (n % 16 == 0) expect_sound(f);
     }
     settle(f);
@@ -521,7 +531,8 @@ static void closing_without_memory_loses_nothing_that_was_acknowledged(void **st
 }
 
 static void the_allocator_can_refuse(void **state) {
-    begin(state);
+    fixture *f = begin(state);
+    close_db(f); /* its threads would ask too */
     long live = memory_live();
     memory_fail_at(2, false);
     void *volatile a = malloc(1), *volatile b = malloc(2), *volatile c = calloc(1, 3);
