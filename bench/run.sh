@@ -12,13 +12,13 @@ make --no-print-directory -j"$(nproc)" build/release/braid build/release/bench/b
     echo "date: $(date -u +%Y-%m-%d)"
     echo "version: $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
 } > "$out/machine.txt"
-sizes="460x384 10000x384 10000x768"
+sizes="400x384 400x768 10000x384 10000x768"
 [ "${1:-}" = quick ] || sizes="$sizes 100000x384 100000x768"
 for size in $sizes; do
     echo "engine $size"
     build/release/bench/bench_engine "${size%x*}" "${size#*x}" 2000 | tee "$out/engine-$size.ndjson"
 done
 echo "record"
-build/release/bench/bench_record | tee "$out/record.txt"
+build/release/bench/bench_record build/bench/record.db | tee "$out/record.txt"
 echo "vector"
 build/release/bench/bench_vector 20000 384 | tee "$out/vector-20000x384.txt"

@@ -3,7 +3,8 @@
  * The key is the WHOLE question: the canonical request, filter, vector, user, the person's state and region, and the
  * versions of the catalogue and of the person's profile, each part with its length. So a changed item, a new
  * interaction or another filter is another key, and nothing needs to be invalidated. What time alone changes is checked
- * on the way out: an entry lives at most until the next window opens or closes, and every item passes the rule of
+ * on the way out: an entry lives at most until the next window opens or closes, by the monotonic clock and by the wall
+ * clock (which somebody may set), and every item passes the rule of
  * rights again. An answer that is short, degraded or about an unknown write is not kept. */
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@ typedef struct kept_item {
 
 typedef struct kept_head {
     uint32_t count, strategy, cold, filled;
+    int64_t from, until; /* wall clock, ms: no window opens or closes in between, so outside of it the answer may be another */
 } kept_head;
 
 static bool make_key(const query_run_state *q, buf *key) {
@@ -85,6 +87,7 @@ static bool read_answer(query_run_state *q, const buf *value, query_item **items
     kept_head head;
     if (!take(&at, end, &head, sizeof head) || head.count > QUERY_K_MAX || head.strategy >= STRATEGY_COUNT)
         return false;
+    if (q->now_ms < head.from || q->now_ms >= head.until) return false; /* the wall clock was set */
     query_item *list = arena_calloc(q->a, head.count + 1, sizeof *list);
     if (!list) return false;
     for (uint32_t i = 0; i < head.count; i++)
@@ -125,7 +128,7 @@ void result_cache_put(query_run_state *q, const query_item *items, size_t count)
     if (edge != INT64_MAX && edge - q->now_ms < ttl) ttl = edge - q->now_ms;
     if (ttl <= 0) return;
     buf key, value;
-    kept_head head = {(uint32_t)count, q->plan.strategy, q->cold, 1};
+    kept_head head = {(uint32_t)count, q->plan.strategy, q->cold, 1, q->now_ms, edge};
     buf_init(&value, 0);
     buf_add(&value, &head, sizeof head);
     for (size_t i = 0; i < count; i++) {

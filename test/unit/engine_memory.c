@@ -415,7 +415,9 @@ static bool mend(fixture *f) {
     int rc = braid_write(f->db, "{\"id\":\"mend\",\"title\":\"Écrire à nouveau\",\"regions\":[\"XX\"]}", 0, NULL, &report, &err);
     if (report) braid_report_free(report);
     if (rc != BRAID_OK && rc != BRAID_E_UNAVAILABLE) fail_msg("write: %s: %s", err.store, err.message);
-    if (rc == BRAID_OK && braid_wait(f->db, NULL, 2000, NULL) == BRAID_OK) return false;
+    if (rc == BRAID_OK && braid_wait(f->db, NULL, 10000, NULL) == BRAID_OK) return false;
+    if (rc == BRAID_OK && braid_write(f->db, "{\"delete\":{\"item\":\"mend\"}}", 0, NULL, &report, &err) != BRAID_E_UNAVAILABLE)
+        fail_msg("a store does not follow the log although writing works");
     close_db(f);
     open_db(f);
     settle(f);
