@@ -275,7 +275,7 @@ BRAID_API void braid_observe(braid_db *db, const char *name, const char *labels,
  * reason. */
 BRAID_API int braid_ready(braid_db *db, braid_error *err);
 /* Waits until every derived store has applied `lsn` (a token; NULL: all that is written so far). DEADLINE if not in
- * time. */
+ * time, CORRUPT if a store cannot follow because the file is damaged. */
 BRAID_API int braid_wait(braid_db *db, const char *lsn, unsigned timeout_ms, braid_error *err);
 /* Saves the vector index beside the file and trims the change log. */
 BRAID_API int braid_checkpoint(braid_db *db, braid_error *err);

@@ -74,7 +74,8 @@ int indexer_load(braid_db *db, uint64_t *start, uint64_t *vector_start,
                  braid_error *err); /* fills the derived stores from the record store */
 int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_error *err);
 void indexer_stop(braid_db *db);
-bool indexer_wait(void *db, uint64_t lsn, deadline until);
+bool indexer_wait(void *db, uint64_t lsn, deadline until); /* gives up early when a feed meets a damaged file */
+int indexer_stuck(braid_db *db, braid_error *err);         /* CORRUPT with its words when one has, else OK */
 uint64_t indexer_applied(void *db);
 /* Feeds one item again to every derived store, whatever it holds; for repair. */
 int indexer_repair_item(braid_db *db, uint32_t num, braid_error *err);

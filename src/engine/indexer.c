@@ -8,7 +8,10 @@
 
 #include "engine/db.h"
 
-enum { VECTOR_BATCH = 256 };
+/* Under a stream of writes a batch is worth gathering: every batch of the learner is a commit of its own, and every store
+ * looks at every row of the log. Whoever waits for a change wakes the feed at once, so this costs nobody's answer
+ * anything. */
+enum { VECTOR_BATCH = 256, WAIT_LOOK_NS = 100000000, STORE_PACE_MS = 20, LEARNER_PACE_MS = 250 };
 
 /* ---- which items a batch touches, each once ---- */
 typedef struct touched {
@@ -301,11 +304,12 @@ int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_err
         uint64_t start;
         int (*apply)(void *, const record_log_entry *, size_t, uint64_t, arena *, braid_error *);
         void *ctx;
+        unsigned pace_ms;
     } consumers[FEED_COUNT] = {
-        [FEED_CATALOGUE] = {"catalogue", start, catalogue_apply, db},
-        [FEED_GRAPH] = {"graph", start, graph_apply, db},
-        [FEED_VECTOR] = {"vector", vector_start, vector_apply, db},
-        [FEED_POLICY] = {POLICY_LEARNER_NAME, learned, policy_learner_apply, db->learner},
+        [FEED_CATALOGUE] = {"catalogue", start, catalogue_apply, db, STORE_PACE_MS},
+        [FEED_GRAPH] = {"graph", start, graph_apply, db, STORE_PACE_MS},
+        [FEED_VECTOR] = {"vector", vector_start, vector_apply, db, STORE_PACE_MS},
+        [FEED_POLICY] = {POLICY_LEARNER_NAME, learned, policy_learner_apply, db->learner, LEARNER_PACE_MS},
     };
     for (size_t i = 0; i < FEED_COUNT; i++) {
         if (i == FEED_POLICY && option_get_bool(db->options, "record.read_only")) break;
@@ -315,6 +319,7 @@ int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_err
             .apply = consumers[i].apply,
             .ctx = consumers[i].ctx,
             .batch_max = (size_t)option_get_int(db->options, "feed.batch"),
+            .pace_ms = consumers[i].pace_ms,
             .clock = &clock_system,
             .metrics = db->metrics,
             .log = &db->log,
@@ -337,10 +342,26 @@ void indexer_stop(braid_db *db) {
     }
 }
 
+/* A feed that reads a damaged file will not get further, however long one waits. */
+int indexer_stuck(braid_db *db, braid_error *err) {
+    for (size_t i = 0; i < FEED_COUNT; i++) {
+        braid_error last = {0};
+        if (db->feeds[i] && feed_last_error(db->feeds[i], &last) == BRAID_E_CORRUPT)
+            return error_set(err, last.code, last.store, "%s", last.message);
+    }
+    return BRAID_OK;
+}
+
 bool indexer_wait(void *ctx, uint64_t lsn, deadline until) {
     braid_db *db = ctx;
-    for (size_t i = 0; i < FEED_COUNT; i++)
-        if (db->feeds[i] && !feed_wait(db->feeds[i], lsn, until)) return false;
+    for (size_t i = 0; i < FEED_COUNT; i++) {
+        bool there = !db->feeds[i];
+        while (!there) {
+            int64_t look = clock_mono_ns(&clock_system) + WAIT_LOOK_NS;
+            there = feed_wait(db->feeds[i], lsn, until != 0 && until < look ? until : look);
+            if (!there && (deadline_passed(&clock_system, until) || indexer_stuck(db, NULL))) return false;
+        }
+    }
     return true;
 }
 

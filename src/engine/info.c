@@ -275,6 +275,8 @@ int braid_wait(braid_db *db, const char *lsn, unsigned timeout_ms, braid_error *
                              "the token is ahead of everything that was written here");
     }
     if (indexer_wait(db, want, clock_mono_ns(&clock_system) + (int64_t)timeout_ms * 1000000)) return BRAID_OK;
+    int rc = indexer_stuck(db, err);
+    if (rc) return rc;
     return error_set(err, BRAID_E_DEADLINE, "feed", "the derived stores did not reach the change within %u ms",
                      timeout_ms);
 }

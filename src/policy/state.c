@@ -6,7 +6,8 @@
  * covers French), the region is an upper-case code; blanks around a value go. "%", ";" and "=" within a value are
  * written %25, %3b and %3d: no value can look like another field. A value is cut at 39 bytes, so that four of them
  * always fit. */
-#define OPENSSL_SUPPRESS_DEPRECATED /* the one-shot SHA256() of OpenSSL 3 asks for memory, and fails without; this form does not */
+/* The one-shot SHA256() of OpenSSL 3 asks for memory, and fails without; the form of old does not. */
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>

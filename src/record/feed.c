@@ -127,7 +127,7 @@ static void *feed_main(void *arg) {
         }
         backoff = FEED_BACKOFF_FIRST_MS;
         if (n >= f->options.batch_max || feed_stopping(f)) continue;
-        if (n > 0) feed_pause(f, FEED_PACE_MS, true);
+        if (n > 0) feed_pause(f, f->options.pace_ms, true);
         if (!feed_stopping(f))
             record_log_wait(f->store, atomic_load(&f->applied),
                             clock_mono_ns(f->options.clock) + FEED_IDLE_MS * INT64_C(1000000));
@@ -155,6 +155,7 @@ static feed *feed_new(record_store *s, const feed_options *options) {
     snprintf(f->name, sizeof f->name, "%s", options->name);
     f->options.name = f->name;
     f->options.batch_max = options->batch_max == 0 ? FEED_BATCH_DEFAULT : options->batch_max;
+    if (f->options.pace_ms == 0) f->options.pace_ms = FEED_PACE_MS;
     f->options.clock = options->clock != NULL ? options->clock : &clock_system;
     atomic_init(&f->applied, options->start);
     pthread_mutex_init(&f->mutex, NULL);

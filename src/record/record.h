@@ -264,6 +264,7 @@ typedef struct feed feed;
 typedef struct feed_options {
     const char *name; /* of the consumer: a label in metrics and the name of its cursor */
     uint64_t start;   /* first LSN applied is start + 1 */
+    unsigned pace_ms; /* pause after a batch while nobody waits, so that changes gather; default 2 */
     size_t batch_max; /* log rows a batch, default 1,000 */
     int (*apply)(void *ctx, const record_log_entry *entries, size_t n, uint64_t upto, arena *a, braid_error *err);
     void *ctx;

@@ -1,11 +1,11 @@
 /* The victim and the judge of the system-call tests (syscalls.py), over braid.h alone.
  *
- *   steps FILE base [hot]       makes a small database; "hot" ends without closing, so that its WAL is full of work
- *   steps FILE run              open, three writes, a checkpoint (index snapshot, log trimmed, WAL moved), one more write, close;
- *                               tells each step on standard output the moment it is acknowledged ("ok open", "ok write 1" ...) or
- *                               refused ("no write 1 IO"); a refusal is no reason to stop: the next step is tried as a program would
- *   steps FILE judge N...       opens the file and demands: the base is whole, the writes N... are whole, any other write is there or
- *                               not, braid_verify finds nothing, and one more write succeeds; says "ok" or what is wrong
+ *   steps FILE base [hot]   makes a small database; "hot" ends without closing, so that its WAL is full of work
+ *   steps FILE run          open, three writes, a checkpoint (index snapshot, log trimmed, WAL moved), one more write,
+ *                           close; tells each step on standard output the moment it is acknowledged ("ok write 1") or
+ *                           refused ("no write 1 IO"); after a refusal the next step is tried, as a program would
+ *   steps FILE judge N...   opens the file and demands: the base is whole, the writes N... are whole, any other write is
+ *                           there or not, braid_verify finds nothing, one more write succeeds; says "ok" or what is wrong
  *
  * A write is an item, a relation to a base item and an interaction, in one call. */
 #include <stdio.h>
@@ -25,14 +25,17 @@ static void tell(const char *line) {
 /* Tells how a step went; returns whether it was acknowledged. */
 static bool told(const char *step, int rc, const braid_error *err) {
     char line[400];
-    if (rc == BRAID_OK) snprintf(line, sizeof line, "ok %s\n", step);
-    else snprintf(line, sizeof line, "no %s %s %s: %s\n", step, braid_error_name(rc), err->store, err->message);
+    if (rc == BRAID_OK)
+        snprintf(line, sizeof line, "ok %s\n", step);
+    else
+        snprintf(line, sizeof line, "no %s %s %s: %s\n", step, braid_error_name(rc), err->store, err->message);
     tell(line);
     return rc == BRAID_OK;
 }
 
 static int open_file(const char *path, braid_db **db, braid_error *err) {
-    static const char *const settings[][2] = {{"vector.dimension", "32"}, {"log.level", "off"}, {"record.readers", "2"}};
+    static const char *const settings[][2] = {
+        {"vector.dimension", "32"}, {"log.level", "off"}, {"record.readers", "2"}};
     braid_options *o;
     int rc = braid_options_new(&o, err);
     for (size_t i = 0; rc == BRAID_OK && i < sizeof settings / sizeof settings[0]; i++)
@@ -57,11 +60,13 @@ static int write_all(braid_db *db, const char *text, braid_error *err) {
 }
 
 static void write_text(char out[TEXT_BYTES], int n) {
-    snprintf(out, TEXT_BYTES,
-             "{\"item\":{\"id\":\"w%d\",\"title\":\"Write %d\",\"genres\":[\"g%d\"],\"synopsis\":\"the whole of write %d\"}}\n"
-             "{\"relation\":{\"from\":\"w%d\",\"to\":\"b%d\",\"type\":\"RELATED_TO\"}}\n"
-             "{\"interaction\":{\"user\":\"ana\",\"item\":\"w%d\",\"type\":\"like\",\"idempotency_key\":\"key-w%d\"}}\n",
-             n, n, n % 3, n, n, n % BASE_ITEMS, n, n);
+    snprintf(
+        out, TEXT_BYTES,
+        "{\"item\":{\"id\":\"w%d\",\"title\":\"Write %d\",\"genres\":[\"g%d\"],\"synopsis\":\"the whole of write "
+        "%d\"}}\n"
+        "{\"relation\":{\"from\":\"w%d\",\"to\":\"b%d\",\"type\":\"RELATED_TO\"}}\n"
+        "{\"interaction\":{\"user\":\"ana\",\"item\":\"w%d\",\"type\":\"like\",\"idempotency_key\":\"key-w%d\"}}\n",
+        n, n, n % 3, n, n, n % BASE_ITEMS, n, n);
 }
 
 /* ---- base ---- */
@@ -71,9 +76,11 @@ static int make_base(const char *path, bool hot) {
     braid_error err = {0};
     braid_db *db;
     for (int i = 0; i < BASE_ITEMS; i++)
-        n += (size_t)snprintf(text + n, sizeof text - n, "{\"id\":\"b%d\",\"title\":\"Base %d\",\"genres\":[\"g%d\"]}\n", i, i, i % 3);
+        n += (size_t)snprintf(text + n, sizeof text - n,
+                              "{\"id\":\"b%d\",\"title\":\"Base %d\",\"genres\":[\"g%d\"]}\n", i, i, i % 3);
     for (int i = 0; i < 3; i++)
-        n += (size_t)snprintf(text + n, sizeof text - n, "{\"relation\":{\"from\":\"b%d\",\"to\":\"b%d\",\"type\":\"BASE_OF\"}}\n", i, i + 1);
+        n += (size_t)snprintf(text + n, sizeof text - n,
+                              "{\"relation\":{\"from\":\"b%d\",\"to\":\"b%d\",\"type\":\"BASE_OF\"}}\n", i, i + 1);
     snprintf(text + n, sizeof text - n, "{\"user\":{\"id\":\"ana\",\"name\":\"Ana\"}}\n");
     if (!told("open", open_file(path, &db, &err), &err) || !told("base", write_all(db, text, &err), &err)) return 1;
     if (!told("wait", braid_wait(db, NULL, 20000, &err), &err)) return 1;
@@ -151,9 +158,11 @@ static int compare(const char *all, int told_count, char **told_writes) {
         snprintf(needle, sizeof needle, "{\"item\":{\"id\":\"b%d\",\"title\":\"Base %d\"", i, i);
         if (!strstr(all, needle)) return complain("a base item is lost:", i, &none);
     }
-    if (!strstr(all, "\"BASE_OF\"") || !strstr(all, "\"Ana\"")) return complain("a base relation or user is lost", 0, &none);
+    if (!strstr(all, "\"BASE_OF\"") || !strstr(all, "\"Ana\""))
+        return complain("a base relation or user is lost", 0, &none);
     for (int i = 0; i < told_count; i++)
-        if (parts_of(all, atoi(told_writes[i])) != 3) return complain("an acknowledged write is lost or cut:", atoi(told_writes[i]), &none);
+        if (parts_of(all, atoi(told_writes[i])) != 3)
+            return complain("an acknowledged write is lost or cut:", atoi(told_writes[i]), &none);
     return 0;
 }
 

@@ -1,89 +1,32 @@
 /* base: when memory runs out. The program's allocator is replaced by one that fails at the n-th request; each claim is
  * tried for n = 1, 2, 3 ... until the work succeeds, and after each failure as much must have been freed as allocated.
- * Under a sanitizer, which has an allocator of its own, the tests are skipped. */
+ * The allocator is test/support/failing_memory.h. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <errno.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "../support/failing_memory.h"
 #include "base/base.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define REPLACED 0
-#else
-#define REPLACED 1
-#endif
-
-static _Atomic long fail_in; /* requests until one fails; 0: never */
-static _Atomic long live;    /* blocks allocated and not freed */
-
-#if REPLACED
-/* glibc's own functions under their other names */
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *at, size_t size);
-void *__libc_memalign(size_t alignment, size_t size);
-void __libc_free(void *at);
-
-static bool out_of_memory(void) {
-    if (atomic_load(&fail_in) == 0 || atomic_fetch_sub(&fail_in, 1) != 1)
-        return false;
-    errno = ENOMEM;
-    return true;
-}
-
-static void *counted(void *at) {
-    live += at != NULL;
-    return at;
-}
-
-__attribute__((visibility("default"))) void *malloc(size_t size) {
-    return out_of_memory() ? NULL : counted(__libc_malloc(size));
-}
-
-__attribute__((visibility("default"))) void *calloc(size_t count, size_t size) {
-    return out_of_memory() ? NULL : counted(__libc_calloc(count, size));
-}
-
-__attribute__((visibility("default"))) void *realloc(void *at, size_t size) {
-    if (out_of_memory())
-        return NULL;
-    void *moved = __libc_realloc(at, size);
-    live += at == NULL && moved != NULL;
-    return moved;
-}
-
-__attribute__((visibility("default"))) void *aligned_alloc(size_t alignment, size_t size) {
-    return out_of_memory() ? NULL : counted(__libc_memalign(alignment, size));
-}
-
-__attribute__((visibility("default"))) void free(void *at) {
-    live -= at != NULL;
-    __libc_free(at);
-}
-#endif
 
 /* Calls `work` (true: it succeeded) with ever later failures until it succeeds; it must never leave anything behind. */
 static void try_until_it_succeeds(bool (*work)(void)) {
-    if (!REPLACED)
-        skip();
+    if (!MEMORY_CAN_FAIL) skip();
+    memory_prepare();
     work(); /* once without failure: what the C library allocates for good is allocated now */
     long failures = 0;
     for (long n = 1;; n++) {
-        long before = atomic_load(&live);
-        atomic_store(&fail_in, n);
+        long before = memory_live();
+        memory_fail_at(n, false);
         bool ok = work();
-        bool met = atomic_exchange(&fail_in, 0) <= 0;
-        if (atomic_load(&live) != before)
-            fail_msg("failing at request %ld left %ld blocks", n, atomic_load(&live) - before);
+        bool met = memory_recover() > 0;
+        if (memory_live() != before) fail_msg("failing at request %ld left %ld blocks", n, memory_live() - before);
         if (!met) {
             assert_true(ok);
             break;
@@ -101,13 +44,11 @@ static bool work_with_containers(void) {
     bitset s = {0};
     buf b;
     buf_init(&b, 0);
-    if (a == NULL || m == NULL || !bitset_init(&s, 1000))
-        goto cleanup;
+    if (a == NULL || m == NULL || !bitset_init(&s, 1000)) goto cleanup;
     for (int i = 0; i < 100; i++) {
         char key[16];
         snprintf(key, sizeof key, "%d", i);
-        if (arena_printf(a, "%500d", i) == NULL || !map_put(m, key, 1) || !buf_printf(&b, "%d,", i))
-            goto cleanup;
+        if (arena_printf(a, "%500d", i) == NULL || !map_put(m, key, 1) || !buf_printf(&b, "%d,", i)) goto cleanup;
     }
     ok = true;
 cleanup:
@@ -125,8 +66,7 @@ static void containers_say_no_and_leak_nothing(void **state) {
 
 static bool refuse_growth(void) {
     map *m = map_new(0);
-    if (m == NULL)
-        return false;
+    if (m == NULL) return false;
     bool ok = true;
     size_t count = 0;
     for (int i = 0; i < 50; i++) {
@@ -149,8 +89,7 @@ static void a_map_that_could_not_grow_is_whole(void **state) {
 
 static bool work_with_metrics(void) {
     metrics *m = metrics_new();
-    if (m == NULL)
-        return false;
+    if (m == NULL) return false;
     metric_counter *c = metrics_counter(m, "c", "a=\"b\"", "C.");
     metric_histogram *h = metrics_histogram(m, "h", "", "H.");
     metric_counter *again = metrics_counter(m, "c", "a=\"b\"", "C.");
@@ -176,8 +115,7 @@ static void nothing(pool_job *job) {
 
 static bool work_with_a_pool(void) {
     pool *p = pool_new(2, 4, &clock_system);
-    if (p == NULL)
-        return false;
+    if (p == NULL) return false;
     pool_job job = {.run = nothing};
     assert_true(pool_submit(p, &job, POOL_SLOW)); /* submitting needs no memory */
     assert_true(pool_wait(p, &job, 0));
@@ -211,19 +149,16 @@ static bool work_with_options(void) {
     bool ok = succeeded(option_set_new(rows, 3, &set, &err), &err);
     assert_int_equal(ok, set != NULL);
     bool loaded = ok && succeeded(option_set_load_yaml(set, yaml_path, &err), &err);
-    if (ok)
-        assert_string_equal(option_get(set, "server.title"), loaded ? "from the file" : "x"); /* all or nothing */
+    if (ok) assert_string_equal(option_get(set, "server.title"), loaded ? "from the file" : "x"); /* all or nothing */
     ok = loaded && succeeded(option_set_load_env(set, env, "BRAID__", &err), &err);
-    if (loaded)
-        assert_int_equal(option_get_int(set, "server.workers"), ok ? 8 : 4);
+    if (loaded) assert_int_equal(option_get_int(set, "server.workers"), ok ? 8 : 4);
     option_set_free(set);
     return ok;
 }
 
 static void options_say_that_memory_ran_out(void **state) {
     (void)state;
-    if (!REPLACED)
-        skip();
+    if (!MEMORY_CAN_FAIL) skip();
     int fd = mkstemp(yaml_path);
     assert_true(fd >= 0);
     FILE *f = fdopen(fd, "w");
@@ -235,10 +170,8 @@ static void options_say_that_memory_ran_out(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(containers_say_no_and_leak_nothing),
-        cmocka_unit_test(a_map_that_could_not_grow_is_whole),
-        cmocka_unit_test(metrics_do_without_the_series),
-        cmocka_unit_test(a_pool_that_could_not_start_is_gone),
+        cmocka_unit_test(containers_say_no_and_leak_nothing), cmocka_unit_test(a_map_that_could_not_grow_is_whole),
+        cmocka_unit_test(metrics_do_without_the_series),      cmocka_unit_test(a_pool_that_could_not_start_is_gone),
         cmocka_unit_test(options_say_that_memory_ran_out),
     };
     return cmocka_run_group_tests_name("base_memory", tests, NULL, NULL);

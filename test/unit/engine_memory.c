@@ -1,9 +1,9 @@
 /* R6: memory that runs out, at any request of any call, is an error and nothing more.
  *
- * The program's allocator is replaced (test/support/failing_memory.h). Every call of braid.h is tried with its 1st, 2nd,
- * 3rd ... request for memory refused until it asks for no more, over all threads, once as a single refusal and once as
- * memory that is gone from there on. After each: the code is NO_MEMORY (or the answer is the whole and right one, or
- * names the strand that is missing), the same call works again, and in the end nothing is left allocated and
+ * The program's allocator is replaced (test/support/failing_memory.h). Every call of braid.h is tried with its 1st,
+ * 2nd, 3rd ... request for memory refused until it asks for no more, over all threads, once as a single refusal and
+ * once as memory that is gone from there on. After each: the code is NO_MEMORY (or the answer is the whole and right
+ * one, or names the strand that is missing), the same call works again, and in the end nothing is left allocated and
  * braid_verify is content. When a call asks too often for the time there is, the first FIRST are all refused and the
  * rest is sampled with a seed that is printed (BRAID_SEED repeats it). */
 #include <inttypes.h>
@@ -20,8 +20,15 @@ enum { FIRST = 120, SAMPLES = 120 };
 #endif
 enum { ITEMS = 40, FOR_EVER_STEP = 5 };
 
-static const char *const settings[] = {"vector.dimension", "32", "query.deadline_ms", "20000", "record.readers", "2",
-                                       "cache.result_ttl_ms", "60000", NULL};
+static const char *const settings[] = {"vector.dimension",
+                                       "32",
+                                       "query.deadline_ms",
+                                       "20000",
+                                       "record.readers",
+                                       "2",
+                                       "cache.result_ttl_ms",
+                                       "60000",
+                                       NULL};
 static uint64_t seed;
 
 static uint64_t draw(uint64_t below) {
@@ -31,203 +38,7 @@ static uint64_t draw(uint64_t below) {
     return seed % below;
 }
 
-/* One call. `n` makes it different each time where that matters; *answer is what must be the same each time, or NULL. */
-typedef int call_fn(fixture *f, long n, char **answer, braid_error *err);
-
-typedef struct claim {
-    const char *name;
-    call_fn *call;
-    long slow; /* every slow-th of the sampled requests only */
-} claim;
-
-/* ---- calls ---- */
-static int call_get_item(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n;
-    return braid_get_item(f->db, "i07", answer, err);
-}
-
-static int call_list(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n;
-    return braid_list_items(f->db, NULL, 10, NULL, answer, err);
-}
-
-static int call_list_matching(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n;
-    return braid_list_items(f->db, NULL, 10, "bateau", answer, err);
-}
-
-static int call_similar(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n;
-    return braid_similar(f->db, "i07", 10, 3, answer, err);
-}
-
-static int call_graph(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n;
-    return braid_graph(f->db, "i07", answer, err);
-}
-
-static int call_get_user(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n;
-    return braid_get_user(f->db, "ana", answer, err);
-}
-
-static int call_list_users(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n;
-    return braid_list_users(f->db, NULL, 10, answer, err);
-}
-
-static int call_policy(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n;
-    return braid_user_policy(f->db, "ana", answer, err);
-}
-
-static int call_user_export(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n;
-    return braid_user_export(f->db, "ana", answer, err);
-}
-
-static int call_export_items(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n;
-    char *next = NULL;
-    int rc = braid_export(f->db, "items:", 20, answer, &next, err);
-    braid_free(next);
-    return rc;
-}
-
-static int call_export_interactions(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n;
-    char *next = NULL;
-    int rc = braid_export(f->db, "interactions:", 20, answer, &next, err);
-    braid_free(next);
-    return rc;
-}
-
-static int call_verify(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n;
-    return braid_verify(f->db, false, NULL, NULL, answer, err);
-}
-
-/* What is different each time: that it is there is enough. */
-static int unlike(int rc, char **text) {
-    braid_free(*text);
-    return rc;
-}
-
-static int call_info(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n, (void)answer;
-    char *text = NULL;
-    return unlike(braid_info(f->db, NULL, &text, err), &text);
-}
-
-static int call_metrics(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n, (void)answer;
-    char *text = NULL;
-    return unlike(braid_metrics(f->db, &text, err), &text);
-}
-
-static int call_doctor(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n, (void)answer;
-    char *text = NULL;
-    return unlike(braid_doctor(f->db, &text, err), &text);
-}
-
-static int call_sample(fixture *f, long n, char **answer, braid_error *err) {
-    (void)f, (void)n;
-    return braid_options_sample(NULL, answer, err);
-}
-
-static int call_observe(fixture *f, long n, char **answer, braid_error *err) {
-    (void)answer, (void)err;
-    char labels[48];
-    snprintf(labels, sizeof labels, "route=\"/%ld\"", n % 8);
-    braid_observe(f->db, "http_requests", labels, 12);
-    return BRAID_OK;
-}
-
-static int call_checkpoint(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n, (void)answer;
-    return braid_checkpoint(f->db, err);
-}
-
-static int call_explain(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n, (void)answer;
-    braid_query *q = NULL;
-    char *text = NULL;
-    int rc = braid_query_new(f->db, BRAID_RECOMMEND, "{\"user\":\"ana\",\"filter\":{\"year\":{\"gte\":1960}}}", 0, &q, err);
-    if (rc == BRAID_OK) rc = braid_explain(f->db, q, &text, err);
-    braid_free(text);
-    if (q) braid_query_free(q);
-    return rc;
-}
-
-/* The ids in order; an answer that lacks a strand and says so answers with nothing to compare. */
-static int answer_of(const braid_result *r, char **answer) {
-    enum { ROOM = 4096 };
-    if (braid_result_degraded(r)[0]) return BRAID_OK;
-    memory_recover(); /* what follows is the test's own memory */
-    size_t len = 0;
-    char *ids = malloc(ROOM);
-    ids[0] = '\0';
-    for (size_t i = 0; i < braid_result_count(r); i++) {
-        braid_hit h;
-        braid_result_hit(r, i, &h);
-        len += (size_t)snprintf(ids + len, ROOM - len, "%s,", h.id);
-    }
-    *answer = ids;
-    return BRAID_OK;
-}
-
-static int run_question(fixture *f, braid_question question, const char *request, char **answer, braid_error *err) {
-    braid_query *q = NULL;
-    braid_result *r = NULL;
-    int rc = braid_query_new(f->db, question, request, 0, &q, err);
-    if (rc == BRAID_OK) rc = braid_run(f->db, q, &r, err);
-    if (rc == BRAID_OK) rc = answer_of(r, answer);
-    if (r) braid_result_free(r);
-    if (q) braid_query_free(q);
-    return rc;
-}
-
-static int call_search(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n;
-    return run_question(f, BRAID_SEARCH, "{\"text\":\"bateau sur la mer\",\"k\":8,\"strategy\":\"hybrid_sequential\",\"cache\":false}", answer, err);
-}
-
-static int call_search_like(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n;
-    return run_question(f, BRAID_SEARCH,
-                        "{\"like\":\"i07\",\"k\":8,\"strategy\":\"hybrid_parallel\",\"cache\":false,\"exclude\":[\"i09\",\"nobody\"],"
-                        "\"filter\":{\"any\":[{\"genres\":{\"in\":[\"g1\",\"g2\"]}},{\"not\":{\"language\":\"en\"}}]}}",
-                        answer, err);
-}
-
-static int call_search_vector(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n;
-    float v[32] = {1, 0.5f, 0.25f};
-    braid_query *q = NULL;
-    braid_result *r = NULL;
-    int rc = braid_query_new(f->db, BRAID_SEARCH, "{\"text\":\"x\",\"k\":8,\"strategy\":\"vector_only\",\"cache\":false}", 0, &q, err);
-    if (rc == BRAID_OK) rc = braid_query_bind_vector(q, v, 32, err);
-    if (rc == BRAID_OK) rc = braid_run(f->db, q, &r, err);
-    if (rc == BRAID_OK) rc = answer_of(r, answer);
-    if (r) braid_result_free(r);
-    if (q) braid_query_free(q);
-    return rc;
-}
-
-static int call_recommend(fixture *f, long n, char **answer, braid_error *err) {
-    (void)n;
-    return run_question(f, BRAID_RECOMMEND, "{\"user\":\"ana\",\"k\":8,\"seed\":7,\"strategy\":\"hybrid_parallel\",\"cache\":false}", answer, err);
-}
-
-/* With the cache: the first fills it, the second reads it. Neither a cut nor a wrong answer may stay in it. */
-static int call_cached(fixture *f, long n, char **answer, braid_error *err) {
-    char request[160], *first = NULL;
-    snprintf(request, sizeof request, "{\"text\":\"montagne\",\"k\":8,\"strategy\":\"hybrid_sequential\",\"context\":{\"mood\":\"m%ld\"}}", n);
-    int rc = run_question(f, BRAID_SEARCH, request, &first, err);
-    free(first);
-    return rc ? rc : run_question(f, BRAID_SEARCH, request, answer, err);
-}
+#include "engine_memory_calls.h"
 
 /* ---- writing: what was acknowledged is there ---- */
 static bool there(fixture *f, const char *id) {
@@ -245,7 +56,8 @@ static int call_write(fixture *f, long n, char **answer, braid_error *err) {
     braid_report *report = NULL;
     snprintf(id, sizeof id, "n%ld", n);
     snprintf(text, sizeof text,
-             "{\"item\":{\"id\":\"%s\",\"title\":\"Nouveau %ld\",\"kind\":\"court\",\"regions\":[\"XX\"],\"genres\":[\"g%ld\"],\"attributes\":{\"n\":%ld}}}\n"
+             "{\"item\":{\"id\":\"%s\",\"title\":\"Nouveau "
+             "%ld\",\"kind\":\"court\",\"regions\":[\"XX\"],\"genres\":[\"g%ld\"],\"attributes\":{\"n\":%ld}}}\n"
              "{\"relation\":{\"from\":\"%s\",\"to\":\"i01\",\"type\":\"RELATED_TO\"}}\n"
              "{\"interaction\":{\"user\":\"ben\",\"item\":\"%s\",\"type\":\"like\"}}\n"
              "{\"user\":{\"id\":\"ben\",\"name\":\"Ben\",\"preferences\":{\"genres\":{\"g1\":0.5}}}}\n",
@@ -258,7 +70,8 @@ static int call_write(fixture *f, long n, char **answer, braid_error *err) {
         braid_rejection x;
         assert_int_equal(braid_report_rejection(report, i, &x), BRAID_OK);
         item_rejected |= x.line == 1;
-        if (x.code != BRAID_E_NO_MEMORY && !(item_rejected && x.code == BRAID_E_NOT_FOUND)) fail_msg("line %zu: %s", x.line, x.message);
+        if (x.code != BRAID_E_NO_MEMORY && !(item_rejected && x.code == BRAID_E_NOT_FOUND))
+            fail_msg("line %zu: %s", x.line, x.message);
     }
     assert_int_equal(braid_report_accepted(report) + braid_report_rejected(report), 4);
     bool in = there(f, id);
@@ -282,9 +95,11 @@ static bool refuse(fixture *f, const claim *c, long n, bool ever, const char *ex
     int rc = c->call(f, n, &answer, &err);
     bool refused = memory_recover() > 0 || atomic_load(&memory_refusals) > 0;
     if (rc != BRAID_OK && (rc != BRAID_E_NO_MEMORY || err.code != rc || !err.message[0]))
-        fail_msg("%s, request %ld%s: %s: %s: %s", c->name, n, ever ? " and all after it" : "", braid_error_name(rc), err.store, err.message);
+        fail_msg("%s, request %ld%s: %s: %s: %s", c->name, n, ever ? " and all after it" : "", braid_error_name(rc),
+                 err.store, err.message);
     if (rc == BRAID_OK && answer && expected && strcmp(answer, expected) != 0)
-        fail_msg("%s, request %ld%s: acknowledged with another answer:\n%s\nnot\n%s", c->name, n, ever ? " and all after it" : "", answer, expected);
+        fail_msg("%s, request %ld%s: acknowledged with another answer:\n%s\nnot\n%s", c->name, n,
+                 ever ? " and all after it" : "", answer, expected);
     if (rc != BRAID_OK && answer) fail_msg("%s, request %ld: failed and left an answer", c->name, n);
     free(answer);
     return refused;
@@ -293,7 +108,8 @@ static bool refuse(fixture *f, const claim *c, long n, bool ever, const char *ex
 static void again(fixture *f, const claim *c, long n, const char *expected) {
     char *answer = NULL;
     must_work(f, c, 1000000 + n, &answer);
-    if (expected && answer && strcmp(answer, expected) != 0) fail_msg("%s after request %ld failed: %s\nnot\n%s", c->name, n, answer, expected);
+    if (expected && answer && strcmp(answer, expected) != 0)
+        fail_msg("%s after request %ld failed: %s\nnot\n%s", c->name, n, answer, expected);
     free(answer);
 }
 
@@ -330,30 +146,29 @@ static void try_claim(fixture *f, const claim *c) {
     free(expected);
 }
 
-static const claim claims[] = {
-    {"get item", call_get_item, 1}, {"list items", call_list, 1}, {"list matching", call_list_matching, 1}, {"similar", call_similar, 1},
-    {"graph", call_graph, 1}, {"get user", call_get_user, 1}, {"list users", call_list_users, 1}, {"policy", call_policy, 1},
-    {"user export", call_user_export, 1}, {"export items", call_export_items, 1}, {"export interactions", call_export_interactions, 1},
-    {"info", call_info, 1}, {"metrics", call_metrics, 1}, {"doctor", call_doctor, 2}, {"sample", call_sample, 1}, {"observe", call_observe, 1},
-    {"explain", call_explain, 1}, {"search words", call_search, 1}, {"search like", call_search_like, 1}, {"search vector", call_search_vector, 1},
-    {"recommend", call_recommend, 1}, {"cached", call_cached, 1}, {"verify", call_verify, 2}, {"checkpoint", call_checkpoint, 2},
-};
-
 /* ---- the database ---- */
 static void fill(fixture *f) {
     static const char *const words[] = {"mer bateau", "montagne neige", "ville nuit", "désert soleil"};
     char *text = malloc(ITEMS * 400 + 4096);
     size_t n = 0;
     for (int i = 0; i < ITEMS; i++)
-        n += (size_t)sprintf(text + n,
-                             "{\"id\":\"i%02d\",\"title\":\"Film %d %s\",\"kind\":\"film\",\"year\":%d,\"language\":\"%s\",\"genres\":[\"g%d\"],"
-                             "\"themes\":[\"t%d\"],\"people\":[{\"name\":\"p%d\",\"role\":\"director\"}],\"attributes\":{\"b\":%d}}\n",
-                             i, i, words[i % 4], 1950 + i, i % 3 ? "fr" : "en", i % 5, i % 7, i % 6, i % 10);
+        n += (size_t)sprintf(
+            text + n,
+            "{\"id\":\"i%02d\",\"title\":\"Film %d "
+            "%s\",\"kind\":\"film\",\"year\":%d,\"language\":\"%s\",\"genres\":[\"g%d\"],"
+            "\"themes\":[\"t%d\"],\"people\":[{\"name\":\"p%d\",\"role\":\"director\"}],\"attributes\":{\"b\":%d}}\n",
+            i, i, words[i % 4], 1950 + i, i % 3 ? "fr" : "en", i % 5, i % 7, i % 6, i % 10);
     for (int i = 0; i + 4 < ITEMS; i += 4)
-        n += (size_t)sprintf(text + n, "{\"relation\":{\"from\":\"i%02d\",\"to\":\"i%02d\",\"type\":\"SEQUEL_OF\",\"strength\":0.9}}\n", i + 4, i);
+        n += (size_t)sprintf(
+            text + n, "{\"relation\":{\"from\":\"i%02d\",\"to\":\"i%02d\",\"type\":\"SEQUEL_OF\",\"strength\":0.9}}\n",
+            i + 4, i);
     for (int i = 0; i < 6; i++)
-        n += (size_t)sprintf(text + n, "{\"interaction\":{\"user\":\"ana\",\"item\":\"i%02d\",\"type\":\"complete\",\"at\":\"2026-01-0%dT10:00:00Z\"}}\n", i, i + 1);
-    sprintf(text + n, "{\"user\":{\"id\":\"ana\",\"name\":\"Ana\",\"preferences\":{\"genres\":{\"g1\":0.8}},\"constraints\":{\"languages\":[\"fr\",\"en\"],"
+        n += (size_t)sprintf(text + n,
+                             "{\"interaction\":{\"user\":\"ana\",\"item\":\"i%02d\",\"type\":\"complete\",\"at\":"
+                             "\"2026-01-0%dT10:00:00Z\"}}\n",
+                             i, i + 1);
+    sprintf(text + n, "{\"user\":{\"id\":\"ana\",\"name\":\"Ana\",\"preferences\":{\"genres\":{\"g1\":0.8}},"
+                      "\"constraints\":{\"languages\":[\"fr\",\"en\"],"
                       "\"exclude\":{\"genres\":[\"g4\"]},\"block\":[\"i30\"]}}}\n");
     put_all(f, text);
     free(text);
@@ -407,16 +222,18 @@ static fixture *begin(void **state) {
     return f;
 }
 
-/* A commit for which there is no memory ends writing until the file is opened again, and the learner, which writes what it has learned, then waits
- * for that as well. Returns whether the file had to be opened anew. */
+/* A commit for which there is no memory ends writing until the file is opened again, and the learner, which writes
+ * what it has learned, then waits for that as well. Returns whether the file had to be opened anew. */
 static bool mend(fixture *f) {
     braid_error err = {0};
     braid_report *report = NULL;
-    int rc = braid_write(f->db, "{\"id\":\"mend\",\"title\":\"Écrire à nouveau\",\"regions\":[\"XX\"]}", 0, NULL, &report, &err);
+    int rc = braid_write(f->db, "{\"id\":\"mend\",\"title\":\"Écrire à nouveau\",\"regions\":[\"XX\"]}", 0, NULL,
+                         &report, &err);
     if (report) braid_report_free(report);
     if (rc != BRAID_OK && rc != BRAID_E_UNAVAILABLE) fail_msg("write: %s: %s", err.store, err.message);
     if (rc == BRAID_OK && braid_wait(f->db, NULL, 10000, NULL) == BRAID_OK) return false;
-    if (rc == BRAID_OK && braid_write(f->db, "{\"delete\":{\"item\":\"mend\"}}", 0, NULL, &report, &err) != BRAID_E_UNAVAILABLE)
+    if (rc == BRAID_OK &&
+        braid_write(f->db, "{\"delete\":{\"item\":\"mend\"}}", 0, NULL, &report, &err) != BRAID_E_UNAVAILABLE)
         fail_msg("a store does not follow the log although writing works");
     close_db(f);
     open_db(f);
@@ -447,7 +264,8 @@ static void nothing_is_left_behind_by_calls_that_failed(void **state) {
     open_db(f);
 }
 
-/* A write that memory fails, in the call or in any store that follows the log, is acknowledged only if it is there; the stores catch up by themselves. */
+/* A write that memory fails, in the call or in any store that follows the log, is acknowledged only if it is there; the
+ * stores catch up by themselves. */
 static void a_write_without_memory_is_not_acknowledged_or_is_there(void **state) {
     fixture *f = begin(state);
     static const claim c = {"write", call_write, 1};
@@ -465,7 +283,8 @@ static void a_write_without_memory_is_not_acknowledged_or_is_there(void **state)
             fail_msg("write, request %ld: %s: %s: %s", n, braid_error_name(rc), err.store, err.message);
         reopened += mend(f);
         err = (braid_error){0};
-        if (call_write(f, 100000 + n, NULL, &err)) fail_msg("write after request %ld: %s: %s", n, err.store, err.message);
+        if (call_write(f, 100000 + n, NULL, &err))
+            fail_msg("write after request %ld: %s: %s", n, err.store, err.message);
         if (n % 16 == 0) expect_sound(f);
     }
     settle(f);
@@ -501,7 +320,8 @@ static void opening_without_memory_leaves_nothing_open(void **state) {
         } else {
             failed++;
             assert_null(f->db);
-            if (rc != BRAID_E_NO_MEMORY) fail_msg("open, request %ld: %s: %s: %s", n, braid_error_name(rc), err.store, err.message);
+            if (rc != BRAID_E_NO_MEMORY)
+                fail_msg("open, request %ld: %s: %s: %s", n, braid_error_name(rc), err.store, err.message);
         }
         if (memory_live() != before) fail_msg("open, request %ld: %ld blocks are left", n, memory_live() - before);
     }
@@ -555,9 +375,12 @@ static void the_allocator_can_refuse(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_allocator_can_refuse), cmocka_unit_test(a_call_without_memory_says_so_and_works_again_afterwards),
-        cmocka_unit_test(nothing_is_left_behind_by_calls_that_failed), cmocka_unit_test(a_write_without_memory_is_not_acknowledged_or_is_there),
-        cmocka_unit_test(opening_without_memory_leaves_nothing_open), cmocka_unit_test(closing_without_memory_loses_nothing_that_was_acknowledged),
+        cmocka_unit_test(the_allocator_can_refuse),
+        cmocka_unit_test(a_call_without_memory_says_so_and_works_again_afterwards),
+        cmocka_unit_test(nothing_is_left_behind_by_calls_that_failed),
+        cmocka_unit_test(a_write_without_memory_is_not_acknowledged_or_is_there),
+        cmocka_unit_test(opening_without_memory_leaves_nothing_open),
+        cmocka_unit_test(closing_without_memory_loses_nothing_that_was_acknowledged),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

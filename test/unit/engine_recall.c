@@ -51,7 +51,9 @@ static void put_items(fixture *f) {
     for (int from = 0; from < ITEMS; from += 1000) {
         size_t n = 0;
         for (int i = from; i < from + 1000 && i < ITEMS; i++) {
-            n += (size_t)sprintf(text + n, "{\"id\":\"i%d\",\"title\":\"T%d\",\"themes\":[\"t%d\"],\"attributes\":{\"cluster\":%d,\"scattered\":%d},\"vectors\":{\"default\":[",
+            n += (size_t)sprintf(text + n,
+                                 "{\"id\":\"i%d\",\"title\":\"T%d\",\"themes\":[\"t%d\"],\"attributes\":{\"cluster\":%"
+                                 "d,\"scattered\":%d},\"vectors\":{\"default\":[",
                                  i, i, i / PER_THEME, cluster_of(i), scattered_of(i));
             for (int d = 0; d < DIM; d++) n += (size_t)sprintf(text + n, "%s%.5f", d ? "," : "", (double)vectors[i][d]);
             n += (size_t)sprintf(text + n, "]}}\n");
@@ -63,8 +65,10 @@ static void put_items(fixture *f) {
 }
 
 static int setup(void **state) {
-    static const char *const hnsw[] = {"vector.dimension", "32", "query.deadline_ms", "60000", "vector.store", "hnsw", NULL};
-    static const char *const flat[] = {"vector.dimension", "32", "query.deadline_ms", "60000", "vector.store", "flat", NULL};
+    static const char *const hnsw[] = {
+        "vector.dimension", "32", "query.deadline_ms", "60000", "vector.store", "hnsw", NULL};
+    static const char *const flat[] = {
+        "vector.dimension", "32", "query.deadline_ms", "60000", "vector.store", "flat", NULL};
     const char *given = getenv("BRAID_SEED");
     pair *p = calloc(1, sizeof *p);
     seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
@@ -173,8 +177,10 @@ static double recall_in(pair *p, const cell *c, const char *strategy, bool by_it
         float vector[DIM];
         draw_query(vector);
         if (by_item) snprintf(target, sizeof target, "\"like\":\"i%d\"", (int)(draw() % ITEMS));
-        snprintf(request, sizeof request, "{%s,\"k\":%d,\"strategy\":\"%s\",\"cache\":false%s}", target, K, strategy, c->filter);
-        found near = run(&p->hnsw, request, by_item ? NULL : vector), exact = run(&p->flat, request, by_item ? NULL : vector);
+        snprintf(request, sizeof request, "{%s,\"k\":%d,\"strategy\":\"%s\",\"cache\":false%s}", target, K, strategy,
+                 c->filter);
+        found near = run(&p->hnsw, request, by_item ? NULL : vector),
+              exact = run(&p->flat, request, by_item ? NULL : vector);
         expect_members(&near, c, request);
         expect_members(&exact, c, request);
         *by_index += strstr(near.method, "hnsw") != NULL;
@@ -188,7 +194,8 @@ static void expect_recall(pair *p, const char *strategy, bool by_item) {
     unsigned by_index = 0;
     for (size_t i = 0; i < sizeof cells / sizeof cells[0]; i++) {
         double recall = recall_in(p, &cells[i], strategy, by_item, &by_index);
-        print_message("%-17s %-48s recall@%d %.3f\n", strategy, cells[i].filter[0] ? cells[i].filter + 10 : "no filter", K, recall);
+        print_message("%-17s %-48s recall@%d %.3f\n", strategy, cells[i].filter[0] ? cells[i].filter + 10 : "no filter",
+                      K, recall);
         if (!(recall >= RECALL_MIN)) fail_msg("%s%s: recall@%d is %.3f", strategy, cells[i].filter, K, recall);
     }
     assert_true(by_index > 0); /* else two exact searches were compared */
@@ -215,7 +222,8 @@ static void the_exact_store_is_exact(void **state) {
         for (int d = 0; d < DIM; d++) norm_q += (double)q[d] * q[d];
         for (int n = 0; n < ITEMS; n++) {
             double dot = 0, norm = 0;
-            for (int d = 0; d < DIM; d++) dot += (double)q[d] * vectors[n][d], norm += (double)vectors[n][d] * vectors[n][d];
+            for (int d = 0; d < DIM; d++)
+                dot += (double)q[d] * vectors[n][d], norm += (double)vectors[n][d] * vectors[n][d];
             score[n] = dot / sqrt(norm * norm_q);
         }
         for (int r = 0; r < K; r++) {
@@ -314,8 +322,10 @@ static void recall_survives_deletions_and_reopening(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_exact_store_is_exact), cmocka_unit_test(the_index_finds_the_true_neighbours_at_every_selectivity),
-        cmocka_unit_test(weaving_in_the_graph_loses_none_of_them), cmocka_unit_test(a_hundred_thousand_exclusions_are_answered_right),
+        cmocka_unit_test(the_exact_store_is_exact),
+        cmocka_unit_test(the_index_finds_the_true_neighbours_at_every_selectivity),
+        cmocka_unit_test(weaving_in_the_graph_loses_none_of_them),
+        cmocka_unit_test(a_hundred_thousand_exclusions_are_answered_right),
         cmocka_unit_test(recall_survives_deletions_and_reopening),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

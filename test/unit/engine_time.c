@@ -1,8 +1,9 @@
 /* R31: steps of the wall clock, by an hour either way and over 2038, harm nothing that is not about the time of day.
  *
- * The program's clock_gettime (and gettimeofday and time, for the libraries) is replaced by one that shifts CLOCK_REALTIME
- * and leaves the other clocks alone; what goes wrong when a deadline, a time to live or a wait hangs on the wall clock is
- * then an hour too long or too short. Rights windows, on the other hand, follow the wall clock at once, and back. */
+ * The program's clock_gettime (and gettimeofday and time, for the libraries) is replaced by one that shifts
+ * CLOCK_REALTIME and leaves the other clocks alone; what goes wrong when a deadline, a time to live or a wait hangs on
+ * the wall clock is then an hour too long or too short. Rights windows, on the other hand, follow the wall clock at
+ * once, and back. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
@@ -11,7 +12,7 @@
 
 #include "engine_test.h"
 
-#define HOUR_S 3600
+#define HOUR_S         3600
 #define END_OF_32_BITS INT64_C(2147483648) /* 2038-01-19T03:14:08Z */
 
 static _Atomic int64_t shift_s;
@@ -59,7 +60,8 @@ static void stamp(char out[32], time_t at) {
     strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &t);
 }
 
-static const char *const settings[] = {"vector.dimension", "32", "query.deadline_ms", "20000", "cache.result_ttl_ms", "30000", NULL};
+static const char *const settings[] = {
+    "vector.dimension", "32", "query.deadline_ms", "20000", "cache.result_ttl_ms", "30000", NULL};
 
 static int setup(void **state) {
     fixture *f = calloc(1, sizeof *f);
@@ -68,7 +70,8 @@ static int setup(void **state) {
     wall_shift(0);
     fixture_start(f, settings);
     for (int i = 0; i < 60; i++)
-        n += (size_t)snprintf(text + n, sizeof text - n, "{\"id\":\"i%02d\",\"title\":\"Film %d\",\"genres\":[\"g%d\"]}\n", i, i, i % 4);
+        n += (size_t)snprintf(text + n, sizeof text - n,
+                              "{\"id\":\"i%02d\",\"title\":\"Film %d\",\"genres\":[\"g%d\"]}\n", i, i, i % 4);
     put_all(f, text);
     settle(f);
     *state = f;
@@ -121,7 +124,8 @@ static void deadlines_and_waits_hold_while_the_wall_clock_jumps(void **state) {
         snprintf(text, sizeof text, "{\"id\":\"d%02d\",\"title\":\"Pendant les sauts %d\"}", i, i);
         put_all(f, text);
         settle(f);
-        snprintf(text, sizeof text, "{\"text\":\"sauts %d\",\"k\":5,\"cache\":false,\"deadline_ms\":%d}", i, i % 2 ? 10000 : 60000);
+        snprintf(text, sizeof text, "{\"text\":\"sauts %d\",\"k\":5,\"cache\":false,\"deadline_ms\":%d}", i,
+                 i % 2 ? 10000 : 60000);
         json_t *a = ask(f, BRAID_SEARCH, text);
         assert_int_equal(result_count(a), 5);
         assert_int_equal(json_array_size(json_object_get(a, "degraded")), 0); /* no deadline came early */
@@ -164,7 +168,8 @@ static void a_cached_answer_lives_by_the_monotonic_clock(void **state) {
 }
 
 static void a_cached_answer_ends_although_the_wall_clock_went_back(void **state) {
-    static const char *const short_lived[] = {"vector.dimension", "32", "query.deadline_ms", "20000", "cache.result_ttl_ms", "400", NULL};
+    static const char *const short_lived[] = {
+        "vector.dimension", "32", "query.deadline_ms", "20000", "cache.result_ttl_ms", "400", NULL};
     static const char request[] = "{\"text\":\"film 9\",\"k\":5,\"context\":{\"daypart\":\"evening\"}}";
     fixture *f = *state;
     braid_error err = {0};
@@ -184,7 +189,8 @@ static void a_page_can_be_continued_after_a_step(void **state) {
         char request[200];
         wall_shift(0);
         json_t *a = ask(*state, BRAID_SEARCH, "{\"text\":\"film\",\"k\":5}");
-        snprintf(request, sizeof request, "{\"text\":\"film\",\"k\":5,\"after\":\"%s\"}", text_at(a, "recommendation_id"));
+        snprintf(request, sizeof request, "{\"text\":\"film\",\"k\":5,\"after\":\"%s\"}",
+                 text_at(a, "recommendation_id"));
         wall_shift(steps[i]);
         json_t *b = ask(*state, BRAID_SEARCH, request);
         assert_int_equal(result_count(b), 5);
@@ -307,10 +313,14 @@ static void windows_follow_the_wall_clock_at_once_and_back(void **state) {
 int main(void) {
 #define CLAIM(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CLAIM(the_shift_is_felt_by_the_wall_clock_alone), CLAIM(deadlines_and_waits_hold_while_the_wall_clock_jumps),
-        CLAIM(a_short_deadline_stays_short), CLAIM(a_cached_answer_lives_by_the_monotonic_clock),
-        CLAIM(a_cached_answer_ends_although_the_wall_clock_went_back), CLAIM(a_page_can_be_continued_after_a_step),
-        CLAIM(changes_keep_their_order_and_stores_follow_them), CLAIM(the_end_of_32_bits_is_a_second_like_any_other),
+        CLAIM(the_shift_is_felt_by_the_wall_clock_alone),
+        CLAIM(deadlines_and_waits_hold_while_the_wall_clock_jumps),
+        CLAIM(a_short_deadline_stays_short),
+        CLAIM(a_cached_answer_lives_by_the_monotonic_clock),
+        CLAIM(a_cached_answer_ends_although_the_wall_clock_went_back),
+        CLAIM(a_page_can_be_continued_after_a_step),
+        CLAIM(changes_keep_their_order_and_stores_follow_them),
+        CLAIM(the_end_of_32_bits_is_a_second_like_any_other),
         CLAIM(windows_follow_the_wall_clock_at_once_and_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
