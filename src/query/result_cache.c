@@ -18,8 +18,8 @@ typedef struct kept_item {
 
 typedef struct kept_head {
     uint32_t count, strategy, cold, filled;
-    int64_t from,
-        until; /* wall clock, ms: no window opens or closes in between, so outside of it the answer may be another */
+    /* Wall clock, ms: no window opens or closes in between, so outside of it the answer may be another. */
+    int64_t from, until;
 } kept_head;
 
 static bool make_key(const query_run_state *q, buf *key) {
