@@ -78,11 +78,18 @@ static bool see_interaction(void *ctx, const record_interaction *row) {
     return see(ctx, "%s:%s@%lld ", row->in.user, row->in.item, (long long)row->in.at);
 }
 static bool see_policy(void *ctx, const record_policy *row) {
-    return see(ctx, "%s/%s/%.4s/%s=%.2f ", row->agent, row->user, row->state_hash, row->action, row->mean);
+    bool more = true;
+    for (size_t i = 0; i < row->action_count && more; i++)
+        more = see(ctx, "%s/%s/%.4s/%s=%.2f ", row->agent, row->user, row->state_hash, row->actions[i].action,
+                   row->actions[i].mean);
+    return more;
+}
+static bool see_policy_of_key(void *ctx, size_t which, const record_policy *row) {
+    see(ctx, "%zu:", which);
+    return see_policy(ctx, row);
 }
 static bool see_episode(void *ctx, const record_episode *row) {
-    return see(ctx, "%s/%s/%s=%.2f/%.4s>%.4s ", row->user, row->session, row->action, row->reward, row->state_hash,
-               row->next_state_hash);
+    return see(ctx, "%s/%s=%.2f/%.4s>%.4s ", row->user, row->action, row->reward, row->state_hash, row->next_state_hash);
 }
 static bool see_stats(void *ctx, const record_stats *row) { return see(ctx, "%u:%.0f:%.2f ", row->num,
         row->interactions, row->reward_sum); }
@@ -96,7 +103,9 @@ static void log_text(record_store *s, uint64_t after, size_t limit, char *out, s
     record_log_entry *rows;
     size_t n;
     braid_error err = {0};
-    assert_int_equal(record_log_read(s, after, limit, a, &rows, &n, &err), BRAID_OK);
+    uint64_t upto = 0;
+    assert_int_equal(record_log_read(s, after, RECORD_MASK_ALL, limit, a, &rows, &n, &upto, &err), BRAID_OK);
+    assert_true(upto >= after && (n == 0 || upto >= rows[n - 1].lsn));
     out[0] = '\0';
     for (size_t i = 0; i < n; i++) {
         size_t len = strlen(out);
@@ -297,8 +306,8 @@ static void users_are_read_and_listed(void **state) {
     seen one = {0}, all = {0};
     put_user(f->store, "zoe", "Zoé");
     put_user(f->store, "ana", "Ana");
-    assert_int_equal(record_get_user(f->store, "zoe", see_user, &one, NULL), BRAID_OK);
-    assert_int_equal(record_get_user(f->store, "eve", see_user, &one, NULL), BRAID_E_NOT_FOUND);
+    assert_int_equal(record_get_user(f->store, "zoe", 0, see_user, &one, NULL), BRAID_OK);
+    assert_int_equal(record_get_user(f->store, "eve", 0, see_user, &one, NULL), BRAID_E_NOT_FOUND);
     record_list_users(f->store, NULL, 10, see_user, &all, NULL);
     assert_string_equal(all.text, "ana zoe ");
 }
@@ -308,7 +317,7 @@ static void a_person_known_only_by_interactions_is_no_user_but_can_be_removed(vo
     seen s = {0};
     put_item(f->store, "a", "A", NULL, NULL);
     put_interaction(f->store, "ghost", "a", NULL, 5, NULL);
-    assert_int_equal(record_get_user(f->store, "ghost", see_user, &s, NULL), BRAID_E_NOT_FOUND);
+    assert_int_equal(record_get_user(f->store, "ghost", 0, see_user, &s, NULL), BRAID_E_NOT_FOUND);
     assert_int_equal(drop_user(f->store, "ghost"), BRAID_OK);
     assert_int_equal(drop_user(f->store, "ghost"), BRAID_E_NOT_FOUND);
     record_scan_interactions(f->store, 0, UINT64_MAX, 10, see_interaction, &s, NULL);
@@ -320,9 +329,9 @@ static void learn(record_store *s, const char *person, uint64_t lsn, int codes[2
     record_episode e = {.interaction_lsn = lsn, .agent = "default", .user = person, .session = "s1",
                         .state_hash = hash_a, .state = "evening",
                         .next_state_hash = "", .item_num = 1, .action = "a", .reward = 0.5, .at = 5};
+    record_action drama = {.action = "genres=drame", .mean = 0.25, .variance = 0.1, .count = 1, .version = lsn};
     record_policy p = {.agent = "default", .user = person, .state_hash = hash_a, .state = "evening",
-                       .action = "genres=drame",
-                       .mean = 0.25, .variance = 0.1, .count = 1, .version = lsn};
+                       .actions = &drama, .action_count = 1, .version = lsn};
     record_change c[] = {{.kind = RECORD_EPISODE, .episode = &e}, {.kind = RECORD_POLICY, .policy = &p}};
     braid_error err = {0};
     assert_int_equal(record_write(s, c, 2, (record_write_flags){.background = true}, &err), BRAID_OK);
@@ -332,8 +341,8 @@ static void learn(record_store *s, const char *person, uint64_t lsn, int codes[2
 
 static unsigned traces_of(record_store *s, const char *person) {
     seen found = {0};
-    record_get_user(s, person, see_user, &found, NULL);
-    record_user_interactions(s, person, 100, see_interaction, &found, NULL);
+    record_get_user(s, person, 0, see_user, &found, NULL);
+    record_user_interactions(s, person, 100, 0, see_interaction, &found, NULL);
     record_user_policies(s, NULL, person, see_policy, &found, NULL);
     record_user_episodes(s, person, 100, see_episode, &found, NULL);
     return found.count;
@@ -417,7 +426,7 @@ static void an_interaction_is_read_back_whole(void **state) {
     assert_int_equal(write_all(f->store, &c, 1), BRAID_OK);
     assert_int_equal(c.lsn, 2);
     assert_int_equal(c.num, 1);
-    assert_int_equal(record_user_interactions(f->store, "ana", 10, compare_interaction, &in, NULL), BRAID_OK);
+    assert_int_equal(record_user_interactions(f->store, "ana", 10, 0, compare_interaction, &in, NULL), BRAID_OK);
     assert_int_equal(record_scan_interactions(f->store, 0, 2, 10, compare_interaction, &in, NULL), BRAID_OK);
 }
 
@@ -431,7 +440,7 @@ static void an_interaction_without_time_is_stamped(void **state) {
     int64_t at = 0, before = clock_wall_ms(&clock_system);
     put_item(f->store, "a", "A", NULL, NULL);
     put_interaction(f->store, "ana", "a", NULL, TIME_NONE, NULL);
-    record_user_interactions(f->store, "ana", 1, keep_at, &at, NULL);
+    record_user_interactions(f->store, "ana", 1, 0, keep_at, &at, NULL);
     assert_true(at >= before && at <= clock_wall_ms(&clock_system));
 }
 
@@ -487,11 +496,11 @@ static void a_persons_interactions_come_newest_first_by_time(void **state) {
     for (int i = 0; i < 4; i++)
         put_interaction(f->store, "ana", i == 3 ? "b" : "a", NULL, times[i], NULL);
     put_interaction(f->store, "bob", "a", NULL, 70, NULL);
-    record_user_interactions(f->store, "ana", 100, see_interaction, &s, NULL);
+    record_user_interactions(f->store, "ana", 100, 0, see_interaction, &s, NULL);
     assert_string_equal(s.text, "ana:a@90 ana:b@50 ana:a@50 ana:a@10 ");
-    record_user_interactions(f->store, "ana", 2, see_interaction, &two, NULL);
+    record_user_interactions(f->store, "ana", 2, 0, see_interaction, &two, NULL);
     assert_string_equal(two.text, "ana:a@90 ana:b@50 ");
-    assert_int_equal(record_user_interactions(f->store, "eve", 2, see_interaction, &nobody, NULL), BRAID_OK);
+    assert_int_equal(record_user_interactions(f->store, "eve", 2, 0, see_interaction, &nobody, NULL), BRAID_OK);
     assert_int_equal(nobody.count, 0);
 }
 
@@ -501,7 +510,7 @@ static void interactions_outlive_their_item(void **state) {
     put_item(f->store, "a", "A", NULL, NULL);
     put_interaction(f->store, "ana", "a", NULL, 5, NULL);
     drop_item(f->store, "a");
-    record_user_interactions(f->store, "ana", 10, see_interaction, &s, NULL);
+    record_user_interactions(f->store, "ana", 10, 0, see_interaction, &s, NULL);
     assert_string_equal(s.text, "ana:a@5 ");
     assert_int_equal(put_interaction(f->store, "ana", "a", NULL, 6, NULL), BRAID_E_NOT_FOUND);
 }
@@ -532,15 +541,14 @@ static void learned_rows_and_their_cursor_are_read_back(void **state) {
                         .state_hash = hash_a, .state = "evening",
                         .next_state_hash = "not a hash", .item_num = 1, .action = "a", .reward = 0.5, .done = true,
                             .at = 5};
-    record_policy p = {.agent = "x", .user = "ana", .state_hash = hash_a, .state = "evening", .action = "genres=drame",
-                       .mean = 0.25,
-                       .variance = 0.1, .count = 1, .version = lsn};
-    record_policy q = {.agent = "y", .user = "ana", .state_hash = "", .state = "", .action = "b", .mean = 0.5,
-                       .variance = 1, .count = 1,
-                       .version = lsn};
-    record_policy all = {.agent = "x", .user = "", .state_hash = "", .state = "", .action = "a", .mean = 0.75,
-                         .variance = 1, .count = 2,
-                         .version = lsn};
+    record_action of_p[] = {{"genres=drame", 0.25, 0.1, 1, lsn}, {"genres=essai", 0.5, 0.08, 0, 0}};
+    record_action of_q = {"b", 0.5, 1, 1, lsn}, of_all = {"a", 0.75, 1, 2, lsn};
+    record_policy p = {.agent = "x", .user = "ana", .state_hash = hash_a, .state = "evening", .actions = of_p,
+                       .action_count = 2, .version = lsn};
+    record_policy q = {.agent = "y", .user = "ana", .state_hash = "", .state = "", .actions = &of_q,
+                       .action_count = 1, .version = lsn};
+    record_policy all = {.agent = "x", .user = "", .state_hash = "", .state = "", .actions = &of_all,
+                         .action_count = 1, .version = lsn};
     record_stats t = {.num = 1, .interactions = 1, .reward_sum = 0.5, .last_at = 5};
     record_cursor cursor = {.name = "policy", .lsn = lsn};
     record_change c[] = {{.kind = RECORD_EPISODE, .episode = &e}, {.kind = RECORD_POLICY, .policy = &p},
@@ -552,13 +560,14 @@ static void learned_rows_and_their_cursor_are_read_back(void **state) {
         assert_int_equal(c[i].code, BRAID_OK);
     fixture_reopen(f);
     record_user_policies(f->store, NULL, "ana", see_policy, &mine, NULL);
-    assert_string_equal(mine.text, "x/ana/0011/genres=drame=0.25 y/ana//b=0.50 ");
+    assert_string_equal(mine.text, "x/ana/0011/genres=drame=0.25 x/ana/0011/genres=essai=0.50 y/ana//b=0.50 ");
     record_user_policies(f->store, "x", "", see_policy, &pop, NULL);
     assert_string_equal(pop.text, "x///a=0.75 ");
-    record_get_policy(f->store, "x", "ana", hash_a, see_policy, &one, NULL);
-    assert_string_equal(one.text, "x/ana/0011/genres=drame=0.25 ");
+    record_policy_key keys[] = {{"", ""}, {"eve", hash_a}, {"ana", hash_a}, {"ana", ""}};
+    assert_int_equal(record_get_policies(f->store, "x", keys, 4, 0, see_policy_of_key, &one, NULL), BRAID_OK);
+    assert_string_equal(one.text, "0:x///a=0.75 2:x/ana/0011/genres=drame=0.25 x/ana/0011/genres=essai=0.50 ");
     record_user_episodes(f->store, "ana", 10, see_episode, &episodes, NULL);
-    assert_string_equal(episodes.text, "ana/s1/a=0.50/0011>not  ");
+    assert_string_equal(episodes.text, "ana/a=0.50/0011>not  ");
     record_scan_stats(f->store, see_stats, &stats, NULL);
     assert_string_equal(stats.text, "1:1:0.50 ");
     record_cursor_get(f->store, "policy", &at, NULL);
@@ -582,10 +591,11 @@ static void an_episode_applied_twice_changes_nothing(void **state) {
 static void an_older_policy_does_not_overwrite_a_newer_one(void **state) {
     fixture *f = *state;
     seen s = {0};
-    record_policy p = {.agent = "x", .user = "", .state_hash = "", .state = "", .action = "a", .mean = 0.75,
-                       .variance = 1, .count = 2, .version = 7};
+    record_action a = {"a", 0.75, 1, 2, 7}, older = {"a", 0.1, 1, 1, 6};
+    record_policy p = {.agent = "x", .user = "", .state_hash = "", .state = "", .actions = &a, .action_count = 1,
+                       .version = 7};
     record_policy old = p;
-    old.mean = 0.1;
+    old.actions = &older;
     old.version = 6;
     record_change c[] = {{.kind = RECORD_POLICY, .policy = &p}, {.kind = RECORD_POLICY, .policy = &old}};
     write_all(f->store, c, 2);

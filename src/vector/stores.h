@@ -5,5 +5,11 @@
 #include "vector/vector.h"
 
 extern const vector_ops vector_hnsw, vector_flat;
+#ifdef BRAID_HAVE_MILVUS
+extern const vector_ops vector_milvus;
+#endif
+#ifdef BRAID_HAVE_POSTGRES
+extern const vector_ops vector_pgvector;
+#endif
 
 #endif

@@ -31,6 +31,8 @@ TARGETS = {
     "snapshot": (4096, None, ()),
     "config": (2048, "yaml", ()),
     "csv": (4096, "csv", ("cli/csv.o",)),
+    "packstream": (1024, None, ()),
+    "bolt": (1024, None, ()),
 }
 CANARIES = {"overflow": "heap-buffer-overflow", "undefined": "signed integer overflow", "leak": "detected memory leaks",
             "hang": "libFuzzer: timeout"}  # the planted bug, and how it must be told
