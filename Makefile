@@ -165,4 +165,4 @@ $(OUT)/bench/%: $(OUT)/bench/%.o $(OUT)/libinternal.a
 	$(Q)$(CC) $(CFLAGS_ALL) $< $(OUT)/libinternal.a -o $@ $(LIBS)
 
 .SECONDARY:
--include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TESTS:=.d)
+-include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TESTS:=.d) $(patsubst bench/%.c,$(OUT)/bench/%.d,$(wildcard bench/*.c))

@@ -18,7 +18,7 @@
 
 #include "braid.h"
 
-enum { CENTRES = 1000, BATCH = 500, USERS = 200, WRITER_MS = 3000 };
+enum { CENTRES = 1000, BATCH = 500, USERS = 200, WRITER_MS = 3000, A_CALL = 16 };
 
 static uint64_t state = 20240601;
 
@@ -235,14 +235,26 @@ static void *recommend_thread(void *ctx) {
     return NULL;
 }
 
-static void *record_thread(void *ctx) {
-    load *l = ctx;
-    for (unsigned i = 0; now_us() < l->until; i++, l->done++) {
-        char line[160];
-        int n = snprintf(line, sizeof line, "{\"user\":\"w%zu-%u\",\"item\":\"i%u\",\"type\":\"click\"}", l->number,
-                         i % 500, (i * 7919u + (unsigned)l->number) % (unsigned)l->items);
-        write_text(l->db, line, (size_t)n, BRAID_LINE_INTERACTION);
+/* A call of `a_call` interactions, as a page's own buffer or a gateway sends them; the acknowledgement is for all of them. */
+static void record_calls(load *l, unsigned a_call) {
+    char lines[A_CALL * 96];
+    for (unsigned i = 0; now_us() < l->until; l->done += a_call) {
+        size_t len = 0;
+        for (unsigned end = i + a_call; i < end; i++)
+            len += (size_t)snprintf(lines + len, sizeof lines - len,
+                                    "{\"user\":\"w%zu-%u\",\"item\":\"i%u\",\"type\":\"click\"}\n", l->number, i % 500,
+                                    (i * 7919u + (unsigned)l->number) % (unsigned)l->items);
+        write_text(l->db, lines, len, BRAID_LINE_INTERACTION);
     }
+}
+
+static void *record_one(void *ctx) {
+    record_calls(ctx, 1);
+    return NULL;
+}
+
+static void *record_array(void *ctx) {
+    record_calls(ctx, A_CALL);
     return NULL;
 }
 
@@ -315,8 +327,9 @@ int main(int argc, char **argv) {
     recommend(db, "recommend", "{\"user\":\"u0\",\"cache\":false}", items, dim, queries);
     recommend(db, "recommend_cached", "{\"user\":\"u0\"}", items, dim, queries);
     run_threads(db, "recommend_two_threads", recommend_thread, 2, items, dim);
-    run_threads(db, "interactions_1_writer", record_thread, 1, items, dim);
-    run_threads(db, "interactions_8_writers", record_thread, 8, items, dim);
+    run_threads(db, "interactions_1_writer", record_one, 1, items, dim);
+    run_threads(db, "interactions_8_writers", record_one, 8, items, dim);
+    run_threads(db, "interactions_8_writers_16_a_call", record_array, 8, items, dim);
     double t = now_us();
     braid_close(db);
     figure("close", items, dim, "s", (now_us() - t) / 1e6);

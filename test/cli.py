@@ -168,7 +168,7 @@ def every_setting_is_a_flag_and_the_sample_configuration_reads_back():
     page = ok(braid("help", "settings")).out
     for key, value in defaults.items():
         check(f"({key}, default" in page, key)
-    flags = re.findall(r"(?m)^  --([a-z-]+)", page)
+    flags = re.findall(r"(?m)^  --([a-z0-9-]+)", page)
     check(len(flags) == len(defaults) and len(set(flags)) == len(flags), flags)
 
 
