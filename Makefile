@@ -8,7 +8,16 @@ OUT   := $(BUILD)/$(MODE)
 
 CC ?= cc
 Q  := $(if $(V),,@)
-ROOMS ?= base model record vector graph cache embed catalogue policy query engine
+ROOMS ?= base model wire record vector graph cache embed catalogue policy query engine
+
+# A remote store is built when its client library is there: HAVE_x is 1 or empty. The embedded set needs none of them.
+have = $(shell for d in /usr/include /usr/include/postgresql /usr/local/include; do [ -e $$d/$(1) ] && echo 1 && break; done)
+HAVE_POSTGRES := $(call have,libpq-fe.h)
+HAVE_REDIS    := $(call have,hiredis/hiredis.h)
+HAVE_MILVUS   := $(if $(and $(call have,grpc/grpc.h),$(call have,protobuf-c/protobuf-c.h),$(shell command -v protoc-c)),1)
+ABSENT := $(if $(HAVE_POSTGRES),,%/pg.c %_postgres.c %_pgvector.c $(wildcard src/*/*_postgres_*.c src/*/*_pgvector_*.c src/wire/pg_*.c)) \
+          $(if $(HAVE_REDIS),,%_redis.c $(wildcard src/*/*_redis_*.c src/wire/redis*.c)) \
+          $(if $(HAVE_MILVUS),,%_milvus.c $(wildcard src/*/*_milvus_*.c src/wire/grpc*.c src/wire/milvus*.c))
 
 WARN   := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wvla
 COMMON := -std=c17 -D_GNU_SOURCE -pthread -g -fPIC -fvisibility=hidden -fno-omit-frame-pointer -MMD -MP -I. -Isrc -Iinclude $(WARN)
@@ -16,12 +25,16 @@ FLAGS_release := -O2 -fno-math-errno -fno-trapping-math
 FLAGS_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 FLAGS_tsan    := -O1 -fsanitize=thread
 FLAGS_cov     := -O0 --coverage
-CFLAGS_ALL := $(COMMON) $(FLAGS_$(MODE)) $(CFLAGS)
-LIBS := -lsqlite3 -lmicrohttpd -ljansson -lyaml -lxxhash -lroaring -lssl -lcrypto -lm -pthread
+HAVE_FLAGS := $(if $(HAVE_POSTGRES),-DBRAID_HAVE_POSTGRES $(if $(wildcard /usr/include/postgresql),-I/usr/include/postgresql)) \
+              $(if $(HAVE_REDIS),-DBRAID_HAVE_REDIS) $(if $(HAVE_MILVUS),-DBRAID_HAVE_MILVUS -I$(BUILD)/proto)
+CFLAGS_ALL := $(COMMON) $(HAVE_FLAGS) $(FLAGS_$(MODE)) $(CFLAGS)
+REMOTE_LIBS := $(if $(HAVE_POSTGRES),-lpq) $(if $(HAVE_REDIS),-lhiredis) $(if $(HAVE_MILVUS),-lgrpc -lgpr -lprotobuf-c)
+LIBS := -lsqlite3 -lmicrohttpd -ljansson -lyaml -lxxhash -lroaring $(REMOTE_LIBS) -lssl -lcrypto -lm -pthread
 
 src_of    = $(wildcard src/$(1)/*.c)
-LIB_SRC  := $(foreach r,$(ROOMS),$(call src_of,$(r)))
-LIB_OBJ  := $(LIB_SRC:%.c=$(OUT)/%.o)
+LIB_SRC  := $(filter-out $(ABSENT),$(foreach r,$(ROOMS),$(call src_of,$(r))))
+PROTO_C  := $(if $(and $(HAVE_MILVUS),$(filter wire,$(ROOMS))),$(patsubst proto/%.proto,$(BUILD)/proto/%.pb-c.c,$(wildcard proto/*.proto)))
+LIB_OBJ  := $(LIB_SRC:%.c=$(OUT)/%.o) $(PROTO_C:$(BUILD)/%.c=$(OUT)/%.o)
 APP_SRC  := $(wildcard server/*.c cli/*.c)
 APP_OBJ  := $(APP_SRC:%.c=$(OUT)/%.o)
 TEST_SRC := $(wildcard test/unit/*.c test/contract_*.c)
@@ -58,6 +71,18 @@ $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
 	$(Q)$(CC) $(CFLAGS_ALL) -c $< -o $@
+
+# Messages of Milvus: C from proto/, by protobuf-c. What it generates is not held to our warnings.
+$(BUILD)/proto/%.pb-c.c $(BUILD)/proto/%.pb-c.h: proto/%.proto
+	@mkdir -p $(@D)
+	@echo "  PROTO $<"
+	$(Q)protoc-c --proto_path=proto --c_out=$(BUILD)/proto $<
+
+$(OUT)/proto/%.o: $(BUILD)/proto/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -w -c $< -o $@
+
+$(patsubst %.c,$(OUT)/%.o,$(wildcard src/wire/milvus*.c src/vector/*_milvus*.c)): | $(PROTO_C)
 
 $(OUT)/libinternal.a: $(LIB_OBJ)
 	@rm -f $@
@@ -96,7 +121,7 @@ SOVERSION := 0
 VERSION := $(shell sed -n 's/^\#define BRAID_VERSION "\(.*\)"/\1/p' include/braid.h)
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
-LIB_LIBS := -lsqlite3 -ljansson -lyaml -lxxhash -lroaring -lcrypto -lm
+LIB_LIBS := -lsqlite3 -ljansson -lyaml -lxxhash -lroaring $(REMOTE_LIBS) -lssl -lcrypto -lm
 
 $(OUT)/libbraid.so: $(LIB_OBJ)
 	@echo "  LINK $@"

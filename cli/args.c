@@ -30,7 +30,7 @@ const cli_flag *cli_flag_find(const cli_command *command, const char *name) {
 static const braid_option_row *find_setting(const char *name) {
     const braid_option_row *row;
     for (size_t i = 0; (row = braid_option_at(i)); i++)
-        if (strcmp(row->flag, name) == 0) return row;
+        if (*row->flag && strcmp(row->flag, name) == 0) return row;
     return NULL;
 }
 

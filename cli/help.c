@@ -37,8 +37,12 @@ void cli_help_settings(FILE *out) {
     const char *section = "";
     for (size_t i = 0; (row = braid_option_at(i)); i++) {
         if (strcmp(section, row->section) != 0) fprintf(out, "%s%s:\n", i ? "\n" : "", section = row->section);
-        static const char *const kinds[] = {"TEXT", "N", "X", "", ""};
+        static const char *const kinds[] = {"TEXT", "N", "X", "", "", ""};
         char left[96];
+        if (!*row->flag) {
+            fprintf(out, "  %-*s%s (%s.%s, default empty)\n", NAME_COLUMN, "(no flag)", row->help, row->section, row->name);
+            continue;
+        }
         int n = snprintf(left, sizeof left, "--%s%s%s", row->flag, row->type == BRAID_OPT_BOOL ? "" : " ",
                          row->type == BRAID_OPT_ENUM ? row->choices : kinds[row->type]);
         fprintf(out, "  %-*s%s%s (%s.%s, default %s)\n", NAME_COLUMN, left, n >= NAME_COLUMN ? "  " : "", row->help,

@@ -99,7 +99,8 @@ typedef enum braid_option_type {
     BRAID_OPT_INT,
     BRAID_OPT_REAL,
     BRAID_OPT_BOOL,
-    BRAID_OPT_ENUM
+    BRAID_OPT_ENUM,
+    BRAID_OPT_SECRET /* text that is never printed and has no flag */
 } braid_option_type;
 
 /* One row of the table; all text is static. */
@@ -109,7 +110,7 @@ typedef struct braid_option_row {
     const char *default_value; /* as text */
     double min, max;           /* range of INT and REAL */
     const char *choices;       /* ENUM: "a|b|c"; else NULL */
-    const char *flag;          /* the command-line flag without dashes, "listen"; unique over the table */
+    const char *flag;          /* the command-line flag without dashes, "listen"; unique over the table; "" of a secret */
     const char *help;          /* one sentence with unit */
 } braid_option_row;
 
@@ -125,7 +126,8 @@ BRAID_API int braid_options_load_file(braid_options *options, const char *path, 
 BRAID_API int braid_options_load_env(braid_options *options, braid_error *err);
 /* Sets "section.name" from text; INVALID with the permitted range if the value does not fit. */
 BRAID_API int braid_options_set(braid_options *options, const char *key, const char *value, braid_error *err);
-/* Reads a value back; the key must be in the table. Text is borrowed until the next set. */
+/* Reads a value back; the key must be in the table. Text is borrowed until the next set. A secret that is set reads as
+ * "...". */
 BRAID_API const char *braid_options_get(const braid_options *options, const char *key);
 BRAID_API int64_t braid_options_get_int(const braid_options *options, const char *key);
 BRAID_API double braid_options_get_real(const braid_options *options, const char *key);

@@ -1,5 +1,5 @@
-/* One specification, run on every vector store that is compiled in. A plain array with a naive inner product is the
- * model.
+/* One specification, run on every vector store that is compiled in and whose server, if it has one, can be found
+ * (support/vector_remote.h). A plain array with a naive inner product is the model.
  *
  * Random tests print their seed when they start (BRAID_SEED replays one). Sizes shrink under a sanitiser. */
 #include <setjmp.h>
@@ -19,6 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "support/neo4j_wipe.h"
+#include "test/support/vector_remote.h"
 #include "vector/vector.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -38,22 +40,45 @@ static const vector_ops *ops_of(void **state) {
     return *state;
 }
 
-static vector_store *open_dim(const vector_ops *ops, uint32_t dim) {
-    braid_error err = {0};
-    vector_options options = {.dim = dim, .kernel = "auto", .seed = 7};
-    vector_store *s = NULL;
-    int code = vector_open(ops, &options, &s, &err);
-    if (code != BRAID_OK) fail_msg("%s", err.message);
-    return s;
-}
-
 static void must(int code, const braid_error *err) {
     if (code != BRAID_OK) fail_msg("%s", err->message);
 }
 
+static bool is_remote(const vector_ops *ops) { return ops->caps & VECTOR_CAP_REMOTE; }
+
+/* With a collection of its own on the server, if there is one. */
+static vector_store *open_with(const vector_ops *ops, vector_options options) {
+    braid_error err = {0};
+    remote_options remote;
+    vector_store *s = NULL;
+    if (is_remote(ops)) {
+        assert_true(test_vector_remote(ops->name, &remote));
+        options.remote = &remote;
+        if (strcmp(ops->name, "neo4j") == 0) assert_true(test_neo4j_wipe(&remote));
+    }
+    must(vector_open(ops, &options, &s, &err), &err);
+    return s;
+}
+
+static vector_store *open_dim(const vector_ops *ops, uint32_t dim) {
+    return open_with(ops, (vector_options){.dim = dim, .kernel = "auto", .seed = 7});
+}
+
+/* A remote store may build its index after the load; what is asked about the index waits for that. */
+static void settle(vector_store *s) {
+    if (!(vector_caps_of(s) & VECTOR_CAP_REMOTE)) return;
+    for (int i = 0; i < 600; i++) {
+        vector_cost cost;
+        vector_estimate(s, 10, 0, 0, false, &cost);
+        if (strcmp(cost.method, "exact") != 0) return;
+        usleep(50000);
+    }
+    fail_msg("no index after 30 s");
+}
+
 static void upsert_one(vector_store *s, uint32_t num, const float *values) {
     braid_error err = {0};
-    must(vector_upsert(s, &(vector_entry){num, values}, 1, &err), &err);
+    must(vector_upsert(s, &(vector_entry){.num = num, .values = values}, 1, &err), &err);
 }
 
 static void check_whole(vector_store *s) {
@@ -83,7 +108,7 @@ static float naive_cosine(const float *a, const float *b, uint32_t dim) {
 static void fill(vector_store *s, const float *values, uint32_t dim, uint32_t first, uint32_t n) {
     braid_error err = {0};
     vector_entry *entries = malloc(n * sizeof *entries);
-    for (uint32_t i = 0; i < n; i++) entries[i] = (vector_entry){first + i, values + (size_t)(first + i) * dim};
+    for (uint32_t i = 0; i < n; i++) entries[i] = (vector_entry){.num = first + i, .values = values + (size_t)(first + i) * dim};
     must(vector_upsert(s, entries, n, &err), &err);
     free(entries);
 }
@@ -136,11 +161,11 @@ static void fetch_gives_the_normalised_vector_or_not_found(void **state) {
     braid_error err = {0};
     float out[3];
     upsert_one(s, 5, (float[]){3, 0, 4});
-    must(vector_fetch(s, 5, out, &err), &err);
+    must(vector_fetch(s, 5, 0, out, &err), &err);
     assert_true(fabsf(out[0] - 0.6f) < 1e-6f && out[1] == 0 && fabsf(out[2] - 0.8f) < 1e-6f);
-    assert_int_equal(vector_fetch(s, 6, out, &err), BRAID_E_NOT_FOUND);
+    assert_int_equal(vector_fetch(s, 6, 0, out, &err), BRAID_E_NOT_FOUND);
     error_clear(&err);
-    assert_int_equal(vector_fetch(s, UINT32_MAX - 1, out, &err), BRAID_E_NOT_FOUND);
+    assert_int_equal(vector_fetch(s, UINT32_MAX - 1, 0, out, &err), BRAID_E_NOT_FOUND);
     vector_close(s);
 }
 
@@ -158,7 +183,7 @@ static void an_upsert_replaces_and_a_remove_removes(void **state) {
     must(vector_remove(s, (uint32_t[]){1, 77, 1}, 3, &err), &err);
     assert_int_equal(search(s, y, 4, NULL, out, NULL), 1);
     assert_int_equal(out[0].num, 2);
-    assert_int_equal(vector_fetch(s, 1, got, &err), BRAID_E_NOT_FOUND);
+    assert_int_equal(vector_fetch(s, 1, 0, got, &err), BRAID_E_NOT_FOUND);
     upsert_one(s, 1, x);
     assert_int_equal(search(s, x, 1, NULL, out, NULL), 1);
     assert_int_equal(out[0].num, 1);
@@ -173,9 +198,10 @@ static void the_last_of_a_number_in_a_batch_counts(void **state) {
     vector_store *s = open_dim(ops_of(state), 2);
     braid_error err = {0};
     float x[2] = {1, 0}, y[2] = {0, 1}, got[2];
-    vector_entry entries[] = {{9, x}, {9, y}, {9, x}, {9, y}};
+    vector_entry entries[] = {{.num = 9, .values = x}, {.num = 9, .values = y}, {.num = 9, .values = x},
+                              {.num = 9, .values = y}};
     must(vector_upsert(s, entries, 4, &err), &err);
-    must(vector_fetch(s, 9, got, &err), &err);
+    must(vector_fetch(s, 9, 0, got, &err), &err);
     assert_true(got[1] == 1);
     candidate out[4];
     assert_int_equal(search(s, y, 4, NULL, out, NULL), 1);
@@ -195,7 +221,7 @@ static void score_is_the_cosine_or_none(void **state) {
     for (uint32_t i = 0; i < N; i++) nums[i] = N - 1 - i;
     nums[N] = 4000000;
     nums[N + 1] = 3;
-    must(vector_score(s, query, nums, N + 2, out, &err), &err);
+    must(vector_score(s, query, nums, N + 2, 0, out, &err), &err);
     for (uint32_t i = 0; i < N; i++) {
         assert_true(fabsf(out[i] - naive_cosine(query, values + nums[i] * DIM, DIM)) < 1e-5f);
     }
@@ -207,7 +233,8 @@ static void score_is_the_cosine_or_none(void **state) {
 
 typedef struct scan_seen { unsigned char seen[64]; size_t stop_after, calls; } scan_seen;
 
-static bool see(void *ctx, uint32_t num, const float *values) {
+static bool see(void *ctx, uint32_t num, uint64_t version, const float *values) {
+    (void)version;
     scan_seen *seen = ctx;
     assert_true(num < sizeof seen->seen && fabsf(values[0] * values[0] + values[1] * values[1] - 1) < 1e-5f);
     seen->seen[num]++;
@@ -229,6 +256,32 @@ static void scan_sees_each_item_once_and_stops_when_told(void **state) {
     vector_close(s);
 }
 
+static void a_cleared_store_is_empty_and_takes_everything_again(void **state) {
+    enum { DIM = 6, N = 200 };
+    rng r;
+    rng_seed(&r, test_seed());
+    float *values = draw(&r, DIM, N);
+    vector_store *s = open_dim(ops_of(state), DIM);
+    braid_error err = {0};
+    candidate out[N];
+    vector_info info;
+    scan_seen seen = {0};
+    must(vector_clear(s, &err), &err); /* nothing there yet */
+    for (int round = 0; round < 3; round++) {
+        fill(s, values, DIM, 0, N);
+        assert_int_equal(search(s, values, N, NULL, out, NULL), N);
+        must(vector_clear(s, &err), &err);
+        assert_int_equal(search(s, values, N, NULL, out, NULL), 0);
+        must(vector_scan(s, see, &seen, &err), &err);
+        assert_int_equal(seen.calls, 0);
+        vector_get_info(s, &info);
+        assert_int_equal(info.count, 0);
+        check_whole(s);
+    }
+    vector_close(s);
+    free(values);
+}
+
 /* ---- bad input ---- */
 
 static void nan_infinity_and_zero_never_get_in(void **state) {
@@ -239,7 +292,7 @@ static void nan_infinity_and_zero_never_get_in(void **state) {
     vector_info info;
     for (size_t i = 0; i < 4; i++) {
         braid_error err = {0};
-        vector_entry entries[] = {{1, good}, {2, bad[i]}};
+        vector_entry entries[] = {{.num = 1, .values = good}, {.num = 2, .values = bad[i]}};
         assert_int_equal(vector_upsert(s, entries, 2, &err), BRAID_E_NOT_FINITE);
         assert_int_equal(err.code, BRAID_E_NOT_FINITE);
         assert_non_null(strstr(err.message, "2"));
@@ -308,13 +361,14 @@ static void k_beyond_the_count_gives_everything_once(void **state) {
 /* Sets of all sizes, near to the query and far from it: members only, and as many as there are. */
 static void a_filter_is_exact_and_k_is_filled_from_it(void **state) {
     enum { DIM = 16, K = 20 };
-    const uint32_t n = 4000 / SCALE;
+    const uint32_t n = is_remote(ops_of(state)) ? 4000 : 4000 / SCALE; /* a server is not slowed by our sanitiser */
     rng r;
     rng_seed(&r, test_seed());
     float *values = draw(&r, DIM, n);
     for (uint32_t i = 0; i < n; i++) values[(size_t)i * DIM] += i < n / 2 ? 6 : -6; /* two clusters */
     vector_store *s = open_dim(ops_of(state), DIM);
     fill(s, values, DIM, 0, n);
+    settle(s);
     unsigned walks = 0;
     for (unsigned round = 0; round < 60; round++) {
         bitset allow;
@@ -357,6 +411,7 @@ static int64_t standing_ms(void *ctx) {
 static void a_deadline_stops_a_search_with_what_it_has(void **state) {
     enum { DIM = 8 };
     const uint32_t n = 8000 / SCALE;
+    if (is_remote(ops_of(state))) skip(); /* the next one is for those */
     rng r;
     rng_seed(&r, test_seed());
     float *values = draw(&r, DIM, n);
@@ -386,6 +441,88 @@ static void a_deadline_stops_a_search_with_what_it_has(void **state) {
     free(values);
 }
 
+/* A server may have nothing yet when the time is up; then that is said, in time, and the next question is answered. */
+static void a_remote_store_is_never_later_than_its_deadline(void **state) {
+    enum { DIM = 64 };
+    const uint32_t n = 2000;
+    if (!is_remote(ops_of(state))) skip();
+    rng r;
+    rng_seed(&r, test_seed());
+    float *values = draw(&r, DIM, n), got[DIM], score;
+    vector_store *s = open_dim(ops_of(state), DIM);
+    fill(s, values, DIM, 0, n);
+    candidate *out = malloc(n * sizeof *out);
+    for (int round = 0; round < 60; round++) {
+        braid_error err = {0};
+        size_t count = 1;
+        vector_stats stats;
+        int64_t begun = clock_mono_ns(&clock_system), allowed = (int64_t)rng_below(&r, 4000000);
+        vector_query q = {.values = values, .k = n, .until = begun + allowed};
+        int code = vector_search(s, &q, out, &count, &stats, &err);
+        assert_true(clock_mono_ns(&clock_system) - begun < allowed + INT64_C(50000000) * SCALE);
+        if (code != BRAID_OK) assert_true(code == BRAID_E_DEADLINE || code == BRAID_E_UNAVAILABLE);
+        if (code != BRAID_OK || stats.stopped == VECTOR_STOP_DEADLINE) assert_int_equal(count, 0);
+        error_clear(&err);
+        uint32_t num = 3;
+        deadline until = clock_mono_ns(&clock_system) + (int64_t)rng_below(&r, 600000);
+        code = round % 2 ? vector_fetch(s, num, until, got, &err) : vector_score(s, values, &num, 1, until, &score, &err);
+        assert_true(code == BRAID_OK || code == BRAID_E_DEADLINE || code == BRAID_E_UNAVAILABLE);
+    }
+    /* The breaker may have opened meanwhile; it tries again by itself. */
+    int code = BRAID_E_UNAVAILABLE;
+    for (int i = 0; i < 200 && code != BRAID_OK; i++) {
+        braid_error err = {0};
+        code = vector_fetch(s, 3, 0, got, &err);
+        if (code != BRAID_OK) usleep(50000);
+    }
+    assert_int_equal(code, BRAID_OK);
+    vector_close(s);
+    free(values);
+    free(out);
+}
+
+/* ---- versions ---- */
+
+typedef struct versions_seen { uint64_t version[8]; float first[8]; } versions_seen;
+
+static bool see_version(void *ctx, uint32_t num, uint64_t version, const float *values) {
+    versions_seen *seen = ctx;
+    assert_true(num < 8);
+    seen->version[num] = version;
+    seen->first[num] = values[0];
+    return true;
+}
+
+static void an_older_version_neither_replaces_nor_brings_back(void **state) {
+    if (!(ops_of(state)->caps & VECTOR_CAP_VERSIONS)) skip();
+    vector_store *s = open_dim(ops_of(state), 2);
+    braid_error err = {0};
+    float x[2] = {1, 0}, y[2] = {0, 1}, got[2];
+    versions_seen seen = {0};
+    must(vector_upsert(s, &(vector_entry){.num = 1, .values = x, .version = 5}, 1, &err), &err);
+    must(vector_upsert(s, &(vector_entry){.num = 1, .values = y, .version = 4}, 1, &err), &err);
+    must(vector_fetch(s, 1, 0, got, &err), &err);
+    assert_true(got[0] == 1); /* the older one came too late */
+    must(vector_upsert(s, &(vector_entry){.num = 1, .values = y, .version = 6}, 1, &err), &err);
+    must(vector_fetch(s, 1, 0, got, &err), &err);
+    assert_true(got[0] == 0);
+    vector_entry mixed[] = {{.num = 2, .values = y, .version = 9}, {.num = 2, .values = x, .version = 8}};
+    must(vector_upsert(s, mixed, 2, &err), &err);
+    must(vector_scan(s, see_version, &seen, &err), &err);
+    assert_int_equal(seen.version[1], 6);
+    assert_int_equal(seen.version[2], 9);
+    assert_true(seen.first[2] == 0);
+    must(vector_remove(s, (uint32_t[]){1}, 1, &err), &err);
+    for (uint64_t late = 4; late <= 6; late++)
+        must(vector_upsert(s, &(vector_entry){.num = 1, .values = x, .version = late}, 1, &err), &err);
+    assert_int_equal(vector_fetch(s, 1, 0, got, &err), BRAID_E_NOT_FOUND);
+    error_clear(&err);
+    must(vector_upsert(s, &(vector_entry){.num = 1, .values = x, .version = 7}, 1, &err), &err);
+    must(vector_fetch(s, 1, 0, got, &err), &err);
+    assert_true(got[0] == 1);
+    vector_close(s);
+}
+
 /* ---- against the model ---- */
 
 /* Random batches of everything; after each, the store holds what the model holds, and finds what is near. */
@@ -397,7 +534,8 @@ static void random_batches_agree_with_a_model(void **state) {
     bool *present = calloc(NUMS, sizeof *present);
     vector_store *s = open_dim(ops_of(state), DIM);
     braid_error err = {0};
-    for (unsigned round = 0; round < 300 / SCALE; round++) {
+    unsigned rounds = is_remote(ops_of(state)) ? 60 / SCALE : 300 / SCALE; /* a server may wait for its clock */
+    for (unsigned round = 0; round < rounds; round++) {
         uint32_t nums[40];
         size_t n = 1 + rng_below(&r, 40);
         vector_entry entries[40];
@@ -408,7 +546,7 @@ static void random_batches_agree_with_a_model(void **state) {
         } else {
             float *fresh = draw(&r, DIM, n);
             for (size_t i = 0; i < n; i++) {
-                entries[i] = (vector_entry){nums[i], fresh + i * DIM};
+                entries[i] = (vector_entry){.num = nums[i], .values = fresh + i * DIM};
                 memcpy(model + nums[i] * DIM, fresh + i * DIM, DIM * sizeof(float));
                 present[nums[i]] = true;
             }
@@ -503,8 +641,8 @@ static void *search_on(void *ctx) {
         if (strcmp(stats.method, "exact") != 0) atomic_fetch_add(&c->walks, 1);
         for (uint32_t i = 0; i < C_MOVERS; i += 9) { /* movers are never missing */
             float got[C_DIM], score = 0;
-            if (vector_fetch(c->s, i, got, &err) != BRAID_OK) atomic_fetch_add(&c->wrong, 1);
-            if (vector_score(c->s, query, &i, 1, &score, &err) != BRAID_OK || score == SIMILARITY_NONE) {
+            if (vector_fetch(c->s, i, 0, got, &err) != BRAID_OK) atomic_fetch_add(&c->wrong, 1);
+            if (vector_score(c->s, query, &i, 1, 0, &score, &err) != BRAID_OK || score == SIMILARITY_NONE) {
                 atomic_fetch_add(&c->wrong, 1);
             }
         }
@@ -541,9 +679,10 @@ static void searches_during_writes_see_whole_items_and_no_dead_ones(void **state
         upsert_one(c->s, i, generation_row(c, i, 0));
         atomic_store(&c->state_of[i], 2);
     }
+    settle(c->s);
     pthread_t threads[C_SEARCHERS];
     for (int i = 0; i < C_SEARCHERS; i++) assert_int_equal(pthread_create(&threads[i], NULL, search_on, c), 0);
-    int64_t end = clock_mono_ns(&clock_system) + INT64_C(1500000000);
+    int64_t end = clock_mono_ns(&clock_system) + (is_remote(ops_of(state)) ? 5 : 1) * INT64_C(1500000000);
     for (unsigned i = 0; clock_mono_ns(&clock_system) < end; i++) {
         change_one(c, &r);
         if (i % 500 == 0) check_whole(c->s);
@@ -559,7 +698,7 @@ static void searches_during_writes_see_whole_items_and_no_dead_ones(void **state
     upsert_one(c->s, 0, generation_row(c, 0, 0)); /* nobody searches: everything removed is given back */
     upsert_one(c->s, 0, generation_row(c, 0, 1));
     vector_get_info(c->s, &info);
-    assert_int_equal(info.deleted, 0);
+    if (!is_remote(ops_of(state))) assert_int_equal(info.deleted, 0);
     check_whole(c->s);
     vector_close(c->s);
     free(values);
@@ -574,12 +713,10 @@ static void estimates_grow_with_the_work_and_metrics_count_it(void **state) {
     rng r;
     rng_seed(&r, 3);
     float *values = draw(&r, DIM, n);
-    braid_error err = {0};
     metrics *m = metrics_new();
-    vector_options options = {.dim = DIM, .metrics = m};
-    vector_store *s;
-    must(vector_open(ops_of(state), &options, &s, &err), &err);
+    vector_store *s = open_with(ops_of(state), (vector_options){.dim = DIM, .metrics = m});
     fill(s, values, DIM, 0, n);
+    settle(s);
     for (uint32_t i = 0; i < 50; i++) search(s, values + i * DIM, 10, NULL, (candidate[10]){{0}}, NULL);
     vector_cost few, all;
     vector_estimate(s, 10, 0, 5, true, &few);
@@ -618,17 +755,23 @@ int main(void) {
             CLAIM(the_last_of_a_number_in_a_batch_counts),
             CLAIM(score_is_the_cosine_or_none),
             CLAIM(scan_sees_each_item_once_and_stops_when_told),
+            CLAIM(a_cleared_store_is_empty_and_takes_everything_again),
             CLAIM(nan_infinity_and_zero_never_get_in),
             CLAIM(k_out_of_range_and_bad_options_are_refused),
             CLAIM(k_beyond_the_count_gives_everything_once),
             CLAIM(a_filter_is_exact_and_k_is_filled_from_it),
             CLAIM(a_deadline_stops_a_search_with_what_it_has),
+            CLAIM(a_remote_store_is_never_later_than_its_deadline),
+            CLAIM(an_older_version_neither_replaces_nor_brings_back),
             CLAIM(random_batches_agree_with_a_model),
             CLAIM(searches_during_writes_see_whole_items_and_no_dead_ones),
             CLAIM(estimates_grow_with_the_work_and_metrics_count_it),
         };
         print_message("store %s\n", ops->name);
+        remote_options remote;
+        if (is_remote(ops) && !test_vector_remote(ops->name, &remote)) continue;
         failed += cmocka_run_group_tests_name(ops->name, tests, NULL, NULL);
     }
+    test_vector_remote_end();
     return failed;
 }

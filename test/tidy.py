@@ -318,7 +318,7 @@ def suites_there(tree):
 # -- documents
 
 OPTION_ROW = re.compile(r'X\("(?P<section>\w+)", "(?P<name>\w+)", (?P<type>\w+), "(?P<value>[^"]*)", (?P<min>[^,]+), (?P<max>[^,]+), '
-                        r'(?:NULL|"(?P<choices>[^"]+)"), "(?P<flag>[^"]+)", "(?P<help>(?:[^"\\]|\\.)*)"\)')
+                        r'(?:NULL|"(?P<choices>[^"]+)"), "(?P<flag>[^"]*)", "(?P<help>(?:[^"\\]|\\.)*)"\)')
 
 
 def option_rows(files):
@@ -330,7 +330,7 @@ def option_values(o):
         return "`true`, `false`"
     if o["type"] == "ENUM":
         return ", ".join(f"`{c}`" for c in o["choices"].split("|"))
-    if o["type"] == "STRING":
+    if o["type"] in ("STRING", "SECRET"):
         return "text"
     number = (lambda s: f"{int(float(s)):,}") if o["type"] == "INT" else (lambda s: f"{float(s):g}")
     return f"{number(o['min'])} to {number(o['max'])}"
@@ -353,8 +353,9 @@ def options_document(files):
             section = o["section"]
             lines += ["", f"## {section}", "", "| setting | flag | values | default | meaning |", "|---|---|---|---|---|"]
         value = f"`{o['value']}`" if o["value"] else "empty"
+        flag = f"`--{o['flag']}`" if o["flag"] else "none: file or environment"
         text = o["help"].replace('\\"', '"').replace("|", "\\|").replace("->", "→")
-        lines.append(f"| `{o['section']}.{o['name']}` | `--{o['flag']}` | {option_values(o)} | {value} | {text} |")
+        lines.append(f"| `{o['section']}.{o['name']}` | {flag} | {option_values(o)} | {value} | {text} |")
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,7 @@
 
 #include "arena.h"
 #include "bitset.h"
+#include "breaker.h"
 #include "buf.h"
 #include "clock.h"
 #include "error.h"
@@ -15,6 +16,7 @@
 #include "metrics.h"
 #include "options.h"
 #include "pool.h"
+#include "remote.h"
 #include "rng.h"
 #include "utf8.h"
 

@@ -107,14 +107,15 @@ static bool option_parse(const option_row *row, const char *text, option_value *
         out->integer = flag;
         return true;
     case OPTION_ENUM: return option_is_choice(row->choices, text);
-    case OPTION_STRING: return option_is_line(text);
+    case OPTION_STRING:
+    case OPTION_SECRET: return option_is_line(text);
     }
     return false;
 }
 
 /* "must be a whole number from 1 to 4096, not "abc"" */
 static void option_describe(const option_row *row, const char *text, buf *out) {
-    if (row->type == OPTION_STRING) {
+    if (row->type == OPTION_STRING || row->type == OPTION_SECRET) {
         buf_puts(out, "must be one line of UTF-8 text without control characters");
         return;
     }
@@ -440,8 +441,11 @@ static void option_print_row(const option_set *set, size_t i, buf *out) {
     const option_row *row = &set->rows[i];
     buf_printf(out, "  # %s", row->help);
     option_print_bounds(row, out);
-    buf_printf(out, "\n  %s%s: ", set->values[i].set ? "" : "#", row->name);
-    if (row->type == OPTION_STRING)
+    bool secret = row->type == OPTION_SECRET;
+    buf_printf(out, "\n  %s%s: ", set->values[i].set && !secret ? "" : "#", row->name);
+    if (secret)
+        buf_puts(out, set->values[i].set ? "\"...\"" : "\"\"");
+    else if (row->type == OPTION_STRING)
         option_print_text(set->values[i].text, out);
     else
         buf_puts(out, set->values[i].text);

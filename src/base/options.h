@@ -10,7 +10,15 @@
 #include "buf.h"
 #include "error.h"
 
-typedef enum option_type { OPTION_STRING, OPTION_INT, OPTION_REAL, OPTION_BOOL, OPTION_ENUM } option_type;
+/* A SECRET is text that is never printed, and that no flag sets: the command line of a process is there for all to read. */
+typedef enum option_type {
+    OPTION_STRING,
+    OPTION_INT,
+    OPTION_REAL,
+    OPTION_BOOL,
+    OPTION_ENUM,
+    OPTION_SECRET
+} option_type;
 
 typedef struct option_row {
     const char *section, *name;
@@ -18,7 +26,7 @@ typedef struct option_row {
     const char *default_value;
     double min, max;
     const char *choices; /* "a|b|c" */
-    const char *flag;
+    const char *flag; /* "" of a secret */
     const char *help;
 } option_row;
 

@@ -1,24 +1,42 @@
 /* cache: the thin forwarder in front of every cache store, the registry, and the one way to make keys.
  *
- * Arguments are checked and hits and misses counted here once, so that an adapter holds only its own work. Nothing
- * here waits or locks. */
+ * Arguments are checked, hits and misses counted, calls timed and breakers kept here once, so that an adapter holds only
+ * its own work. A remote cache has a breaker for reads and one for writes; an invalidation that does not get through is
+ * owed (cache_owed.c). */
 #include "cache/cache.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include <xxhash.h>
+
+#include "cache/cache_leases.h"
 #include "cache/cache_local.h"
+#include "cache/cache_owed.h"
+#ifdef BRAID_HAVE_REDIS
+#include "cache/cache_redis.h"
+#endif
 
 enum { CACHE_KEY_BYTES_MAX = 1 << 20 };
 
 struct cache {
     const cache_ops *ops;
     void *self;
+    const clock_ops *clock;
+    breaker *reads, *writes; /* NULL for a cache in this process */
+    cache_owed *owed;        /* the same */
+    cache_leases *leases;    /* the same: of this process's callers one asks the remote cache, not all */
     metric_counter *hits, *misses;
+    metric_histogram *read_time, *write_time;
 };
 
 const cache_ops *cache_registry(size_t i) {
-    static const cache_ops *const rows[] = {&cache_local_ops};
+    static const cache_ops *const rows[] = {
+        &cache_local_ops,
+#ifdef BRAID_HAVE_REDIS
+        &cache_redis_ops,
+#endif
+    };
     return i < sizeof rows / sizeof rows[0] ? rows[i] : NULL;
 }
 
@@ -28,34 +46,67 @@ const cache_ops *cache_find(const char *name) {
     return NULL;
 }
 
+static int cache_open_remote(cache *c, const cache_options *options, braid_error *err) {
+    breaker_options b = {.store = c->ops->name, .calls = "read", .clock = options->clock, .metrics = options->metrics};
+    int rc = breaker_new(&b, &c->reads, err);
+    b.calls = "write";
+    if (rc == BRAID_OK) rc = breaker_new(&b, &c->writes, err);
+    c->owed = cache_owed_new();
+    c->leases = cache_leases_new();
+    if (rc == BRAID_OK && (c->owed == NULL || c->leases == NULL))
+        rc = error_set(err, BRAID_E_NO_MEMORY, "cache", "no memory to open the cache");
+    c->read_time = metrics_histogram(options->metrics, "cache_call_duration_seconds", "calls=\"read\"",
+                                     "Time of a call to the remote cache");
+    c->write_time = metrics_histogram(options->metrics, "cache_call_duration_seconds", "calls=\"write\"",
+                                      "Time of a call to the remote cache");
+    return rc;
+}
+
 int cache_open(const cache_ops *ops, const cache_options *options, cache **out, braid_error *err) {
     BRAID_ASSERT(ops != NULL && options != NULL && options->clock != NULL && out != NULL);
     *out = NULL;
+    bool remote = ops->caps & CACHE_CAP_REMOTE;
+    if (remote && options->remote == NULL)
+        return error_set(err, BRAID_E_INVALID, "cache", "the cache %s needs an address", ops->name);
     cache *c = calloc(1, sizeof *c);
     if (c == NULL) return error_set(err, BRAID_E_NO_MEMORY, "cache", "no memory to open the cache");
     c->ops = ops;
-    int rc = ops->open(options, &c->self, err);
+    c->clock = options->clock;
+    int rc = remote ? cache_open_remote(c, options, err) : BRAID_OK;
+    if (rc == BRAID_OK) rc = ops->open(options, &c->self, err);
     if (rc != BRAID_OK) {
-        free(c);
+        cache_close(c);
         return rc;
     }
-    if (options->metrics != NULL) {
-        c->hits = metrics_counter(options->metrics, "cache_hits_total", "", "Answers found in the cache");
-        c->misses = metrics_counter(options->metrics, "cache_misses_total", "", "Answers not found in the cache");
-    }
+    c->hits = metrics_counter(options->metrics, "cache_hits_total", "", "Answers found in the cache");
+    c->misses = metrics_counter(options->metrics, "cache_misses_total", "", "Answers not found in the cache");
     *out = c;
     return BRAID_OK;
 }
 
 void cache_close(cache *c) {
     if (c == NULL) return;
-    c->ops->close(c->self);
+    if (c->self != NULL) c->ops->close(c->self);
+    breaker_free(c->reads);
+    breaker_free(c->writes);
+    cache_owed_free(c->owed);
+    cache_leases_free(c->leases);
     free(c);
 }
 
 const char *cache_name(const cache *c) {
     return c->ops->name;
 }
+
+bool cache_is_remote(const cache *c) {
+    return c->ops->caps & CACHE_CAP_REMOTE;
+}
+
+breaker_state cache_breaker(const cache *c, bool writes) {
+    return breaker_now(writes ? c->writes : c->reads);
+}
+
+/* ---- calls ---- */
 
 static int cache_check_key(const void *key, size_t key_len, braid_error *err) {
     if (key == NULL || key_len == 0) return error_set(err, BRAID_E_INVALID, "cache", "the cache key is empty");
@@ -65,30 +116,124 @@ static int cache_check_key(const void *key, size_t key_len, braid_error *err) {
     return BRAID_OK;
 }
 
-int cache_get(cache *c, const void *key, size_t key_len, uint64_t min_version, buf *out, uint64_t *version, bool *found,
-              braid_error *err) {
+/* After a call that passed the breaker: told to it and to the metrics; a success is the moment to pay what is owed. */
+static int cache_done(cache *c, breaker *b, breaker_ticket ticket, metric_histogram *time, int rc) {
+    if (b == NULL) return rc;
+    breaker_done(b, ticket, rc);
+    metric_observe_us(time, (double)(clock_mono_ns(c->clock) - ticket.begun_ns) / 1000.0);
+    return rc;
+}
+
+int cache_get(cache *c, const void *key, size_t key_len, uint64_t min_version, deadline until, buf *out,
+              uint64_t *version, bool *found, braid_error *err) {
+    uint64_t ignored;
+    breaker_ticket ticket;
     *found = false;
     int rc = cache_check_key(key, key_len, err);
     if (rc != BRAID_OK) return rc;
-    uint64_t ignored;
-    rc = c->ops->get(c->self, key, key_len, min_version, out, version != NULL ? version : &ignored, found, err);
+    rc = breaker_enter(c->reads, &ticket, err);
+    if (rc == BRAID_OK) {
+        cache_owed_settle(c->owed, c->ops, c->self, until, false);
+        uint64_t floor = cache_owed_floor(c->owed, key, key_len);
+        if (floor > min_version) min_version = floor;
+        rc = c->ops->get(c->self, key, key_len, min_version, until, out, version != NULL ? version : &ignored, found,
+                         err);
+        cache_done(c, c->reads, ticket, c->read_time, rc);
+    }
     metric_add(*found ? c->hits : c->misses, 1);
     return rc;
 }
 
+int cache_get_many(cache *c, cache_lookup *lookups, size_t n, deadline until, buf *out, braid_error *err) {
+    breaker_ticket ticket;
+    int rc = BRAID_OK;
+    uint64_t hits = 0;
+    for (size_t i = 0; i < n; i++) {
+        lookups[i].found = false;
+        lookups[i].version = 0;
+        lookups[i].at = lookups[i].len = 0;
+        if (rc == BRAID_OK) rc = cache_check_key(lookups[i].key, lookups[i].key_len, err);
+    }
+    if (rc != BRAID_OK || n == 0) return rc;
+    rc = breaker_enter(c->reads, &ticket, err);
+    if (rc == BRAID_OK) {
+        cache_owed_settle(c->owed, c->ops, c->self, until, false);
+        for (size_t i = 0; i < n; i++) {
+            uint64_t floor = cache_owed_floor(c->owed, lookups[i].key, lookups[i].key_len);
+            if (floor > lookups[i].min_version) lookups[i].min_version = floor;
+        }
+        rc = c->ops->get_many(c->self, lookups, n, until, out, err);
+        cache_done(c, c->reads, ticket, c->read_time, rc);
+    }
+    for (size_t i = 0; i < n; i++) hits += lookups[i].found;
+    metric_add(c->hits, hits);
+    metric_add(c->misses, n - hits);
+    return rc;
+}
+
+/* The lease among this process's callers; always granted where the store keeps it itself. */
+static bool cache_lease_here(cache *c, const void *key, size_t key_len, unsigned ms) {
+    if (c->leases == NULL) return true;
+    return cache_leases_take(c->leases, XXH3_64bits(key, key_len), ms, clock_mono_ns(c->clock));
+}
+
+int cache_put_until(cache *c, const void *key, size_t key_len, uint64_t version, const void *value, size_t len,
+                    unsigned ttl_ms, deadline until, braid_error *err) {
+    breaker_ticket ticket;
+    int rc = cache_check_key(key, key_len, err);
+    if (rc == BRAID_OK && version < cache_owed_floor(c->owed, key, key_len)) return BRAID_OK; /* late: refused here */
+    if (rc == BRAID_OK) rc = breaker_enter(c->writes, &ticket, err);
+    if (rc != BRAID_OK) return rc;
+    rc = c->ops->put(c->self, key, key_len, version, value, len, ttl_ms, until, err);
+    if (rc == BRAID_OK) cache_lease_here(c, key, key_len, 0);
+    return cache_done(c, c->writes, ticket, c->write_time, rc);
+}
+
 int cache_put(cache *c, const void *key, size_t key_len, uint64_t version, const void *value, size_t len,
               unsigned ttl_ms, braid_error *err) {
-    int rc = cache_check_key(key, key_len, err);
-    return rc != BRAID_OK ? rc : c->ops->put(c->self, key, key_len, version, value, len, ttl_ms, err);
+    return cache_put_until(c, key, key_len, version, value, len, ttl_ms, 0, err);
 }
 
 int cache_invalidate(cache *c, const void *key, size_t key_len, uint64_t version, braid_error *err) {
+    breaker_ticket ticket;
     int rc = cache_check_key(key, key_len, err);
-    return rc != BRAID_OK ? rc : c->ops->invalidate(c->self, key, key_len, version, err);
+    if (rc != BRAID_OK) return rc;
+    rc = breaker_enter(c->writes, &ticket, err);
+    if (rc == BRAID_OK) {
+        rc = c->ops->invalidate(c->self, key, key_len, version, 0, err);
+        cache_done(c, c->writes, ticket, c->write_time, rc);
+    }
+    if (c->owed == NULL) return rc;
+    if (rc == BRAID_OK)
+        cache_owed_settle(c->owed, c->ops, c->self, 0, true);
+    else
+        cache_owed_note(c->owed, key, key_len, version);
+    return rc;
+}
+
+int cache_lease(cache *c, const void *key, size_t key_len, unsigned ms, deadline until, bool *mine, braid_error *err) {
+    breaker_ticket ticket;
+    *mine = ms > 0;
+    int rc = cache_check_key(key, key_len, err);
+    if (rc == BRAID_OK && !cache_lease_here(c, key, key_len, ms) && ms > 0) {
+        *mine = false;
+        return BRAID_OK;
+    }
+    if (rc == BRAID_OK) rc = breaker_enter(c->writes, &ticket, err);
+    if (rc != BRAID_OK) return rc;
+    rc = c->ops->lease(c->self, key, key_len, ms, until, mine, err);
+    if (rc != BRAID_OK) *mine = ms > 0;
+    if (ms > 0 && !*mine) cache_lease_here(c, key, key_len, 0); /* another process has it; look again after a moment */
+    return cache_done(c, c->writes, ticket, c->write_time, rc);
 }
 
 int cache_clear(cache *c, braid_error *err) {
-    return c->ops->clear(c->self, err);
+    breaker_ticket ticket;
+    int rc = breaker_enter(c->writes, &ticket, err);
+    if (rc != BRAID_OK) return rc;
+    rc = c->ops->clear(c->self, err);
+    breaker_done(c->writes, ticket, rc);
+    return rc;
 }
 
 void cache_get_stats(cache *c, cache_stats *out) {

@@ -26,9 +26,12 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "cache/cache_leases.h"
+
 enum {
     SHARDS = 16,
     BUCKETS_MIN = 64,
+    LEASES = 1024,      /* loads under way that are told apart */
     ENTRY_OVERHEAD = 48 /* malloc's headers of entry and value, and the entry's share of the bucket array */
 };
 
@@ -73,6 +76,7 @@ typedef struct cache_local {
     unsigned shards_ready;
     const clock_ops *clock;
     uint64_t seed;
+    cache_leases *leases;
     _Atomic uint64_t bytes;
     metric_counter *evictions_metric, *bytes_metric;
 } cache_local;
@@ -244,8 +248,9 @@ static uint64_t local_hash(const cache_local *c, const void *key, size_t key_len
     return XXH3_64bits_withSeed(key, key_len, c->seed);
 }
 
-static int local_get(void *self, const void *key, size_t key_len, uint64_t min_version, buf *out, uint64_t *version,
-                     bool *found, braid_error *err) {
+static int local_get(void *self, const void *key, size_t key_len, uint64_t min_version, deadline until, buf *out,
+                     uint64_t *version, bool *found, braid_error *err) {
+    (void)until; /* nothing here waits */
     cache_local *c = self;
     uint64_t hash = local_hash(c, key, key_len);
     int64_t now = clock_mono_ns(c->clock);
@@ -275,6 +280,17 @@ static int local_get(void *self, const void *key, size_t key_len, uint64_t min_v
     return BRAID_OK;
 }
 
+static int local_get_many(void *self, cache_lookup *lookups, size_t n, deadline until, buf *out, braid_error *err) {
+    int rc = BRAID_OK;
+    for (size_t i = 0; i < n && rc == BRAID_OK; i++) {
+        cache_lookup *l = &lookups[i];
+        l->at = out->len;
+        rc = local_get(self, l->key, l->key_len, l->min_version, until, out, &l->version, &l->found, err);
+        l->len = out->len - l->at;
+    }
+    return rc;
+}
+
 static bool put_refused(const cache_shard *s, const cache_entry *e, uint64_t version, int64_t now) {
     if (s->floor_until > now && version < s->floor) return true;
     if (e == NULL) return false;
@@ -283,7 +299,8 @@ static bool put_refused(const cache_shard *s, const cache_entry *e, uint64_t ver
 }
 
 static int local_put(void *self, const void *key, size_t key_len, uint64_t version, const void *value, size_t len,
-                     unsigned ttl_ms, braid_error *err) {
+                     unsigned ttl_ms, deadline until, braid_error *err) {
+    (void)until;
     cache_local *c = self;
     uint64_t hash = local_hash(c, key, key_len);
     int64_t now = clock_mono_ns(c->clock);
@@ -324,12 +341,14 @@ static int local_put(void *self, const void *key, size_t key_len, uint64_t versi
     evicted = shard_shrink(s);
 cleanup:
     local_unlock(c, s, before, evicted);
+    cache_leases_take(c->leases, hash, 0, now);
     free(copy);
     return rc;
 }
 
-static int local_invalidate(void *self, const void *key, size_t key_len, uint64_t version, braid_error *err) {
-    (void)err;
+static int local_invalidate(void *self, const void *key, size_t key_len, uint64_t version, deadline within,
+                            braid_error *err) {
+    (void)within, (void)err;
     cache_local *c = self;
     uint64_t hash = local_hash(c, key, key_len);
     int64_t now = clock_mono_ns(c->clock), until = now + (int64_t)CACHE_TOMBSTONE_MS * 1000000;
@@ -352,6 +371,14 @@ static int local_invalidate(void *self, const void *key, size_t key_len, uint64_
     }
     uint64_t evicted = shard_shrink(s);
     local_unlock(c, s, before, evicted);
+    return BRAID_OK;
+}
+
+static int local_lease(void *self, const void *key, size_t key_len, unsigned ms, deadline until, bool *mine,
+                       braid_error *err) {
+    (void)until, (void)err;
+    cache_local *c = self;
+    *mine = cache_leases_take(c->leases, local_hash(c, key, key_len), ms, clock_mono_ns(c->clock));
     return BRAID_OK;
 }
 
@@ -400,6 +427,7 @@ static void local_close(void *self) {
         free(s->buckets);
         pthread_mutex_destroy(&s->lock);
     }
+    cache_leases_free(c->leases);
     free(c);
 }
 
@@ -407,6 +435,11 @@ static int local_open(const cache_options *options, void **self, braid_error *er
     *self = NULL;
     cache_local *c = calloc(1, sizeof *c);
     if (c == NULL) return error_set(err, BRAID_E_NO_MEMORY, "cache/local", "no memory to open the cache");
+    c->leases = cache_leases_new();
+    if (c->leases == NULL) {
+        local_close(c);
+        return error_set(err, BRAID_E_NO_MEMORY, "cache/local", "no memory to open the cache");
+    }
     c->clock = options->clock;
     /* Not a secret, only different from run to run, so that keys that all fall into one chain cannot be prepared. */
     c->seed = (uint64_t)clock_mono_ns(c->clock) * UINT64_C(0x9e3779b97f4a7c15) ^ (uint64_t)(uintptr_t)c;
@@ -438,8 +471,10 @@ const cache_ops cache_local_ops = {
     .open = local_open,
     .close = local_close,
     .get = local_get,
+    .get_many = local_get_many,
     .put = local_put,
     .invalidate = local_invalidate,
+    .lease = local_lease,
     .clear = local_clear,
     .stats = local_stats,
 };

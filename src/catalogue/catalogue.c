@@ -81,6 +81,10 @@ uint64_t catalogue_version(const catalogue *c) {
     return c->version;
 }
 
+uint64_t catalogue_content(const catalogue *c) {
+    return c->content;
+}
+
 uint64_t catalogue_count(const catalogue *c) {
     return c->count;
 }

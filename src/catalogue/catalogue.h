@@ -38,6 +38,9 @@ void catalogue_set_stats(catalogue *c, uint32_t num, double interactions, double
 /* ---- reading ---- */
 uint64_t catalogue_version(
     const catalogue *c); /* grows with every change of an item, not of its counters: part of cache keys */
+/* A fingerprint of which items there are, in which version: the same in every process and after every restart that holds
+ * the same items, so that a cache that several servers share can be asked with it. */
+uint64_t catalogue_content(const catalogue *c);
 uint64_t catalogue_count(const catalogue *c);
 uint32_t catalogue_bits(const catalogue *c); /* highest number + 1 */
 bool catalogue_num(const catalogue *c, const char *id, uint32_t *num);

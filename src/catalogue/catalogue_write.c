@@ -220,9 +220,23 @@ static void unindex(catalogue *c, uint32_t num, const catalogue_entry *e) {
     rights_unset(c, num);
 }
 
+/* splitmix64's finaliser, twice: what one item adds to the catalogue's fingerprint. A sum, so that order does not matter
+ * and an item can be taken out again. */
+static uint64_t content_of(uint32_t num, uint64_t version) {
+    uint64_t z = (uint64_t)num * UINT64_C(0x9e3779b97f4a7c15);
+    for (int i = 0; i < 2; i++) {
+        z += version + UINT64_C(0x9e3779b97f4a7c15);
+        z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+        z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+        z ^= z >> 31;
+    }
+    return z;
+}
+
 static void take_out(catalogue *c, uint32_t num) {
     catalogue_entry *e = c->at.entries[num];
     if (e == NULL) return;
+    c->content -= content_of(num, c->at.versions[num]);
     unindex(c, num, e);
     c->entry_bytes -= e->bytes;
     free(e);
@@ -304,6 +318,7 @@ int catalogue_upsert(catalogue *c, uint32_t num, uint64_t version, const item *i
     }
     put_in(c, num, it, &in);
     c->at.versions[num] = version;
+    c->content += content_of(num, version);
     metric_set(c->items_metric, (double)c->count);
 cleanup:
     pthread_rwlock_unlock(c->lock);

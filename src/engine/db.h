@@ -1,6 +1,7 @@
 /* engine: the one place where the rooms meet. Implements braid.h; nobody else includes this header.
  *
  *   open.c      opens the stores, rebuilds what is missing, starts the feeds; closes in reverse
+ *   remote.c    how servers are reached
  *   indexer.c   the change log's consumers: catalogue, graph, vector (the learner is policy's)
  *   keeper.c    the housekeeping thread: index snapshots, trimming the log, letting histograms age
  *   write.c     the stream format -> changes -> report
@@ -25,13 +26,19 @@
 #include "record/record.h"
 #include "vector/vector.h"
 
-enum { FEED_CATALOGUE, FEED_GRAPH, FEED_VECTOR, FEED_POLICY, FEED_COUNT };
+/* FEED_PROFILES follows what other processes write about people; only a record store that several share needs it. */
+enum { FEED_CATALOGUE, FEED_GRAPH, FEED_VECTOR, FEED_POLICY, FEED_PROFILES, FEED_COUNT };
+
+typedef enum engine_role { ROLE_RECORD, ROLE_VECTOR, ROLE_GRAPH, ROLE_CACHE, ROLE_COUNT } engine_role;
 
 struct braid_db {
     option_set *options;
     logger log;
     metrics *metrics;
-    char *path, *snapshot_path;
+    char *path, *snapshot_path; /* NULL where the record store is no file */
+    remote_options remotes[ROLE_COUNT];
+    char *secrets[ROLE_COUNT];
+    char cursors[ROLE_COUNT][320]; /* names of the cursors of stores that outlive this process; "": none */
     uint32_t dim;
     uint64_t epoch;
     model_limits limits;
@@ -44,6 +51,7 @@ struct braid_db {
     embedder *embedder;
     pool *pool;
     policy_profiles *profiles;
+    policy_rows *policies;
     policy_learner *learner;
     feed *feeds[FEED_COUNT];
     query_rooms rooms;
@@ -65,6 +73,13 @@ struct braid_db {
 int engine_text(buf *b, char **out, braid_error *err);
 int engine_options_copy(const braid_options *from, option_set **out, braid_error *err);
 const option_row *engine_option_at(size_t i);
+/* The value as it may be printed. */
+const char *engine_option_shown(const option_set *set, const option_row *row, const char *key);
+
+/* remote.c: how the store of that name is reached; *out NULL for one in this process. Borrowed from db. */
+int engine_remote_of(braid_db *db, engine_role role, const char *store, const remote_options **out, braid_error *err);
+void engine_secret_free(char *secret);
+int engine_not_built(const char *option, const char *store, braid_error *err);
 
 /* Opens an empty vector store, closing the one that is there. */
 int engine_vector_open(braid_db *db, braid_error *err);
@@ -79,6 +94,8 @@ int indexer_stuck(braid_db *db, braid_error *err);         /* CORRUPT with its w
 uint64_t indexer_applied(void *db);
 /* Feeds one item again to every derived store, whatever it holds; for repair. */
 int indexer_repair_item(braid_db *db, uint32_t num, braid_error *err);
+/* Fills the store of that role anew from the record store. */
+int indexer_rebuild(braid_db *db, engine_role role, braid_progress *progress, void *ctx, braid_error *err);
 
 /* keeper.c */
 int keeper_start(braid_db *db, braid_error *err);

@@ -104,7 +104,8 @@ static bool sample_item(void *ctx, uint32_t num, const char *id, uint64_t versio
     return true;
 }
 
-static bool rank_against_samples(void *ctx, uint32_t num, const float *values) {
+static bool rank_against_samples(void *ctx, uint32_t num, uint64_t version, const float *values) {
+    (void)version;
     recall_sample *s = ctx;
     for (size_t i = 0; i < s->kept; i++) {
         float score = s->dot(values, s->values + i * s->dim, s->dim);
@@ -128,7 +129,7 @@ static void measure_recall(doctor *d, recall_sample *s) {
     size_t hits = 0, of = 0;
     braid_error err = {0};
     for (size_t i = 0; i < s->kept; i++)
-        if (vector_fetch(d->db->vector, s->nums[i], s->values + i * s->dim, &err) != BRAID_OK)
+        if (vector_fetch(d->db->vector, s->nums[i], 0, s->values + i * s->dim, &err) != BRAID_OK)
             memset(s->values + i * s->dim, 0, s->dim * sizeof(float));
     if (vector_scan(d->db->vector, rank_against_samples, s, &err) != BRAID_OK) return;
     for (size_t i = 0; i < s->kept; i++) {

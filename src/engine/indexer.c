@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/db.h"
+#include "engine/indexer_batch.h"
 
 /* Under a stream of writes a batch is worth gathering: every batch of the learner is a commit of its own, and every store
  * looks at every row of the log. Whoever waits for a change wakes the feed at once, so this costs nobody's answer
  * anything. */
-enum { VECTOR_BATCH = 256, WAIT_LOOK_NS = 100000000, STORE_PACE_MS = 20, LEARNER_PACE_MS = 250 };
+enum { WAIT_LOOK_NS = 100000000, STORE_PACE_MS = 20, LEARNER_PACE_MS = 500, LEARNER_BATCH = 20000 };
 
 /* ---- which items a batch touches, each once ---- */
 typedef struct touched {
@@ -38,56 +38,32 @@ static bool touched_items(const record_log_entry *entries, size_t n, arena *a, t
     return true;
 }
 
-/* ---- a stored body back into an item ---- */
-static int parse_body(braid_db *db, const record_item *row, arena *a, item **out, braid_error *err) {
-    json_t *json = NULL;
-    model_limits limits = db->limits;
-    limits.json_bytes_max = row->body_len + 1;
-    int rc = model_json_parse(row->body, row->body_len, &limits, &json, err);
-    if (rc == BRAID_OK) rc = item_from_json(json, &limits, a, out, err);
-    json_decref(json);
-    return rc;
-}
-
-typedef struct item_apply {
-    braid_db *db;
-    arena *a;
-    braid_error *err;
-    int rc;
-    bool to_catalogue, to_graph;
-} item_apply;
-
-static bool apply_item(void *ctx, const record_item *row) {
-    item_apply *x = ctx;
-    item *it = NULL;
-    x->rc = parse_body(x->db, row, x->a, &it, x->err);
-    if (x->rc) return false;
-    if (x->to_catalogue) x->rc = catalogue_upsert(x->db->catalogue, row->num, row->version, it, x->err);
-    if (x->rc == BRAID_OK && x->to_graph) x->rc = graph_upsert_item(x->db->graph, row->num, it, x->err);
-    item_release(it);
-    arena_reset(x->a);
-    return x->rc == BRAID_OK;
-}
-
 static int apply_items(braid_db *db, const touched *t, uint64_t upto, bool to_catalogue, bool to_graph,
                        braid_error *err) {
-    arena *a = arena_new(16 * 1024);
-    if (!a) return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory to read items");
+    uint32_t *gone = malloc((t->count + 1) * sizeof *gone);
+    item_batch *x = gone ? item_batch_new(db, to_catalogue, to_graph, err) : NULL;
+    size_t gone_count = 0;
+    if (!x) {
+        free(gone);
+        return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory to read items");
+    }
     int rc = BRAID_OK;
     for (size_t i = 0; i < t->count && rc == BRAID_OK; i++) {
-        item_apply x = {.db = db, .a = a, .err = err, .to_catalogue = to_catalogue, .to_graph = to_graph};
         braid_error missing = {0};
-        rc = record_get_item_num(db->record, t->nums[i], apply_item, &x, &missing);
+        rc = record_get_item_num(db->record, t->nums[i], item_batch_add, x, &missing);
         if (rc == BRAID_E_NOT_FOUND) {
             rc = to_catalogue ? catalogue_remove(db->catalogue, t->nums[i], upto, err) : BRAID_OK;
-            if (rc == BRAID_OK && to_graph) rc = graph_remove_item(db->graph, t->nums[i], err);
+            gone[gone_count++] = t->nums[i];
         } else if (rc != BRAID_OK) {
             error_set(err, rc, missing.store, "%s", missing.message);
         } else {
-            rc = x.rc;
+            rc = x->rc;
         }
     }
-    arena_free(a);
+    if (rc == BRAID_OK) rc = item_batch_flush(x);
+    if (rc == BRAID_OK && to_graph) rc = graph_remove_items(db->graph, gone, gone_count, err);
+    item_batch_free(x);
+    free(gone);
     return rc;
 }
 
@@ -100,22 +76,40 @@ static int catalogue_apply(void *ctx, const record_log_entry *entries, size_t n,
 }
 
 /* ---- graph: items, then relations ---- */
-typedef struct relation_apply {
-    braid_db *db;
+/* The present row of a key, looked for among the relations of its first item. */
+typedef struct relation_search {
     const record_log_entry *entry;
-    braid_error *err;
-    int rc;
-    bool found;
-} relation_apply;
+    graph_edge found;
+    bool any;
+} relation_search;
 
-static bool apply_relation(void *ctx, const record_relation *row) {
-    relation_apply *x = ctx;
+static bool find_relation(void *ctx, const record_relation *row) {
+    relation_search *x = ctx;
     if (row->from_num != x->entry->num || row->to_num != x->entry->num2 || strcmp(row->r.type, x->entry->key) != 0)
         return true;
-    graph_edge e = {row->from_num, row->to_num, row->r.type, (float)row->r.strength};
-    x->found = true;
-    x->rc = graph_upsert_relation(x->db->graph, &e, x->err);
+    x->any = true;
+    x->found = (graph_edge){row->from_num, row->to_num, x->entry->key, (float)row->r.strength, row->version};
     return false;
+}
+
+static int apply_relations(braid_db *db, const record_log_entry *entries, size_t n, arena *a, braid_error *err) {
+    graph_edge *put = arena_alloc(a, (n + 1) * sizeof *put), *gone = arena_alloc(a, (n + 1) * sizeof *gone);
+    size_t put_count = 0, gone_count = 0;
+    if (!put || !gone) return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
+    for (size_t i = 0; i < n; i++) {
+        if (entries[i].kind != RECORD_RELATION) continue;
+        relation_search x = {.entry = &entries[i]};
+        braid_error missing = {0};
+        int rc = record_item_relations(db->record, entries[i].num, find_relation, &x, &missing);
+        if (rc != BRAID_OK && rc != BRAID_E_NOT_FOUND) return error_set(err, rc, missing.store, "%s", missing.message);
+        if (x.any)
+            put[put_count++] = x.found;
+        else
+            gone[gone_count++] = (graph_edge){
+                .from = entries[i].num, .to = entries[i].num2, .type = entries[i].key, .version = entries[i].lsn};
+    }
+    int rc = graph_upsert_relations(db->graph, put, put_count, err);
+    return rc != BRAID_OK ? rc : graph_remove_relations(db->graph, gone, gone_count, err);
 }
 
 static int graph_apply(void *ctx, const record_log_entry *entries, size_t n, uint64_t upto, arena *a,
@@ -125,79 +119,26 @@ static int graph_apply(void *ctx, const record_log_entry *entries, size_t n, uin
     if (!touched_items(entries, n, a, &t))
         return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
     int rc = apply_items(db, &t, upto, false, true, err);
-    for (size_t i = 0; i < n && rc == BRAID_OK; i++) {
-        if (entries[i].kind != RECORD_RELATION) continue;
-        relation_apply x = {.db = db, .entry = &entries[i], .err = err};
-        rc = record_item_relations(db->record, entries[i].num, apply_relation, &x, err);
-        if (rc == BRAID_E_NOT_FOUND) {
-            rc = BRAID_OK;
-            error_clear(err);
-        }
-        if (rc == BRAID_OK) rc = x.rc;
-        if (rc == BRAID_OK && !x.found)
-            rc = graph_remove_relation(db->graph, entries[i].num, entries[i].num2, entries[i].key, err);
-    }
-    return rc;
+    return rc != BRAID_OK ? rc : apply_relations(db, entries, n, a, err);
 }
 
 /* ---- vector ---- */
-typedef struct vector_batch {
-    braid_db *db;
-    vector_entry entries[VECTOR_BATCH];
-    float *values; /* VECTOR_BATCH x dim */
-    size_t count;
-    int rc;
-    braid_error *err;
-    uint64_t done;
-} vector_batch;
-
-static int vector_batch_open(vector_batch *b, braid_db *db, braid_error *err) {
-    memset(b, 0, sizeof *b);
-    b->db = db;
-    b->err = err;
-    b->values = malloc(sizeof(float) * VECTOR_BATCH * db->dim);
-    return b->values ? BRAID_OK
-                     : error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch of vectors");
-}
-
-static int vector_batch_flush(vector_batch *b) {
-    if (b->count == 0) return BRAID_OK;
-    int rc = vector_upsert(b->db->vector, b->entries, b->count, b->err);
-    b->done += b->count;
-    b->count = 0;
-    return rc;
-}
-
-static bool vector_batch_add(void *ctx, const record_item *row) {
-    vector_batch *b = ctx;
-    if (!row->vector) {
-        b->rc = vector_remove(b->db->vector, &row->num, 1, b->err);
-        return b->rc == BRAID_OK;
-    }
-    float *copy = b->values + b->count * b->db->dim;
-    memcpy(copy, row->vector, sizeof(float) * b->db->dim);
-    b->entries[b->count++] = (vector_entry){row->num, copy};
-    if (b->count == VECTOR_BATCH) b->rc = vector_batch_flush(b);
-    return b->rc == BRAID_OK;
-}
-
 static int vector_apply_nums(braid_db *db, const touched *t, braid_error *err) {
-    vector_batch *b = malloc(sizeof *b);
-    if (!b) return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch of vectors");
-    int rc = vector_batch_open(b, db, err);
+    vector_batch *b = vector_batch_new(db, err);
+    if (!b) return BRAID_E_NO_MEMORY;
+    int rc = BRAID_OK;
     for (size_t i = 0; i < t->count && rc == BRAID_OK; i++) {
         braid_error missing = {0};
         rc = record_get_item_num(db->record, t->nums[i], vector_batch_add, b, &missing);
         if (rc == BRAID_E_NOT_FOUND)
-            rc = vector_remove(db->vector, &t->nums[i], 1, err);
+            rc = vector_batch_remove(b, t->nums[i]);
         else if (rc != BRAID_OK)
             error_set(err, rc, missing.store, "%s", missing.message);
         else
             rc = b->rc;
     }
     if (rc == BRAID_OK) rc = vector_batch_flush(b);
-    free(b->values);
-    free(b);
+    vector_batch_free(b);
     return rc;
 }
 
@@ -225,11 +166,14 @@ int indexer_repair_item(braid_db *db, uint32_t num, braid_error *err) {
 }
 
 /* ---- filling the stores at start ---- */
-static bool load_relation(void *ctx, const record_relation *row) {
-    relation_apply *x = ctx;
-    graph_edge e = {row->from_num, row->to_num, row->r.type, (float)row->r.strength};
-    x->rc = graph_upsert_relation(x->db->graph, &e, x->err);
-    return x->rc == BRAID_OK;
+static int load_relations(braid_db *db, braid_error *err) {
+    relation_batch *b = relation_batch_new(db, err);
+    if (!b) return BRAID_E_NO_MEMORY;
+    int rc = record_scan_relations(db->record, relation_batch_add, b, err);
+    if (rc == BRAID_OK) rc = b->rc;
+    if (rc == BRAID_OK) rc = relation_batch_flush(b);
+    relation_batch_free(b);
+    return rc;
 }
 
 static bool load_stats(void *ctx, const record_stats *row) {
@@ -238,26 +182,25 @@ static bool load_stats(void *ctx, const record_stats *row) {
 }
 
 static int load_items(braid_db *db, braid_error *err) {
-    arena *a = arena_new(16 * 1024);
-    if (!a) return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory to read items");
-    item_apply x = {.db = db, .a = a, .err = err, .to_catalogue = true, .to_graph = true};
-    int rc = record_scan_items(db->record, 0, false, apply_item, &x, err);
-    arena_free(a);
-    return rc ? rc : x.rc;
+    item_batch *x = item_batch_new(db, true, !*db->cursors[ROLE_GRAPH], err);
+    if (!x) return BRAID_E_NO_MEMORY;
+    int rc = record_scan_items(db->record, 0, false, item_batch_add, x, err);
+    if (rc == BRAID_OK) rc = x->rc;
+    if (rc == BRAID_OK) rc = item_batch_flush(x);
+    item_batch_free(x);
+    return rc;
 }
 
 static int rebuild_vectors(braid_db *db, uint64_t items, braid_error *err) {
-    vector_batch *b = malloc(sizeof *b);
-    if (!b) return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch of vectors");
-    int rc = vector_batch_open(b, db, err);
-    if (rc == BRAID_OK && items > 1000)
-        log_write(&db->log, LOG_INFO, "vector", "building the index of %llu items; later starts read it from a file",
-                  (unsigned long long)items);
-    if (rc == BRAID_OK) rc = record_scan_items(db->record, 0, true, vector_batch_add, b, err);
+    vector_batch *b = vector_batch_new(db, err);
+    if (!b) return BRAID_E_NO_MEMORY;
+    if (items > 1000)
+        log_write(&db->log, LOG_INFO, "vector", "building the index of %llu items%s", (unsigned long long)items,
+                  db->snapshot_path ? "; later starts read it from a file" : "");
+    int rc = record_scan_items(db->record, 0, true, vector_batch_add, b, err);
     if (rc == BRAID_OK) rc = b->rc;
     if (rc == BRAID_OK) rc = vector_batch_flush(b);
-    free(b->values);
-    free(b);
+    vector_batch_free(b);
     return rc;
 }
 
@@ -267,13 +210,14 @@ int indexer_load(braid_db *db, uint64_t *start, uint64_t *vector_start, braid_er
     if (rc) return rc;
     *start = *vector_start = info.head_lsn;
     if ((rc = load_items(db, err))) return rc;
-    relation_apply x = {.db = db, .err = err};
-    if ((rc = record_scan_relations(db->record, load_relation, &x, err)) || (rc = x.rc)) return rc;
+    if (!*db->cursors[ROLE_GRAPH] && (rc = load_relations(db, err))) return rc;
     if ((rc = record_scan_stats(db->record, load_stats, db, err))) return rc;
 
     uint64_t saved = 0;
     braid_error why = {0};
-    if (vector_caps_of(db->vector) & VECTOR_CAP_SNAPSHOT)
+    db->vector_origin = "remote";
+    if (*db->cursors[ROLE_VECTOR]) return BRAID_OK;
+    if (db->snapshot_path && vector_caps_of(db->vector) & VECTOR_CAP_SNAPSHOT)
         rc = vector_load(db->vector, db->snapshot_path, db->epoch, &saved, &why);
     else
         rc = BRAID_E_NOT_FOUND;
@@ -294,32 +238,125 @@ int indexer_load(braid_db *db, uint64_t *start, uint64_t *vector_start, braid_er
     return rebuild_vectors(db, info.items, err);
 }
 
+/* ---- filling a store that outlives this process ---- */
+/* What changes meanwhile comes again from the log after `head`, and versions keep the newer. */
+static int fill_vector(braid_db *db, braid_error *err) {
+    record_info info;
+    pthread_mutex_lock(&db->vector_writer);
+    int rc = vector_clear(db->vector, err);
+    if (rc == BRAID_OK) rc = record_get_info(db->record, &info, err);
+    if (rc == BRAID_OK) rc = rebuild_vectors(db, info.items, err);
+    pthread_mutex_unlock(&db->vector_writer);
+    return rc;
+}
+
+static int fill_graph(braid_db *db, braid_error *err) {
+    int rc = graph_clear(db->graph, err);
+    item_batch *x = rc == BRAID_OK ? item_batch_new(db, false, true, err) : NULL;
+    if (!x) return rc != BRAID_OK ? rc : BRAID_E_NO_MEMORY;
+    rc = record_scan_items(db->record, 0, false, item_batch_add, x, err);
+    if (rc == BRAID_OK) rc = x->rc;
+    if (rc == BRAID_OK) rc = item_batch_flush(x);
+    item_batch_free(x);
+    return rc == BRAID_OK ? load_relations(db, err) : rc;
+}
+
+/* Goes on at the cursor when the log reaches back that far; a store that was never fed, or was left behind, is filled from
+ * the items themselves. */
+static int begin_with(braid_db *db, const char *name, int (*fill)(braid_db *, braid_error *), uint64_t stored,
+                      uint64_t *start, braid_error *err) {
+    record_info info;
+    int rc = record_get_info(db->record, &info, err);
+    *start = stored;
+    if (rc != BRAID_OK || (stored > 0 && stored + 1 >= info.log_first_lsn)) return rc;
+    uint64_t head = record_head(db->record);
+    int64_t begun = clock_mono_ns(&clock_system);
+    log_write(&db->log, LOG_INFO, name, "filling the store with %llu items", (unsigned long long)info.items);
+    if ((rc = fill(db, err)) != BRAID_OK) return rc;
+    *start = head;
+    log_write(&db->log, LOG_INFO, name, "the store is filled, in %.1f s",
+              (double)(clock_mono_ns(&clock_system) - begun) / 1e9);
+    record_cursor cursor = {db->cursors[fill == fill_graph ? ROLE_GRAPH : ROLE_VECTOR], head};
+    record_change change = {.kind = RECORD_CURSOR, .cursor = &cursor};
+    return record_write(db->record, &change, 1, (record_write_flags){true}, err);
+}
+
+static int begin_vector(void *ctx, uint64_t stored, uint64_t *start, braid_error *err) {
+    return begin_with(ctx, "vector", fill_vector, stored, start, err);
+}
+
+static int begin_graph(void *ctx, uint64_t stored, uint64_t *start, braid_error *err) {
+    return begin_with(ctx, "graph", fill_graph, stored, start, err);
+}
+
+/* Another process may have learned since this one last did. */
+static int begin_policy(void *ctx, uint64_t stored, uint64_t *start, braid_error *err) {
+    *start = stored;
+    return policy_learner_begin(ctx, stored, err);
+}
+
+/* ---- people, as other processes change them ---- */
+static int profiles_apply(void *ctx, const record_log_entry *entries, size_t n, uint64_t upto, arena *a,
+                          braid_error *err) {
+    braid_db *db = ctx;
+    (void)upto;
+    (void)a;
+    (void)err;
+    for (size_t i = 0; i < n; i++)
+        if (entries[i].key[0] && entries[i].lsn > policy_profile_last_write(db->profiles, entries[i].key))
+            policy_profile_drop(db->profiles, entries[i].key, entries[i].lsn);
+    return BRAID_OK;
+}
+
 /* ---- following the log ---- */
+typedef struct consumer {
+    const char *name;
+    uint64_t start;
+    int (*apply)(void *, const record_log_entry *, size_t, uint64_t, arena *, braid_error *);
+    void *ctx;
+    unsigned pace_ms, kinds;
+    const char *cursor; /* of a store that outlives this process */
+    int (*begin)(void *, uint64_t, uint64_t *, braid_error *);
+    bool wanted, own_cursor;
+} consumer;
+
+static const char *cursor_of(const braid_db *db, engine_role role) {
+    return *db->cursors[role] ? db->cursors[role] : NULL;
+}
+
 int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_error *err) {
     uint64_t learned = 0;
     int rc = record_cursor_get(db->record, POLICY_LEARNER_NAME, &learned, err);
     if (rc) return rc;
-    const struct {
-        const char *name;
-        uint64_t start;
-        int (*apply)(void *, const record_log_entry *, size_t, uint64_t, arena *, braid_error *);
-        void *ctx;
-        unsigned pace_ms;
-    } consumers[FEED_COUNT] = {
-        [FEED_CATALOGUE] = {"catalogue", start, catalogue_apply, db, STORE_PACE_MS},
-        [FEED_GRAPH] = {"graph", start, graph_apply, db, STORE_PACE_MS},
-        [FEED_VECTOR] = {"vector", vector_start, vector_apply, db, STORE_PACE_MS},
-        [FEED_POLICY] = {POLICY_LEARNER_NAME, learned, policy_learner_apply, db->learner, LEARNER_PACE_MS},
+    bool writes = !option_get_bool(db->options, "record.read_only");
+    bool shared = !(record_caps_of(db->record) & RECORD_CAP_SINGLE_PROCESS);
+    const unsigned items = RECORD_MASK(RECORD_ITEM), people = RECORD_MASK(RECORD_USER) | RECORD_MASK(RECORD_INTERACTION);
+    const char *vector = cursor_of(db, ROLE_VECTOR), *graph = cursor_of(db, ROLE_GRAPH);
+    const consumer consumers[FEED_COUNT] = {
+        [FEED_CATALOGUE] = {"catalogue", start, catalogue_apply, db, STORE_PACE_MS, items, .wanted = true},
+        [FEED_GRAPH] = {"graph", start, graph_apply, db, STORE_PACE_MS, items | RECORD_MASK(RECORD_RELATION), graph,
+                        begin_graph, .wanted = writes || !graph},
+        [FEED_VECTOR] = {"vector", vector_start, vector_apply, db, STORE_PACE_MS, items, vector, begin_vector,
+                         .wanted = writes || !vector},
+        [FEED_POLICY] = {POLICY_LEARNER_NAME, learned, policy_learner_apply, db->learner, LEARNER_PACE_MS,
+                         RECORD_MASK_ALL & ~RECORD_MASK(RECORD_POLICY), shared ? POLICY_LEARNER_NAME : NULL, begin_policy,
+                         .wanted = writes, .own_cursor = true},
+        [FEED_PROFILES] = {"profiles", start, profiles_apply, db, STORE_PACE_MS, people, .wanted = shared},
     };
     for (size_t i = 0; i < FEED_COUNT; i++) {
-        if (i == FEED_POLICY && option_get_bool(db->options, "record.read_only")) break;
+        const consumer *c = &consumers[i];
+        if (!c->wanted) continue;
         feed_options o = {
-            .name = consumers[i].name,
-            .start = consumers[i].start,
-            .apply = consumers[i].apply,
-            .ctx = consumers[i].ctx,
-            .batch_max = (size_t)option_get_int(db->options, "feed.batch"),
-            .pace_ms = consumers[i].pace_ms,
+            .name = c->name,
+            .start = c->start,
+            .apply = c->apply,
+            .ctx = c->ctx,
+            .batch_max = i == FEED_POLICY ? LEARNER_BATCH : (size_t)option_get_int(db->options, "feed.batch"),
+            .pace_ms = c->pace_ms,
+            .kinds = c->kinds,
+            .cursor = c->cursor,
+            .own_cursor = c->own_cursor,
+            .begin = c->begin,
             .clock = &clock_system,
             .metrics = db->metrics,
             .log = &db->log,

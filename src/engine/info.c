@@ -44,7 +44,7 @@ static int section_options(braid_db *db, buf *out, braid_error *err) {
     char key[128];
     for (size_t i = 0; (row = engine_option_at(i)); i++) {
         snprintf(key, sizeof key, "%s.%s", row->section, row->name);
-        field_text(out, key, option_get(db->options, key), i == 0);
+        field_text(out, key, engine_option_shown(db->options, row, key), i == 0);
     }
     return BRAID_OK;
 }
@@ -54,7 +54,7 @@ static int section_record(braid_db *db, buf *out, braid_error *err) {
     int rc = record_get_info(db->record, &r, err);
     if (rc) return rc;
     field_text(out, "store", record_name(db->record), true);
-    field_text(out, "path", db->path, false);
+    field_text(out, "path", db->path ? db->path : db->remotes[ROLE_RECORD].address, false);
     field_count(out, "dimension", r.dim);
     field_count(out, "schema_version", (uint64_t)r.schema_version);
     field_count(out, "head_lsn", r.head_lsn);

@@ -9,7 +9,7 @@
 enum { KEEPER_PERIOD_S = 10 };
 
 int keeper_snapshot(braid_db *db, braid_error *err) {
-    if (!(vector_caps_of(db->vector) & VECTOR_CAP_SNAPSHOT)) return BRAID_OK;
+    if (!db->snapshot_path || !(vector_caps_of(db->vector) & VECTOR_CAP_SNAPSHOT)) return BRAID_OK;
     pthread_mutex_lock(&db->vector_writer);
     /* Under the writer's lock the feed cannot be inside a batch, so what it reports as applied is what the store
      * holds. */
@@ -41,7 +41,7 @@ int keeper_trim(braid_db *db, braid_error *err) {
     if (rc) return rc;
     if (learned < upto) upto = learned;
     pthread_mutex_lock(&db->vector_writer);
-    if ((vector_caps_of(db->vector) & VECTOR_CAP_SNAPSHOT) && db->snapshot_lsn < upto) upto = db->snapshot_lsn;
+    if (db->snapshot_path && (vector_caps_of(db->vector) & VECTOR_CAP_SNAPSHOT) && db->snapshot_lsn < upto) upto = db->snapshot_lsn;
     pthread_mutex_unlock(&db->vector_writer);
     return upto ? record_log_trim(db->record, upto, err) : BRAID_OK;
 }

@@ -7,6 +7,8 @@
 
 #include "engine/db.h"
 
+enum { REMOTE_WORKERS = 32 };
+
 const char *braid_version(void) {
     return BRAID_VERSION;
 }
@@ -61,8 +63,13 @@ static int open_record(braid_db *db, const char *path, braid_error *err) {
         .metrics = db->metrics,
         .log = &db->log,
     };
-    const record_ops *ops = record_find("sqlite");
-    int rc = record_open(ops, &r, &db->record, err);
+    const char *store = option_get(o, "record.store");
+    const record_ops *ops = record_find(store);
+    if (!ops) return engine_not_built("record.store", store, err);
+    int rc = engine_remote_of(db, ROLE_RECORD, store, &r.remote, err);
+    if (rc) return rc;
+    if (!r.remote && !path) return error_set(err, BRAID_E_INVALID, "engine", "no database file was named");
+    rc = record_open(ops, &r, &db->record, err);
     /* A dimension that nobody asked for must not stand in the way of a file that has another. */
     if (rc == BRAID_E_DIMENSION && option_is_default(o, "vector.dimension")) {
         error_clear(err);
@@ -80,6 +87,12 @@ static int open_record(braid_db *db, const char *path, braid_error *err) {
     return BRAID_OK;
 }
 
+/* A store that outlives this process is known by where it is; another address is another store, to be filled anew. */
+static void cursor_name(braid_db *db, engine_role role, const char *what, const char *store, const remote_options *r) {
+    if (r)
+        snprintf(db->cursors[role], sizeof db->cursors[role], "%s:%s:%.200s:%.60s", what, store, r->address, r->database);
+}
+
 int engine_vector_open(braid_db *db, braid_error *err) {
     option_set *o = db->options;
     vector_options v = {
@@ -91,29 +104,74 @@ int engine_vector_open(braid_db *db, braid_error *err) {
         .kernel = option_get(o, "vector.kernel"),
         .clock = &clock_system,
         .metrics = db->metrics,
+        .log = &db->log,
     };
     vector_close(db->vector);
     db->vector = NULL;
-    return vector_open(vector_find(option_get(o, "vector.store")), &v, &db->vector, err);
+    const char *store = option_get(o, "vector.store");
+    const vector_ops *ops = vector_find(store);
+    if (!ops) return engine_not_built("vector.store", store, err);
+    int rc = engine_remote_of(db, ROLE_VECTOR, store, &v.remote, err);
+    if (rc == BRAID_OK) rc = vector_open(ops, &v, &db->vector, err);
+    if (rc == BRAID_OK) cursor_name(db, ROLE_VECTOR, "vector", store, v.remote);
+    db->rooms.vector = db->vector;
+    return rc;
+}
+
+static int open_graph(braid_db *db, braid_error *err) {
+    option_set *o = db->options;
+    graph_options g = {.hub_max = (uint32_t)option_get_int(o, "graph.hub_max"),
+                       .visits_max = (uint32_t)option_get_int(o, "graph.visits_max"),
+                       .clock = &clock_system,
+                       .metrics = db->metrics,
+                       .log = &db->log};
+    const char *store = option_get(o, "graph.store");
+    const graph_ops *ops = graph_find(store);
+    if (!ops) return engine_not_built("graph.store", store, err);
+    int rc = engine_remote_of(db, ROLE_GRAPH, store, &g.remote, err);
+    if (rc == BRAID_OK) rc = graph_open(ops, &g, &db->graph, err);
+    if (rc == BRAID_OK) cursor_name(db, ROLE_GRAPH, "graph", store, g.remote);
+    return rc;
+}
+
+static int open_cache(braid_db *db, braid_error *err) {
+    option_set *o = db->options;
+    cache_options c = {.bytes_max = (uint64_t)option_get_int(o, "cache.bytes"),
+                       .clock = &clock_system,
+                       .metrics = db->metrics,
+                       .log = &db->log};
+    const char *store = option_get(o, "cache.store");
+    const cache_ops *ops = cache_find(store);
+    if (!ops) return engine_not_built("cache.store", store, err);
+    int rc = engine_remote_of(db, ROLE_CACHE, store, &c.remote, err);
+    return rc == BRAID_OK ? cache_open(ops, &c, &db->cache, err) : rc;
+}
+
+static bool remote_roles(const braid_db *db) {
+    return *db->cursors[ROLE_VECTOR] || *db->cursors[ROLE_GRAPH] || record_caps_of(db->record) & RECORD_CAP_REMOTE;
 }
 
 static int open_derived(braid_db *db, braid_error *err) {
     option_set *o = db->options;
-    graph_options g = {(uint32_t)option_get_int(o, "graph.hub_max"), (uint32_t)option_get_int(o, "graph.visits_max"),
-                       &clock_system, db->metrics};
-    cache_options c = {(uint64_t)option_get_int(o, "cache.bytes"), &clock_system, db->metrics};
     int rc;
     if ((rc = catalogue_open(&clock_system, db->metrics, &db->catalogue, err))) return rc;
     if ((rc = engine_vector_open(db, err))) return rc;
-    if ((rc = graph_open(graph_find(option_get(o, "graph.store")), &g, &db->graph, err))) return rc;
-    if ((rc = cache_open(cache_find(option_get(o, "cache.store")), &c, &db->cache, err))) return rc;
+    if ((rc = open_graph(db, err))) return rc;
+    if ((rc = open_cache(db, err))) return rc;
     if ((rc = embed_open(embed_find(option_get(o, "embed.store")), db->dim, &db->embedder, err))) return rc;
     if ((rc = policy_profiles_open(db->record, db->catalogue, &db->limits,
                                    (size_t)option_get_int(o, "policy.profiles_max"), &clock_system, db->metrics,
                                    &db->profiles, err)))
         return rc;
-    if ((rc = policy_learner_open(db->record, db->catalogue, &db->log, db->metrics, &db->learner, err))) return rc;
-    db->pool = pool_new((unsigned)option_get_int(o, "query.workers"), 1024, &clock_system);
+    /* In front of a local file a cache in another process would be the longer way. */
+    bool far = record_caps_of(db->record) & RECORD_CAP_REMOTE;
+    if ((rc = policy_rows_open(db->record, far ? db->cache : NULL, (unsigned)option_get_int(o, "cache.policy_ttl_ms"),
+                               db->metrics, &db->policies, err)))
+        return rc;
+    if ((rc = policy_learner_open(db->record, db->policies, db->catalogue, &db->log, db->metrics, &db->learner, err))) return rc;
+    unsigned workers = (unsigned)option_get_int(o, "query.workers");
+    if (remote_roles(db) && workers < REMOTE_WORKERS) workers = REMOTE_WORKERS; /* they wait more than they work */
+    db->pool = pool_new(workers, 1024, &clock_system);
     return db->pool ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, "engine", "the worker threads could not be started");
 }
 
@@ -126,6 +184,7 @@ static void fill_rooms(braid_db *db) {
         .cache = db->cache,
         .catalogue = db->catalogue,
         .profiles = db->profiles,
+        .policies = db->policies,
         .embedder = db->embedder,
         .pool = db->pool,
         .clock = &clock_system,
@@ -162,14 +221,14 @@ static int db_new(const char *path, const braid_options *options, braid_db **out
     pthread_condattr_destroy(&monotonic);
     db->opened_ns = clock_mono_ns(&clock_system);
     db->opened_ms = clock_wall_ms(&clock_system);
-    size_t len = strlen(path) + sizeof "-hnsw";
-    db->path = strdup(path);
-    db->snapshot_path = malloc(len);
+    size_t len = path ? strlen(path) + sizeof "-hnsw" : 0;
+    db->path = path ? strdup(path) : NULL;
+    db->snapshot_path = path ? malloc(len) : NULL;
     db->metrics = metrics_new();
     *out = db;
-    if (!db->path || !db->snapshot_path || !db->metrics)
+    if ((path && (!db->path || !db->snapshot_path)) || !db->metrics)
         return error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory to open a database");
-    snprintf(db->snapshot_path, len, "%s-hnsw", path);
+    if (path) snprintf(db->snapshot_path, len, "%s-hnsw", path);
     int rc = engine_options_copy(options, &db->options, err);
     if (rc == BRAID_OK) db->log = (logger){level_of(option_get(db->options, "log.level")), 2};
     return rc;
@@ -177,7 +236,7 @@ static int db_new(const char *path, const braid_options *options, braid_db **out
 
 int braid_open(const char *path, const braid_options *options, braid_db **out, braid_error *err) {
     *out = NULL;
-    if (!path || !*path) return error_set(err, BRAID_E_INVALID, "engine", "no database file was named");
+    if (path && !*path) path = NULL;
     braid_db *db = NULL;
     uint64_t start = 0, vector_start = 0;
     int rc = db_new(path, options, &db, err);
@@ -213,6 +272,7 @@ void braid_close(braid_db *db) {
     }
     pool_free(db->pool);
     policy_learner_close(db->learner);
+    policy_rows_close(db->policies);
     policy_profiles_close(db->profiles);
     embed_close(db->embedder);
     cache_close(db->cache);
@@ -225,6 +285,7 @@ void braid_close(braid_db *db) {
     pthread_cond_destroy(&db->keeper_wake);
     pthread_mutex_destroy(&db->keeper_lock);
     pthread_mutex_destroy(&db->vector_writer);
+    for (size_t i = 0; i < ROLE_COUNT; i++) engine_secret_free(db->secrets[i]);
     free(db->snapshot_path);
     free(db->path);
     free(db);

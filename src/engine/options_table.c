@@ -1,6 +1,7 @@
 /* Options as braid.h shows them, over the machinery in base/options.h and the table in options_table.h. */
 #include "engine/options_table.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,7 +65,12 @@ int braid_options_set(braid_options *options, const char *key, const char *value
 }
 
 const char *braid_options_get(const braid_options *options, const char *key) {
-    return option_get(options->set, key);
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        char name[128];
+        snprintf(name, sizeof name, "%s.%s", rows[i].section, rows[i].name);
+        if (strcmp(name, key) == 0) return engine_option_shown(options->set, &rows[i], key);
+    }
+    return option_get(options->set, key); /* asserts */
 }
 
 int64_t braid_options_get_int(const braid_options *options, const char *key) {
@@ -77,6 +83,11 @@ double braid_options_get_real(const braid_options *options, const char *key) {
 
 bool braid_options_get_bool(const braid_options *options, const char *key) {
     return option_get_bool(options->set, key);
+}
+
+const char *engine_option_shown(const option_set *set, const option_row *row, const char *key) {
+    const char *value = option_get(set, key);
+    return row->type == OPTION_SECRET && *value ? "..." : value;
 }
 
 int braid_options_sample(const braid_options *options, char **yaml, braid_error *err) {

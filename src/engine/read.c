@@ -261,7 +261,7 @@ int braid_graph(braid_db *db, const char *id, char **json, braid_error *err) {
     int named = card_of(db, num, d.a, &card);
     const char *title = named == BRAID_OK ? card.title : id;
     d.no_memory = named == BRAID_E_NO_MEMORY;
-    rc = graph_neighbours(db->graph, num, draw, &d, err);
+    rc = graph_neighbours(db->graph, num, 0, draw, &d, err);
     buf_putc(&b, '{');
     text_field(&b, "center", id);
     buf_puts(&b, ",\"nodes\":[{");
@@ -304,7 +304,7 @@ int braid_get_user(braid_db *db, const char *id, char **json, braid_error *err) 
     buf b;
     buf_init(&b, 0);
     user_page p = {.out = &b};
-    rc = record_get_user(db->record, id, print_user, &p, err);
+    rc = record_get_user(db->record, id, 0, print_user, &p, err);
     return finish(rc, &b, json, err);
 }
 
@@ -329,41 +329,35 @@ int braid_list_users(braid_db *db, const char *after, size_t limit, char **json,
 
 typedef struct policy_out {
     buf *out;
-    size_t groups;
-    char *last; /* agent and state of the open group */
+    size_t rows;
 } policy_out;
 
-/* Rows come grouped by agent and state; a group is one object. */
+static void print_action(buf *b, const record_action *a) {
+    buf_putc(b, '{');
+    text_field(b, "action", a->action);
+    buf_puts(b, ",\"mean\":");
+    buf_json_real(b, a->mean);
+    buf_puts(b, ",\"variance\":");
+    buf_json_real(b, a->variance);
+    buf_puts(b, ",\"count\":");
+    buf_json_real(b, a->count);
+    buf_putc(b, '}');
+}
+
 static bool print_policy(void *ctx, const record_policy *row) {
     policy_out *x = ctx;
-    buf key;
-    buf_init(&key, 4096);
-    buf_printf(&key, "%s\n%s", row->agent, row->state_hash);
-    x->out->failed |= key.failed;
-    bool same = x->last && strcmp(x->last, key.data) == 0;
-    if (same) {
-        buf_puts(x->out, ",");
-        buf_free(&key);
-    } else {
-        buf_puts(x->out, x->groups++ ? "]},{" : "{");
-        text_field(x->out, "agent", row->agent);
-        buf_putc(x->out, ',');
-        text_field(x->out, "state", row->state);
-        buf_putc(x->out, ',');
-        text_field(x->out, "state_hash", row->state_hash);
-        buf_puts(x->out, ",\"actions\":[");
-        free(x->last);
-        x->last = buf_steal(&key);
+    buf_puts(x->out, x->rows++ ? ",{" : "{");
+    text_field(x->out, "agent", row->agent);
+    buf_putc(x->out, ',');
+    text_field(x->out, "state", row->state);
+    buf_putc(x->out, ',');
+    text_field(x->out, "state_hash", row->state_hash);
+    buf_puts(x->out, ",\"actions\":[");
+    for (size_t i = 0; i < row->action_count; i++) {
+        if (i) buf_putc(x->out, ',');
+        print_action(x->out, &row->actions[i]);
     }
-    buf_putc(x->out, '{');
-    text_field(x->out, "action", row->action);
-    buf_puts(x->out, ",\"mean\":");
-    buf_json_real(x->out, row->mean);
-    buf_puts(x->out, ",\"variance\":");
-    buf_json_real(x->out, row->variance);
-    buf_puts(x->out, ",\"count\":");
-    buf_json_real(x->out, row->count);
-    buf_putc(x->out, '}');
+    buf_puts(x->out, "]}");
     return !x->out->failed;
 }
 
@@ -371,8 +365,7 @@ static int print_policies(braid_db *db, const char *id, buf *b, braid_error *err
     policy_out x = {.out = b};
     buf_puts(b, "\"policies\":[");
     int rc = record_user_policies(db->record, NULL, id, print_policy, &x, err);
-    buf_puts(b, x.groups ? "]}]" : "]");
-    free(x.last);
+    buf_puts(b, "]");
     return rc;
 }
 
@@ -380,7 +373,7 @@ static int print_policies(braid_db *db, const char *id, buf *b, braid_error *err
 static int check_known(braid_db *db, const char *id, braid_error *err) {
     const policy_profile *p;
     int rc = check_id(id, "the user's id", err);
-    if (rc == BRAID_OK) rc = policy_profile_get(db->profiles, id, &p, err);
+    if (rc == BRAID_OK) rc = policy_profile_get(db->profiles, id, 0, &p, err);
     if (rc) return rc;
     bool known = p->known;
     policy_profile_release(p);
@@ -441,7 +434,7 @@ int braid_user_export(braid_db *db, const char *id, char **json, braid_error *er
     buf_puts(&b, "{\"user\":");
     user_page p = {.out = &b};
     braid_error none = {0};
-    rc = record_get_user(db->record, id, print_user, &p, &none);
+    rc = record_get_user(db->record, id, 0, print_user, &p, &none);
     if (rc == BRAID_E_NOT_FOUND) {
         buf_puts(&b, "null");
         rc = BRAID_OK;
@@ -450,7 +443,7 @@ int braid_user_export(braid_db *db, const char *id, char **json, braid_error *er
     }
     history_out x = {.out = &b};
     buf_puts(&b, ",\"interactions\":[");
-    if (rc == BRAID_OK) rc = record_user_interactions(db->record, id, HISTORY_MAX, print_interaction, &x, err);
+    if (rc == BRAID_OK) rc = record_user_interactions(db->record, id, HISTORY_MAX, 0, print_interaction, &x, err);
     x.count = 0;
     buf_puts(&b, "],\"episodes\":[");
     if (rc == BRAID_OK) rc = record_user_episodes(db->record, id, HISTORY_MAX, print_episode, &x, err);

@@ -73,7 +73,7 @@ static bool unanswered(verifier *v, int rc, const braid_error *why) {
 static bool vector_same(verifier *v, const record_item *row) {
     braid_error why = {0};
     uint32_t dim = v->db->dim;
-    int rc = vector_fetch(v->db->vector, row->num, v->stored, &why);
+    int rc = vector_fetch(v->db->vector, row->num, 0, v->stored, &why);
     if (unanswered(v, rc, &why)) return true;
     if (rc != BRAID_OK) {
         if (row->vector) v->vector.missing++;
@@ -117,7 +117,7 @@ static bool count_facet(void *ctx, const graph_neighbour *n) {
 static bool graph_same(verifier *v, const record_item *row, const catalogue_card *card) {
     facets_seen seen = {0};
     braid_error why = {0};
-    int rc = graph_neighbours(v->db->graph, row->num, count_facet, &seen, &why);
+    int rc = graph_neighbours(v->db->graph, row->num, 0, count_facet, &seen, &why);
     if (unanswered(v, rc, &why)) return true;
     if (rc != BRAID_OK) {
         v->graph.missing++;
@@ -162,7 +162,8 @@ static void extra(verifier *v, finding *f, uint32_t num) {
     mark_wrong(v, num);
 }
 
-static bool extra_vector(void *ctx, uint32_t num, const float *values) {
+static bool extra_vector(void *ctx, uint32_t num, uint64_t version, const float *values) {
+    (void)version;
     (void)values;
     verifier *v = ctx;
     if (!bitset_has(&v->items, num)) extra(v, &v->vector, num);
@@ -196,14 +197,14 @@ static bool verify_relation(void *ctx, const record_relation *row) {
     edge_search s = {row, false};
     braid_error why = {0};
     v->relations++;
-    int rc = graph_neighbours(v->db->graph, row->from_num, match_edge, &s, &why);
+    int rc = graph_neighbours(v->db->graph, row->from_num, 0, match_edge, &s, &why);
     if (unanswered(v, rc, &why)) return false;
     if (s.found) return tick(v, "comparing relations");
     v->graph.missing++;
     example(&v->graph, row->r.from);
     if (v->repair) {
-        graph_edge e = {row->from_num, row->to_num, row->r.type, (float)row->r.strength};
-        v->rc = graph_upsert_relation(v->db->graph, &e, v->err);
+        graph_edge e = {row->from_num, row->to_num, row->r.type, (float)row->r.strength, row->version};
+        v->rc = graph_upsert_relations(v->db->graph, &e, 1, v->err);
         v->graph.repaired += v->rc == BRAID_OK;
     }
     return v->rc == BRAID_OK && tick(v, "comparing relations");
@@ -219,7 +220,8 @@ typedef struct graph_audit {
     arena *names;
 } graph_audit;
 
-static bool audit_node(void *ctx, uint32_t num) {
+static bool audit_node(void *ctx, uint32_t num, uint64_t version) {
+    (void)version;
     verifier *v = ((graph_audit *)ctx)->v;
     if (!bitset_has(&v->items, num)) extra(v, &v->graph, num);
     return v->rc == BRAID_OK;
@@ -269,7 +271,9 @@ static int judge_edge(verifier *v, const graph_edge *e) {
     example(&v->graph, e->type);
     if (!v->repair) return BRAID_OK;
     v->graph.repaired++;
-    return graph_remove_relation(v->db->graph, e->from, e->to, e->type, v->err);
+    graph_edge no_more = *e;
+    no_more.version = record_head(v->db->record);
+    return graph_remove_relations(v->db->graph, &no_more, 1, v->err);
 }
 
 static int audit_graph(verifier *v) {

@@ -37,6 +37,7 @@ typedef struct writer {
     size_t item_count;
     user **users;
     size_t user_count;
+    policy_rows_key_list **removed; /* by change: what a cache knows of a person who is to go */
     size_t count, cap;
     size_t line; /* number of the element in hand */
     uint64_t last_lsn;
@@ -123,8 +124,10 @@ static void batch_forget(writer *w) {
 static void tell_profiles(writer *w, const record_change *c) {
     if (c->kind == RECORD_INTERACTION && !c->duplicate)
         policy_profile_moved(w->db->profiles, c->interaction, c->num, c->lsn);
-    else if (c->kind == RECORD_USER)
+    else if (c->kind == RECORD_USER) {
+        policy_rows_forget(w->db->policies, w->removed[c - w->changes], c->lsn);
         policy_profile_drop(w->db->profiles, c->user->id, c->lsn);
+    }
 }
 
 static int batch_flush(writer *w) {
@@ -247,7 +250,7 @@ static int take_delete(writer *w, const json_t *json, record_change *c, braid_er
         *c = (record_change){.kind = RECORD_ITEM, .remove = true, .item = it};
     else
         *c = (record_change){.kind = RECORD_USER, .remove = true, .user = u};
-    return BRAID_OK;
+    return is_item ? BRAID_OK : policy_rows_note(w->db->policies, id, w->a, &w->removed[w->count], why);
 }
 
 typedef int take_fn(writer *w, const json_t *json, record_change *c, braid_error *why);
@@ -287,6 +290,7 @@ static int take_element(writer *w, const json_t *json) {
     braid_error why = {0};
     record_change *c = &w->changes[w->count];
     memset(c, 0, sizeof *c);
+    w->removed[w->count] = NULL;
     int rc;
     if (!json_is_object(json)) {
         rc = error_set(&why, BRAID_E_INVALID, "request", "an object is wanted here");
@@ -386,7 +390,8 @@ static int writer_open(writer *w, braid_db *db, size_t len, const braid_write_op
     w->lines = calloc(w->cap, sizeof *w->lines);
     w->items = calloc(w->cap, sizeof *w->items);
     w->users = calloc(w->cap, sizeof *w->users);
-    bool complete = w->report && w->a && w->changes && w->lines && w->items && w->users;
+    w->removed = calloc(w->cap, sizeof *w->removed);
+    bool complete = w->report && w->a && w->changes && w->lines && w->items && w->users && w->removed;
     return complete ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, "engine/write", "no memory for a batch");
 }
 
@@ -397,6 +402,7 @@ static void writer_close(writer *w) {
     free(w->lines);
     free(w->items);
     free(w->users);
+    free(w->removed);
 }
 
 int braid_write(braid_db *db, const char *text, size_t len, const braid_write_options *options, braid_report **report,

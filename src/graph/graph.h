@@ -26,9 +26,17 @@
 typedef struct graph_options {
     uint32_t hub_max;    /* default 200: facets with more members are not walked through */
     uint32_t visits_max; /* default 200,000 edges looked at in one walk; beyond it the walk stops and says so */
+    const remote_options *remote; /* GRAPH_CAP_REMOTE: where it is */
     const clock_ops *clock;
     metrics *metrics;
+    const logger *log;
 } graph_options;
+
+typedef enum graph_caps {
+    GRAPH_CAP_REMOTE = 1,   /* another process: keeps what it holds between our starts, and may be down */
+    GRAPH_CAP_VERSIONS = 2, /* keeps versions; an older one never replaces a newer */
+    GRAPH_CAP_INSPECT = 4   /* check() looks at inner structure */
+} graph_caps;
 
 typedef enum graph_node_kind {
     GRAPH_ITEM,
@@ -42,7 +50,19 @@ typedef struct graph_edge {
     uint32_t from, to;
     const char *type;
     float strength;
-} graph_edge; /* item - item */
+    uint64_t version; /* 0 where nobody keeps versions */
+} graph_edge;         /* item - item */
+
+typedef struct graph_item {
+    uint32_t num;
+    uint64_t version;
+    const item *it;
+} graph_item;
+
+/* Two items, of which it is asked what they share. */
+typedef struct graph_pair {
+    uint32_t a, b;
+} graph_pair;
 
 typedef struct graph_walk {
     const uint32_t *seeds;
@@ -96,23 +116,26 @@ typedef struct graph_ops {
     unsigned caps;
     int (*open)(const graph_options *options, void **self, braid_error *err);
     void (*close)(void *self);
-    int (*upsert_item)(void *self, uint32_t num, const item *it,
-                       braid_error *err); /* replaces the item's memberships; relations stay */
-    int (*remove_item)(void *self, uint32_t num, braid_error *err); /* with all its edges */
-    int (*upsert_relation)(void *self, const graph_edge *e,
-                           braid_error *err); /* ends may be unknown yet: they are made */
-    int (*remove_relation)(void *self, uint32_t from, uint32_t to, const char *type, braid_error *err);
+    /* Writing, by the feed's thread alone, in batches; all or an error. An item's memberships are replaced, its
+     * relations stay. The ends of a relation may be unknown yet: they are made. */
+    int (*upsert_items)(void *self, const graph_item *items, size_t n, braid_error *err);
+    int (*remove_items)(void *self, const uint32_t *nums, size_t n, braid_error *err); /* with all their edges */
+    int (*upsert_relations)(void *self, const graph_edge *edges, size_t n, braid_error *err);
+    int (*remove_relations)(void *self, const graph_edge *edges, size_t n, braid_error *err); /* strength is not read */
     int (*walk)(void *self, const graph_walk *w, graph_hit *out, size_t *count, graph_stats *stats,
                 braid_error *err); /* best score first, ties by lower num */
-    int (*neighbours)(void *self, uint32_t num, bool (*each)(void *ctx, const graph_neighbour *n), void *ctx,
-                      braid_error *err);
-    /* Facets and relations that two items have in common / between them: the evidence for a sentence. At most `max`;
-     * rarest facet first, relations before facets. */
-    int (*shared)(void *self, uint32_t a, uint32_t b, graph_neighbour *out, size_t max, size_t *count, arena *mem,
-                  braid_error *err);
+    int (*neighbours)(void *self, uint32_t num, deadline until, bool (*each)(void *ctx, const graph_neighbour *n),
+                      void *ctx, braid_error *err);
+    /* Facets and relations that the two items of each pair have in common / between them: the evidence for a sentence.
+     * One request for all pairs. Of pair i at most `max` are put at out[i * max], counts[i] says how many; rarest facet
+     * first, relations before facets. `num` of a facet is unset; strings live in `mem`. */
+    int (*shared)(void *self, const graph_pair *pairs, size_t n, size_t max, deadline until, graph_neighbour *out,
+                  size_t *counts, arena *mem, braid_error *err);
     void (*estimate)(void *self, size_t seeds, unsigned depth, graph_cost *out);
-    int (*scan)(void *self, bool (*item_fn)(void *ctx, uint32_t num), bool (*edge_fn)(void *ctx, const graph_edge *e),
-                void *ctx, braid_error *err);
+    /* Every item and every relation once; either function may be NULL. */
+    int (*scan)(void *self, bool (*item_fn)(void *ctx, uint32_t num, uint64_t version),
+                bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err);
+    int (*clear)(void *self, braid_error *err); /* forgets everything: it will be fed anew */
     int (*check)(void *self, buf *problems,
                  braid_error *err); /* both directions of every edge agree, no dangling end; "" if well */
     void (*info)(void *self, graph_info *out);
@@ -124,19 +147,21 @@ const graph_ops *graph_find(const char *name); /* "adjacency" */
 int graph_open(const graph_ops *ops, const graph_options *options, graph_store **out, braid_error *err);
 void graph_close(graph_store *s);
 const char *graph_name(const graph_store *s);
-int graph_upsert_item(graph_store *s, uint32_t num, const item *it, braid_error *err);
-int graph_remove_item(graph_store *s, uint32_t num, braid_error *err);
-int graph_upsert_relation(graph_store *s, const graph_edge *e, braid_error *err);
-int graph_remove_relation(graph_store *s, uint32_t from, uint32_t to, const char *type, braid_error *err);
+int graph_upsert_items(graph_store *s, const graph_item *items, size_t n, braid_error *err);
+int graph_remove_items(graph_store *s, const uint32_t *nums, size_t n, braid_error *err);
+int graph_upsert_relations(graph_store *s, const graph_edge *edges, size_t n, braid_error *err);
+int graph_remove_relations(graph_store *s, const graph_edge *edges, size_t n, braid_error *err);
 int graph_walk_from(graph_store *s, const graph_walk *w, graph_hit *out, size_t *count, graph_stats *stats,
                     braid_error *err);
-int graph_neighbours(graph_store *s, uint32_t num, bool (*each)(void *ctx, const graph_neighbour *n), void *ctx,
-                     braid_error *err);
-int graph_shared(graph_store *s, uint32_t a, uint32_t b, graph_neighbour *out, size_t max, size_t *count, arena *mem,
-                 braid_error *err);
+int graph_neighbours(graph_store *s, uint32_t num, deadline until, bool (*each)(void *ctx, const graph_neighbour *n),
+                     void *ctx, braid_error *err);
+int graph_shared(graph_store *s, const graph_pair *pairs, size_t n, size_t max, deadline until, graph_neighbour *out,
+                 size_t *counts, arena *mem, braid_error *err);
 void graph_estimate(graph_store *s, size_t seeds, unsigned depth, graph_cost *out);
-int graph_scan(graph_store *s, bool (*item_fn)(void *ctx, uint32_t num),
+int graph_scan(graph_store *s, bool (*item_fn)(void *ctx, uint32_t num, uint64_t version),
                bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err);
+int graph_clear(graph_store *s, braid_error *err);
+unsigned graph_caps_of(const graph_store *s);
 int graph_check(graph_store *s, buf *problems, braid_error *err);
 void graph_get_info(graph_store *s, graph_info *out);
 

@@ -1,8 +1,9 @@
 /* The in-memory graph store: opening and writing. The layout is drawn in graph_adjacency.h.
  *
- * Every write is all or nothing: whatever needs memory is reserved before the first change, so that a failed upsert
- * leaves the node as it was. Upserts are idempotent; the feed delivers them in LSN order. Batches hold the write lock
- * for one call only. */
+ * Every item and every relation is written whole or not at all: whatever needs memory is reserved before the first
+ * change, so that a failed upsert leaves the node as it was. Upserts are idempotent; the feed delivers them in LSN
+ * order. A batch takes the write lock for each of its rows, so that a walk waits for one row and not for a thousand; one
+ * that fails may have written its first rows, and the feed brings it again. */
 #include "graph/graph_adjacency.h"
 
 #include <stdlib.h>
@@ -230,8 +231,7 @@ static bool memberships_equal(const adjacency_item *it, const adjacency_membersh
     return equal;
 }
 
-static int adjacency_upsert_item(void *self, uint32_t num, const item *it, braid_error *err) {
-    adjacency *g = self;
+static int upsert_item(adjacency *g, uint32_t num, const item *it, braid_error *err) {
     int rc = BRAID_OK;
     uint32_t count = 0;
     pthread_rwlock_wrlock(&g->lock);
@@ -261,6 +261,12 @@ static int adjacency_upsert_item(void *self, uint32_t num, const item *it, braid
 cleanup:
     pthread_rwlock_unlock(&g->lock);
     free(list);
+    return rc;
+}
+
+static int adjacency_upsert_items(void *self, const graph_item *items, size_t n, braid_error *err) {
+    int rc = BRAID_OK;
+    for (size_t i = 0; rc == BRAID_OK && i < n; i++) rc = upsert_item(self, items[i].num, items[i].it, err);
     return rc;
 }
 
@@ -308,8 +314,7 @@ static bool link_take(adjacency_item *it, const adjacency_link *key) {
     return found;
 }
 
-static int adjacency_upsert_relation(void *self, const graph_edge *e, braid_error *err) {
-    adjacency *g = self;
+static int upsert_relation(adjacency *g, const graph_edge *e, braid_error *err) {
     uint16_t type = 0;
     pthread_rwlock_wrlock(&g->lock);
     int rc = type_intern(g, e->type, &type, err);
@@ -328,18 +333,27 @@ cleanup:
     return rc;
 }
 
-static int adjacency_remove_relation(void *self, uint32_t from, uint32_t to, const char *type, braid_error *err) {
+static int adjacency_upsert_relations(void *self, const graph_edge *edges, size_t n, braid_error *err) {
+    int rc = BRAID_OK;
+    for (size_t i = 0; rc == BRAID_OK && i < n; i++) rc = upsert_relation(self, &edges[i], err);
+    return rc;
+}
+
+static int adjacency_remove_relations(void *self, const graph_edge *edges, size_t n, braid_error *err) {
     (void)err;
     adjacency *g = self;
     uint64_t id;
-    pthread_rwlock_wrlock(&g->lock);
-    if (from < g->items_cap && to < g->items_cap && map_get(g->type_ids, type, &id)) {
-        adjacency_link out = {.other = to, .type = (uint16_t)id, .out = 1};
-        adjacency_link in = {.other = from, .type = (uint16_t)id, .out = 0};
-        if (link_take(&g->items[from], &out)) g->relations--;
-        link_take(&g->items[to], &in);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t from = edges[i].from, to = edges[i].to;
+        pthread_rwlock_wrlock(&g->lock);
+        if (from < g->items_cap && to < g->items_cap && map_get(g->type_ids, edges[i].type, &id)) {
+            adjacency_link out = {.other = to, .type = (uint16_t)id, .out = 1};
+            adjacency_link in = {.other = from, .type = (uint16_t)id, .out = 0};
+            if (link_take(&g->items[from], &out)) g->relations--;
+            link_take(&g->items[to], &in);
+        }
+        pthread_rwlock_unlock(&g->lock);
     }
-    pthread_rwlock_unlock(&g->lock);
     return BRAID_OK;
 }
 
@@ -358,16 +372,30 @@ static void links_clear(adjacency *g, uint32_t num) {
     it->links_count = it->links_cap = 0;
 }
 
-static int adjacency_remove_item(void *self, uint32_t num, braid_error *err) {
+static void remove_item(adjacency *g, uint32_t num) {
+    memberships_clear(g, num);
+    links_clear(g, num);
+    if (g->items[num].known) g->known--;
+    g->items[num].known = false;
+}
+
+static int adjacency_remove_items(void *self, const uint32_t *nums, size_t n, braid_error *err) {
+    (void)err;
+    adjacency *g = self;
+    for (size_t i = 0; i < n; i++) {
+        pthread_rwlock_wrlock(&g->lock);
+        if (nums[i] < g->items_cap) remove_item(g, nums[i]);
+        pthread_rwlock_unlock(&g->lock);
+    }
+    return BRAID_OK;
+}
+
+/* Names of facets and types stay: their numbers are never used again for others. */
+static int adjacency_clear(void *self, braid_error *err) {
     (void)err;
     adjacency *g = self;
     pthread_rwlock_wrlock(&g->lock);
-    if (num < g->items_cap) {
-        memberships_clear(g, num);
-        links_clear(g, num);
-        if (g->items[num].known) g->known--;
-        g->items[num].known = false;
-    }
+    for (uint32_t num = 0; num < g->items_cap; num++) remove_item(g, num);
     pthread_rwlock_unlock(&g->lock);
     return BRAID_OK;
 }
@@ -386,17 +414,19 @@ static void adjacency_info(void *self, graph_info *out) {
 const graph_ops graph_adjacency_ops = {
     .version = 1,
     .name = "adjacency",
+    .caps = GRAPH_CAP_INSPECT,
     .open = adjacency_open,
     .close = adjacency_close,
-    .upsert_item = adjacency_upsert_item,
-    .remove_item = adjacency_remove_item,
-    .upsert_relation = adjacency_upsert_relation,
-    .remove_relation = adjacency_remove_relation,
+    .upsert_items = adjacency_upsert_items,
+    .remove_items = adjacency_remove_items,
+    .upsert_relations = adjacency_upsert_relations,
+    .remove_relations = adjacency_remove_relations,
     .walk = adjacency_walk,
     .estimate = adjacency_estimate,
     .neighbours = adjacency_neighbours,
     .shared = adjacency_shared,
     .scan = adjacency_scan,
+    .clear = adjacency_clear,
     .check = adjacency_check,
     .info = adjacency_info,
 };

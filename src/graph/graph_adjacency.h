@@ -82,11 +82,11 @@ int adjacency_walk(void *self, const graph_walk *w, graph_hit *out, size_t *coun
 void adjacency_estimate(void *self, size_t seeds, unsigned depth, graph_cost *out);
 void adjacency_pool_free(adjacency *g);
 
-int adjacency_neighbours(void *self, uint32_t num, bool (*each)(void *ctx, const graph_neighbour *n), void *ctx,
-                         braid_error *err);
-int adjacency_shared(void *self, uint32_t a, uint32_t b, graph_neighbour *out, size_t max, size_t *count, arena *mem,
-                     braid_error *err);
-int adjacency_scan(void *self, bool (*item_fn)(void *ctx, uint32_t num),
+int adjacency_neighbours(void *self, uint32_t num, deadline until, bool (*each)(void *ctx, const graph_neighbour *n),
+                         void *ctx, braid_error *err);
+int adjacency_shared(void *self, const graph_pair *pairs, size_t n, size_t max, deadline until, graph_neighbour *out,
+                     size_t *counts, arena *mem, braid_error *err);
+int adjacency_scan(void *self, bool (*item_fn)(void *ctx, uint32_t num, uint64_t version),
                    bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err);
 int adjacency_check(void *self, buf *problems, braid_error *err);
 

@@ -37,8 +37,9 @@ static graph_neighbour neighbour_of_facet(const adjacency *g, uint32_t facet) {
                              .degree = f->count};
 }
 
-int adjacency_neighbours(void *self, uint32_t num, bool (*each)(void *ctx, const graph_neighbour *n), void *ctx,
-                         braid_error *err) {
+int adjacency_neighbours(void *self, uint32_t num, deadline until, bool (*each)(void *ctx, const graph_neighbour *n),
+                         void *ctx, braid_error *err) {
+    (void)until;
     adjacency *g = self;
     int rc = BRAID_OK;
     pthread_rwlock_rdlock(&g->lock);
@@ -91,39 +92,51 @@ static bool has_facet(const adjacency_item *it, uint32_t facet) {
     return false;
 }
 
-int adjacency_shared(void *self, uint32_t a, uint32_t b, graph_neighbour *out, size_t max, size_t *count, arena *mem,
-                     braid_error *err) {
-    adjacency *g = self;
-    int rc = BRAID_OK;
-    shared_list l = {.g = g, .out = out, .max = max};
-    pthread_rwlock_rdlock(&g->lock);
-    const adjacency_item *x = adjacency_node(g, a), *y = adjacency_node(g, b);
-    if (x != NULL && y != NULL && a != b) {
-        for (uint32_t i = 0; i < x->links_count; i++)
-            if (x->links[i].other == b) shared_add(&l, neighbour_of_link(g, &x->links[i]));
-        for (uint32_t i = 0; i < x->facets_count; i++)
-            if (has_facet(y, x->facets[i].facet)) shared_add(&l, neighbour_of_facet(g, x->facets[i].facet));
+static void shared_by_pair(shared_list *l, graph_pair pair) {
+    const adjacency *g = l->g;
+    const adjacency_item *x = adjacency_node(g, pair.a), *y = adjacency_node(g, pair.b);
+    if (x == NULL || y == NULL || pair.a == pair.b) return;
+    for (uint32_t i = 0; i < x->links_count; i++)
+        if (x->links[i].other == pair.b) shared_add(l, neighbour_of_link(g, &x->links[i]));
+    for (uint32_t i = 0; i < x->facets_count; i++)
+        if (has_facet(y, x->facets[i].facet)) shared_add(l, neighbour_of_facet(g, x->facets[i].facet));
+}
+
+/* The names are the graph's own and may go when the lock is given back. */
+static bool shared_keep(const shared_list *l, arena *mem) {
+    for (size_t i = 0; i < l->count; i++) {
+        l->out[i].label = arena_strdup(mem, l->out[i].label);
+        l->out[i].type = arena_strdup(mem, l->out[i].type);
+        if (l->out[i].label == NULL || l->out[i].type == NULL) return false;
     }
-    for (size_t i = 0; rc == BRAID_OK && i < l.count; i++) {
-        out[i].label = arena_strdup(mem, out[i].label);
-        out[i].type = arena_strdup(mem, out[i].type);
-        if (out[i].label == NULL || out[i].type == NULL)
-            rc = error_set(err, BRAID_E_NO_MEMORY, STORE, "no memory to say what two items share");
+    return true;
+}
+
+int adjacency_shared(void *self, const graph_pair *pairs, size_t n, size_t max, deadline until, graph_neighbour *out,
+                     size_t *counts, arena *mem, braid_error *err) {
+    (void)until;
+    adjacency *g = self;
+    bool kept = true;
+    pthread_rwlock_rdlock(&g->lock);
+    for (size_t i = 0; kept && i < n; i++) {
+        shared_list l = {.g = g, .out = out + i * max, .max = max};
+        shared_by_pair(&l, pairs[i]);
+        kept = shared_keep(&l, mem);
+        counts[i] = l.count;
     }
     pthread_rwlock_unlock(&g->lock);
-    *count = rc == BRAID_OK ? l.count : 0;
-    return rc;
+    return kept ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, STORE, "no memory to say what items share");
 }
 
 /* ---- everything ---- */
 
-int adjacency_scan(void *self, bool (*item_fn)(void *ctx, uint32_t num),
+int adjacency_scan(void *self, bool (*item_fn)(void *ctx, uint32_t num, uint64_t version),
                    bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err) {
     (void)err;
     adjacency *g = self;
     pthread_rwlock_rdlock(&g->lock);
     for (uint32_t num = 0; item_fn != NULL && num < g->items_cap; num++)
-        if (g->items[num].known && !item_fn(ctx, num)) break;
+        if (g->items[num].known && !item_fn(ctx, num, 0)) break;
     bool more = edge_fn != NULL;
     for (uint32_t num = 0; more && num < g->items_cap; num++) {
         const adjacency_item *it = &g->items[num];

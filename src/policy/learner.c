@@ -44,12 +44,13 @@ static bool stats_read_row(void *ctx, const record_stats *row) {
 }
 
 /* ---- open, close ---- */
-int policy_learner_open(record_store *record, catalogue *cat, const logger *log, metrics *m, policy_learner **out,
-                        braid_error *err) {
+int policy_learner_open(record_store *record, policy_rows *rows, catalogue *cat, const logger *log, metrics *m,
+                        policy_learner **out, braid_error *err) {
     *out = NULL;
     policy_learner *l = calloc(1, sizeof *l);
     if (!l) return learner_no_memory(err);
     l->record = record;
+    l->rows = rows;
     l->cat = cat;
     l->log = log;
     if (m) {
@@ -77,6 +78,16 @@ void policy_learner_close(policy_learner *l) {
     arena_free(l->scratch);
     free(l->stats);
     free(l);
+}
+
+int policy_learner_begin(policy_learner *l, uint64_t learned, braid_error *err) {
+    stats_read x = {l, false};
+    if (l->stats_count) memset(l->stats, 0, l->stats_count * sizeof *l->stats);
+    learner_items_clear(&l->items);
+    int rc = record_scan_stats(l->record, stats_read_row, &x, err);
+    if (rc == BRAID_OK && x.no_memory) rc = learner_no_memory(err);
+    if (rc == BRAID_OK) l->position = l->stored = learned;
+    return rc;
 }
 
 /* ---- apply ---- */

@@ -2,14 +2,16 @@
  *
  *   scan     interactions -> rows; users, agents, sessions and states become small numbers
  *   resolve  items -> duration and actions; rewards
- *   key      every (agent, user, state, action) that will move, each once, at four levels of back-off
- *   load     their present posteriors, one read for each (agent, user, state)
+ *   key      every (agent, user, state) whose policy will move, each once, at four levels of back-off
+ *   load     their present rows, in one read an agent
  *   learn    in LSN order, in memory
- *   write    episodes, posteriors, counters and the cursor, absolute values, at once
+ *   write    episodes and policies a slice at a time; then counters and the cursor, absolute values, at once
  *
- * So the store is read and written once a key and not once an observation, and nothing in the learner changes before
- * the write has succeeded: a batch that failed is simply run again. A posterior's version is the LSN that moved it
- * last; an interaction that is not above it is not learned twice, whatever the cursor says. */
+ * So the store is read and written once a policy and not once an observation: the more interactions a batch holds, the
+ * fewer rows each costs. Nothing in the learner changes before the last write has succeeded: a batch that failed, or died
+ * half-way, is simply run again. That is harmless because an episode is known by its interaction, and a posterior's version
+ * is the LSN that moved it last: an interaction that is not above it is not learned twice, whatever the cursor says. The
+ * counters have no such mark; they go with the cursor. Slices let acknowledged writers in between. */
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,20 +37,23 @@ typedef struct batch_row {
     interaction_type type;
     int32_t watch_s;
     double rating, reward;
-    uint32_t *keys; /* LEVELS an action */
+    uint32_t policies[LEVELS]; /* indices into policies */
 } batch_row;
 
 typedef struct triple {
     uint32_t agent, user, state;
 } triple;
-typedef struct posterior_key {
-    uint32_t triple, action;
-} posterior_key;
-typedef struct batch_posterior {
+typedef struct batch_action {
+    uint32_t action;
     policy_posterior p;
     uint64_t version;
+} batch_action;
+/* Of one triple: every action that is known, as it will be. */
+typedef struct batch_policy {
+    batch_action *actions;
+    uint32_t count, cap;
     bool moved;
-} batch_posterior;
+} batch_policy;
 
 typedef struct batch {
     policy_learner *l;
@@ -57,11 +62,10 @@ typedef struct batch {
     bool no_memory;
     batch_row *rows;
     size_t count, rows_max;
-    policy_intern users, agents, sessions, states, nums, actions, triples, keys;
-    policy_state *state_list;    /* by number in `states`; rows_max + 1 */
-    batch_item *items;           /* by number in `nums`; rows_max */
-    batch_posterior *posteriors; /* by number in `keys` */
-    size_t posteriors_cap;
+    policy_intern users, agents, sessions, states, nums, actions, triples;
+    policy_state *state_list; /* by number in `states`; rows_max + 1 */
+    batch_item *items;        /* by number in `nums`; rows_max */
+    batch_policy *policies;   /* by number in `triples`; LEVELS a row */
 } batch;
 
 static int batch_no_memory(const batch *b) {
@@ -72,13 +76,13 @@ static int batch_no_memory(const batch *b) {
 static int batch_open(batch *b, policy_learner *l, size_t expected, braid_error *err) {
     *b = (batch){
         .l = l, .a = l->scratch, .err = err, .rows_max = expected < LEARNER_ROWS_MAX ? expected : LEARNER_ROWS_MAX};
-    policy_intern *tables[] = {&b->users, &b->agents,  &b->sessions, &b->states,
-                               &b->nums,  &b->actions, &b->triples,  &b->keys};
+    policy_intern *tables[] = {&b->users, &b->agents, &b->sessions, &b->states, &b->nums, &b->actions, &b->triples};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) policy_intern_init(tables[i], b->a);
     b->rows = arena_alloc(b->a, b->rows_max * sizeof *b->rows);
     b->items = arena_calloc(b->a, b->rows_max, sizeof *b->items);
     b->state_list = arena_calloc(b->a, b->rows_max + 1, sizeof *b->state_list);
-    bool ok = b->rows && b->items && b->state_list && policy_intern_text(&b->users, "") == 0 &&
+    b->policies = arena_calloc(b->a, LEVELS * b->rows_max, sizeof *b->policies);
+    bool ok = b->rows && b->items && b->state_list && b->policies && policy_intern_text(&b->users, "") == 0 &&
               policy_intern_text(&b->states, "") == 0 && policy_intern_text(&b->sessions, "") == 0;
     return ok ? BRAID_OK : batch_no_memory(b);
 }
@@ -148,35 +152,12 @@ static int resolve_items(batch *b) {
 }
 
 /* ---- key ---- */
-static uint32_t key_of(batch *b, uint32_t in_triple, uint32_t action) {
-    posterior_key key = {in_triple, action};
-    uint32_t i = policy_intern_add(&b->keys, &key, sizeof key);
-    if (i == POLICY_INTERN_NONE) return i;
-    if (i >= b->posteriors_cap) {
-        size_t cap = b->posteriors_cap ? b->posteriors_cap * 2 : 1024;
-        batch_posterior *grown = arena_alloc(b->a, cap * sizeof *grown);
-        if (!grown) return POLICY_INTERN_NONE;
-        if (b->posteriors_cap) memcpy(grown, b->posteriors, b->posteriors_cap * sizeof *grown);
-        for (size_t j = b->posteriors_cap; j < cap; j++) grown[j] = (batch_posterior){.p = policy_prior()};
-        b->posteriors = grown;
-        b->posteriors_cap = cap;
-    }
-    return i;
-}
-
-static bool key_row(batch *b, batch_row *r, const batch_item *it) {
+static bool key_row(batch *b, batch_row *r) {
     const triple levels[LEVELS] = {
         {r->agent, 0, 0}, {r->agent, 0, r->state}, {r->agent, r->user, 0}, {r->agent, r->user, r->state}};
-    r->keys = arena_alloc(b->a, LEVELS * (it->action_count + 1) * sizeof *r->keys);
-    if (!r->keys) return false;
     for (uint32_t level = 0; level < LEVELS; level++) {
-        uint32_t t = policy_intern_add(&b->triples, &levels[level], sizeof levels[level]);
-        if (t == POLICY_INTERN_NONE) return false;
-        for (uint32_t i = 0; i < it->action_count; i++) {
-            uint32_t key = key_of(b, t, it->actions[i]);
-            if (key == POLICY_INTERN_NONE) return false;
-            r->keys[LEVELS * i + level] = key;
-        }
+        r->policies[level] = policy_intern_add(&b->triples, &levels[level], sizeof levels[level]);
+        if (r->policies[level] == POLICY_INTERN_NONE) return false;
     }
     return true;
 }
@@ -184,30 +165,53 @@ static bool key_row(batch *b, batch_row *r, const batch_item *it) {
 /* Cuts the batch where one transaction would become too large. */
 static int key_rows(batch *b) {
     for (size_t i = 0; i < b->count; i++) {
-        const batch_item *it = &b->items[b->rows[i].item];
-        if (it->gone) continue;
-        if (i > 0 && b->keys.count + LEVELS * (size_t)it->action_count + 2 * (i + 1) + 1 > LEARNER_CHANGES_MAX) {
+        if (b->items[b->rows[i].item].gone) continue;
+        if (i > 0 && b->triples.count + LEVELS + 2 * (i + 1) + 1 > LEARNER_CHANGES_MAX) {
             b->count = i;
             break;
         }
-        if (!key_row(b, &b->rows[i], it)) return batch_no_memory(b);
+        if (!key_row(b, &b->rows[i])) return batch_no_memory(b);
     }
     return BRAID_OK;
 }
 
 /* ---- load ---- */
+/* The action's entry, made with the prior if it was not there; NULL when memory ran out. A policy has as many actions as
+ * there are genres: a few dozen, looked through in order. */
+static batch_action *action_of(batch *b, batch_policy *p, uint32_t action) {
+    for (uint32_t i = 0; i < p->count; i++)
+        if (p->actions[i].action == action) return &p->actions[i];
+    if (p->count == p->cap) {
+        uint32_t cap = p->cap ? p->cap * 2 : 8;
+        batch_action *grown = arena_alloc(b->a, cap * sizeof *grown);
+        if (!grown) return NULL;
+        if (p->count) memcpy(grown, p->actions, p->count * sizeof *grown);
+        p->actions = grown;
+        p->cap = cap;
+    }
+    p->actions[p->count] = (batch_action){.action = action, .p = policy_prior()};
+    return &p->actions[p->count++];
+}
+
 typedef struct load {
     batch *b;
-    uint32_t triple;
+    const uint32_t *triples; /* by index of the key */
 } load;
 
-static bool load_row(void *ctx, const record_policy *row) {
+static bool load_row(void *ctx, size_t which, const record_policy *row) {
     load *x = ctx;
-    uint32_t action = policy_intern_find(&x->b->actions, row->action, strlen(row->action) + 1);
-    posterior_key key = {x->triple, action};
-    uint32_t i = action == POLICY_INTERN_NONE ? action : policy_intern_find(&x->b->keys, &key, sizeof key);
-    if (i == POLICY_INTERN_NONE) return true; /* not touched by this batch */
-    x->b->posteriors[i] = (batch_posterior){.p = {row->mean, row->variance, row->count}, .version = row->version};
+    batch_policy *p = &x->b->policies[x->triples[which]];
+    for (size_t i = 0; i < row->action_count; i++) {
+        const record_action *from = &row->actions[i];
+        uint32_t action = policy_intern_text(&x->b->actions, from->action);
+        batch_action *to = action == POLICY_INTERN_NONE ? NULL : action_of(x->b, p, action);
+        if (!to) {
+            x->b->no_memory = true;
+            return false;
+        }
+        to->p = (policy_posterior){from->mean, from->variance, from->count};
+        to->version = from->version;
+    }
     return true;
 }
 
@@ -217,29 +221,47 @@ static triple triple_at(const batch *b, uint32_t i) {
     return t;
 }
 
-static int load_posteriors(batch *b) {
-    for (uint32_t i = 0; i < b->triples.count; i++) {
-        triple t = triple_at(b, i);
-        load x = {b, i};
-        const char *agent = policy_intern_name(&b->agents, t.agent), *user_id = policy_intern_name(&b->users, t.user);
-        int rc = record_get_policy(b->l->record, agent, user_id, b->state_list[t.state].hash, load_row, &x, b->err);
+static int load_policies(batch *b) {
+    record_policy_key *keys = arena_alloc(b->a, (b->triples.count + 1) * sizeof *keys);
+    uint32_t *triples = arena_alloc(b->a, (b->triples.count + 1) * sizeof *triples);
+    if (!keys || !triples) return batch_no_memory(b);
+    for (uint32_t agent = 0; agent < b->agents.count; agent++) {
+        size_t n = 0;
+        for (uint32_t i = 0; i < b->triples.count; i++) {
+            triple t = triple_at(b, i);
+            if (t.agent != agent) continue;
+            keys[n] = (record_policy_key){policy_intern_name(&b->users, t.user), b->state_list[t.state].hash};
+            triples[n++] = i;
+        }
+        load x = {b, triples};
+        int rc = record_get_policies(b->l->record, policy_intern_name(&b->agents, agent), keys, n, 0, load_row, &x,
+                                     b->err);
+        if (rc == BRAID_OK && b->no_memory) rc = batch_no_memory(b);
         if (rc != BRAID_OK) return rc;
     }
     return BRAID_OK;
 }
 
 /* ---- learn ---- */
-static void learn_row(batch *b, const batch_row *r, batch_item *it) {
-    for (uint32_t i = 0; i < LEVELS * it->action_count; i++) {
-        batch_posterior *p = &b->posteriors[r->keys[i]];
-        if (p->version >= r->lsn) continue; /* a genre named twice, too, counts once */
-        policy_update(&p->p, r->reward);
-        p->version = r->lsn;
+static bool learn_policy(batch *b, batch_policy *p, const batch_row *r, const batch_item *it) {
+    for (uint32_t i = 0; i < it->action_count; i++) {
+        batch_action *act = action_of(b, p, it->actions[i]);
+        if (!act) return false;
+        if (act->version >= r->lsn) continue; /* a genre named twice, too, counts once */
+        policy_update(&act->p, r->reward);
+        act->version = r->lsn;
         p->moved = true;
     }
+    return true;
+}
+
+static bool learn_row(batch *b, const batch_row *r, batch_item *it) {
+    for (uint32_t level = 0; level < LEVELS; level++)
+        if (!learn_policy(b, &b->policies[r->policies[level]], r, it)) return false;
     it->stats.interactions += 1;
     it->stats.reward_sum += r->reward;
     if (r->at > it->stats.last_at) it->stats.last_at = r->at;
+    return true;
 }
 
 /* From the last row to the first, each session's latest state is at hand. */
@@ -265,7 +287,7 @@ static int learn(batch *b) {
     if (!learn_next_states(b)) return batch_no_memory(b);
     for (size_t i = 0; i < b->count; i++) {
         batch_item *it = &b->items[b->rows[i].item];
-        if (!it->gone) learn_row(b, &b->rows[i], it);
+        if (!it->gone && !learn_row(b, &b->rows[i], it)) return batch_no_memory(b);
     }
     return BRAID_OK;
 }
@@ -275,7 +297,7 @@ typedef struct changes {
     record_change *list;
     record_policy *policies;
     record_episode *episodes;
-    size_t count;
+    size_t count, last; /* from `last` on they belong together */
 } changes;
 
 static void write_episode(const batch *b, const batch_row *r, const batch_item *it, changes *c, record_episode *e) {
@@ -296,35 +318,67 @@ static void write_episode(const batch *b, const batch_row *r, const batch_item *
     c->list[c->count++] = (record_change){.kind = RECORD_EPISODE, .episode = e};
 }
 
-static void write_policy(const batch *b, uint32_t key_index, changes *c, record_policy *row) {
-    posterior_key key;
-    memcpy(&key, b->keys.entries[key_index].key, sizeof key);
-    triple t = triple_at(b, key.triple);
-    const batch_posterior *p = &b->posteriors[key_index];
+static bool write_policy(const batch *b, uint32_t index, changes *c, record_policy *row) {
+    triple t = triple_at(b, index);
+    const batch_policy *p = &b->policies[index];
+    record_action *actions = arena_alloc(b->a, p->count * sizeof *actions);
+    if (!actions) return false;
+    uint64_t version = 0;
+    for (uint32_t i = 0; i < p->count; i++) {
+        const batch_action *from = &p->actions[i];
+        actions[i] = (record_action){.action = policy_intern_name(&b->actions, from->action),
+                                     .mean = from->p.mean,
+                                     .variance = from->p.variance,
+                                     .count = from->p.count,
+                                     .version = from->version};
+        if (from->version > version) version = from->version;
+    }
     *row = (record_policy){.agent = policy_intern_name(&b->agents, t.agent),
                            .user = policy_intern_name(&b->users, t.user),
                            .state_hash = b->state_list[t.state].hash,
                            .state = b->state_list[t.state].text,
-                           .action = policy_intern_name(&b->actions, key.action),
-                           .mean = p->p.mean,
-                           .variance = p->p.variance,
-                           .count = p->p.count,
-                           .version = p->version};
+                           .actions = actions,
+                           .action_count = p->count,
+                           .version = version};
     c->list[c->count++] = (record_change){.kind = RECORD_POLICY, .policy = row};
+    return true;
+}
+
+/* A person's rows one after the other, so that they share a row of the log. */
+typedef struct policy_order {
+    uint32_t user, index;
+} policy_order;
+
+static int by_user(const void *a, const void *b) {
+    const policy_order *x = a, *y = b;
+    if (x->user != y->user) return x->user < y->user ? -1 : 1;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+static bool write_policies(const batch *b, changes *c) {
+    policy_order *order = arena_alloc(b->a, (b->triples.count + 1) * sizeof *order);
+    if (!order) return false;
+    size_t n = 0;
+    for (uint32_t i = 0; i < b->triples.count; i++)
+        if (b->policies[i].moved) order[n++] = (policy_order){triple_at(b, i).user, i};
+    qsort(order, n, sizeof *order, by_user);
+    for (size_t i = 0; i < n; i++)
+        if (!write_policy(b, order[i].index, c, &c->policies[i])) return false;
+    return true;
 }
 
 static bool write_changes(const batch *b, const record_cursor *cursor, changes *c) {
-    size_t most = b->count + b->keys.count + b->nums.count + 1;
+    size_t most = b->count + b->triples.count + b->nums.count + 1;
     c->list = arena_alloc(b->a, most * sizeof *c->list);
     c->episodes = arena_alloc(b->a, b->count * sizeof *c->episodes);
-    c->policies = arena_alloc(b->a, (b->keys.count + 1) * sizeof *c->policies);
+    c->policies = arena_alloc(b->a, (b->triples.count + 1) * sizeof *c->policies);
     if (!c->list || !c->episodes || !c->policies) return false;
     for (size_t i = 0; i < b->count; i++) {
         const batch_item *it = &b->items[b->rows[i].item];
         if (!it->gone) write_episode(b, &b->rows[i], it, c, &c->episodes[i]);
     }
-    for (uint32_t i = 0; i < b->keys.count; i++)
-        if (b->posteriors[i].moved) write_policy(b, i, c, &c->policies[i]);
+    if (!write_policies(b, c)) return false;
+    c->last = c->count;
     for (size_t i = 0; i < b->nums.count; i++)
         if (!b->items[i].gone && b->items[i].stats.interactions > 0)
             c->list[c->count++] = (record_change){.kind = RECORD_STATS, .stats = &b->items[i].stats};
@@ -337,6 +391,7 @@ static bool write_changes(const batch *b, const record_cursor *cursor, changes *
 static int write_verdict(batch *b, const changes *c) {
     for (size_t i = 0; i < c->count; i++) {
         const record_change *x = &c->list[i];
+        if (x->code == BRAID_OK && x->kind == RECORD_POLICY) policy_rows_put(b->l->rows, x->policy);
         if (x->code == BRAID_OK) continue;
         metric_add(b->l->refused, 1);
         bool removed = x->code == BRAID_E_NOT_FOUND;
@@ -369,7 +424,13 @@ static int batch_write(batch *b, uint64_t upto) {
     record_cursor cursor = {POLICY_LEARNER_NAME, upto};
     changes c = {0};
     if (!batch_stats_room(b) || !write_changes(b, &cursor, &c)) return batch_no_memory(b);
-    int rc = record_write(b->l->record, c.list, c.count, (record_write_flags){.background = true}, b->err);
+    int rc = BRAID_OK;
+    for (size_t at = 0; at < c.last && rc == BRAID_OK; at += LEARNER_SLICE) {
+        size_t n = c.last - at < LEARNER_SLICE ? c.last - at : LEARNER_SLICE;
+        rc = record_write(b->l->record, c.list + at, n, (record_write_flags){.background = true}, b->err);
+    }
+    if (rc == BRAID_OK)
+        rc = record_write(b->l->record, c.list + c.last, c.count - c.last, (record_write_flags){.background = true}, b->err);
     if (rc == BRAID_OK) rc = write_verdict(b, &c);
     if (rc == BRAID_OK) batch_publish(b);
     return rc;
@@ -392,7 +453,7 @@ int learner_batch_run(policy_learner *l, uint64_t after, uint64_t upto, size_t e
     }
     rc = resolve_items(&b);
     if (rc == BRAID_OK) rc = key_rows(&b);
-    if (rc == BRAID_OK) rc = load_posteriors(&b);
+    if (rc == BRAID_OK) rc = load_policies(&b);
     if (rc == BRAID_OK) rc = learn(&b);
     uint64_t last = b.count < found || found == b.rows_max ? b.rows[b.count - 1].lsn : upto;
     if (rc == BRAID_OK) rc = batch_write(&b, last);

@@ -6,8 +6,9 @@
 #include "policy/policy_private.h"
 
 enum {
-    LEARNER_ROWS_MAX = 4096,     /* interactions in one transaction */
-    LEARNER_CHANGES_MAX = 30000, /* rows written in one transaction; one interaction alone is always allowed */
+    LEARNER_ROWS_MAX = 20000,    /* interactions in one batch */
+    LEARNER_CHANGES_MAX = 60000, /* rows written by one batch; one interaction alone is always allowed */
+    LEARNER_SLICE = 512,         /* rows in one of its transactions: others wait for no longer than that */
     LEARNER_ITEMS_CACHED = 4096  /* a power of two */
 };
 
@@ -32,6 +33,7 @@ void learner_items_clear(learner_items *c);
 /* ---- learner.c ---- */
 struct policy_learner {
     record_store *record;
+    policy_rows *rows;
     catalogue *cat;
     const logger *log;
     uint64_t position;   /* everything up to here is done */

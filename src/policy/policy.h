@@ -15,6 +15,7 @@
 #define POLICY_H
 
 #include "base/base.h"
+#include "cache/cache.h"
 #include "catalogue/catalogue.h"
 #include "model/model.h"
 #include "record/record.h"
@@ -79,7 +80,8 @@ int policy_profiles_open(record_store *record, catalogue *cat, const model_limit
                          const clock_ops *clock, metrics *m, policy_profiles **out, braid_error *err);
 void policy_profiles_close(policy_profiles *p);
 /* Never NULL on success; an unknown person has known == false and empty lists. Release when done. */
-int policy_profile_get(policy_profiles *p, const char *user, const policy_profile **out, braid_error *err);
+int policy_profile_get(policy_profiles *p, const char *user, deadline until, const policy_profile **out,
+                       braid_error *err);
 void policy_profile_release(const policy_profile *profile);
 /* After an acknowledged write: the profile, if it is cached, moves on (or is dropped, when the interaction is older
  * than what it holds). */
@@ -88,11 +90,31 @@ void policy_profile_drop(policy_profiles *p, const char *user, uint64_t lsn);
 /* LSN of the person's last write through this process; 0 if none. */
 uint64_t policy_profile_last_write(policy_profiles *p, const char *user);
 
+/* ---- rows (rows.c): policies as answers read them, with a cache in front of a remote record store ---- */
+typedef struct policy_rows policy_rows; /* thread-safe */
+/* in_front NULL or ttl_ms 0: every read goes to the record store. */
+int policy_rows_open(record_store *record, cache *in_front, unsigned ttl_ms, metrics *m, policy_rows **out,
+                     braid_error *err);
+void policy_rows_close(policy_rows *p);
+/* As record_get_policies; what the cache has is not asked for again. */
+int policy_rows_get(policy_rows *p, const char *agent, const record_policy_key *keys, size_t n, deadline until,
+                    record_policy_key_fn *each, void *ctx, braid_error *err);
+/* After the row was written to the record store. */
+void policy_rows_put(policy_rows *p, const record_policy *row);
+/* A person is about to be removed: notes the keys of their rows (in `a`) before, and forgets them after. *out NULL: there is
+ * no cache to tell. */
+typedef struct policy_rows_key_list policy_rows_key_list;
+int policy_rows_note(policy_rows *p, const char *user_id, arena *a, policy_rows_key_list **out, braid_error *err);
+void policy_rows_forget(policy_rows *p, const policy_rows_key_list *keys, uint64_t lsn);
+/* "policy:{agent}:{user}:{state_hash}" with its parts escaped, appended. */
+bool policy_rows_key(const char *agent, const char *user_id, const char *state_hash, buf *out);
+
 /* ---- scoring (thompson.c) ---- */
 typedef struct policy_scorer policy_scorer; /* one answer's sample of every action; belongs to one thread */
 /* Loads the posteriors of (agent, user) and the population's; draws nothing yet. */
-int policy_scorer_new(record_store *record, catalogue *cat, const char *agent, const char *user,
-                      const policy_state *state, uint64_t seed, arena *a, policy_scorer **out, braid_error *err);
+int policy_scorer_new(policy_rows *rows, catalogue *cat, const char *agent, const char *user,
+                      const policy_state *state, uint64_t seed, deadline until, arena *a, policy_scorer **out,
+                      braid_error *err);
 typedef struct policy_score {
     float sampled; /* mean over the item's actions of the sampled value, 0..1 */
     float mean;    /* the same of the posterior means */
@@ -108,9 +130,11 @@ float policy_affinity_score(const policy_profile *p, const catalogue_card *card,
 /* ---- the learner (learner.c) ---- */
 typedef struct policy_learner policy_learner;
 #define POLICY_LEARNER_NAME "policy"
-int policy_learner_open(record_store *record, catalogue *cat, const logger *log, metrics *m, policy_learner **out,
-                        braid_error *err);
+int policy_learner_open(record_store *record, policy_rows *rows, catalogue *cat, const logger *log, metrics *m,
+                        policy_learner **out, braid_error *err);
 void policy_learner_close(policy_learner *l);
+/* Starts over at `learned`: another process may have learned, and counted, since. */
+int policy_learner_begin(policy_learner *l, uint64_t learned, braid_error *err);
 /* The apply function of a feed: interactions with lsn in (cursor, upto] -> episodes, posteriors, counters and the
  * cursor, one transaction (background). It looks items up in the record store, not in the catalogue, so that it does
  * not depend on another feed's progress; counters also go to catalogue_set_stats. */

@@ -224,7 +224,7 @@ static bool entry_wants_remake(const policy_profiles *p, const profile_snapshot 
 }
 
 /* Brings the entry's snapshot up to date (under `building`). */
-static int entry_refresh(policy_profiles *p, profile_entry *e, braid_error *err) {
+static int entry_refresh(policy_profiles *p, profile_entry *e, deadline until, braid_error *err) {
     pthread_mutex_lock(&p->lock);
     bool read = e->stale || !e->snapshot;
     uint64_t floor_lsn = writes_get(p, e->id);
@@ -239,7 +239,7 @@ static int entry_refresh(policy_profiles *p, profile_entry *e, braid_error *err)
     profile_snapshot *made = NULL;
     if (read) {
         metric_add(p->loads, 1);
-        rc = profile_snapshot_load(p->record, &p->limits, e->id, floor_lsn, &made, err);
+        rc = profile_snapshot_load(p->record, &p->limits, e->id, floor_lsn, until, &made, err);
     } else if (n || entry_wants_remake(p, e->snapshot)) {
         rc = profile_snapshot_advance(e->snapshot, events, n, &made, err);
     } else {
@@ -251,12 +251,13 @@ static int entry_refresh(policy_profiles *p, profile_entry *e, braid_error *err)
     return rc;
 }
 
-int policy_profile_get(policy_profiles *p, const char *user_id, const policy_profile **out, braid_error *err) {
+int policy_profile_get(policy_profiles *p, const char *user_id, deadline until, const policy_profile **out,
+                       braid_error *err) {
     *out = NULL;
     profile_entry *e = entry_enter(p, user_id ? user_id : "");
     if (!e) return error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for a taste profile");
     pthread_mutex_lock(&e->building);
-    int rc = entry_refresh(p, e, err);
+    int rc = entry_refresh(p, e, until, err);
     if (rc == BRAID_OK) {
         atomic_fetch_add_explicit(&e->snapshot->refs, 1, memory_order_relaxed);
         *out = &e->snapshot->shown;

@@ -94,11 +94,11 @@ static bool person_read_row(void *ctx, const char *id, const char *body, size_t 
     return false;
 }
 
-static int person_load(record_store *record, const model_limits *limits, const char *id, profile_snapshot *s,
-                       braid_error *err) {
+static int person_load(record_store *record, const model_limits *limits, const char *id, deadline until,
+                       profile_snapshot *s, braid_error *err) {
     person_read x = {.limits = limits, .err = err};
     braid_error missing = {0};
-    int rc = record_get_user(record, id, person_read_row, &x, &missing);
+    int rc = record_get_user(record, id, until, person_read_row, &x, &missing);
     s->person = x.person;
     s->shown.version = x.version;
     if (rc == BRAID_E_NOT_FOUND) return BRAID_OK;
@@ -189,10 +189,11 @@ static bool history_recent(const history *h, profile_snapshot *s) {
     return true;
 }
 
-static int history_load(record_store *record, const char *id, profile_snapshot *s, braid_error *err) {
+static int history_load(record_store *record, const char *id, deadline until, profile_snapshot *s, braid_error *err) {
     history h = {0};
     bool marked = bitset_init(&h.judged, 0) && bitset_init(&h.clicked, 0);
-    int rc = marked ? record_user_interactions(record, id, SIZE_MAX, history_row, &h, err) : snapshot_no_memory(err);
+    int rc = marked ? record_user_interactions(record, id, SIZE_MAX, until, history_row, &h, err)
+                    : snapshot_no_memory(err);
     if (rc == BRAID_OK && (h.no_memory || !history_seen(&h, s) || !history_recent(&h, s))) rc = snapshot_no_memory(err);
     s->shown.interactions = h.total;
     if (h.newest_lsn > s->shown.version) s->shown.version = h.newest_lsn;
@@ -203,14 +204,14 @@ static int history_load(record_store *record, const char *id, profile_snapshot *
 }
 
 int profile_snapshot_load(record_store *record, const model_limits *limits, const char *id, uint64_t floor_lsn,
-                          profile_snapshot **out, braid_error *err) {
+                          deadline until, profile_snapshot **out, braid_error *err) {
     *out = NULL;
     profile_snapshot *s = snapshot_new();
     if (!s) return snapshot_no_memory(err);
     /* The record first: what is read after it is not older, so that every interaction up to the highest LSN met is
      * in. */
-    int rc = person_load(record, limits, id, s, err);
-    if (rc == BRAID_OK) rc = history_load(record, id, s, err);
+    int rc = person_load(record, limits, id, until, s, err);
+    if (rc == BRAID_OK) rc = history_load(record, id, until, s, err);
     if (rc != BRAID_OK) {
         profile_snapshot_release(s);
         return rc;

@@ -56,37 +56,60 @@ static scorer_action *scorer_find(policy_scorer *s, uint32_t facet) {
 /* ---- loading ---- */
 typedef struct scorer_load {
     policy_scorer *s;
-    int level;
+    const int *levels; /* by index of the key */
     bool no_memory;
 } scorer_load;
 
-static bool scorer_load_row(void *ctx, const record_policy *row) {
+static bool scorer_load_row(void *ctx, size_t which, const record_policy *row) {
     scorer_load *x = ctx;
-    const char *genre = policy_action_genre(row->action);
-    uint32_t facet;
-    if (!genre || !catalogue_facet_id(x->s->cat, POLICY_ACTION_FIELD, genre, &facet)) return true; /* no item has it */
-    scorer_action *act = scorer_find(x->s, facet);
-    if (!act) {
-        x->no_memory = true;
-        return false;
+    int level = x->levels[which];
+    for (size_t i = 0; i < row->action_count; i++) {
+        const record_action *from = &row->actions[i];
+        const char *genre = policy_action_genre(from->action);
+        uint32_t facet;
+        if (!genre || !catalogue_facet_id(x->s->cat, POLICY_ACTION_FIELD, genre, &facet)) continue; /* no item has it */
+        scorer_action *act = scorer_find(x->s, facet);
+        if (!act) {
+            x->no_memory = true;
+            return false;
+        }
+        act->is_action = true;
+        act->present[level] = true;
+        act->levels[level] = (policy_posterior){from->mean, from->variance, from->count};
     }
-    act->is_action = true;
-    act->present[x->level] = true;
-    act->levels[x->level] = (policy_posterior){row->mean, row->variance, row->count};
     return true;
 }
 
-static int scorer_load_level(policy_scorer *s, record_store *record, const char *agent, const char *user_id,
-                             const char *hash, int level, braid_error *err) {
-    scorer_load x = {s, level, false};
-    int rc = record_get_policy(record, agent, user_id, hash, scorer_load_row, &x, err);
+/* All levels in one read. */
+static int scorer_load_levels(policy_scorer *s, policy_rows *rows, const char *agent, const char *user_id,
+                              const char *hash, deadline until, braid_error *err) {
+    record_policy_key keys[LEVELS];
+    int levels[LEVELS];
+    size_t n = 0;
+    bool person = user_id && *user_id;
+    const struct {
+        bool wanted;
+        int level;
+        record_policy_key key;
+    } all[] = {{true, LEVEL_ALL, {"", ""}},
+               {hash != NULL, LEVEL_STATE, {"", hash}},
+               {person, LEVEL_USER, {user_id, ""}},
+               {person && hash, LEVEL_USER_STATE, {user_id, hash}}};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (!all[i].wanted) continue;
+        levels[n] = all[i].level;
+        keys[n++] = all[i].key;
+    }
+    scorer_load x = {s, levels, false};
+    int rc = policy_rows_get(rows, agent, keys, n, until, scorer_load_row, &x, err);
     if (rc == BRAID_OK && x.no_memory)
         rc = error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for the policy of an answer");
     return rc;
 }
 
-int policy_scorer_new(record_store *record, catalogue *cat, const char *agent, const char *user_id,
-                      const policy_state *state, uint64_t seed, arena *a, policy_scorer **out, braid_error *err) {
+int policy_scorer_new(policy_rows *rows, catalogue *cat, const char *agent, const char *user_id,
+                      const policy_state *state, uint64_t seed, deadline until, arena *a, policy_scorer **out,
+                      braid_error *err) {
     *out = NULL;
     policy_scorer *s = arena_calloc(a, 1, sizeof *s);
     if (!s) return error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for the policy of an answer");
@@ -95,12 +118,7 @@ int policy_scorer_new(record_store *record, catalogue *cat, const char *agent, c
     s->a = a;
     policy_intern_init(&s->facets, a);
     if (!agent || !*agent) agent = "default";
-    bool person = user_id && *user_id;
-    int rc = scorer_load_level(s, record, agent, "", "", LEVEL_ALL, err);
-    if (rc == BRAID_OK && state) rc = scorer_load_level(s, record, agent, "", state->hash, LEVEL_STATE, err);
-    if (rc == BRAID_OK && person) rc = scorer_load_level(s, record, agent, user_id, "", LEVEL_USER, err);
-    if (rc == BRAID_OK && person && state)
-        rc = scorer_load_level(s, record, agent, user_id, state->hash, LEVEL_USER_STATE, err);
+    int rc = scorer_load_levels(s, rows, agent, user_id, state ? state->hash : NULL, until, err);
     if (rc == BRAID_OK) *out = s;
     return rc;
 }

@@ -58,7 +58,8 @@ static void gather_vector(query_run_state *q) {
                        .ef = q->rooms->ef_search,
                        .allow = q->filtered ? &q->allow : NULL,
                        .allow_count = q->allow_count,
-                       .until = q->until};
+                       .where = q->where,
+                       .until = q->gather_until};
     braid_error err = {0};
     int rc = found ? vector_search(q->rooms->vector, &vq, found, &n, &stats, &err) : BRAID_E_NO_MEMORY;
     if (rc != BRAID_OK || stats.stopped == VECTOR_STOP_DEADLINE) run_degraded(q, vector_name(q->rooms->vector));
@@ -89,7 +90,7 @@ static void enrich_vector(query_run_state *q) {
     if (n == 0) return;
     run_step *step = run_step_add(q, "enrich_vector", "exact", 0.2 * (double)n, (double)n);
     braid_error err = {0};
-    if (vector_score(q->rooms->vector, q->vector, nums, n, scores, &err) == BRAID_OK) {
+    if (vector_score(q->rooms->vector, q->vector, nums, n, q->until, scores, &err) == BRAID_OK) {
         for (size_t i = 0; i < n; i++) {
             scored *s = candidate_of(q, nums[i]);
             if (!s || scores[i] == SIMILARITY_NONE) continue;
@@ -141,7 +142,7 @@ static walk_job *walk_new(query_run_state *q, const uint32_t *seeds, const float
                            .depth = 2,
                            .k = k,
                            .allow = allow,
-                           .until = q->until};
+                           .until = q->gather_until};
     w->hits = hits;
     return w;
 }
@@ -171,6 +172,11 @@ static walk_job *walk_from_seeds(query_run_state *q, size_t k) {
     return walk_new(q, q->seeds, q->seed_weights, q->seed_count, q->filtered ? &q->allow : NULL, k);
 }
 
+/* A store in another process must not hold up those in this one. */
+static pool_lane walk_lane(const query_run_state *q) {
+    return graph_caps_of(q->rooms->graph) & GRAPH_CAP_REMOTE ? POOL_SLOW : POOL_FAST;
+}
+
 /* ---- the two hybrids ---- */
 /* A walk never returns its seeds; those that are candidates themselves stand at its centre and get what the best of the
  * reached got. */
@@ -189,13 +195,13 @@ static void credit_seeds(query_run_state *q, const uint32_t *seeds, size_t n) {
 
 static void gather_parallel(query_run_state *q) {
     walk_job *w = walk_from_seeds(q, graph_width(q));
-    bool on_worker = w && q->plan.overlap && pool_submit(q->rooms->pool, &w->job, POOL_FAST);
+    bool on_worker = w && q->plan.overlap && pool_submit(q->rooms->pool, &w->job, walk_lane(q));
     gather_vector(q);
     if (!w) return;
     /* The walk carries the same deadline, so waiting for one that has begun is bounded. */
     if (!on_worker)
         walk_run(&w->job);
-    else if (!pool_wait(q->rooms->pool, &w->job, q->until) && pool_cancel(q->rooms->pool, &w->job))
+    else if (!pool_wait(q->rooms->pool, &w->job, q->gather_until) && pool_cancel(q->rooms->pool, &w->job))
         w->rc = BRAID_E_DEADLINE;
     else
         pool_wait(q->rooms->pool, &w->job, 0);
@@ -266,29 +272,27 @@ static void narrow(query_run_state *q) {
 }
 
 /* ---- policy ---- */
+/* Without a person there is no policy to ask: samples of what works for everybody would only stir a search. */
+static bool policy_wanted(const query_run_state *q) {
+    return q->plan.strategy != STRATEGY_VECTOR_ONLY && q->plan.strategy != STRATEGY_GRAPH_ONLY && q->rq->user[0];
+}
+
 static int gather_policy(query_run_state *q, braid_error *err) {
     run_step *step = run_step_add(q, "policy", "thompson", q->plan.policy_us, (double)q->count);
     int64_t begun = clock_mono_ns(q->rooms->clock);
     uint32_t *nums = arena_alloc(q->a, (q->count + 1) * sizeof *nums);
     catalogue_card *cards = NULL;
-    policy_scorer *scorer = NULL;
     if (!nums) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for candidates");
     for (size_t i = 0; i < q->count; i++) nums[i] = q->items[i].num;
     int rc = catalogue_get_cards(q->rooms->catalogue, nums, q->count, q->a, &cards, err);
     if (rc) return rc;
     for (size_t i = 0; i < q->count; i++) q->items[i].card = cards[i].num ? &cards[i] : NULL;
-    /* Without a person there is no policy to ask: samples of what works for everybody would only stir a search. */
-    bool wanted = q->plan.strategy != STRATEGY_VECTOR_ONLY && q->plan.strategy != STRATEGY_GRAPH_ONLY && q->rq->user[0];
-    if (!wanted) {
+    if (!policy_wanted(q)) {
         q->step_count--;
         return BRAID_OK;
     }
-    braid_error missing = {0};
-    rc = policy_scorer_new(q->rooms->record, q->rooms->catalogue, q->rq->agent, q->rq->user, &q->state, q->seed, q->a,
-                           &scorer, &missing);
-    metric_observe_us(metrics_histogram(q->rooms->metrics, "policy_load_duration_seconds", "",
-                                        "Time to load the posteriors of one answer."),
-                      run_elapsed_us(q, begun));
+    if (!q->policy_load) policy_load_begin(q, false);
+    policy_scorer *scorer = policy_load_take(q, &rc);
     if (rc) run_degraded(q, record_name(q->rooms->record));
     for (size_t i = 0; rc == BRAID_OK && i < q->count; i++) {
         scored *s = &q->items[i];
@@ -323,6 +327,7 @@ static int gather_popular(query_run_state *q, size_t want, braid_error *err) {
 int executor_gather(query_run_state *q, braid_error *err) {
     int rc = make_room(q, err);
     if (rc) return rc;
+    if (policy_wanted(q) && q->plan.overlap_policy) policy_load_begin(q, true);
     switch (q->plan.strategy) {
     case STRATEGY_VECTOR_ONLY: gather_vector(q); break;
     case STRATEGY_GRAPH_ONLY: {

@@ -83,10 +83,16 @@ static const struct {
      "is liked by people who liked"},
 };
 
+enum { SHARED_MAX = 3 }; /* what is asked of one pair */
+
 typedef struct speaker {
     query_run_state *q;
     bool french;
     const char *const *phrases;
+    /* What each item shares with the seed that led to it, asked for all at once: item i's are at shared[i *
+     * SHARED_MAX]. */
+    graph_neighbour *shared;
+    size_t *shared_count;
 } speaker;
 
 static const char *facet_words(speaker *s, filter_field field, const char *value) {
@@ -164,13 +170,40 @@ static void say_history(speaker *s, query_item *it, uint32_t seed) {
     }
 }
 
-static void say_shared(speaker *s, query_item *it, uint32_t seed) {
-    graph_neighbour shared[3];
-    size_t n = 0;
-    braid_error ignored = {0};
-    const char *title = title_of(s, seed);
-    if (!title || graph_shared(s->q->rooms->graph, it->num, seed, shared, 3, &n, s->q->a, &ignored) != BRAID_OK) return;
+/* One request for the evidence of the whole answer: a graph in another process is a round trip away. Without it the
+ * items keep their other reasons. */
+static int ask_shared(speaker *s, braid_error *err) {
+    query_run_state *q = s->q;
+    graph_pair *pairs = arena_alloc(q->a, (q->count + 1) * sizeof *pairs);
+    size_t *of = arena_alloc(q->a, (q->count + 1) * sizeof *of), n = 0;
+    size_t *counts = arena_calloc(q->a, q->count + 1, sizeof *counts);
+    graph_neighbour *found = arena_alloc(q->a, (q->count + 1) * SHARED_MAX * sizeof *found);
+    s->shared = arena_alloc(q->a, (q->count + 1) * SHARED_MAX * sizeof *s->shared);
+    s->shared_count = arena_calloc(q->a, q->count + 1, sizeof *s->shared_count);
+    if (!pairs || !of || !counts || !found || !s->shared || !s->shared_count)
+        return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for reasons");
+    for (size_t i = 0; i < q->count; i++) {
+        if (!q->items[i].hit) continue;
+        pairs[n] = (graph_pair){q->items[i].num, q->items[i].hit->seed};
+        of[n++] = i;
+    }
+    braid_error lost = {0};
+    if (graph_shared(q->rooms->graph, pairs, n, SHARED_MAX, q->until, found, counts, q->a, &lost) != BRAID_OK) {
+        run_degraded(q, graph_name(q->rooms->graph));
+        return BRAID_OK;
+    }
     for (size_t i = 0; i < n; i++) {
+        memcpy(s->shared + of[i] * SHARED_MAX, found + i * SHARED_MAX, counts[i] * sizeof *found);
+        s->shared_count[of[i]] = counts[i];
+    }
+    return BRAID_OK;
+}
+
+static void say_shared(speaker *s, query_item *it, const scored *c) {
+    size_t at = (size_t)(c - s->q->items);
+    const graph_neighbour *shared = s->shared + at * SHARED_MAX;
+    const char *title = s->shared_count[at] ? title_of(s, c->hit->seed) : NULL;
+    for (size_t i = 0; title && i < s->shared_count[at]; i++) {
         if (shared[i].kind == GRAPH_ITEM)
             say(it, PHRASE(s, P_RELATION_TO, relation_words(s, shared[i].type, shared[i].outgoing), title));
         else if (shared[i].kind == GRAPH_PERSON)
@@ -217,19 +250,22 @@ static void say_policy(speaker *s, query_item *it, const scored *c) {
 static void explain_item(speaker *s, query_item *it, const scored *c) {
     if (c->hit && !s->q->cold) {
         say_history(s, it, c->hit->seed);
-        if (!bitset_has(&s->q->allow, c->hit->seed) || s->q->profile || s->q->rq->like) say_shared(s, it, c->hit->seed);
+        if (!bitset_has(&s->q->allow, c->hit->seed) || s->q->profile || s->q->rq->like) say_shared(s, it, c);
     }
     say_vector(s, it, c);
     say_affinity(s, it, c);
     say_policy(s, it, c);
     if (c->card->interactions >= 5 && c->card->reward_sum / c->card->interactions >= 0.5)
         say(it, s->phrases[P_POPULAR]);
-    if (it->because_count == 0 && c->hit) say_shared(s, it, c->hit->seed);
+    if (it->because_count == 0 && c->hit) say_shared(s, it, c);
     if (it->because_count == 0) say(it, s->phrases[P_NEW]);
 }
 
 int explanation_write(query_run_state *q, query_item *items, braid_error *err) {
-    speaker s = {q, strcmp(q->rq->lang, "en") != 0, strcmp(q->rq->lang, "en") != 0 ? fr : en};
+    bool french = strcmp(q->rq->lang, "en") != 0;
+    speaker s = {.q = q, .french = french, .phrases = french ? fr : en};
+    int rc = ask_shared(&s, err);
+    if (rc) return rc;
     for (size_t i = 0; i < q->count; i++) {
         const scored *c = &q->items[i];
         query_item *it = &items[i];

@@ -47,6 +47,7 @@ static void weigh(query_run_state *q, query_plan *p) {
     plan_option *o = p->options;
     double overlap = max2(p->vector_us, p->graph_us) + OVERLAP_US;
     double both = p->overlap ? overlap : p->vector_us + p->graph_us;
+    double with_policy = p->overlap_policy ? max2(both, p->policy_us) + OVERLAP_US : both + p->policy_us;
     /* The sequential walk starts from the vector's best and is asked only about what vectors brought. */
     double narrow = q->total ? (double)q->allow_count / (double)q->total : 1;
     double sequential = p->vector_us + max2(p->graph_us, 20) * (0.3 + 0.7 * narrow) + p->policy_us;
@@ -56,7 +57,7 @@ static void weigh(query_run_state *q, query_plan *p) {
     o[STRATEGY_GRAPH_ONLY] =
         (plan_option){STRATEGY_GRAPH_ONLY, has_seeds, p->graph_us,
                       has_seeds ? "only connections; no vector, no policy" : "there is no item to start a walk from"};
-    o[STRATEGY_HYBRID_PARALLEL] = (plan_option){STRATEGY_HYBRID_PARALLEL, has_vector || has_seeds, both + p->policy_us,
+    o[STRATEGY_HYBRID_PARALLEL] = (plan_option){STRATEGY_HYBRID_PARALLEL, has_vector || has_seeds, with_policy,
                                                 has_vector && has_seeds ? "all strands at once"
                                                 : has_seeds             ? "graph and policy; no vector to search near"
                                                 : has_vector ? "vector and policy; no item to start a walk from"
@@ -118,6 +119,7 @@ int planner_choose(query_run_state *q, braid_error *err) {
     p->fetch = fetch_width(q);
     price(q, p);
     p->overlap = q->vector && q->seed_count && p->graph_us > OVERLAP_US && p->vector_us > OVERLAP_US;
+    p->overlap_policy = q->rq->user[0] && p->policy_us > OVERLAP_US;
     weigh(q, p);
     if (q->rq->strategy != STRATEGY_AUTO) {
         p->strategy = q->rq->strategy;

@@ -56,6 +56,7 @@ typedef struct query_rooms {
     cache *cache;
     catalogue *catalogue;
     policy_profiles *profiles;
+    policy_rows *policies;
     embedder *embedder;
     pool *pool;
     const clock_ops *clock;

@@ -1,15 +1,31 @@
 /* The result cache: an answer may be given again while nothing that shaped it has changed.
  *
- * The key is the WHOLE question: the canonical request, filter, vector, user, the person's state and region, and the
- * versions of the catalogue and of the person's profile, each part with its length. So a changed item, a new
- * interaction or another filter is another key, and nothing needs to be invalidated. What time alone changes is checked
+ * The key is the WHOLE question: the database's epoch, the canonical request, filter, vector, user, the person's state and
+ * region, the fingerprint of the catalogue and the version of the person's profile, each part with its length. So a changed
+ * item, a new interaction or another filter is another key, and nothing needs to be invalidated (CACHE_FIXED); and servers
+ * that share a cache share answers only where they hold the same. The fingerprint is that of the run's beginning: an
+ * answer that a change came in between is not kept. What time alone changes is checked
  * on the way out: an entry lives at most until the next window opens or closes, by the monotonic clock and by the wall
  * clock (which somebody may set), and every item passes the rule of
- * rights again. An answer that is short, degraded or about an unknown write is not kept. */
+ * rights again. An answer that is short, degraded or about an unknown write is not kept.
+ *
+ * A question that nobody in particular asks may be asked by many at once: one of those who miss computes it, the others
+ * wait for a moment and look again (a lease). Whoever waited its share computes as well. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "query/run.h"
+
+enum {
+    CACHE_SHARE = 8, /* a call to the cache gets this part of what is left of the run, within the bounds below */
+    CACHE_SHARE_MS_MIN = 5,
+    CACHE_SHARE_MS_MAX = 50,
+    LEASE_MS = 500,    /* longer than an answer takes; a holder that died delays others by no more than their share */
+    LEASE_WAIT = 4,    /* those who wait do so for this part of what is left */
+    LEASE_LOOKS = 200, /* at most, whatever the clock says */
+    LEASE_NAP_MS_MAX = 16
+};
 
 typedef struct kept_item {
     uint32_t num, because, explored, zero;
@@ -26,7 +42,8 @@ static bool make_key(const query_run_state *q, buf *key) {
     const query_request *rq = q->rq;
     /* cached_only asks for what the planner's own choice left behind. */
     query_strategy strategy = rq->strategy == STRATEGY_CACHED_ONLY ? STRATEGY_AUTO : rq->strategy;
-    uint64_t numbers[] = {catalogue_version(q->rooms->catalogue),
+    uint64_t numbers[] = {q->rooms->epoch,
+                          q->content,
                           q->profile ? q->profile->version : 0,
                           rq->k,
                           (uint64_t)q->rights.age,
@@ -103,16 +120,48 @@ static bool read_answer(query_run_state *q, const buf *value, query_item **items
     return true;
 }
 
-bool result_cache_get(query_run_state *q, query_item **items, size_t *count) {
-    if (!usable(q)) return false;
-    buf key, value;
-    uint64_t version;
+deadline result_cache_until(const query_run_state *q) {
+    int64_t now = clock_mono_ns(q->rooms->clock), share = (q->until - now) / CACHE_SHARE;
+    if (share > CACHE_SHARE_MS_MAX * INT64_C(1000000)) share = CACHE_SHARE_MS_MAX * INT64_C(1000000);
+    if (share < CACHE_SHARE_MS_MIN * INT64_C(1000000)) share = CACHE_SHARE_MS_MIN * INT64_C(1000000);
+    return now + share;
+}
+
+static bool look(query_run_state *q, const buf *key, query_item **items, size_t *count) {
+    buf value;
     bool found = false, taken = false;
     buf_init(&value, 0);
-    if (make_key(q, &key)) cache_get(q->rooms->cache, key.data, key.len, 0, &value, &version, &found, NULL);
+    cache_get(q->rooms->cache, key->data, key->len, 0, result_cache_until(q), &value, NULL, &found, NULL);
     if (found) taken = read_answer(q, &value, items, count);
-    buf_free(&key);
     buf_free(&value);
+    return taken;
+}
+
+/* After a miss: true when another run had the answer ready in time, false when this one is to compute it. */
+static bool await_other(query_run_state *q, const buf *key, query_item **items, size_t *count) {
+    int64_t now = clock_mono_ns(q->rooms->clock);
+    deadline patience = now + (q->until - now) / LEASE_WAIT;
+    long nap_ms = 1;
+    for (int i = 0; i < LEASE_LOOKS && !deadline_passed(q->rooms->clock, patience); i++) {
+        bool mine = true;
+        int rc = cache_lease(q->rooms->cache, key->data, key->len, LEASE_MS, result_cache_until(q), &mine, NULL);
+        q->cache_leased = mine && rc == BRAID_OK;
+        if (mine) return i > 0 && look(q, key, items, count); /* the one before us may just have ended */
+        struct timespec nap = {.tv_nsec = nap_ms * 1000000};
+        nanosleep(&nap, NULL);
+        if (nap_ms < LEASE_NAP_MS_MAX) nap_ms *= 2;
+        if (look(q, key, items, count)) return true;
+    }
+    return false;
+}
+
+bool result_cache_get(query_run_state *q, query_item **items, size_t *count) {
+    if (!usable(q)) return false;
+    buf key;
+    bool taken = make_key(q, &key) && look(q, &key, items, count);
+    bool shared = !q->rq->user[0] && q->rq->strategy != STRATEGY_CACHED_ONLY;
+    if (!taken && shared && !key.failed) taken = await_other(q, &key, items, count);
+    buf_free(&key);
     return taken;
 }
 
@@ -122,27 +171,44 @@ static void add_string(buf *b, const char *text) {
     buf_add(b, text, len);
 }
 
-void result_cache_put(query_run_state *q, const query_item *items, size_t count) {
-    if (!usable(q) || q->degraded_count || count < q->rq->k || q->plan.strategy == STRATEGY_CACHED_ONLY) return;
-    int64_t edge = catalogue_next_window_edge(q->rooms->catalogue, q->now_ms);
+/* How long an answer may be kept; 0: not at all. */
+static int64_t keep_ms(const query_run_state *q, size_t count, int64_t *edge) {
+    if (!usable(q) || q->degraded_count || count < q->rq->k || q->plan.strategy == STRATEGY_CACHED_ONLY) return 0;
+    if (catalogue_content(q->rooms->catalogue) != q->content) return 0;
     int64_t ttl = q->rooms->cache_ttl_ms;
-    if (edge != INT64_MAX && edge - q->now_ms < ttl) ttl = edge - q->now_ms;
-    if (ttl <= 0) return;
-    buf key, value;
+    *edge = catalogue_next_window_edge(q->rooms->catalogue, q->now_ms);
+    if (*edge != INT64_MAX && *edge - q->now_ms < ttl) ttl = *edge - q->now_ms;
+    return ttl > 0 ? ttl : 0;
+}
+
+static void write_answer(const query_run_state *q, const query_item *items, size_t count, int64_t edge, buf *value) {
     kept_head head = {(uint32_t)count, q->plan.strategy, q->cold, 1, q->now_ms, edge};
-    buf_init(&value, 0);
-    buf_add(&value, &head, sizeof head);
+    buf_add(value, &head, sizeof head);
     for (size_t i = 0; i < count; i++) {
         kept_item k = {.num = items[i].num,
                        .because = (uint32_t)items[i].because_count,
                        .explored = items[i].explored,
                        .score = items[i].score};
         memcpy(k.strand, items[i].strand, sizeof k.strand);
-        buf_add(&value, &k, sizeof k);
-        for (size_t b = 0; b < items[i].because_count; b++) add_string(&value, items[i].because[b]);
+        buf_add(value, &k, sizeof k);
+        for (size_t b = 0; b < items[i].because_count; b++) add_string(value, items[i].because[b]);
     }
-    if (make_key(q, &key) && !value.failed)
-        cache_put(q->rooms->cache, key.data, key.len, 1, value.data, value.len, (unsigned)ttl, NULL);
+}
+
+void result_cache_put(query_run_state *q, const query_item *items, size_t count) {
+    int64_t edge = INT64_MAX, ttl = keep_ms(q, count, &edge);
+    if (ttl == 0 && !q->cache_leased) return;
+    buf key, value;
+    bool kept = false, ignored;
+    buf_init(&value, 0);
+    if (!make_key(q, &key)) goto cleanup;
+    if (ttl > 0) write_answer(q, items, count, edge, &value);
+    if (ttl > 0 && !value.failed)
+        kept = cache_put_until(q->rooms->cache, key.data, key.len, CACHE_FIXED, value.data, value.len, (unsigned)ttl,
+                               result_cache_until(q), NULL) == BRAID_OK;
+    if (q->cache_leased && !kept) /* nobody need wait for what will not come */
+        cache_lease(q->rooms->cache, key.data, key.len, 0, result_cache_until(q), &ignored, NULL);
+cleanup:
     buf_free(&key);
     buf_free(&value);
 }

@@ -1,6 +1,9 @@
 /* One run from request to answer: the stages in order, each with its time taken. */
 #include "query/run.h"
 
+/* What the stores may not use of a deadline: one part in RESERVE_SHARE, and no more than RESERVE_NS_MAX. */
+enum { RESERVE_SHARE = 10, RESERVE_NS_MAX = 20000000 };
+
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -34,6 +37,9 @@ static int run_begin(query_run_state *q, const query_rooms *rooms, const query_r
     q->started_ns = clock_mono_ns(rooms->clock);
     q->now_ms = rq->at == TIME_NONE ? clock_wall_ms(rooms->clock) : rq->at;
     q->until = q->started_ns + (int64_t)rq->deadline_ms * 1000000;
+    int64_t reserve = (q->until - q->started_ns) / RESERVE_SHARE;
+    q->gather_until = q->until - (reserve < RESERVE_NS_MAX ? reserve : RESERVE_NS_MAX);
+    q->content = catalogue_content(rooms->catalogue); /* before anything is read: what changes meanwhile shows */
     uint64_t random[2];
     if (getrandom(random, sizeof random, 0) != sizeof random)
         return error_set(err, BRAID_E_INTERNAL, "query", "the system gave no random bytes");
@@ -145,6 +151,7 @@ int query_run(const query_rooms *rooms, const query_request *request, arena *a, 
     }
     if (rc == BRAID_OK) slate_keep(&q, items, count);
     if (rc == BRAID_OK) rc = finish(&q, items, count, out, err);
+    policy_load_release(&q);
     scope_release(&q);
     return rc;
 }
@@ -162,6 +169,7 @@ int query_explain(const query_rooms *rooms, const query_request *request, buf *o
             plan_print(&q, out);
             buf_putc(out, '}');
         }
+        policy_load_release(&q);
         scope_release(&q);
     }
     arena_free(a);

@@ -23,7 +23,8 @@ typedef struct query_plan {
     double vector_rows, graph_rows;
     const char *vector_method;
     size_t fetch; /* candidates wanted from each strand */
-    bool overlap; /* the graph walk goes to a worker */
+    bool overlap;        /* the graph walk goes to a worker */
+    bool overlap_policy; /* so does the loading of posteriors */
 } query_plan;
 
 /* A step as it went. */
@@ -52,7 +53,8 @@ typedef struct query_run_state {
     const query_request *rq;
     arena *a;
     int64_t started_ns, now_ms;
-    deadline until;
+    deadline until;        /* of the answer */
+    deadline gather_until; /* of the stores: what is left is for fusing, shaping and explaining */
     char recommendation_id[40];
     uint64_t seed;
 
@@ -61,6 +63,7 @@ typedef struct query_run_state {
     policy_state state;
     bool cold;
 
+    const filter *where; /* of the request and the person, NULL: none; `allow` is that and more */
     bitset allow;
     uint64_t total, filter_matches, rights_left, allow_count;
     bool filtered;
@@ -73,6 +76,7 @@ typedef struct query_run_state {
     uint32_t like_num; /* UINT32_MAX: none */
 
     query_plan plan;
+    struct policy_load *policy_load; /* under way, or done; NULL: not begun */
     run_step steps[STEPS_MAX];
     size_t step_count;
     double us_plan, us_gather, us_vector, us_graph, us_policy, us_fuse, us_personalise, us_shape, us_explain, us_total;
@@ -88,6 +92,8 @@ typedef struct query_run_state {
     const uint32_t *shown;
     size_t shown_count; /* by the pages before */
     bool cached;
+    uint64_t content;  /* fingerprint of the catalogue when the run began */
+    bool cache_leased; /* others wait for this answer */
 } query_run_state;
 
 void run_note(query_run_state *q, const char *text);
@@ -103,6 +109,11 @@ void scope_release(query_run_state *q);
 int planner_choose(query_run_state *q, braid_error *err);
 /* executor.c */
 int executor_gather(query_run_state *q, braid_error *err);
+/* executor_policy.c: the posteriors of one answer, loaded on a worker where that pays */
+bool policy_load_begin(query_run_state *q, bool on_worker); /* false: no memory */
+/* Waits for it; the scorer, or NULL and the answer goes without that strand. */
+policy_scorer *policy_load_take(query_run_state *q, int *rc);
+void policy_load_release(query_run_state *q);
 /* fusion.c */
 void fusion_combine(query_run_state *q);
 /* shaping.c */
@@ -119,5 +130,7 @@ void slate_keep(query_run_state *q, const query_item *items, size_t count);
 /* result_cache.c */
 bool result_cache_get(query_run_state *q, query_item **items, size_t *count);
 void result_cache_put(query_run_state *q, const query_item *items, size_t count);
+/* A cache is asked to save time: a call to it gets a small share of what is left of the run. */
+deadline result_cache_until(const query_run_state *q);
 
 #endif

@@ -99,6 +99,7 @@ static int make_allow(query_run_state *q, braid_error *err) {
     if (!f) return no_memory(err);
     int rc = catalogue_filter(q->rooms->catalogue, f, &q->allow, err);
     if (rc) return rc;
+    q->where = f->kind == FILTER_TRUE ? NULL : f;
     q->total = catalogue_count(q->rooms->catalogue);
     q->filter_matches = f->kind == FILTER_TRUE ? q->total : bitset_count(&q->allow);
     catalogue_apply_rights(q->rooms->catalogue, &q->rights, &q->allow);
@@ -193,7 +194,7 @@ static int vector_from_taste(query_run_state *q, braid_error *err) {
     }
     for (size_t i = 0; i < q->seed_count && i < TASTE_ITEMS; i++) {
         braid_error none = {0};
-        int rc = vector_fetch(q->rooms->vector, q->seeds[i], one, &none);
+        int rc = vector_fetch(q->rooms->vector, q->seeds[i], q->until, one, &none);
         if (rc != BRAID_OK && rc != BRAID_E_NOT_FOUND) run_degraded(q, vector_name(q->rooms->vector));
         if (rc != BRAID_OK) continue;
         for (uint32_t d = 0; d < dim; d++) sum[d] += q->seed_weights[i] * one[d];
@@ -212,7 +213,7 @@ static int target_like(query_run_state *q, braid_error *err) {
     float *v = arena_alloc(q->a, dim * sizeof *v);
     if (!v) return no_memory(err);
     braid_error none = {0};
-    int rc = vector_fetch(q->rooms->vector, q->like_num, v, &none);
+    int rc = vector_fetch(q->rooms->vector, q->like_num, q->until, v, &none);
     if (rc == BRAID_OK) {
         q->vector = v;
         q->vector_from = "like";
@@ -277,7 +278,8 @@ int scope_make(query_run_state *q, braid_error *err) {
     if (rq->recommend && !rq->user[0])
         return error_set(err, BRAID_E_INVALID, "request", "a recommendation wants \"user\"");
     int rc = find_like(q, err);
-    if (rc == BRAID_OK && rq->user[0]) rc = policy_profile_get(q->rooms->profiles, rq->user, &q->profile, err);
+    if (rc == BRAID_OK && rq->user[0])
+        rc = policy_profile_get(q->rooms->profiles, rq->user, q->until, &q->profile, err);
     if (rc == BRAID_OK) rc = slate_load(q, err);
     if (rc) return rc;
     make_rights(q);

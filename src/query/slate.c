@@ -7,6 +7,8 @@
 
 #include "query/run.h"
 
+enum { SLATE_READ_MS = 100 /* what attribution may cost a write */ };
+
 typedef struct slate_head {
     uint32_t shown; /* numbers in all */
     uint32_t page;  /* of these, on the last page */
@@ -15,17 +17,19 @@ typedef struct slate_head {
     uint16_t zero;
 } slate_head;
 
-static bool slate_key(buf *key, const char *id) {
+/* Numbers of items mean something within one database only, and a cache may be shared by several: hence the epoch. */
+static bool slate_key(buf *key, const query_rooms *rooms, const char *id) {
     buf_init(key, 1024);
-    return cache_key(key, "slate", 5) && cache_key(key, id, strlen(id));
+    return cache_key(key, "slate", 5) && cache_key(key, &rooms->epoch, sizeof rooms->epoch) &&
+           cache_key(key, id, strlen(id));
 }
 
 /* Reads a slate into `value`; false if it is not there or not for this person. */
-static bool slate_read(const query_rooms *rooms, const char *id, const char *person, buf *value, slate_head *head) {
+static bool slate_read(const query_rooms *rooms, const char *id, const char *person, deadline until, buf *value,
+                       slate_head *head) {
     buf key;
     bool found = false;
-    uint64_t version;
-    if (slate_key(&key, id)) cache_get(rooms->cache, key.data, key.len, 0, value, &version, &found, NULL);
+    if (slate_key(&key, rooms, id)) cache_get(rooms->cache, key.data, key.len, 0, until, value, NULL, &found, NULL);
     buf_free(&key);
     if (!found || value->len < sizeof *head) return false;
     memcpy(head, value->data, sizeof *head);
@@ -39,7 +43,7 @@ int slate_load(query_run_state *q, braid_error *err) {
     slate_head head;
     buf_init(&value, 0);
     int rc = BRAID_OK;
-    if (!slate_read(q->rooms, q->rq->after, q->rq->user, &value, &head)) {
+    if (!slate_read(q->rooms, q->rq->after, q->rq->user, q->until, &value, &head)) {
         rc =
             error_set(err, BRAID_E_NOT_FOUND, "request",
                       "\"after\" names an answer that is not known (any more) or was another person's; ask without it");
@@ -70,8 +74,9 @@ void slate_keep(query_run_state *q, const query_item *items, size_t count) {
     buf_add(&value, q->rq->user, head.user_len);
     if (before) buf_add(&value, q->shown + (q->shown_count - before), before * sizeof *q->shown);
     for (size_t i = 0; i < count; i++) buf_add(&value, &items[i].num, sizeof items[i].num);
-    if (slate_key(&key, q->recommendation_id) && !value.failed)
-        cache_put(q->rooms->cache, key.data, key.len, 1, value.data, value.len, q->rooms->slate_ttl_ms, NULL);
+    if (slate_key(&key, q->rooms, q->recommendation_id) && !value.failed)
+        cache_put_until(q->rooms->cache, key.data, key.len, CACHE_FIXED, value.data, value.len, q->rooms->slate_ttl_ms,
+                        result_cache_until(q), NULL);
     buf_free(&key);
     buf_free(&value);
 }
@@ -82,8 +87,10 @@ bool query_slate_attribution(const query_rooms *rooms, const char *recommendatio
     slate_head head;
     buf value;
     bool known = false;
+    deadline until = clock_mono_ns(rooms->clock) + SLATE_READ_MS * INT64_C(1000000);
     buf_init(&value, 0);
-    if (catalogue_num(rooms->catalogue, item_id, &num) && slate_read(rooms, recommendation_id, person, &value, &head)) {
+    if (catalogue_num(rooms->catalogue, item_id, &num) &&
+        slate_read(rooms, recommendation_id, person, until, &value, &head)) {
         const char *at = value.data + sizeof head + head.user_len;
         for (uint32_t i = 0; i < head.shown && !known; i++) {
             uint32_t shown;

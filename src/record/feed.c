@@ -6,8 +6,12 @@
  * log meanwhile.
  *
  * No wake-up is lost: the thread looks at the head under the log's own lock before it sleeps (record_log_wait), and
- * feed_wait looks at `applied` under the feed's. Log rows that were removed leave gaps, so after a read that filled
- * no batch the cursor moves to the head that was seen before the read.
+ * feed_wait looks at `applied` under the feed's. Rows of kinds that the consumer does not want are not read at all: the
+ * log says how far it has looked, and the cursor moves there.
+ *
+ * A store that outlives this process keeps its cursor in the record store: moved after apply has succeeded, never
+ * before. Several processes may run a feed of that name; the one that holds the lease feeds, the others watch the
+ * cursor, so that their feed_wait tells the truth about the store all the same.
  *
  * Under a stream of small commits, a feed that ran for each of them would eat the processor that the writers need.
  * So when nobody waits in feed_wait, it lets PACE_NS pass between two reads; one that waits ends the pause at once. */
@@ -28,6 +32,8 @@ enum {
     FEED_BACKOFF_MAX_MS = 5000,
     FEED_PACE_MS = 2,
     FEED_IDLE_MS = 1000, /* looks again although nothing woke it */
+    FEED_WATCH_MS = 50,  /* between two looks at a cursor that another process moves */
+    FEED_CURSOR_LAG = 1000,
     FEED_STOP_MS = 5     /* between two attempts to wake a feed that is to stop */
 };
 
@@ -42,6 +48,8 @@ struct feed {
     pthread_cond_t changed; /* applied, stop or waiters changed */
     unsigned waiters;
     bool stop, done;
+    bool mine;       /* the thread's own: it held the lease at the last look */
+    uint64_t stored; /* the thread's own: the cursor in the record store */
     braid_error last;
     metric_counter *lag, *applied_total, *errors_total;
 };
@@ -74,7 +82,6 @@ static void feed_pause(feed *f, int64_t ms, bool for_waiters) {
 }
 
 static void feed_report(feed *f, uint64_t upto, size_t rows, const braid_error *err) {
-    uint64_t head = record_head(f->store);
     pthread_mutex_lock(&f->mutex);
     bool was_failing = f->last.code != BRAID_OK;
     f->last = *err;
@@ -82,7 +89,7 @@ static void feed_report(feed *f, uint64_t upto, size_t rows, const braid_error *
     pthread_cond_broadcast(&f->changed);
     pthread_mutex_unlock(&f->mutex);
     metric_add(f->applied_total, rows);
-    metric_set(f->lag, head > upto ? (double)(head - upto) : 0.0);
+    metric_set(f->lag, (double)record_lag(f->store, upto));
     if (err->code != BRAID_OK) metric_add(f->errors_total, 1);
     if (f->options.log == NULL || was_failing == (err->code != BRAID_OK)) return;
     if (was_failing)
@@ -92,20 +99,54 @@ static void feed_report(feed *f, uint64_t upto, size_t rows, const braid_error *
                   f->name, (unsigned long long)upto, err->message);
 }
 
+/* Moves the stored cursor, though not for rows that the store does not care for, unless it lags far behind: a database at
+ * rest stays at rest. */
+static int feed_cursor_keep(feed *f, uint64_t upto, bool applied, braid_error *err) {
+    if (!applied && record_lag(f->store, f->stored) < FEED_CURSOR_LAG) return BRAID_OK;
+    record_cursor cursor = {f->options.cursor, upto};
+    record_change change = {.kind = RECORD_CURSOR, .cursor = &cursor};
+    int code = record_write(f->store, &change, 1, (record_write_flags){.background = true}, err);
+    if (code == BRAID_OK && change.code != BRAID_OK)
+        code = error_set(err, change.code, f->name, "the cursor was refused: %s", change.message);
+    if (code == BRAID_OK) f->stored = upto;
+    return code;
+}
+
+/* Whether this process is to feed; if it comes to, begins where the cursor says; if not, follows what the one that does has stored. */
+static bool feed_mine(feed *f) {
+    bool held = false;
+    uint64_t lsn = 0;
+    braid_error err = {0};
+    if (f->options.cursor == NULL) return true;
+    if (record_lease(f->store, f->options.cursor, &held, &err) != BRAID_OK) return false;
+    if (held && f->mine) return true;
+    /* somebody else may have fed since: the stored cursor is where to go on from */
+    if (record_cursor_get(f->store, f->options.cursor, &lsn, &err) != BRAID_OK) return false;
+    if (held && f->options.begin != NULL) {
+        int code = f->options.begin(f->options.ctx, lsn, &lsn, &err);
+        if (code != BRAID_OK) { /* tried again; the lease is kept */
+            if (err.code == BRAID_OK) error_set(&err, code, f->name, "%s", error_sentence(code));
+            feed_report(f, atomic_load(&f->applied), 0, &err);
+            return false;
+        }
+    }
+    f->mine = held;
+    f->stored = lsn;
+    if (lsn != atomic_load(&f->applied)) feed_report(f, lsn, 0, &err);
+    return held;
+}
+
 /* One batch. Returns the number of rows, 0 if there was none; *failed says whether it has to be tried again. */
 static size_t feed_step(feed *f, bool *failed) {
     braid_error err = {0};
     record_log_entry *rows = NULL;
     size_t n = 0;
-    uint64_t applied = atomic_load(&f->applied), head = record_head(f->store), upto = applied;
+    uint64_t applied = atomic_load(&f->applied), upto = applied;
     arena_reset(f->arena);
-    int code = record_log_read(f->store, applied, f->options.batch_max, f->arena, &rows, &n, &err);
-    if (code == BRAID_OK) {
-        uint64_t last = n > 0 ? rows[n - 1].lsn : 0;
-        upto = last > head || n == f->options.batch_max ? last : head;
-        upto = upto > applied ? upto : applied;
-        if (n > 0) code = f->options.apply(f->options.ctx, rows, n, upto, f->arena, &err);
-    }
+    int code = record_log_read(f->store, applied, f->options.kinds, f->options.batch_max, f->arena, &rows, &n, &upto, &err);
+    if (code == BRAID_OK && n > 0) code = f->options.apply(f->options.ctx, rows, n, upto, f->arena, &err);
+    if (code == BRAID_OK && f->options.cursor != NULL && !f->options.own_cursor)
+        code = feed_cursor_keep(f, upto, n > 0, &err);
     *failed = code != BRAID_OK;
     if (*failed && err.code == BRAID_OK) /* apply gave a code and no words */
         error_set(&err, code, f->name, "%s", error_sentence(code));
@@ -119,6 +160,10 @@ static void *feed_main(void *arg) {
     while (!feed_stopping(f)) {
         bool failed = false;
         size_t n = 0;
+        if (!feed_mine(f)) {
+            feed_pause(f, FEED_WATCH_MS, false);
+            continue;
+        }
         if (record_head(f->store) > atomic_load(&f->applied)) n = feed_step(f, &failed);
         if (failed) {
             feed_pause(f, backoff, false);
@@ -155,6 +200,7 @@ static feed *feed_new(record_store *s, const feed_options *options) {
     snprintf(f->name, sizeof f->name, "%s", options->name);
     f->options.name = f->name;
     f->options.batch_max = options->batch_max == 0 ? FEED_BATCH_DEFAULT : options->batch_max;
+    if (f->options.kinds == 0) f->options.kinds = RECORD_MASK_ALL;
     if (f->options.pace_ms == 0) f->options.pace_ms = FEED_PACE_MS;
     f->options.clock = options->clock != NULL ? options->clock : &clock_system;
     atomic_init(&f->applied, options->start);

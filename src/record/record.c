@@ -8,9 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const record_ops record_ops_sqlite;
+extern const record_ops record_ops_sqlite, record_ops_postgres;
 
-static const record_ops *const record_rows[] = {&record_ops_sqlite};
+static const record_ops *const record_rows[] = {
+    &record_ops_sqlite,
+#ifdef BRAID_HAVE_POSTGRES
+    &record_ops_postgres,
+#endif
+};
 
 const record_ops *record_registry(size_t i) {
     return i < sizeof record_rows / sizeof record_rows[0] ? record_rows[i] : NULL;
@@ -75,13 +80,16 @@ static int record_invalid(braid_error *err, const char *what) {
 int record_open(const record_ops *ops, const record_options *options, record_store **out, braid_error *err) {
     *out = NULL;
     if (ops == NULL || ops->version != 1) return record_invalid(err, "there is no such record store");
-    if (options->path == NULL || options->path[0] == '\0') return record_invalid(err, "the database has no path");
+    bool remote = ops->caps & RECORD_CAP_REMOTE;
+    if (!remote && (options->path == NULL || options->path[0] == '\0'))
+        return record_invalid(err, "the database has no path");
+    if (remote && options->remote == NULL) return record_invalid(err, "the database has no address");
     if (options->readers > 64) return record_invalid(err, "a record store has 1..64 read connections");
     if (options->dim > MODEL_DIM_MAX)
         return error_set(err, BRAID_E_INVALID, "record", "a vector has 1..%d dimensions, not %u", MODEL_DIM_MAX,
                          options->dim);
     record_store *s = calloc(1, sizeof *s);
-    if (s == NULL) return error_set(err, BRAID_E_NO_MEMORY, "record", "no memory to open '%s'", options->path);
+    if (s == NULL) return error_set(err, BRAID_E_NO_MEMORY, "record", "no memory to open the database");
     s->ops = ops;
     s->clock = options->clock != NULL ? options->clock : &clock_system;
     int code = ops->open(options, &s->self, err);
@@ -149,9 +157,9 @@ int record_list_relations(record_store *s, const char *after_key, size_t limit, 
     RECORD_CALL(s, CALL_LIST, s->ops->list_relations(s->self, after_key, limit, each, ctx, last_key, err));
 }
 
-int record_get_user(record_store *s, const char *id, record_text_fn *each, void *ctx, braid_error *err) {
+int record_get_user(record_store *s, const char *id, deadline until, record_text_fn *each, void *ctx, braid_error *err) {
     if (id == NULL || each == NULL) return record_invalid(err, "a user is asked for by its id");
-    RECORD_CALL(s, CALL_GET, s->ops->get_user(s->self, id, each, ctx, err));
+    RECORD_CALL(s, CALL_GET, s->ops->get_user(s->self, id, until, each, ctx, err));
 }
 
 int record_list_users(record_store *s, const char *after_id, size_t limit, record_text_fn *each, void *ctx,
@@ -159,10 +167,10 @@ int record_list_users(record_store *s, const char *after_id, size_t limit, recor
     RECORD_CALL(s, CALL_LIST, s->ops->list_users(s->self, after_id, limit, each, ctx, err));
 }
 
-int record_user_interactions(record_store *s, const char *user_id, size_t limit, record_interaction_fn *each, void *ctx,
-                             braid_error *err) {
+int record_user_interactions(record_store *s, const char *user_id, size_t limit, deadline until,
+                             record_interaction_fn *each, void *ctx, braid_error *err) {
     if (user_id == NULL) return record_invalid(err, "interactions are asked for by their user");
-    RECORD_CALL(s, CALL_HISTORY, s->ops->user_interactions(s->self, user_id, limit, each, ctx, err));
+    RECORD_CALL(s, CALL_HISTORY, s->ops->user_interactions(s->self, user_id, limit, until, each, ctx, err));
 }
 
 int record_scan_interactions(record_store *s, uint64_t after_lsn, uint64_t upto_lsn, size_t limit,
@@ -176,11 +184,13 @@ int record_user_policies(record_store *s, const char *agent, const char *user_id
     RECORD_CALL(s, CALL_POLICY, s->ops->user_policies(s->self, agent, user_id, each, ctx, err));
 }
 
-int record_get_policy(record_store *s, const char *agent, const char *user_id, const char *state_hash,
-                      record_policy_fn *each, void *ctx, braid_error *err) {
-    if (agent == NULL || user_id == NULL || state_hash == NULL)
-        return record_invalid(err, "a policy is asked for by agent, user and state");
-    RECORD_CALL(s, CALL_POLICY, s->ops->get_policy(s->self, agent, user_id, state_hash, each, ctx, err));
+int record_get_policies(record_store *s, const char *agent, const record_policy_key *keys, size_t n, deadline until,
+                        record_policy_key_fn *each, void *ctx, braid_error *err) {
+    if (agent == NULL || each == NULL) return record_invalid(err, "policies are asked for by their agent");
+    for (size_t i = 0; i < n; i++)
+        if (keys[i].user == NULL || keys[i].state_hash == NULL)
+            return record_invalid(err, "a policy is asked for by agent, user and state");
+    RECORD_CALL(s, CALL_POLICY, s->ops->get_policies(s->self, agent, keys, n, until, each, ctx, err));
 }
 
 int record_user_episodes(record_store *s, const char *user_id, size_t limit, record_episode_fn *each, void *ctx,
@@ -193,11 +203,12 @@ int record_scan_stats(record_store *s, record_stats_fn *each, void *ctx, braid_e
     RECORD_CALL(s, CALL_SCAN, s->ops->scan_stats(s->self, each, ctx, err));
 }
 
-int record_log_read(record_store *s, uint64_t after, size_t limit, arena *a, record_log_entry **out, size_t *count,
-                    braid_error *err) {
+int record_log_read(record_store *s, uint64_t after, unsigned kinds, size_t limit, arena *a, record_log_entry **out,
+                    size_t *count, uint64_t *upto, braid_error *err) {
     *out = NULL;
     *count = 0;
-    RECORD_CALL(s, CALL_LOG, s->ops->log_read(s->self, after, limit, a, out, count, err));
+    *upto = after;
+    RECORD_CALL(s, CALL_LOG, s->ops->log_read(s->self, after, kinds, limit, a, out, count, upto, err));
 }
 
 void record_log_wait(record_store *s, uint64_t after, deadline until) {
@@ -214,6 +225,20 @@ int record_log_trim(record_store *s, uint64_t upto, braid_error *err) {
 
 uint64_t record_head(record_store *s) {
     return s->ops->head(s->self);
+}
+
+uint64_t record_lag(record_store *s, uint64_t after) {
+    return s->ops->lag(s->self, after);
+}
+
+int record_lease(record_store *s, const char *name, bool *held, braid_error *err) {
+    *held = false;
+    if (name == NULL || name[0] == '\0') return record_invalid(err, "a lease has a name");
+    RECORD_CALL(s, CALL_ADMIN, s->ops->lease(s->self, name, held, err));
+}
+
+unsigned record_caps_of(const record_store *s) {
+    return s->ops->caps;
 }
 
 int record_cursor_get(record_store *s, const char *name, uint64_t *lsn, braid_error *err) {

@@ -17,10 +17,11 @@
 
 /* Of the file: "BRAD" in SQLite's application_id, and the schema step in user_version. */
 #define RECORD_APPLICATION_ID 0x42524144
-#define RECORD_SCHEMA_VERSION 1
+#define RECORD_SCHEMA_VERSION 2
 
 typedef struct record_options {
-    const char *path;
+    const char *path;             /* of a local store's file */
+    const remote_options *remote; /* RECORD_CAP_REMOTE: where it is; `database` names the database */
     uint32_t dim; /* of a new database; of an existing one: 0 or equal, else DIMENSION */
     bool create;  /* make the file if it is not there, else NOT_FOUND */
     bool read_only;
@@ -44,19 +45,30 @@ typedef enum record_kind {
     RECORD_STATS = 7,
     RECORD_CURSOR = 8 /* consequences of a logged interaction; not logged themselves */
 } record_kind;
+#define RECORD_MASK(kind) (1u << (kind))
+#define RECORD_MASK_ALL 0xffffffffu
 
 /* ---- learned rows ---- */
 #define RECORD_HASH_BYTES 65 /* SHA-256 in hex and NUL */
-typedef struct record_policy {
-    const char *agent, *user, *state_hash; /* user "" : the population; state_hash "" : any state */
-    const char *state;                     /* canonical text of the state, for people */
-    const char *action;                    /* "genres=drame" ... */
+typedef struct record_action {
+    const char *action; /* "genres=drame" ... */
     double mean, variance;
     double count;
     uint64_t version; /* LSN of the last interaction that moved it */
+} record_action;
+/* Everything that is believed of one (agent, user, state): one row, replaced as a whole. */
+typedef struct record_policy {
+    const char *agent, *user, *state_hash; /* user "" : the population; state_hash "" : any state */
+    const char *state;                     /* canonical text of the state, for people */
+    const record_action *actions;
+    size_t action_count;
+    uint64_t version; /* of the newest action; a lower one than the stored row's is refused as CONFLICT */
 } record_policy;
+typedef struct record_policy_key {
+    const char *user, *state_hash;
+} record_policy_key;
 typedef struct record_episode {
-    uint64_t interaction_lsn; /* unique: applying twice changes nothing */
+    uint64_t interaction_lsn; /* unique: applying twice changes nothing. Agent, session, item and time are the interaction's */
     const char *agent, *user, *session, *state_hash, *state, *next_state_hash;
     uint32_t item_num;
     const char *action; /* the item's id */
@@ -129,6 +141,7 @@ typedef bool record_relation_fn(void *ctx, const record_relation *row);
 typedef bool record_text_fn(void *ctx, const char *id, const char *body, size_t len, uint64_t version);
 typedef bool record_interaction_fn(void *ctx, const record_interaction *row);
 typedef bool record_policy_fn(void *ctx, const record_policy *row);
+typedef bool record_policy_key_fn(void *ctx, size_t which, const record_policy *row);
 typedef bool record_episode_fn(void *ctx, const record_episode *row);
 typedef bool record_stats_fn(void *ctx, const record_stats *row);
 
@@ -137,7 +150,8 @@ typedef struct record_log_entry {
     record_kind kind;
     bool remove;
     uint32_t num, num2; /* ITEM: number. RELATION: from and to. INTERACTION: the item's number */
-    char *key; /* ITEM: id. RELATION: type. USER: id. POLICY: user. INTERACTION: "". Owned by the batch's arena */
+    char *key; /* ITEM: id. RELATION: type. USER, POLICY: the person. INTERACTION: the person, or "" where one process
+                * writes all. Owned by the batch's arena */
 } record_log_entry;
 
 typedef struct record_info {
@@ -177,30 +191,40 @@ typedef struct record_ops {
                           braid_error *err); /* in and out */
     int (*list_relations)(void *self, const char *after_key, size_t limit, record_relation_fn *each, void *ctx,
                           char **last_key, braid_error *err);
-    int (*get_user)(void *self, const char *id, record_text_fn *each, void *ctx, braid_error *err);
+    int (*get_user)(void *self, const char *id, deadline until, record_text_fn *each, void *ctx, braid_error *err);
     int (*list_users)(void *self, const char *after_id, size_t limit, record_text_fn *each, void *ctx,
                       braid_error *err);
     /* Newest (by at, then lsn) first. */
-    int (*user_interactions)(void *self, const char *user, size_t limit, record_interaction_fn *each, void *ctx,
-                             braid_error *err);
+    int (*user_interactions)(void *self, const char *user, size_t limit, deadline until, record_interaction_fn *each,
+                             void *ctx, braid_error *err);
     int (*scan_interactions)(void *self, uint64_t after_lsn, uint64_t upto_lsn, size_t limit,
                              record_interaction_fn *each, void *ctx, braid_error *err);
     int (*user_policies)(void *self, const char *agent, const char *user, record_policy_fn *each, void *ctx,
                          braid_error *err); /* agent NULL: all */
-    int (*get_policy)(void *self, const char *agent, const char *user, const char *state_hash, record_policy_fn *each,
-                      void *ctx, braid_error *err);
+    /* The rows that are there of `n` keys of one agent, in any order, in one round trip; `which` is the key's index. */
+    int (*get_policies)(void *self, const char *agent, const record_policy_key *keys, size_t n, deadline until,
+                        record_policy_key_fn *each, void *ctx, braid_error *err);
     int (*user_episodes)(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx,
                          braid_error *err);
     int (*scan_stats)(void *self, record_stats_fn *each, void *ctx, braid_error *err);
-    /* Log rows after `after`, at most `limit`, in LSN order; keys live in `a`. */
-    int (*log_read)(void *self, uint64_t after, size_t limit, arena *a, record_log_entry **out, size_t *count,
-                    braid_error *err);
+    /* Log rows after `after` whose kind is in `kinds` (RECORD_MASK(kind) or-ed), at most `limit`, in LSN order; keys live
+     * in `a`. *upto is how far the log has been read: every row of those kinds in (after, *upto] is in the answer, and no
+     * row at or below *upto will ever appear later. */
+    int (*log_read)(void *self, uint64_t after, unsigned kinds, size_t limit, arena *a, record_log_entry **out,
+                    size_t *count, uint64_t *upto, braid_error *err);
     /* Returns when the head is above `after` or the deadline passed; a hint, the log is the mechanism. */
     void (*log_wait)(void *self, uint64_t after, deadline until);
     void (*log_wake)(void *self); /* every log_wait that is under way returns now: a consumer wants to stop */
     int (*log_trim)(void *self, uint64_t upto, braid_error *err); /* forgets rows <= upto */
+    /* The highest LSN that is settled: no row at or below it can appear any more. */
     uint64_t (*head)(void *self);
-    int (*cursor_get)(void *self, const char *name, uint64_t *lsn, braid_error *err); /* 0 if never set */
+    /* How many log rows a consumer at `after` has before it (a remote store may answer of a moment ago). */
+    uint64_t (*lag)(void *self, uint64_t after);
+    /* One feeder at a time for what several processes could feed: takes, or keeps, the lease of that name. *held false:
+     * another has it. A local store that one process owns always grants it. Released by close, or when the process dies. */
+    int (*lease)(void *self, const char *name, bool *held, braid_error *err);
+    /* 0 if never set, or if set in another life of this database (restored, failed over: another epoch). */
+    int (*cursor_get)(void *self, const char *name, uint64_t *lsn, braid_error *err);
     int (*info)(void *self, record_info *out, braid_error *err);
     /* "ok" or what is wrong. deep: integrity_check, else quick_check; also: every row has its log row's LSN order,
      * every relation's ends exist. */
@@ -231,26 +255,29 @@ int record_scan_relations(record_store *s, record_relation_fn *each, void *ctx, 
 int record_item_relations(record_store *s, uint32_t num, record_relation_fn *each, void *ctx, braid_error *err);
 int record_list_relations(record_store *s, const char *after_key, size_t limit, record_relation_fn *each, void *ctx,
                           char **last_key, braid_error *err);
-int record_get_user(record_store *s, const char *id, record_text_fn *each, void *ctx, braid_error *err);
+int record_get_user(record_store *s, const char *id, deadline until, record_text_fn *each, void *ctx, braid_error *err);
 int record_list_users(record_store *s, const char *after_id, size_t limit, record_text_fn *each, void *ctx,
                       braid_error *err);
-int record_user_interactions(record_store *s, const char *user, size_t limit, record_interaction_fn *each, void *ctx,
-                             braid_error *err);
+int record_user_interactions(record_store *s, const char *user, size_t limit, deadline until,
+                             record_interaction_fn *each, void *ctx, braid_error *err);
 int record_scan_interactions(record_store *s, uint64_t after_lsn, uint64_t upto_lsn, size_t limit,
                              record_interaction_fn *each, void *ctx, braid_error *err);
 int record_user_policies(record_store *s, const char *agent, const char *user, record_policy_fn *each, void *ctx,
                          braid_error *err);
-int record_get_policy(record_store *s, const char *agent, const char *user, const char *state_hash,
-                      record_policy_fn *each, void *ctx, braid_error *err);
+int record_get_policies(record_store *s, const char *agent, const record_policy_key *keys, size_t n, deadline until,
+                        record_policy_key_fn *each, void *ctx, braid_error *err);
 int record_user_episodes(record_store *s, const char *user, size_t limit, record_episode_fn *each, void *ctx,
                          braid_error *err);
 int record_scan_stats(record_store *s, record_stats_fn *each, void *ctx, braid_error *err);
-int record_log_read(record_store *s, uint64_t after, size_t limit, arena *a, record_log_entry **out, size_t *count,
-                    braid_error *err);
+int record_log_read(record_store *s, uint64_t after, unsigned kinds, size_t limit, arena *a, record_log_entry **out,
+                    size_t *count, uint64_t *upto, braid_error *err);
 void record_log_wait(record_store *s, uint64_t after, deadline until);
 void record_log_wake(record_store *s);
 int record_log_trim(record_store *s, uint64_t upto, braid_error *err);
 uint64_t record_head(record_store *s);
+uint64_t record_lag(record_store *s, uint64_t after);
+int record_lease(record_store *s, const char *name, bool *held, braid_error *err);
+unsigned record_caps_of(const record_store *s);
 int record_cursor_get(record_store *s, const char *name, uint64_t *lsn, braid_error *err);
 int record_get_info(record_store *s, record_info *out, braid_error *err);
 int record_integrity(record_store *s, bool deep, buf *out, braid_error *err);
@@ -266,6 +293,13 @@ typedef struct feed_options {
     uint64_t start;   /* first LSN applied is start + 1 */
     unsigned pace_ms; /* pause after a batch while nobody waits, so that changes gather; default 2 */
     size_t batch_max; /* log rows a batch, default 1,000 */
+    unsigned kinds;   /* RECORD_MASK(...) of the rows that it wants; default all */
+    const char *cursor; /* of a store that outlives this process: its cursor's name. The feed starts there, moves it after
+                         * every batch, and takes the lease of that name first. NULL: it starts at `start` */
+    bool own_cursor; /* apply moves the cursor itself, in one transaction with what it writes */
+    /* With a cursor: called each time the lease is taken, with where the cursor stands; sets *start to where the feed is to
+     * go on, having filled the store anew if the log does not reach back that far. NULL: goes on at the cursor. */
+    int (*begin)(void *ctx, uint64_t stored, uint64_t *start, braid_error *err);
     int (*apply)(void *ctx, const record_log_entry *entries, size_t n, uint64_t upto, arena *a, braid_error *err);
     void *ctx;
     const clock_ops *clock;

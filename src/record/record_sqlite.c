@@ -84,6 +84,7 @@ int record_sqlite_conditions(pthread_cond_t *cond) {
 static void record_sqlite_free(record_sqlite *s) {
     record_sqlite_readers_close(s);
     record_sqlite_conn_close(&s->writer);
+    record_sqlite_names_close(s);
     record_sqlite_unlock(s);
     pthread_cond_destroy(&s->queue_cond);
     pthread_cond_destroy(&s->head_cond);
@@ -129,7 +130,8 @@ static record_sqlite *record_sqlite_new(const record_options *options, const cha
     record_sqlite_conditions(&s->queue_cond);
     record_sqlite_conditions(&s->head_cond);
     record_sqlite_conditions(&s->readers_cond);
-    if (s->path == NULL || (options->vfs != NULL && s->options.vfs == NULL)) {
+    if (s->path == NULL || (options->vfs != NULL && s->options.vfs == NULL) ||
+        record_sqlite_names_open(s) != BRAID_OK) {
         record_sqlite_free(s);
         return NULL;
     }
@@ -193,6 +195,8 @@ static int record_sqlite_open_writer(record_sqlite *s, braid_error *err) {
     if (code == BRAID_OK) code = record_sqlite_checkpoint_now(s, true, err);
     if (code == BRAID_OK) code = record_sqlite_schema_upgrade(s, err);
     if (code == BRAID_OK) code = record_sqlite_clean_mark(s, 0, err);
+    int rc = code == BRAID_OK ? record_sqlite_timeline_open(s) : SQLITE_OK;
+    if (rc != SQLITE_OK) code = record_sqlite_fail(s->writer.db, rc, "counting interactions", err);
     if (code == BRAID_OK) code = record_sqlite_writer_start(s, err);
     return code;
 }
@@ -273,7 +277,7 @@ const record_ops record_ops_sqlite = {
     .user_interactions = record_sqlite_user_interactions,
     .scan_interactions = record_sqlite_scan_interactions,
     .user_policies = record_sqlite_user_policies,
-    .get_policy = record_sqlite_get_policy,
+    .get_policies = record_sqlite_get_policies,
     .user_episodes = record_sqlite_user_episodes,
     .scan_stats = record_sqlite_scan_stats,
     .log_read = record_sqlite_log_read,
@@ -281,6 +285,8 @@ const record_ops record_ops_sqlite = {
     .log_wake = record_sqlite_log_wake,
     .log_trim = record_sqlite_log_trim,
     .head = record_sqlite_head,
+    .lag = record_sqlite_lag,
+    .lease = record_sqlite_lease,
     .cursor_get = record_sqlite_cursor_get,
     .info = record_sqlite_info,
     .integrity = record_sqlite_integrity,

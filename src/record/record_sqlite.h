@@ -23,7 +23,7 @@ enum {
     RECORD_SQLITE_BUSY_MS = 5000,           /* waits for another process that holds SQLite's own locks */
     RECORD_SQLITE_READER_WAIT_MS = 5000,    /* waits for a free read connection, then BUSY */
     RECORD_SQLITE_SLICE_MS = 50,            /* longest read transaction of a scan, callbacks included */
-    RECORD_SQLITE_BACKGROUND_WAIT_MS = 200, /* a background write waits at most this long behind foreground ones */
+    RECORD_SQLITE_BACKGROUND_WAIT_MS = 25,  /* a background write waits at most this long behind foreground ones */
     RECORD_SQLITE_BACKGROUND_SLICE = 256,   /* changes of background writes in one commit */
     RECORD_SQLITE_TRIM_SLICE = 5000         /* log rows forgotten in one commit */
 };
@@ -55,12 +55,15 @@ typedef struct record_sqlite_request {
     braid_error err;
     sem_t done;
     struct record_sqlite_request *next;
+    struct record_sqlite_request *wake[2]; /* those whom this one's caller is to wake */
 } record_sqlite_request;
 
 typedef struct record_sqlite_queue {
     record_sqlite_request *first, *last;
     size_t requests, changes;
 } record_sqlite_queue;
+
+typedef struct record_sqlite_names record_sqlite_names;
 
 struct record_sqlite {
     char *path;              /* as given */
@@ -75,6 +78,11 @@ struct record_sqlite {
     /* The writer thread's own; set up before it starts. */
     record_sqlite_conn writer;
     uint64_t next_lsn, num_max, person_max; /* of the transaction in hand */
+    int64_t policy_person; /* whose policies the transaction has logged last; -1: nobody's */
+    uint64_t policy_lsn;   /* the number of that log row */
+    uint64_t timeline_new; /* interactions that the transaction has added */
+    uint64_t timeline_left; /* interactions that are not in the timeline yet */
+    record_sqlite_names *items_by_id, *persons_by_id;
     uint64_t committed_num_max, committed_person_max;
     bool wipe; /* a person was deleted: empty the WAL soon */
     int64_t wipe_tried_ns;
@@ -183,6 +191,25 @@ void record_sqlite_undo(record_sqlite *s, int code, int rc, const braid_error *w
  * SQLite error code, and the transaction cannot be kept. */
 int record_sqlite_apply(record_sqlite *s, record_change *change, const record_sqlite_body *body);
 
+/* ---- record_sqlite_names.c: numbers of names, kept by the writer ---- */
+int record_sqlite_names_open(record_sqlite *s);
+void record_sqlite_names_close(record_sqlite *s);
+void record_sqlite_names_forget(record_sqlite *s); /* after a rollback: what was learned in it may be untrue */
+bool record_sqlite_names_get(record_sqlite_names *n, const char *name, int64_t *num, int64_t *born);
+void record_sqlite_names_put(record_sqlite_names *n, const char *name, int64_t num, int64_t born);
+void record_sqlite_names_drop(record_sqlite_names *n, const char *name);
+
+/* ---- record_sqlite_timeline.c: who did what when ---- */
+int record_sqlite_timeline_open(record_sqlite *s); /* SQLITE_OK or an error */
+void record_sqlite_timeline_keep(record_sqlite *s); /* between commits */
+
+/* ---- record_sqlite_policy.c: the actions of a policy as bytes ---- */
+bool record_sqlite_actions_write(const record_policy *p, buf *out);
+/* Reads into *list, which grows (free it); false when the bytes make no sense or memory ran out (*no_memory). Names point
+ * into the bytes. */
+bool record_sqlite_actions_read(const void *data, size_t len, record_action **list, size_t *room, size_t *count,
+                                bool *no_memory);
+
 /* ---- record_sqlite_prepare.c: on the caller's thread ---- */
 /* Checks what needs no database and writes the canonical JSON into *body. An error is lack of memory; a refusal is
  * in the change. */
@@ -205,31 +232,34 @@ int record_sqlite_scan_relations(void *self, record_relation_fn *each, void *ctx
 int record_sqlite_item_relations(void *self, uint32_t num, record_relation_fn *each, void *ctx, braid_error *err);
 int record_sqlite_list_relations(void *self, const char *after_key, size_t limit, record_relation_fn *each, void *ctx,
                                  char **last_key, braid_error *err);
-int record_sqlite_get_user(void *self, const char *id, record_text_fn *each, void *ctx, braid_error *err);
+int record_sqlite_get_user(void *self, const char *id, deadline until, record_text_fn *each, void *ctx,
+                           braid_error *err);
 int record_sqlite_list_users(void *self, const char *after_id, size_t limit, record_text_fn *each, void *ctx,
                              braid_error *err);
 
 /* ---- record_sqlite_events.c: interactions, episodes, policies, stats ---- */
-int record_sqlite_user_interactions(void *self, const char *user, size_t limit, record_interaction_fn *each, void *ctx,
-                                    braid_error *err);
+int record_sqlite_user_interactions(void *self, const char *user, size_t limit, deadline until,
+                                    record_interaction_fn *each, void *ctx, braid_error *err);
 int record_sqlite_scan_interactions(void *self, uint64_t after_lsn, uint64_t upto_lsn, size_t limit,
                                     record_interaction_fn *each, void *ctx, braid_error *err);
 int record_sqlite_user_policies(void *self, const char *agent, const char *user, record_policy_fn *each, void *ctx,
                                 braid_error *err);
-int record_sqlite_get_policy(void *self, const char *agent, const char *user, const char *state_hash,
-                             record_policy_fn *each, void *ctx, braid_error *err);
+int record_sqlite_get_policies(void *self, const char *agent, const record_policy_key *keys, size_t n, deadline until,
+                               record_policy_key_fn *each, void *ctx, braid_error *err);
 int record_sqlite_user_episodes(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx,
                                 braid_error *err);
 int record_sqlite_scan_stats(void *self, record_stats_fn *each, void *ctx, braid_error *err);
 
 /* ---- record_sqlite_log.c: the log, cursors, facts, checks ---- */
-int record_sqlite_log_read(void *self, uint64_t after, size_t limit, arena *a, record_log_entry **out, size_t *count,
-                           braid_error *err);
+int record_sqlite_log_read(void *self, uint64_t after, unsigned kinds, size_t limit, arena *a, record_log_entry **out,
+                           size_t *count, uint64_t *upto, braid_error *err);
 void record_sqlite_log_wait(void *self, uint64_t after, deadline until);
 void record_sqlite_log_wake(void *self);
 void record_sqlite_head_publish(record_sqlite *s, uint64_t head); /* the writer, after a commit */
 int record_sqlite_log_trim(void *self, uint64_t upto, braid_error *err);
 uint64_t record_sqlite_head(void *self);
+uint64_t record_sqlite_lag(void *self, uint64_t after);
+int record_sqlite_lease(void *self, const char *name, bool *held, braid_error *err);
 int record_sqlite_cursor_get(void *self, const char *name, uint64_t *lsn, braid_error *err);
 int record_sqlite_info(void *self, record_info *out, braid_error *err);
 int record_sqlite_integrity(void *self, bool deep, buf *out, braid_error *err);

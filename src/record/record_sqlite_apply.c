@@ -37,17 +37,26 @@ static int look_up(sqlite3_stmt *st, bool *found, int64_t *first, int64_t *secon
 }
 
 static int item_number(record_sqlite *s, const char *id, bool *found, int64_t *num) {
+    int64_t none = 0;
+    *found = record_sqlite_names_get(s->items_by_id, id, num, &none);
+    if (*found) return SQLITE_OK;
     sqlite3_stmt *st = stmt(s, SQL_ITEM_NUM);
     if (st == NULL) return lost(s);
     int rc = sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);
-    return rc == SQLITE_OK ? look_up(st, found, num, NULL) : rc;
+    if (rc == SQLITE_OK) rc = look_up(st, found, num, NULL);
+    if (rc == SQLITE_OK && *found) record_sqlite_names_put(s->items_by_id, id, *num, 0);
+    return rc;
 }
 
 static int person_number(record_sqlite *s, const char *id, bool *found, int64_t *num, int64_t *born) {
+    *found = record_sqlite_names_get(s->persons_by_id, id, num, born);
+    if (*found) return SQLITE_OK;
     sqlite3_stmt *st = stmt(s, SQL_PERSON);
     if (st == NULL) return lost(s);
     int rc = sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);
-    return rc == SQLITE_OK ? look_up(st, found, num, born) : rc;
+    if (rc == SQLITE_OK) rc = look_up(st, found, num, born);
+    if (rc == SQLITE_OK && *found) record_sqlite_names_put(s->persons_by_id, id, *num, *born);
+    return rc;
 }
 
 static int person_make(record_sqlite *s, const char *id, int64_t *num) {
@@ -151,6 +160,7 @@ static int apply_item_remove(record_sqlite *s, record_change *c) {
     if (st == NULL) return rc != SQLITE_OK ? rc : lost(s);
     rc = sqlite3_bind_int64(st, 1, num) | sqlite3_bind_text(st, 2, c->item->id, -1, SQLITE_STATIC);
     if (rc == SQLITE_OK) rc = record_sqlite_run(st);
+    record_sqlite_names_drop(s->items_by_id, c->item->id);
     if (rc == SQLITE_OK) rc = record_sqlite_meta_put(&s->writer, "num_max", (int64_t)s->num_max);
     if (rc == SQLITE_OK) rc = log_change(s, c, num, 0, 0, c->item->id);
     c->num = (uint32_t)num;
@@ -195,7 +205,8 @@ static int apply_user_put(record_sqlite *s, record_change *c, const record_sqlit
 }
 
 static int apply_user_remove(record_sqlite *s, record_change *c) {
-    static const record_sqlite_sql drops[] = {SQL_PERSON_INTERACTIONS_DROP, SQL_PERSON_EPISODES_DROP,
+    static const record_sqlite_sql drops[] = {SQL_PERSON_TIMELINE_FILL, SQL_PERSON_EPISODES_DROP,
+                                              SQL_PERSON_INTERACTIONS_DROP, SQL_PERSON_TIMELINE_DROP,
                                               SQL_PERSON_POLICIES_DROP, SQL_USER_DROP};
     bool known = false;
     int64_t person = 0, born = 0;
@@ -210,6 +221,7 @@ static int apply_user_remove(record_sqlite *s, record_change *c) {
     if (st == NULL) return rc != SQLITE_OK ? rc : lost(s);
     rc = sqlite3_bind_text(st, 1, c->user->id, -1, SQLITE_STATIC);
     if (rc == SQLITE_OK) rc = record_sqlite_run(st);
+    record_sqlite_names_drop(s->persons_by_id, c->user->id);
     if (rc == SQLITE_OK) rc = record_sqlite_meta_put(&s->writer, "person_max", (int64_t)s->person_max);
     if (rc == SQLITE_OK) rc = log_change(s, c, 0, 0, 0, c->user->id);
     s->wipe |= rc == SQLITE_OK;
@@ -250,6 +262,7 @@ static int interaction_insert(record_sqlite *s, record_change *c, int64_t person
     if (rc == SQLITE_OK) rc = record_sqlite_run(st);
     if (rc == SQLITE_OK) {
         c->lsn = s->next_lsn++; /* the row is its own log row */
+        s->timeline_new++;
         c->num = (uint32_t)item_num;
     }
     return rc;
@@ -273,7 +286,20 @@ static int apply_interaction(record_sqlite *s, record_change *c) {
     return rc == SQLITE_OK ? interaction_insert(s, c, person, item_num) : rc;
 }
 
-static int apply_policy(record_sqlite *s, record_change *c) {
+/* The log names keys: one row says that somebody's policies changed, however many of them a transaction moves one after
+ * the other. */
+static int policy_logged(record_sqlite *s, record_change *c, int64_t person) {
+    if (s->policy_person == person) {
+        c->lsn = s->policy_lsn;
+        return SQLITE_OK;
+    }
+    int rc = log_change(s, c, 0, 0, person, NULL);
+    s->policy_person = rc == SQLITE_OK ? person : -1;
+    s->policy_lsn = c->lsn;
+    return rc;
+}
+
+static int apply_policy(record_sqlite *s, record_change *c, const record_sqlite_body *body) {
     const record_policy *p = c->policy;
     bool known = false;
     int64_t person = 0, born = 0;
@@ -287,17 +313,16 @@ static int apply_policy(record_sqlite *s, record_change *c) {
     sqlite3_stmt *st = stmt(s, SQL_POLICY_PUT);
     if (st == NULL) return lost(s);
     rc = sqlite3_bind_int64(st, 1, person) | sqlite3_bind_text(st, 2, p->agent, -1, SQLITE_STATIC) |
-         record_sqlite_bind_hash(st, 3, p->state_hash) | sqlite3_bind_text(st, 4, p->action, -1, SQLITE_STATIC) |
-         record_sqlite_bind_text(st, 5, p->state) | sqlite3_bind_double(st, 6, p->mean) |
-         sqlite3_bind_double(st, 7, p->variance) | sqlite3_bind_double(st, 8, p->count) |
-         sqlite3_bind_int64(st, 9, (int64_t)p->version);
+         record_sqlite_bind_hash(st, 3, p->state_hash) | record_sqlite_bind_text(st, 4, p->state) |
+         sqlite3_bind_int64(st, 5, (int64_t)p->version) |
+         sqlite3_bind_blob(st, 6, body->text, (int)body->len, SQLITE_STATIC);
     if (rc == SQLITE_OK) rc = record_sqlite_run(st);
     if (rc == SQLITE_OK && sqlite3_changes(s->writer.db) == 0) {
         record_sqlite_refuse(c, BRAID_E_CONFLICT, "the stored policy is newer than version %llu",
                              (unsigned long long)p->version);
         return SQLITE_OK;
     }
-    return rc == SQLITE_OK ? log_change(s, c, 0, 0, person, NULL) : rc;
+    return rc == SQLITE_OK ? policy_logged(s, c, person) : rc;
 }
 
 static int apply_episode(record_sqlite *s, record_change *c) {
@@ -316,12 +341,9 @@ static int apply_episode(record_sqlite *s, record_change *c) {
         return SQLITE_OK;
     }
     if ((st = stmt(s, SQL_EPISODE_ADD)) == NULL) return lost(s);
-    rc = sqlite3_bind_int64(st, 1, (int64_t)e->interaction_lsn) | sqlite3_bind_int64(st, 2, person) |
-         record_sqlite_bind_text(st, 3, e->agent) | record_sqlite_bind_text(st, 4, e->session) |
-         record_sqlite_bind_hash(st, 5, e->state_hash) | record_sqlite_bind_text(st, 6, e->state) |
-         record_sqlite_bind_hash(st, 7, e->next_state_hash) | sqlite3_bind_int64(st, 8, e->item_num) |
-         record_sqlite_bind_text(st, 9, e->action) | sqlite3_bind_double(st, 10, e->reward) |
-         sqlite3_bind_int(st, 11, e->done) | sqlite3_bind_int64(st, 12, e->at);
+    rc = sqlite3_bind_int64(st, 1, (int64_t)e->interaction_lsn) | record_sqlite_bind_hash(st, 2, e->state_hash) |
+         record_sqlite_bind_text(st, 3, e->state) | record_sqlite_bind_hash(st, 4, e->next_state_hash) |
+         sqlite3_bind_double(st, 5, e->reward) | sqlite3_bind_int(st, 6, e->done);
     if (rc == SQLITE_OK) rc = record_sqlite_run(st);
     c->duplicate = rc == SQLITE_OK && sqlite3_changes(s->writer.db) == 0;
     c->num = e->item_num;
@@ -362,7 +384,7 @@ int record_sqlite_apply(record_sqlite *s, record_change *c, const record_sqlite_
     case RECORD_RELATION: return apply_relation(s, c);
     case RECORD_USER: return c->remove ? apply_user_remove(s, c) : apply_user_put(s, c, body);
     case RECORD_INTERACTION: return apply_interaction(s, c);
-    case RECORD_POLICY: return apply_policy(s, c);
+    case RECORD_POLICY: return apply_policy(s, c, body);
     case RECORD_EPISODE: return apply_episode(s, c);
     case RECORD_STATS: return apply_stats(s, c);
     case RECORD_CURSOR: return apply_cursor(s, c);

@@ -3,6 +3,7 @@
  * As in record_sqlite_read.c, rows are borrowed while the statement stands on them. Everything is found by the
  * person's number; a name that nobody bears has no rows, which is no error. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "record/record_sqlite.h"
@@ -80,8 +81,9 @@ static bool interactions_each(record_sqlite *s, record_sqlite_conn *c, sqlite3_s
     return false;
 }
 
-int record_sqlite_user_interactions(void *self, const char *user_id, size_t limit, record_interaction_fn *each,
-                                    void *ctx, braid_error *err) {
+int record_sqlite_user_interactions(void *self, const char *user_id, size_t limit, deadline until,
+                                    record_interaction_fn *each, void *ctx, braid_error *err) {
+    (void)until; /* a local read is quick */
     record_sqlite *s = self;
     record_sqlite_conn *c;
     sqlite3_stmt *st;
@@ -116,28 +118,28 @@ int record_sqlite_scan_interactions(void *self, uint64_t after_lsn, uint64_t upt
 
 /* ---- policies ---- */
 
-static bool policy_row(sqlite3_stmt *st, char hash[RECORD_HASH_BYTES], record_policy *row) {
-    row->agent = record_sqlite_text(st, 0);
-    row->state_hash = hash;
-    row->state = record_sqlite_text(st, 2);
-    row->action = record_sqlite_text(st, 3);
-    row->mean = sqlite3_column_double(st, 4);
-    row->variance = sqlite3_column_double(st, 5);
-    row->count = sqlite3_column_double(st, 6);
-    row->version = (uint64_t)sqlite3_column_int64(st, 7);
-    return record_sqlite_hash(st, 1, hash, RECORD_HASH_BYTES);
-}
-
-static int policies_each(record_sqlite *s, record_sqlite_conn *c, sqlite3_stmt *st, int rc, const char *user_id,
-                         record_policy_fn *each, void *ctx, braid_error *err) {
+/* One row on loan: its actions live until the next row. */
+typedef struct policy_read {
+    record_policy row;
+    int64_t person; /* the number of row.user */
     char hash[RECORD_HASH_BYTES];
-    record_policy row = {.user = user_id};
-    while (rc == SQLITE_OK || rc == SQLITE_ROW) {
-        rc = sqlite3_step(st);
-        if (rc == SQLITE_ROW && !policy_row(st, hash, &row)) rc = bad_row(c);
-        if (rc != SQLITE_ROW || !each(ctx, &row)) break;
-    }
-    return events_close(s, c, st, rc, err);
+    record_action *actions;
+    size_t room;
+} policy_read;
+
+static int policy_row(record_sqlite_conn *c, sqlite3_stmt *st, policy_read *p) {
+    bool no_memory = false;
+    p->row.agent = record_sqlite_text(st, 0);
+    p->row.state_hash = p->hash;
+    p->row.state = record_sqlite_text(st, 2);
+    p->row.version = (uint64_t)sqlite3_column_int64(st, 3);
+    const void *data = sqlite3_column_blob(st, 4);
+    size_t len = (size_t)sqlite3_column_bytes(st, 4);
+    if (!record_sqlite_hash(st, 1, p->hash, sizeof p->hash)) return bad_row(c);
+    if (!record_sqlite_actions_read(data, len, &p->actions, &p->room, &p->row.action_count, &no_memory))
+        return no_memory ? SQLITE_NOMEM : bad_row(c);
+    p->row.actions = p->actions;
+    return SQLITE_ROW;
 }
 
 int record_sqlite_user_policies(void *self, const char *agent, const char *user_id, record_policy_fn *each, void *ctx,
@@ -146,25 +148,53 @@ int record_sqlite_user_policies(void *self, const char *agent, const char *user_
     record_sqlite_conn *c;
     sqlite3_stmt *st;
     int64_t person = -1;
+    policy_read p = {.row.user = user_id};
     int code =
         events_open(s, agent != NULL ? SQL_PERSON_POLICIES_OF : SQL_PERSON_POLICIES, user_id, &person, &c, &st, err);
     if (code != BRAID_OK) return code;
     int rc = sqlite3_bind_int64(st, 1, person);
     if (agent != NULL) rc |= sqlite3_bind_text(st, 2, agent, -1, SQLITE_STATIC);
-    return policies_each(s, c, st, rc, user_id, each, ctx, err);
+    while (rc == SQLITE_OK || rc == SQLITE_ROW) {
+        rc = sqlite3_step(st);
+        if (rc == SQLITE_ROW) rc = policy_row(c, st, &p);
+        if (rc != SQLITE_ROW || !each(ctx, &p.row)) break;
+    }
+    free(p.actions);
+    return events_close(s, c, st, rc, err);
 }
 
-int record_sqlite_get_policy(void *self, const char *agent, const char *user_id, const char *state_hash,
-                             record_policy_fn *each, void *ctx, braid_error *err) {
+/* One key. Returns an SQLite code; *more false when `each` has had enough. */
+static int policy_get(record_sqlite_conn *c, sqlite3_stmt *st, const char *agent, const record_policy_key *key,
+                      size_t which, policy_read *p, record_policy_key_fn *each, void *ctx, bool *more) {
+    int rc = SQLITE_OK;
+    if (p->row.user == NULL || strcmp(p->row.user, key->user) != 0)
+        rc = record_sqlite_number(c, SQL_PERSON, key->user, -1, &p->person);
+    p->row.user = key->user;
+    if (rc != SQLITE_OK || p->person < 0) return rc;
+    rc = sqlite3_bind_int64(st, 1, p->person) | sqlite3_bind_text(st, 2, agent, -1, SQLITE_STATIC) |
+         record_sqlite_bind_hash(st, 3, key->state_hash);
+    if (rc == SQLITE_OK) rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW) rc = policy_row(c, st, p);
+    if (rc == SQLITE_ROW) *more = each(ctx, which, &p->row);
+    int reset = sqlite3_reset(st);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? reset : rc;
+}
+
+int record_sqlite_get_policies(void *self, const char *agent, const record_policy_key *keys, size_t n, deadline until,
+                               record_policy_key_fn *each, void *ctx, braid_error *err) {
     record_sqlite *s = self;
     record_sqlite_conn *c;
     sqlite3_stmt *st;
-    int64_t person = -1;
-    int code = events_open(s, SQL_POLICY_GET, user_id, &person, &c, &st, err);
+    policy_read p = {0};
+    bool more = true;
+    (void)until; /* local reads are quick */
+    int code = events_open(s, SQL_POLICY_GET, NULL, NULL, &c, &st, err);
     if (code != BRAID_OK) return code;
-    int rc = sqlite3_bind_int64(st, 1, person) | sqlite3_bind_text(st, 2, agent, -1, SQLITE_STATIC) |
-             record_sqlite_bind_hash(st, 3, state_hash);
-    return policies_each(s, c, st, rc, user_id, each, ctx, err);
+    int rc = SQLITE_OK;
+    for (size_t i = 0; i < n && more && rc == SQLITE_OK; i++)
+        rc = policy_get(c, st, agent, &keys[i], i, &p, each, ctx, &more);
+    free(p.actions);
+    return events_close(s, c, st, rc, err);
 }
 
 /* ---- episodes ---- */
@@ -172,7 +202,7 @@ int record_sqlite_get_policy(void *self, const char *agent, const char *user_id,
 static bool episode_row(sqlite3_stmt *st, char hash[RECORD_HASH_BYTES], char next_hash[RECORD_HASH_BYTES],
                         record_episode *row) {
     row->interaction_lsn = (uint64_t)sqlite3_column_int64(st, 0);
-    row->agent = record_sqlite_text(st, 1);
+    row->agent = sqlite3_column_type(st, 1) == SQLITE_NULL ? "default" : record_sqlite_text(st, 1);
     row->session = record_sqlite_text(st, 2);
     row->state_hash = hash;
     row->state = record_sqlite_text(st, 4);

@@ -74,21 +74,25 @@ static int log_row(sqlite3_stmt *st, arena *a, record_log_entry *e) {
     return e->key != NULL ? SQLITE_ROW : SQLITE_NOMEM;
 }
 
-int record_sqlite_log_read(void *self, uint64_t after, size_t limit, arena *a, record_log_entry **out, size_t *count,
-                           braid_error *err) {
+/* The head is taken before the rows: what is committed meanwhile may be among them, but nothing up to it is missing. */
+int record_sqlite_log_read(void *self, uint64_t after, unsigned kinds, size_t limit, arena *a, record_log_entry **out,
+                           size_t *count, uint64_t *upto, braid_error *err) {
     record_sqlite *s = self;
     record_sqlite_conn *c;
     size_t room = 0, n = 0;
     record_log_entry *rows = NULL;
-    uint64_t trimmed = atomic_load(&s->trimmed);
+    uint64_t trimmed = atomic_load(&s->trimmed), head = record_sqlite_head(s);
     *out = NULL;
     *count = 0;
+    *upto = after;
     after = after > trimmed ? after : trimmed;
     if (limit == 0 || after >= INT64_MAX) return BRAID_OK;
     int code = record_sqlite_reader_take(s, &c, err);
     if (code != BRAID_OK) return code;
-    sqlite3_stmt *st = record_sqlite_stmt(c, SQL_LOG_READ);
+    bool interactions = kinds & RECORD_MASK(RECORD_INTERACTION);
+    sqlite3_stmt *st = record_sqlite_stmt(c, interactions ? SQL_LOG_READ : SQL_LOG_READ_OTHERS);
     int rc = st == NULL ? sqlite3_extended_errcode(c->db) : sqlite3_bind_int64(st, 1, (int64_t)after);
+    if (rc == SQLITE_OK) rc = sqlite3_bind_int64(st, 3, kinds);
     if (rc == SQLITE_OK) rc = sqlite3_bind_int64(st, 2, limit > INT64_MAX ? INT64_MAX : (int64_t)limit);
     while (rc == SQLITE_OK || rc == SQLITE_ROW) {
         rc = sqlite3_step(st);
@@ -101,10 +105,26 @@ int record_sqlite_log_read(void *self, uint64_t after, size_t limit, arena *a, r
     sqlite3_reset(st);
     record_sqlite_reader_give(s, c);
     if (code == BRAID_OK) {
+        uint64_t last = n > 0 ? rows[n - 1].lsn : after;
         *out = rows;
         *count = n;
+        *upto = last > head || n == limit ? last : head > after ? head : after;
     }
     return code;
+}
+
+uint64_t record_sqlite_lag(void *self, uint64_t after) {
+    uint64_t head = record_sqlite_head(self);
+    return head > after ? head - after : 0;
+}
+
+/* The file belongs to one process, so whoever asks is the only one. */
+int record_sqlite_lease(void *self, const char *name, bool *held, braid_error *err) {
+    (void)self;
+    (void)name;
+    (void)err;
+    *held = true;
+    return BRAID_OK;
 }
 
 /* ---- trimming, on the writer's thread ---- */
@@ -242,7 +262,8 @@ static int check_head(record_sqlite *s, record_sqlite_conn *c, buf *out) {
 static int check_all(record_sqlite *s, record_sqlite_conn *c, bool deep, buf *out) {
     static const record_sqlite_sql checks[] = {
         SQL_FOREIGN_KEY_CHECK,   SQL_CHECK_ITEM_LOG, SQL_CHECK_RELATION_LOG, SQL_CHECK_USER_LOG, SQL_CHECK_LSN_TWICE,
-        SQL_CHECK_RELATION_ENDS, SQL_CHECK_VECTORS,  SQL_CHECK_PERSONS,      SQL_CHECK_ITEMS,    SQL_CHECK_EPISODES};
+        SQL_CHECK_RELATION_ENDS, SQL_CHECK_VECTORS,  SQL_CHECK_PERSONS,      SQL_CHECK_ITEMS,    SQL_CHECK_EPISODES,
+        SQL_CHECK_TIMELINE,      SQL_CHECK_TIMELINE_ENDS};
     int rc = record_sqlite_exec(c, SQL_BEGIN_READ); /* one snapshot for all of them */
     if (rc == SQLITE_OK) rc = check_one(s, c, deep ? SQL_INTEGRITY_CHECK : SQL_QUICK_CHECK, out);
     if (rc == SQLITE_OK) rc = check_head(s, c, out);

@@ -70,6 +70,24 @@ static int prepare_user(record_change *c, record_sqlite_body *body, braid_error 
     return prepare_body(&b, user_to_json(c->user, &b), body, err);
 }
 
+static int prepare_policy(record_change *c, record_sqlite_body *body, braid_error *err) {
+    const record_policy *p = c->policy;
+    if (p->action_count == 0) {
+        record_sqlite_refuse(c, BRAID_E_INVALID, "a policy without actions");
+        return BRAID_OK;
+    }
+    for (size_t i = 0; i < p->action_count; i++) {
+        const record_action *a = &p->actions[i];
+        if (!isfinite(a->mean) || !isfinite(a->variance) || !isfinite(a->count)) {
+            record_sqlite_refuse(c, BRAID_E_NOT_FINITE, "a policy holds NaN or infinity");
+            return BRAID_OK;
+        }
+    }
+    buf b;
+    buf_init(&b, 0);
+    return prepare_body(&b, record_sqlite_actions_write(p, &b), body, err);
+}
+
 int record_sqlite_prepare(record_sqlite *s, record_change *c, record_sqlite_body *body, braid_error *err) {
     if ((c->kind < RECORD_ITEM || c->kind > RECORD_CURSOR) || c->item == NULL) {
         record_sqlite_refuse(c, BRAID_E_INVALID, "a change without content");
@@ -86,9 +104,7 @@ int record_sqlite_prepare(record_sqlite *s, record_change *c, record_sqlite_body
                              MODEL_ID_BYTES_MAX);
     if (c->kind == RECORD_RELATION && (!relation_type_valid(c->relation->type) || !isfinite(c->relation->strength)))
         record_sqlite_refuse(c, BRAID_E_INVALID, "a relation has a type like SEQUEL_OF and a finite strength");
-    if (c->kind == RECORD_POLICY &&
-        !(isfinite(c->policy->mean) && isfinite(c->policy->variance) && isfinite(c->policy->count)))
-        record_sqlite_refuse(c, BRAID_E_NOT_FINITE, "a policy holds NaN or infinity");
+    if (c->kind == RECORD_POLICY) return prepare_policy(c, body, err);
     if (c->kind == RECORD_EPISODE && !isfinite(c->episode->reward))
         record_sqlite_refuse(c, BRAID_E_NOT_FINITE, "an episode's reward is NaN or infinite");
     if (c->kind == RECORD_STATS && !(isfinite(c->stats->interactions) && isfinite(c->stats->reward_sum)))

@@ -313,7 +313,9 @@ static int users_each(cursor *k, int rc, record_text_fn *each, void *ctx, size_t
     return cursor_close(k, rc, err);
 }
 
-int record_sqlite_get_user(void *self, const char *id, record_text_fn *each, void *ctx, braid_error *err) {
+int record_sqlite_get_user(void *self, const char *id, deadline until, record_text_fn *each, void *ctx,
+                           braid_error *err) {
+    (void)until; /* a local read is quick */
     cursor k;
     size_t found = 0;
     int code = cursor_open(&k, self, SQL_USER_GET, err);

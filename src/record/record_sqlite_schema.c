@@ -24,6 +24,7 @@
 #include "record/record_sqlite.h"
 
 static const char *const record_sqlite_steps[RECORD_SCHEMA_VERSION] = {
+    /* 1: the first release's tables */
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE items(num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, given INTEGER,"
     "    body TEXT NOT NULL) STRICT;"
@@ -59,6 +60,23 @@ static const char *const record_sqlite_steps[RECORD_SCHEMA_VERSION] = {
     "CREATE TABLE cursors(name TEXT PRIMARY KEY, lsn INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE log(lsn INTEGER PRIMARY KEY, kind INTEGER NOT NULL, removed INTEGER NOT NULL, num INTEGER NOT NULL,"
     "    num2 INTEGER NOT NULL, person INTEGER, key TEXT) STRICT;",
+    /* 2: a policy is one row with all its actions, an episode only what its interaction does not say. What was learned
+     * is learned again from the interactions, from the beginning. */
+    "DROP TABLE episodes;"
+    "DROP TABLE policies;"
+    "CREATE TABLE episodes(interaction INTEGER PRIMARY KEY, state_hash ANY, state TEXT, next_state_hash ANY,"
+    "    reward REAL NOT NULL, done INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE policies(person INTEGER NOT NULL, agent TEXT NOT NULL, state_hash ANY NOT NULL, state TEXT,"
+    "    version INTEGER NOT NULL, actions BLOB NOT NULL, PRIMARY KEY(person, agent, state_hash)) STRICT, WITHOUT ROWID;"
+    "DELETE FROM log WHERE kind = 5;"
+    "DELETE FROM stats;"
+    "DELETE FROM cursors WHERE name = 'policy';"
+    /* Who did what when: see record_sqlite_timeline.c. */
+    "DROP INDEX interactions_person;"
+    "CREATE TABLE timeline(person INTEGER NOT NULL, at INTEGER NOT NULL, lsn INTEGER NOT NULL,"
+    "    PRIMARY KEY(person, at, lsn)) STRICT, WITHOUT ROWID;"
+    "INSERT INTO timeline(person, at, lsn) SELECT person, at, lsn FROM interactions;"
+    "INSERT INTO meta(key, value) SELECT 'timeline', coalesce(max(lsn), 0) FROM interactions;",
 };
 
 static int record_sqlite_step(record_sqlite *s, int step) {
@@ -143,6 +161,11 @@ int record_sqlite_schema_check(record_sqlite *s, record_sqlite_conn *c, bool *em
         return error_set(err, BRAID_E_NEWER_FORMAT, RECORD_SQLITE,
                          "'%s' has format %lld, this Braid reads up to %d: use a newer Braid", s->path,
                          (long long)version, RECORD_SCHEMA_VERSION);
+    if (version < RECORD_SCHEMA_VERSION && s->options.read_only)
+        return error_set(err, BRAID_E_READ_ONLY, RECORD_SQLITE,
+                         "'%s' has the older format %lld: open it once with the right to write, which brings it up to"
+                         " date",
+                         s->path, (long long)version);
     return BRAID_OK;
 }
 

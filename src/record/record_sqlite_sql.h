@@ -13,7 +13,11 @@
     " i.idempotency, i.device, i.daypart, i.region, i.mood, i.simulated, i.attribution"
 #define RECORD_SQLITE_INTERACTION_JOINS                                                                                \
     " LEFT JOIN items t ON t.num = i.item LEFT JOIN items_gone g ON t.num IS NULL AND g.num = i.item"
-#define RECORD_SQLITE_POLICY_COLUMNS "y.agent, y.state_hash, y.state, y.action, y.mean, y.variance, y.count, y.version"
+/* What the person ?1 did, as (at, lsn): what is in the timeline, and what is not yet. */
+#define RECORD_SQLITE_TIMELINE                                                                                         \
+    "(SELECT at, lsn FROM timeline WHERE person = ?1 UNION ALL SELECT at, lsn FROM interactions WHERE lsn >"           \
+    " (SELECT value FROM meta WHERE key = 'timeline') AND person = ?1) x"
+#define RECORD_SQLITE_POLICY_COLUMNS "y.agent, y.state_hash, y.state, y.version, y.actions"
 #define RECORD_SQLITE_RELATION_COLUMNS "r.from_num, r.to_num, r.type, r.strength, r.version, f.id, t.id"
 #define RECORD_SQLITE_RELATION_TABLES "relations r JOIN items f ON f.num = r.from_num JOIN items t ON t.num = r.to_num"
 
@@ -58,22 +62,27 @@
     X(USER_PUT, "INSERT INTO users(person, id, version, body) VALUES(?1, ?2, ?3, ?4)"                                  \
                 " ON CONFLICT(person) DO UPDATE SET version = excluded.version, body = excluded.body")                 \
     X(USER_DROP, "DELETE FROM users WHERE person = ?1")                                                                \
-    X(PERSON_INTERACTIONS_DROP, "DELETE FROM interactions WHERE person = ?1")                                          \
-    X(PERSON_EPISODES_DROP, "DELETE FROM episodes WHERE person = ?1")                                                  \
+    X(PERSON_TIMELINE_FILL, "INSERT INTO timeline(person, at, lsn) SELECT person, at, lsn FROM interactions"           \
+                            " WHERE lsn > (SELECT value FROM meta WHERE key = 'timeline') AND person = ?1")            \
+    X(PERSON_INTERACTIONS_DROP, "DELETE FROM interactions WHERE lsn IN (SELECT lsn FROM timeline WHERE person = ?1)")  \
+    X(PERSON_TIMELINE_DROP, "DELETE FROM timeline WHERE person = ?1")                                                  \
+    X(PERSON_EPISODES_DROP, "DELETE FROM episodes WHERE interaction IN (SELECT lsn FROM timeline WHERE person = ?1)")  \
     X(PERSON_POLICIES_DROP, "DELETE FROM policies WHERE person = ?1")                                                  \
     /* writing events and what is learned from them */                                                                 \
     X(INTERACTION_BY_KEY, "SELECT lsn, item FROM interactions WHERE person = ?1 AND idempotency = ?2")                 \
     X(INTERACTION_ADD, "INSERT INTO interactions(lsn, person, item, at, type, watch_s, rating, agent, session,"        \
                        " recommendation, idempotency, device, daypart, region, mood, simulated, attribution)"          \
                        " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)")          \
+    X(TIMELINE_FILL, "INSERT INTO timeline(person, at, lsn) SELECT person, at, lsn FROM interactions"                  \
+                     " WHERE lsn > (SELECT value FROM meta WHERE key = 'timeline') AND lsn <= ?1"                      \
+                     " ORDER BY person, at, lsn")                                                                      \
+    X(TIMELINE_LEFT, "SELECT count(*) FROM interactions WHERE lsn > (SELECT value FROM meta WHERE key = 'timeline')")  \
     X(INTERACTION_PERSON, "SELECT person FROM interactions WHERE lsn = ?1")                                            \
-    X(EPISODE_ADD, "INSERT INTO episodes(interaction, person, agent, session, state_hash, state, next_state_hash,"     \
-                   " item, action, reward, done, at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"        \
-                   " ON CONFLICT(interaction) DO NOTHING")                                                             \
-    X(POLICY_PUT, "INSERT INTO policies(person, agent, state_hash, action, state, mean, variance, count, version)"     \
-                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET state = excluded.state,"      \
-                  " mean = excluded.mean, variance = excluded.variance, count = excluded.count,"                       \
-                  " version = excluded.version WHERE excluded.version >= version")                                     \
+    X(EPISODE_ADD, "INSERT INTO episodes(interaction, state_hash, state, next_state_hash, reward, done)"               \
+                   " VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(interaction) DO NOTHING")                              \
+    X(POLICY_PUT, "INSERT INTO policies(person, agent, state_hash, state, version, actions)"                           \
+                  " VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET state = excluded.state,"                  \
+                  " version = excluded.version, actions = excluded.actions WHERE excluded.version >= version")         \
     X(STATS_PUT, "INSERT INTO stats(num, interactions, reward_sum, last_at) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(num)"   \
                  " DO UPDATE SET interactions = excluded.interactions, reward_sum = excluded.reward_sum,"              \
                  " last_at = excluded.last_at")                                                                        \
@@ -83,12 +92,17 @@
     X(LOG_ADD, "INSERT INTO log(lsn, kind, removed, num, num2, person, key) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")       \
     X(LOG_TRIM, "DELETE FROM log WHERE lsn <= ?1 AND lsn <= (SELECT max(lsn) FROM"                                     \
                 " (SELECT lsn FROM log ORDER BY lsn LIMIT ?2))")                                                       \
+    /* ?3: a bit for each kind that is wanted. Without interactions the table of interactions is not looked at. */     \
     X(LOG_READ, "SELECT lsn, 4 AS kind, 0 AS removed, item AS num, 0 AS num2, '' AS key FROM interactions"             \
                 " WHERE lsn > ?1 UNION ALL"                                                                            \
                 " SELECT l.lsn, l.kind, l.removed, l.num, l.num2, coalesce(p.id, l.key, '') FROM log l"                \
-                " LEFT JOIN persons p ON p.num = l.person WHERE l.lsn > ?1 AND (l.person IS NULL OR p.num IS NOT"      \
-                " NULL)"                                                                                               \
+                " LEFT JOIN persons p ON p.num = l.person WHERE l.lsn > ?1 AND (?3 >> l.kind) & 1"                     \
+                " AND (l.person IS NULL OR p.num IS NOT NULL)"                                                         \
                 " ORDER BY 1 LIMIT ?2")                                                                                \
+    X(LOG_READ_OTHERS, "SELECT l.lsn, l.kind, l.removed, l.num, l.num2, coalesce(p.id, l.key, '') FROM log l"          \
+                       " LEFT JOIN persons p ON p.num = l.person WHERE l.lsn > ?1 AND (?3 >> l.kind) & 1"              \
+                       " AND (l.person IS NULL OR p.num IS NOT NULL)"                                                  \
+                       " ORDER BY 1 LIMIT ?2")                                                                         \
     X(CURSOR_GET, "SELECT lsn FROM cursors WHERE name = ?1")                                                           \
     /* reading items */                                                                                                \
     X(ITEM_BY_ID, "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                                \
@@ -113,20 +127,22 @@
     X(USER_GET, "SELECT id, body, version FROM users WHERE id = ?1")                                                   \
     X(USERS_LIST, "SELECT id, body, version FROM users WHERE id > ?1 ORDER BY id LIMIT ?2")                            \
     /* reading events */                                                                                               \
-    X(PERSON_INTERACTIONS, "SELECT " RECORD_SQLITE_INTERACTION_COLUMNS ", ?2 FROM interactions i"                      \
-                           RECORD_SQLITE_INTERACTION_JOINS " WHERE i.person = ?1 ORDER BY i.at DESC, i.lsn DESC"       \
-                           " LIMIT ?3")                                                                                \
+    X(PERSON_INTERACTIONS, "SELECT " RECORD_SQLITE_INTERACTION_COLUMNS ", ?2 FROM " RECORD_SQLITE_TIMELINE             \
+                           " JOIN interactions i ON i.lsn = x.lsn" RECORD_SQLITE_INTERACTION_JOINS                     \
+                           " ORDER BY x.at DESC, x.lsn DESC LIMIT ?3")                                                 \
     X(INTERACTIONS_SCAN, "SELECT " RECORD_SQLITE_INTERACTION_COLUMNS ", p.id FROM interactions i"                      \
                          " JOIN persons p ON p.num = i.person" RECORD_SQLITE_INTERACTION_JOINS                         \
                          " WHERE i.lsn > ?1 AND i.lsn <= ?2 ORDER BY i.lsn LIMIT ?3")                                  \
-    X(PERSON_EPISODES, "SELECT interaction, agent, session, state_hash, state, next_state_hash, item, action, reward," \
-                       " done, at FROM episodes WHERE person = ?1 ORDER BY interaction DESC LIMIT ?2")                 \
+    X(PERSON_EPISODES, "SELECT i.lsn, i.agent, i.session, e.state_hash, e.state, e.next_state_hash, i.item,"           \
+                       " coalesce(t.id, g.id), e.reward, e.done, i.at FROM " RECORD_SQLITE_TIMELINE                    \
+                       " JOIN interactions i ON i.lsn = x.lsn JOIN episodes e ON e.interaction = i.lsn"                \
+                       RECORD_SQLITE_INTERACTION_JOINS " ORDER BY x.at DESC, x.lsn DESC LIMIT ?2")                     \
     X(PERSON_POLICIES, "SELECT " RECORD_SQLITE_POLICY_COLUMNS " FROM policies y WHERE y.person = ?1"                   \
-                       " ORDER BY y.agent, y.state_hash, y.action")                                                    \
+                       " ORDER BY y.agent, y.state_hash")                                                              \
     X(PERSON_POLICIES_OF, "SELECT " RECORD_SQLITE_POLICY_COLUMNS " FROM policies y"                                    \
-                          " WHERE y.person = ?1 AND y.agent = ?2 ORDER BY y.state_hash, y.action")                     \
+                          " WHERE y.person = ?1 AND y.agent = ?2 ORDER BY y.state_hash")                               \
     X(POLICY_GET, "SELECT " RECORD_SQLITE_POLICY_COLUMNS " FROM policies y"                                            \
-                  " WHERE y.person = ?1 AND y.agent = ?2 AND y.state_hash = ?3 ORDER BY y.action")                     \
+                  " WHERE y.person = ?1 AND y.agent = ?2 AND y.state_hash = ?3")                                       \
     X(STATS_SCAN, "SELECT num, interactions, reward_sum, last_at FROM stats WHERE num > ?1 ORDER BY num")              \
     /* counting and checking */                                                                                        \
     X(COUNTS, "SELECT (SELECT count(*) FROM items), (SELECT count(*) FROM relations), (SELECT count(*) FROM users),"   \
@@ -165,6 +181,11 @@
     X(CHECK_ITEMS, "SELECT 'interaction ' || lsn || ' is about an item that never was' FROM interactions i WHERE"      \
                    " NOT EXISTS(SELECT 1 FROM items t WHERE t.num = i.item)"                                           \
                    " AND NOT EXISTS(SELECT 1 FROM items_gone g WHERE g.num = i.item) LIMIT 5")                         \
+    X(CHECK_TIMELINE, "SELECT 'interaction ' || lsn || ' is not in the timeline of its person' FROM interactions i"    \
+                      " WHERE lsn <= (SELECT value FROM meta WHERE key = 'timeline') AND NOT EXISTS(SELECT 1 FROM"     \
+                      " timeline t WHERE t.person = i.person AND t.at = i.at AND t.lsn = i.lsn) LIMIT 5")              \
+    X(CHECK_TIMELINE_ENDS, "SELECT 'the timeline names ' || lsn || ', which is no interaction' FROM timeline t WHERE"  \
+                           " NOT EXISTS(SELECT 1 FROM interactions i WHERE i.lsn = t.lsn) LIMIT 5")                    \
     X(CHECK_EPISODES, "SELECT 'episode ' || interaction || ' has no interaction' FROM episodes e WHERE"                \
                       " NOT EXISTS(SELECT 1 FROM interactions i WHERE i.lsn = e.interaction) LIMIT 5")
 

@@ -216,6 +216,18 @@ bool slots_kill(slots *s, uint32_t num) {
     return slot != SLOT_NONE && kill_slot(s, slot);
 }
 
+int slots_kill_all(slots *s, const char *store, braid_error *err) {
+    slots_reclaim(s, false);
+    int code = slots_reserve_kills(s, atomic_load_explicit(&s->count, memory_order_relaxed), store, err);
+    if (code != BRAID_OK) return code;
+    uint32_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
+    slots_begin(s);
+    for (uint32_t slot = 0; slot < used; slot++) kill_slot(s, slot);
+    slots_commit(s);
+    slots_reclaim(s, false);
+    return BRAID_OK;
+}
+
 uint32_t slots_put(slots *s, const vector_entry *entry) {
     _Atomic uint32_t *place = map_place(s, entry->num);
     uint32_t old = atomic_load_explicit(place, memory_order_relaxed);

@@ -149,7 +149,7 @@ uint32_t slots_find(const slots *s, uint32_t num, uint64_t epoch);
 int slots_fetch(slots *s, uint32_t num, float *out, const char *store, braid_error *err);
 int slots_score(slots *s, const float *query, const uint32_t *nums, size_t n, float *out, const char *store,
                 braid_error *err);
-int slots_scan(slots *s, bool (*each)(void *ctx, uint32_t num, const float *values), void *ctx, braid_error *err);
+int slots_scan(slots *s, vector_scan_fn *each, void *ctx, braid_error *err);
 void scratch_free(scratch *sc);
 
 /* ---- the writer ---- */
@@ -165,6 +165,8 @@ void slots_abort(slots *s);
  * there already. */
 uint32_t slots_put(slots *s, const vector_entry *entry);
 bool slots_kill(slots *s, uint32_t num);
+/* Every item dies, in a batch of its own; searches go on meanwhile. */
+int slots_kill_all(slots *s, const char *store, braid_error *err);
 /* Moves what has waited long enough: dying -> limbo -> free. `force` does not wait for the readers before unlinking. */
 void slots_reclaim(slots *s, bool force);
 /* Memory for slots up to `n` of them. */

@@ -90,14 +90,14 @@ int slots_score(slots *s, const float *query, const uint32_t *nums, size_t n, fl
     return code;
 }
 
-int slots_scan(slots *s, bool (*each)(void *ctx, uint32_t num, const float *values), void *ctx, braid_error *err) {
+int slots_scan(slots *s, vector_scan_fn *each, void *ctx, braid_error *err) {
     (void)err;
     uint64_t epoch;
     reader *r = slots_enter(s, &epoch);
     uint32_t used = atomic_load_explicit(&s->used, memory_order_acquire);
     for (uint32_t slot = 0; slot < used; slot++) {
         slot_meta *m = slots_meta(s, slot);
-        if (slots_visible(m, epoch) && !each(ctx, m->num, slots_row(s, slot))) break;
+        if (slots_visible(m, epoch) && !each(ctx, m->num, 0, slots_row(s, slot))) break;
     }
     slots_leave(r);
     return BRAID_OK;

@@ -1,8 +1,9 @@
 /* The thin forwarder in front of every vector store, and the list of the stores that are compiled in.
  *
  * What holds for all stores is done once, here: arguments are checked, an expired deadline is answered without
- * asking, every call is timed into the metrics. A store's file then holds only its own work. A new store is one file
- * and one row of vector_rows. */
+ * asking, every call is timed into the metrics, and a store in another process is asked only while its breaker lets
+ * calls pass. Reads and writes have a breaker each, since a server that refuses to write may well answer questions. A
+ * store's file then holds only its own work. A new store is one file and one row of vector_rows. */
 #include "vector/vector.h"
 
 #include <math.h>
@@ -13,13 +14,24 @@
 
 enum { VECTOR_K_MAX = 100000 };
 
-static const vector_ops *const vector_rows[] = {&vector_hnsw, &vector_flat};
+static const vector_ops *const vector_rows[] = {
+    &vector_hnsw,
+    &vector_flat,
+#ifdef BRAID_HAVE_POSTGRES
+    &vector_pgvector,
+#endif
+#ifdef BRAID_HAVE_MILVUS
+    &vector_milvus,
+#endif
+    &vector_neo4j,
+};
 
 struct vector_store {
     const vector_ops *ops;
     void *self;
     uint32_t dim;
     const clock_ops *clock;
+    breaker *reads, *writes; /* NULL for a store in this process */
     metric_histogram *search_us, *upsert_us, *remove_us, *fetch_us, *score_us, *save_us, *load_us;
     metric_counter *distances, *errors, *deadlines;
 };
@@ -64,6 +76,13 @@ static void register_metrics(vector_store *s, metrics *m) {
     s->deadlines = metrics_counter(m, "vector_deadlines", labels, "Searches that a deadline cut short.");
 }
 
+static int make_breakers(vector_store *s, const vector_options *options, braid_error *err) {
+    breaker_options o = {.store = s->ops->name, .calls = "read", .clock = s->clock, .metrics = options->metrics};
+    int code = breaker_new(&o, &s->reads, err);
+    o.calls = "write";
+    return code != BRAID_OK ? code : breaker_new(&o, &s->writes, err);
+}
+
 int vector_open(const vector_ops *ops, const vector_options *options, vector_store **out, braid_error *err) {
     *out = NULL;
     BRAID_ASSERT(ops != NULL && ops->version == 1);
@@ -72,8 +91,11 @@ int vector_open(const vector_ops *ops, const vector_options *options, vector_sto
     s->ops = ops;
     s->dim = options->dim;
     s->clock = options->clock != NULL ? options->clock : &clock_system;
-    int code = ops->open(options, &s->self, err);
+    int code = ops->caps & VECTOR_CAP_REMOTE ? make_breakers(s, options, err) : BRAID_OK;
+    if (code == BRAID_OK) code = ops->open(options, &s->self, err);
     if (code != BRAID_OK) {
+        breaker_free(s->reads);
+        breaker_free(s->writes);
         free(s);
         return code;
     }
@@ -85,6 +107,8 @@ int vector_open(const vector_ops *ops, const vector_options *options, vector_sto
 void vector_close(vector_store *s) {
     if (s == NULL) return;
     s->ops->close(s->self);
+    breaker_free(s->reads);
+    breaker_free(s->writes);
     free(s);
 }
 
@@ -96,25 +120,50 @@ unsigned vector_caps_of(const vector_store *s) {
     return s->ops->caps;
 }
 
-/* Books a call that began at `start` and hands its code through. */
-static int timed(vector_store *s, metric_histogram *h, int64_t start, int code) {
-    metric_observe_us(h, (double)(clock_mono_ns(s->clock) - start) / 1000.0);
-    if (code != BRAID_OK && code != BRAID_E_NOT_FOUND) metric_add(s->errors, 1);
+/* One call on its way: what it is booked under. */
+typedef struct call {
+    vector_store *s;
+    breaker *gate;
+    metric_histogram *time; /* NULL: not timed */
+    breaker_ticket ticket;
+    int64_t start;
+} call;
+
+/* Not BRAID_OK: the store must not be asked; there is nothing to end. */
+static int call_begin(call *c, vector_store *s, breaker *gate, metric_histogram *time, deadline until,
+                      braid_error *err) {
+    *c = (call){.s = s, .gate = gate, .time = time, .start = clock_mono_ns(s->clock)};
+    int code = BRAID_OK;
+    if (gate != NULL && until != 0 && c->start >= until)
+        code = error_set(err, BRAID_E_DEADLINE, s->ops->name, "no time was left to ask");
+    else if (gate != NULL)
+        code = breaker_enter(gate, &c->ticket, err);
+    if (code != BRAID_OK) metric_add(s->errors, 1);
+    return code;
+}
+
+/* Books the call and hands its code through. */
+static int call_end(call *c, int code) {
+    if (c->gate != NULL) breaker_done(c->gate, c->ticket, code);
+    metric_observe_us(c->time, (double)(clock_mono_ns(c->s->clock) - c->start) / 1000.0);
+    if (code != BRAID_OK && code != BRAID_E_NOT_FOUND) metric_add(c->s->errors, 1);
     return code;
 }
 
 int vector_upsert(vector_store *s, const vector_entry *entries, size_t n, braid_error *err) {
     if (n == 0) return BRAID_OK;
     BRAID_ASSERT(entries != NULL);
-    int64_t start = clock_mono_ns(s->clock);
-    return timed(s, s->upsert_us, start, s->ops->upsert(s->self, entries, n, err));
+    call c;
+    int code = call_begin(&c, s, s->writes, s->upsert_us, 0, err);
+    return code != BRAID_OK ? code : call_end(&c, s->ops->upsert(s->self, entries, n, err));
 }
 
 int vector_remove(vector_store *s, const uint32_t *nums, size_t n, braid_error *err) {
     if (n == 0) return BRAID_OK;
     BRAID_ASSERT(nums != NULL);
-    int64_t start = clock_mono_ns(s->clock);
-    return timed(s, s->remove_us, start, s->ops->remove(s->self, nums, n, err));
+    call c;
+    int code = call_begin(&c, s, s->writes, s->remove_us, 0, err);
+    return code != BRAID_OK ? code : call_end(&c, s->ops->remove(s->self, nums, n, err));
 }
 
 int vector_search(vector_store *s, const vector_query *q, candidate *out, size_t *count, vector_stats *stats,
@@ -130,42 +179,57 @@ int vector_search(vector_store *s, const vector_query *q, candidate *out, size_t
     if (q->allow != NULL && !(s->ops->caps & VECTOR_CAP_ALLOW)) {
         return error_set(err, BRAID_E_INVALID, "vector", "store %s cannot search within a set", s->ops->name);
     }
-    int64_t start = clock_mono_ns(s->clock);
-    int code = BRAID_OK;
-    if (q->until != 0 && start >= q->until)
+    if (q->until != 0 && clock_mono_ns(s->clock) >= q->until) {
         stats->stopped = VECTOR_STOP_DEADLINE;
-    else
-        code = s->ops->search(s->self, q, out, count, stats, err);
+        metric_add(s->deadlines, 1);
+        return BRAID_OK;
+    }
+    call c;
+    int code = call_begin(&c, s, s->reads, s->search_us, 0, err);
+    if (code != BRAID_OK) return code;
+    code = s->ops->search(s->self, q, out, count, stats, err);
     BRAID_ASSERT(*count <= q->k);
     metric_add(s->distances, stats->distances);
-    if (stats->stopped == VECTOR_STOP_DEADLINE) metric_add(s->deadlines, 1);
-    return timed(s, s->search_us, start, code);
+    if (stats->stopped == VECTOR_STOP_DEADLINE || code == BRAID_E_DEADLINE) metric_add(s->deadlines, 1);
+    return call_end(&c, code);
 }
 
-int vector_fetch(vector_store *s, uint32_t num, float *out, braid_error *err) {
-    int64_t start = clock_mono_ns(s->clock);
-    return timed(s, s->fetch_us, start, s->ops->fetch(s->self, num, out, err));
+int vector_fetch(vector_store *s, uint32_t num, deadline until, float *out, braid_error *err) {
+    call c;
+    int code = call_begin(&c, s, s->reads, s->fetch_us, until, err);
+    return code != BRAID_OK ? code : call_end(&c, s->ops->fetch(s->self, num, until, out, err));
 }
 
-int vector_score(vector_store *s, const float *query, const uint32_t *nums, size_t n, float *out, braid_error *err) {
+int vector_score(vector_store *s, const float *query, const uint32_t *nums, size_t n, deadline until, float *out,
+                 braid_error *err) {
     if (n == 0) return BRAID_OK;
     BRAID_ASSERT(query != NULL && nums != NULL && out != NULL);
-    int64_t start = clock_mono_ns(s->clock);
-    return timed(s, s->score_us, start, s->ops->score(s->self, query, nums, n, out, err));
+    call c;
+    int code = call_begin(&c, s, s->reads, s->score_us, until, err);
+    return code != BRAID_OK ? code : call_end(&c, s->ops->score(s->self, query, nums, n, until, out, err));
 }
 
 void vector_estimate(vector_store *s, size_t k, unsigned ef, uint64_t allow_count, bool filtered, vector_cost *out) {
     s->ops->estimate(s->self, k, ef, allow_count, filtered, out);
 }
 
-int vector_scan(vector_store *s, bool (*each)(void *ctx, uint32_t num, const float *values), void *ctx,
-                braid_error *err) {
-    return s->ops->scan(s->self, each, ctx, err);
+int vector_scan(vector_store *s, vector_scan_fn *each, void *ctx, braid_error *err) {
+    call c;
+    int code = call_begin(&c, s, s->reads, NULL, 0, err);
+    return code != BRAID_OK ? code : call_end(&c, s->ops->scan(s->self, each, ctx, err));
+}
+
+int vector_clear(vector_store *s, braid_error *err) {
+    call c;
+    int code = call_begin(&c, s, s->writes, NULL, 0, err);
+    return code != BRAID_OK ? code : call_end(&c, s->ops->clear(s->self, err));
 }
 
 int vector_check(vector_store *s, vector_check_report *out, braid_error *err) {
     *out = (vector_check_report){0};
-    return s->ops->check(s->self, out, err);
+    call c;
+    int code = call_begin(&c, s, s->reads, NULL, 0, err);
+    return code != BRAID_OK ? code : call_end(&c, s->ops->check(s->self, out, err));
 }
 
 void vector_get_info(vector_store *s, vector_info *out) {
@@ -177,8 +241,9 @@ int vector_save(vector_store *s, const char *path, uint64_t epoch, uint64_t lsn,
     if (!(s->ops->caps & VECTOR_CAP_SNAPSHOT)) {
         return error_set(err, BRAID_E_INVALID, "vector", "store %s has no snapshots", s->ops->name);
     }
-    int64_t start = clock_mono_ns(s->clock);
-    return timed(s, s->save_us, start, s->ops->save(s->self, path, epoch, lsn, err));
+    call c;
+    int code = call_begin(&c, s, s->reads, s->save_us, 0, err);
+    return code != BRAID_OK ? code : call_end(&c, s->ops->save(s->self, path, epoch, lsn, err));
 }
 
 int vector_load(vector_store *s, const char *path, uint64_t epoch, uint64_t *lsn, braid_error *err) {
@@ -186,6 +251,7 @@ int vector_load(vector_store *s, const char *path, uint64_t epoch, uint64_t *lsn
     if (!(s->ops->caps & VECTOR_CAP_SNAPSHOT)) {
         return error_set(err, BRAID_E_INVALID, "vector", "store %s has no snapshots", s->ops->name);
     }
-    int64_t start = clock_mono_ns(s->clock);
-    return timed(s, s->load_us, start, s->ops->load(s->self, path, epoch, lsn, err));
+    call c;
+    int code = call_begin(&c, s, s->writes, s->load_us, 0, err);
+    return code != BRAID_OK ? code : call_end(&c, s->ops->load(s->self, path, epoch, lsn, err));
 }

@@ -21,7 +21,9 @@ typedef enum vector_caps {
     VECTOR_CAP_ALLOW = 1,    /* takes a bitset of allowed numbers */
     VECTOR_CAP_EXACT = 2,    /* results are exact */
     VECTOR_CAP_SNAPSHOT = 4, /* can save and load a file */
-    VECTOR_CAP_REMOTE = 8
+    VECTOR_CAP_REMOTE = 8,   /* another process: keeps what it holds between our starts, and may be down */
+    VECTOR_CAP_FIELDS = 16,  /* keeps the items' fields beside the vectors and filters by them itself */
+    VECTOR_CAP_VERSIONS = 32 /* keeps each item's version; an older one never replaces a newer */
 } vector_caps;
 
 typedef struct vector_options {
@@ -31,14 +33,18 @@ typedef struct vector_options {
     unsigned ef_search;       /* default 64; a search may ask for another */
     uint64_t seed;            /* of the level generator: same order of inserts, same graph */
     const char *kernel;       /* "auto", "avx512", "avx2", "scalar" */
+    const remote_options *remote; /* VECTOR_CAP_REMOTE: where it is */
     const clock_ops *clock;
     metrics *metrics;
+    const logger *log;
 } vector_options;
 
 typedef struct vector_entry {
     uint32_t num;
-    const float *values;
-} vector_entry; /* dim floats, finite; need not be normalised, not all zero */
+    const float *values; /* dim floats, finite; need not be normalised, not all zero */
+    uint64_t version;    /* the item's; 0 where nobody keeps versions */
+    const item *it;      /* the item, for VECTOR_CAP_FIELDS; may be NULL for others */
+} vector_entry;
 
 /* What a search may use; zero means the default. */
 typedef struct vector_query {
@@ -47,7 +53,11 @@ typedef struct vector_query {
     unsigned ef;          /* >= k is enforced */
     const bitset *allow;  /* NULL: everything */
     uint64_t allow_count; /* members of allow (ignored when NULL) */
+    /* A condition that every allowed item fulfils (allow may be narrower): a store with VECTOR_CAP_FIELDS searches under
+     * it and then drops what is not in allow. NULL: none. */
+    const filter *where;
     deadline until;
+    bool fresh; /* sees what other processes wrote before it began, too; it may wait for that. Local stores always do */
 } vector_query;
 
 typedef enum vector_stop {
@@ -79,6 +89,8 @@ typedef struct vector_check_report {
     char first[160];
 } vector_check_report;
 
+typedef bool vector_scan_fn(void *ctx, uint32_t num, uint64_t version, const float *values);
+
 typedef struct vector_ops {
     unsigned version; /* 1 */
     const char *name; /* "hnsw", "flat" */
@@ -91,12 +103,15 @@ typedef struct vector_ops {
     int (*search)(void *self, const vector_query *q, candidate *out, size_t *count, vector_stats *stats,
                   braid_error *err);
     /* Copies the stored (normalised) vector; NOT_FOUND. */
-    int (*fetch)(void *self, uint32_t num, float *out, braid_error *err);
+    int (*fetch)(void *self, uint32_t num, deadline until, float *out, braid_error *err);
     /* Cosine of `query` with each of n items; SIMILARITY_NONE where an item has no vector. For enriching candidates of
      * other strands. */
-    int (*score)(void *self, const float *query, const uint32_t *nums, size_t n, float *out, braid_error *err);
+    int (*score)(void *self, const float *query, const uint32_t *nums, size_t n, deadline until, float *out,
+                 braid_error *err);
     void (*estimate)(void *self, size_t k, unsigned ef, uint64_t allow_count, bool filtered, vector_cost *out);
-    int (*scan)(void *self, bool (*each)(void *ctx, uint32_t num, const float *values), void *ctx, braid_error *err);
+    /* Every item once, in any order; version 0 where none is kept. */
+    int (*scan)(void *self, vector_scan_fn *each, void *ctx, braid_error *err);
+    int (*clear)(void *self, braid_error *err); /* forgets everything: it will be fed anew */
     int (*check)(void *self, vector_check_report *out,
                  braid_error *err); /* O(n): invariants of the structure; never modifies */
     void (*info)(void *self, vector_info *out);
@@ -114,7 +129,8 @@ const vector_ops *vector_registry(size_t i);
 const vector_ops *vector_find(const char *name);
 
 /* The thin forwarder (vector.c): checks arguments, carries the deadline, times every call into the metrics
- * (vector_search_duration_seconds{store=..} ...), then calls the table. Contracts are as above. */
+ * (vector_search_duration_seconds{store=..} ...), asks and feeds the breaker of a remote store (one for reads, one for
+ * writes), then calls the table. Contracts are as above. */
 int vector_open(const vector_ops *ops, const vector_options *options, vector_store **out, braid_error *err);
 void vector_close(vector_store *s);
 const char *vector_name(const vector_store *s);
@@ -123,11 +139,12 @@ int vector_upsert(vector_store *s, const vector_entry *entries, size_t n, braid_
 int vector_remove(vector_store *s, const uint32_t *nums, size_t n, braid_error *err);
 int vector_search(vector_store *s, const vector_query *q, candidate *out, size_t *count, vector_stats *stats,
                   braid_error *err);
-int vector_fetch(vector_store *s, uint32_t num, float *out, braid_error *err);
-int vector_score(vector_store *s, const float *query, const uint32_t *nums, size_t n, float *out, braid_error *err);
+int vector_fetch(vector_store *s, uint32_t num, deadline until, float *out, braid_error *err);
+int vector_score(vector_store *s, const float *query, const uint32_t *nums, size_t n, deadline until, float *out,
+                 braid_error *err);
 void vector_estimate(vector_store *s, size_t k, unsigned ef, uint64_t allow_count, bool filtered, vector_cost *out);
-int vector_scan(vector_store *s, bool (*each)(void *ctx, uint32_t num, const float *values), void *ctx,
-                braid_error *err);
+int vector_scan(vector_store *s, vector_scan_fn *each, void *ctx, braid_error *err);
+int vector_clear(vector_store *s, braid_error *err);
 int vector_check(vector_store *s, vector_check_report *out, braid_error *err);
 void vector_get_info(vector_store *s, vector_info *out);
 int vector_save(vector_store *s, const char *path, uint64_t epoch, uint64_t lsn, braid_error *err);

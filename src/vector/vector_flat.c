@@ -69,6 +69,14 @@ static int flat_remove(void *self, const uint32_t *nums, size_t n, braid_error *
     return code;
 }
 
+static int flat_clear(void *self, braid_error *err) {
+    flat *f = self;
+    pthread_mutex_lock(&f->write_lock);
+    int code = slots_kill_all(&f->s, STORE, err);
+    pthread_mutex_unlock(&f->write_lock);
+    return code;
+}
+
 static int flat_search(void *self, const vector_query *q, candidate *out, size_t *count, vector_stats *stats,
                        braid_error *err) {
     flat *f = self;
@@ -88,12 +96,15 @@ static int flat_search(void *self, const vector_query *q, candidate *out, size_t
     return code;
 }
 
-static int flat_fetch(void *self, uint32_t num, float *out, braid_error *err) {
+static int flat_fetch(void *self, uint32_t num, deadline until, float *out, braid_error *err) {
+    (void)until;
     flat *f = self;
     return slots_fetch(&f->s, num, out, STORE, err);
 }
 
-static int flat_score(void *self, const float *query, const uint32_t *nums, size_t n, float *out, braid_error *err) {
+static int flat_score(void *self, const float *query, const uint32_t *nums, size_t n, deadline until, float *out,
+                      braid_error *err) {
+    (void)until;
     flat *f = self;
     return slots_score(&f->s, query, nums, n, out, STORE, err);
 }
@@ -108,8 +119,7 @@ static void flat_estimate(void *self, size_t k, unsigned ef, uint64_t allow_coun
         .microseconds = 1.0 + (double)seen * row_ns / 1000.0, .rows = (double)(seen < k ? seen : k), .method = "exact"};
 }
 
-static int flat_scan(void *self, bool (*each)(void *ctx, uint32_t num, const float *values), void *ctx,
-                     braid_error *err) {
+static int flat_scan(void *self, vector_scan_fn *each, void *ctx, braid_error *err) {
     flat *f = self;
     return slots_scan(&f->s, each, ctx, err);
 }
@@ -144,6 +154,7 @@ const vector_ops vector_flat = {
     .score = flat_score,
     .estimate = flat_estimate,
     .scan = flat_scan,
+    .clear = flat_clear,
     .check = flat_check,
     .info = flat_info,
 };

@@ -108,6 +108,14 @@ static int hnsw_remove(void *self, const uint32_t *nums, size_t n, braid_error *
     return code;
 }
 
+static int hnsw_clear(void *self, braid_error *err) {
+    hnsw *h = self;
+    pthread_mutex_lock(&h->write_lock);
+    int code = slots_kill_all(&h->s, HNSW_STORE, err);
+    pthread_mutex_unlock(&h->write_lock);
+    return code;
+}
+
 /* ---- the rest of the table ---- */
 
 static int hnsw_search_op(void *self, const vector_query *q, candidate *out, size_t *count, vector_stats *stats,
@@ -115,12 +123,15 @@ static int hnsw_search_op(void *self, const vector_query *q, candidate *out, siz
     return hnsw_search(self, q, out, count, stats, err);
 }
 
-static int hnsw_fetch(void *self, uint32_t num, float *out, braid_error *err) {
+static int hnsw_fetch(void *self, uint32_t num, deadline until, float *out, braid_error *err) {
+    (void)until;
     hnsw *h = self;
     return slots_fetch(&h->s, num, out, HNSW_STORE, err);
 }
 
-static int hnsw_score(void *self, const float *query, const uint32_t *nums, size_t n, float *out, braid_error *err) {
+static int hnsw_score(void *self, const float *query, const uint32_t *nums, size_t n, deadline until, float *out,
+                      braid_error *err) {
+    (void)until;
     hnsw *h = self;
     return slots_score(&h->s, query, nums, n, out, HNSW_STORE, err);
 }
@@ -129,8 +140,7 @@ static void hnsw_estimate_op(void *self, size_t k, unsigned ef, uint64_t allow_c
     hnsw_estimate(self, k, ef, allow_count, filtered, out);
 }
 
-static int hnsw_scan(void *self, bool (*each)(void *ctx, uint32_t num, const float *values), void *ctx,
-                     braid_error *err) {
+static int hnsw_scan(void *self, vector_scan_fn *each, void *ctx, braid_error *err) {
     hnsw *h = self;
     return slots_scan(&h->s, each, ctx, err);
 }
@@ -184,6 +194,7 @@ const vector_ops vector_hnsw = {
     .score = hnsw_score,
     .estimate = hnsw_estimate_op,
     .scan = hnsw_scan,
+    .clear = hnsw_clear,
     .check = hnsw_check_op,
     .info = hnsw_info,
     .save = hnsw_save_op,

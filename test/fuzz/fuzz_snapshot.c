@@ -50,7 +50,7 @@ static void make_sample(sample *s) {
     braid_error err = {0};
     float values[DIM_MAX];
     for (uint32_t num = 1; num <= ENTRIES; num++) {
-        vector_entry e = {num, values};
+        vector_entry e = {.num = num, .values = values};
         vector_of(num, s->dim, values);
         if (vector_upsert(store, &e, 1, &err)) fuzz_fail("a vector is taken", err.message);
     }
@@ -107,7 +107,7 @@ static void use(vector_store *store, uint32_t dim, bool forged) {
     if (report.problems && !forged) fuzz_fail("a store that loaded is sound", report.first);
     for (uint32_t num = 3; num < 6; num++) {
         vector_query q = {.k = 8, .ef = 16, .values = values};
-        vector_entry e = {num + ENTRIES, values};
+        vector_entry e = {.num = num + ENTRIES, .values = values};
         vector_of(num, dim, values);
         if (vector_search(store, &q, found, &count, &stats, &err))
             fuzz_fail("a store that loaded can be searched", err.message);

@@ -69,7 +69,7 @@ static void missing_extra_and_altered_vectors_are_found(void **state) {
     vector_remove(f.db->vector, nums, 2, &err);
     expect_then_repair(&f, "hnsw", "missing", 2);
     float v[32] = {1};
-    vector_entry extra = {5000, v}, altered = {num_of(&f, "i5"), v};
+    vector_entry extra = {.num = 5000, .values = v}, altered = {.num = num_of(&f, "i5"), .values = v};
     vector_upsert(f.db->vector, &extra, 1, &err);
     expect_then_repair(&f, "hnsw", "extra", 1);
     vector_upsert(f.db->vector, &altered, 1, &err);
@@ -82,10 +82,11 @@ static void missing_and_extra_relations_are_found(void **state) {
     fixture f;
     start(&f);
     braid_error err = {0};
-    graph_remove_relation(f.db->graph, num_of(&f, "i0"), num_of(&f, "i1"), "SEQUEL_OF", &err);
+    graph_edge lost = {.from = num_of(&f, "i0"), .to = num_of(&f, "i1"), .type = "SEQUEL_OF"};
+    graph_remove_relations(f.db->graph, &lost, 1, &err);
     expect_then_repair(&f, "adjacency", "missing", 1);
-    graph_edge e = {num_of(&f, "i30"), num_of(&f, "i31"), "REMAKE_OF", 1};
-    graph_upsert_relation(f.db->graph, &e, &err);
+    graph_edge e = {.from = num_of(&f, "i30"), .to = num_of(&f, "i31"), .type = "REMAKE_OF", .strength = 1};
+    graph_upsert_relations(f.db->graph, &e, 1, &err);
     expect_then_repair(&f, "adjacency", "extra", 1);
     fixture_end(&f);
 }

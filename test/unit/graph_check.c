@@ -16,12 +16,12 @@ static adjacency *open_sample(void) {
     void *self;
     const char *genres[] = {"drame", "noir"};
     item it = {.id = "x", .title = "x", .genres = {genres, 2}};
-    graph_edge e = {1, 2, "SEQUEL_OF", 0.5f}, f = {1, 3, "SEQUEL_OF", 0.5f};
+    graph_edge e = {.from = 1, .to = 2, .type = "SEQUEL_OF", .strength = 0.5f}, f = {.from = 1, .to = 3, .type = "SEQUEL_OF", .strength = 0.5f};
     assert_int_equal(graph_adjacency_ops.open(&o, &self, NULL), BRAID_OK);
     for (uint32_t num = 1; num <= 3; num++)
-        assert_int_equal(graph_adjacency_ops.upsert_item(self, num, &it, NULL), BRAID_OK);
-    assert_int_equal(graph_adjacency_ops.upsert_relation(self, &e, NULL), BRAID_OK);
-    assert_int_equal(graph_adjacency_ops.upsert_relation(self, &f, NULL), BRAID_OK);
+        assert_int_equal(graph_adjacency_ops.upsert_items(self, &(graph_item){.num = num, .it = &it}, 1, NULL), BRAID_OK);
+    assert_int_equal(graph_adjacency_ops.upsert_relations(self, &e, 1, NULL), BRAID_OK);
+    assert_int_equal(graph_adjacency_ops.upsert_relations(self, &f, 1, NULL), BRAID_OK);
     return self;
 }
 

@@ -9,7 +9,7 @@ static policy_profiles *profiles_open(room *r, size_t max) {
 
 static const policy_profile *get(policy_profiles *p, const char *id) {
     const policy_profile *out = NULL;
-    must(policy_profile_get(p, id, &out, err));
+    must(policy_profile_get(p, id, 0, &out, err));
     assert_non_null(out);
     return out;
 }

@@ -10,7 +10,7 @@ static policy_state here(void) {
 static policy_scorer *scorer(room *r, const char *user_id, uint64_t seed) {
     policy_state s = here();
     policy_scorer *out = NULL;
-    must(policy_scorer_new(r->record, r->cat, "default", user_id, &s, seed, r->a, &out, err));
+    must(policy_scorer_new(r->rows, r->cat, "default", user_id, &s, seed, 0, r->a, &out, err));
     return out;
 }
 
@@ -20,13 +20,32 @@ static catalogue_card card_of(room *r, uint32_t num) {
     return card;
 }
 
+/* What the row holds already: a policy is written as a whole. */
+enum { KNOWN_MAX = 64 };
+typedef struct known_actions { record_action list[KNOWN_MAX]; size_t count; } known_actions;
+static bool keep_actions(void *ctx, size_t which, const record_policy *row) {
+    known_actions *k = ctx;
+    assert_int_equal(which, 0);
+    for (size_t i = 0; i < row->action_count && k->count < KNOWN_MAX; i++) {
+        k->list[k->count] = row->actions[i];
+        k->list[k->count++].action = strdup(row->actions[i].action);
+    }
+    return true;
+}
+
+/* Adds an action to a policy. */
 static void put_policy(room *r, const char *user_id, const char *hash, const char *action, double mean, double variance,
                        double count) {
-    record_policy row = {.agent = "default", .user = user_id, .state_hash = hash, .state = "", .action = action,
-                         .mean = mean,
-                         .variance = variance, .count = count, .version = UINT64_C(1) << 40};
+    known_actions known = {0};
+    record_policy_key key = {user_id, hash};
+    must(record_get_policies(r->record, "default", &key, 1, 0, keep_actions, &known, err));
+    assert_true(known.count < KNOWN_MAX);
+    known.list[known.count++] = (record_action){action, mean, variance, count, UINT64_C(1) << 40};
+    record_policy row = {.agent = "default", .user = user_id, .state_hash = hash, .state = "", .actions = known.list,
+                         .action_count = known.count, .version = UINT64_C(1) << 40};
     record_change c = {.kind = RECORD_POLICY, .policy = &row};
     room_write(r, &c);
+    for (size_t i = 0; i + 1 < known.count; i++) free((char *)known.list[i].action);
 }
 
 static void neither_order_nor_company_changes_a_score(void **state) {
@@ -127,7 +146,7 @@ static void a_person_comes_to_get_what_works_for_them(void **state) {
     uint32_t nums[2] = {room_item(&r, "a", "\"genres\":[\"drame\"]"), room_item(&r, "b", "\"genres\":[\"western\"]")};
     const char *const ids[2] = {"a", "b"};
     policy_learner *l = NULL;
-    must(policy_learner_open(r.record, r.cat, NULL, r.m, &l, err));
+    must(policy_learner_open(r.record, r.rows, r.cat, NULL, r.m, &l, err));
     rng x;
     rng_seed(&x, 1);
     unsigned late = 0;

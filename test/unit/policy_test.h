@@ -24,6 +24,7 @@ enum { TEST_DIM = 4 };
 typedef struct room {
     char dir[80], path[96];
     record_store *record;
+    policy_rows *rows;
     catalogue *cat;
     metrics *m;
     arena *a;
@@ -40,6 +41,8 @@ static inline void room_open_record(room *r) {
     record_options o = {.path = r->path, .dim = TEST_DIM, .create = true, .readers = 3, .clock = &clock_system,
                         .metrics = r->m};
     must(record_open(record_find("sqlite"), &o, &r->record, err));
+    policy_rows_close(r->rows);
+    must(policy_rows_open(r->record, NULL, 0, r->m, &r->rows, err));
 }
 
 static inline void room_open(room *r) {
@@ -58,6 +61,7 @@ static inline void room_open(room *r) {
 
 static inline void room_close(room *r) {
     static const char *const suffixes[] = {"", "-wal", "-shm", "-journal", ".lock", "-lock"};
+    policy_rows_close(r->rows);
     catalogue_close(r->cat);
     record_close(r->record);
     metrics_free(r->m);
@@ -154,18 +158,22 @@ static inline uint32_t room_facet(room *r, filter_field field, const char *value
 }
 
 /* ---- posteriors by key ---- */
-typedef struct found_policy { const char *action; bool there; record_policy row; } found_policy;
-static inline bool found_policy_row(void *ctx, const record_policy *row) {
+typedef struct found_policy { const char *action; bool there; record_action row; } found_policy;
+static inline bool found_policy_row(void *ctx, size_t which, const record_policy *row) {
     found_policy *x = ctx;
-    if (strcmp(row->action, x->action) != 0) return true;
-    x->there = true;
-    x->row = *row; /* its strings are not used after the call */
-    return false;
+    (void)which;
+    for (size_t i = 0; i < row->action_count; i++) {
+        if (strcmp(row->actions[i].action, x->action) != 0) continue;
+        x->there = true;
+        x->row = row->actions[i]; /* its name is not used after the call */
+    }
+    return true;
 }
 
 static inline found_policy room_policy(room *r, const char *user_id, const char *hash, const char *action) {
     found_policy x = {.action = action};
-    must(record_get_policy(r->record, "default", user_id, hash, found_policy_row, &x, err));
+    record_policy_key key = {user_id, hash};
+    must(record_get_policies(r->record, "default", &key, 1, 0, found_policy_row, &x, err));
     return x;
 }
 
@@ -175,7 +183,8 @@ static inline uint64_t room_learn(room *r, policy_learner *l, uint64_t after, si
     for (size_t n = 1; n && after < stop;) {
         record_log_entry *entries = NULL;
         arena_reset(a);
-        must(record_log_read(r->record, after, limit, a, &entries, &n, err));
+        uint64_t upto = 0;
+        must(record_log_read(r->record, after, RECORD_MASK_ALL, limit, a, &entries, &n, &upto, err));
         while (n && entries[n - 1].lsn > stop) n--;
         if (n == 0) break;
         after = entries[n - 1].lsn;

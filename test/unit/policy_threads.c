@@ -24,7 +24,7 @@ static void *reader(void *arg) {
     while (!atomic_load(&w->s->stop)) {
         size_t who = rng_below(&x, PEOPLE);
         const policy_profile *p = NULL;
-        must(policy_profile_get(w->s->p, w->s->people[who], &p, err));
+        must(policy_profile_get(w->s->p, w->s->people[who], 0, &p, err));
         assert_true(p->version >= newest[who]); /* never back */
         newest[who] = p->version;
         for (size_t i = 1; i < p->seen_count; i++) assert_true(p->seen[i - 1] < p->seen[i]);
@@ -49,7 +49,7 @@ static void *writer(void *arg) {
         w->written++;
         if (rng_below(&x, 10) == 0) policy_profile_drop(w->s->p, who, c.lsn);
         const policy_profile *p = NULL;
-        must(policy_profile_get(w->s->p, who, &p, err));
+        must(policy_profile_get(w->s->p, who, 0, &p, err));
         bool seen = false;
         for (size_t j = 0; j < p->seen_count; j++) seen |= p->seen[j] == c.num;
         assert_true(seen); /* what was acknowledged is in the next answer */

@@ -91,7 +91,7 @@ static void expect_acked(const outcome *o, const char *where, uint64_t point) {
     if (code != BRAID_OK)
         fail_msg("%s %llu: cannot open again: %s", where, (unsigned long long)point, err.message);
     record_get_item(s, "film", take_item, &found[0], NULL);
-    record_user_interactions(s, "ana", 1, take_interaction, &found[1], NULL);
+    record_user_interactions(s, "ana", 1, 0, take_interaction, &found[1], NULL);
     record_get_item(s, "second", take_item, &found[2], NULL);
     char *text = integrity_text(s, true);
     for (int i = 0; i < WRITES; i++)
@@ -268,7 +268,7 @@ static void reading_without_memory_is_an_error_and_works_again_afterwards(void *
     for (int i = 0; i < WRITES; i++)
         write_number(s, i, &lsn, NULL);
     for (long n = 1;; n++) {
-        uint64_t seen = 0;
+        uint64_t seen = 0, upto = 0;
         arena *a = arena_new(1024);
         record_log_entry *rows;
         size_t count;
@@ -276,8 +276,8 @@ static void reading_without_memory_is_an_error_and_works_again_afterwards(void *
         deny(n, false);
         int codes[] = {record_get_item(s, "film", take_item, &seen, NULL),
                        record_scan_items(s, 0, true, take_item, &seen, NULL),
-                       record_user_interactions(s, "ana", 10, take_interaction, &seen, NULL),
-                       record_log_read(s, 0, 100, a, &rows, &count, NULL),
+                       record_user_interactions(s, "ana", 10, 0, take_interaction, &seen, NULL),
+                       record_log_read(s, 0, RECORD_MASK_ALL, 100, a, &rows, &count, &upto, NULL),
                        record_get_info(s, &info, NULL)};
         bool failed = atomic_load(&did_fail);
         deny(0, false);

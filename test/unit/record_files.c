@@ -169,6 +169,63 @@ static void a_newer_database_is_refused_untouched(void **state) {
     expect_refusal(f, BRAID_E_NEWER_FORMAT);
 }
 
+static void make_first_schema(fixture *f) {
+    size_t len;
+    char *text = file_read("test/fixtures/record_v1.sql", &len);
+    sqlite3 *db;
+    text[len] = '\0';
+    assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    free(text);
+}
+
+static bool count_event(void *ctx, const record_interaction *row) {
+    char *ids = ctx;
+    strcat(ids, row->in.item);
+    return true;
+}
+
+static bool count_rows(void *ctx, const record_policy *row) {
+    (void)row;
+    ++*(int *)ctx;
+    return true;
+}
+
+static void a_database_of_the_first_schema_is_brought_up_to_date(void **state) {
+    fixture *f = *state;
+    record_info info;
+    char ids[8] = "";
+    int policies = 0;
+    uint64_t learned = 1;
+    buf report;
+    make_first_schema(f);
+    fixture_open(f);
+    assert_int_equal(record_get_info(f->store, &info, NULL), BRAID_OK);
+    assert_int_equal(info.schema_version, RECORD_SCHEMA_VERSION);
+    assert_true(info.items == 2 && info.relations == 1 && info.users == 1 && info.interactions == 3);
+    record_user_interactions(f->store, "ana", 10, 0, count_event, ids, NULL);
+    assert_string_equal(ids, "ab"); /* the newest first */
+    record_user_policies(f->store, NULL, "ana", count_rows, &policies, NULL);
+    assert_int_equal(policies, 0); /* to be learned again ... */
+    assert_int_equal(record_cursor_get(f->store, "policy", &learned, NULL), BRAID_OK);
+    assert_int_equal(learned, 0); /* ... from the beginning */
+    buf_init(&report, 0);
+    assert_int_equal(record_integrity(f->store, true, &report, NULL), BRAID_OK);
+    assert_string_equal(report.data, "ok");
+    buf_free(&report);
+}
+
+static void a_database_of_an_older_schema_is_not_read_without_the_right_to_write(void **state) {
+    fixture *f = *state;
+    braid_error err = {0};
+    make_first_schema(f);
+    record_options o = fixture_options(f);
+    o.read_only = true;
+    assert_int_equal(try_open(f, o, &err), BRAID_E_READ_ONLY);
+    assert_non_null(strstr(err.message, "older"));
+}
+
 static void a_database_that_is_cut_short_is_refused_untouched(void **state) {
     fixture *f = *state;
     size_t len;
@@ -347,7 +404,7 @@ static void a_removed_person_leaves_no_bytes_behind(void **state) {
     assert_int_equal(record_checkpoint(f->store, NULL), BRAID_OK);
     assert_true(bytes_in(f->path, "Zweistein"));
     put_user(f->store, "user-150", "Zweistein the second");
-    assert_int_equal(record_get_user(f->store, "user-150", hold, NULL, NULL), BRAID_OK);
+    assert_int_equal(record_get_user(f->store, "user-150", 0, hold, NULL, NULL), BRAID_OK);
     assert_int_equal(drop_user(f->store, "user-150"), BRAID_OK);
     for (int i = 0; i < 100 && (bytes_in(f->path, "Zweistein") || bytes_in(wal, "Zweistein")); i++)
         usleep(50000); /* the WAL is emptied soon after */
@@ -366,6 +423,8 @@ int main(void) {
         FILE_CLAIM(a_file_of_something_else_is_refused_untouched),
         FILE_CLAIM(a_database_of_another_application_is_refused_untouched),
         FILE_CLAIM(a_newer_database_is_refused_untouched),
+        FILE_CLAIM(a_database_of_the_first_schema_is_brought_up_to_date),
+        FILE_CLAIM(a_database_of_an_older_schema_is_not_read_without_the_right_to_write),
         FILE_CLAIM(a_database_that_is_cut_short_is_refused_untouched),
         FILE_CLAIM(damage_in_the_middle_is_an_error_and_never_a_crash),
         FILE_CLAIM(a_second_writer_is_told_who_has_it_open),

@@ -185,7 +185,10 @@ static void consume(model *m) {
     arena *a = arena_new(4096);
     record_log_entry *rows;
     size_t n;
-    while (record_log_read(m->f.store, m->fed, 1 + (size_t)pick(m, 50), a, &rows, &n, NULL) == BRAID_OK && n > 0) {
+    uint64_t upto;
+    while (record_log_read(m->f.store, m->fed, RECORD_MASK_ALL, 1 + (size_t)pick(m, 50), a, &rows, &n, &upto, NULL) ==
+               BRAID_OK &&
+           n > 0) {
         for (size_t i = 0; i < n; i++) {
             const record_log_entry *e = &rows[i];
             if (e->kind == RECORD_ITEM) {
@@ -234,7 +237,7 @@ static void compare(model *m) {
         unsigned want = 0;
         want_users += m->user[p];
         assert_int_equal(m->fed_user[p], m->user[p]);
-        record_user_interactions(s, people_names[p], SIZE_MAX, check_event, &events, NULL);
+        record_user_interactions(s, people_names[p], SIZE_MAX, 0, check_event, &events, NULL);
         for (size_t i = 0; i < m->event_count; i++)
             want += m->events[i].there && m->events[i].person == p;
         assert_int_equal(events.count, want);

@@ -59,7 +59,7 @@ static vector_store *open_store(const char *name) {
 static void put(world *w, uint32_t first, uint32_t n) {
     braid_error err = {0};
     vector_entry *entries = malloc(n * sizeof *entries);
-    for (uint32_t i = 0; i < n; i++) entries[i] = (vector_entry){first + i, w->points + (size_t)(first + i) * DIM};
+    for (uint32_t i = 0; i < n; i++) entries[i] = (vector_entry){.num = first + i, .values = w->points + (size_t)(first + i) * DIM};
     must(vector_upsert(w->hnsw, entries, n, &err), &err);
     must(vector_upsert(w->flat, entries, n, &err), &err);
     free(entries);
@@ -232,7 +232,7 @@ static void ten_thousand_twins_neither_hang_nor_hide_the_others(void **state) {
     for (uint32_t i = 0; i < N; i++) {
         bool lone = i % 50 == 25;
         for (int j = 0; j < DIM; j++) other[j] = (float)rng_normal(&r);
-        must(vector_upsert(s, &(vector_entry){i, lone ? other : twin}, 1, &err), &err);
+        must(vector_upsert(s, &(vector_entry){.num = i, .values = lone ? other : twin}, 1, &err), &err);
     }
     check_whole(s);
     candidate *out = malloc(N * sizeof *out);
@@ -243,7 +243,7 @@ static void ten_thousand_twins_neither_hang_nor_hide_the_others(void **state) {
     for (size_t i = 0; i < n; i++) assert_true(out[i].score > 0.9999f);
     size_t met = 0;
     for (uint32_t i = 25; i < N; i += 50) { /* the lone ones are found among the crowd */
-        must(vector_fetch(s, i, other, &err), &err);
+        must(vector_fetch(s, i, 0, other, &err), &err);
         q = (vector_query){.values = other, .k = 1};
         must(vector_search(s, &q, out, &n, NULL, &err), &err);
         met += n == 1 && out[0].num == i;
@@ -269,7 +269,7 @@ static void a_store_that_is_emptied_starts_anew(void **state) {
     for (unsigned round = 0; round < 3; round++) {
         for (uint32_t i = 0; i < 300; i++) {
             for (int j = 0; j < DIM; j++) row[j] = (float)rng_normal(&r);
-            must(vector_upsert(s, &(vector_entry){i, row}, 1, &err), &err);
+            must(vector_upsert(s, &(vector_entry){.num = i, .values = row}, 1, &err), &err);
         }
         /* Oldest first, newest first, and in one batch. */
         uint32_t nums[300];
@@ -302,7 +302,7 @@ static void the_same_order_of_inserts_gives_the_same_answers(void **state) {
         stores[t] = open_store("hnsw");
         for (uint32_t i = 0; i < SOME; i++) {
             braid_error err = {0};
-            must(vector_upsert(stores[t], &(vector_entry){i, points + (size_t)i * DIM}, 1, &err), &err);
+            must(vector_upsert(stores[t], &(vector_entry){.num = i, .values = points + (size_t)i * DIM}, 1, &err), &err);
         }
     }
     for (uint32_t i = 0; i < 50; i++) {

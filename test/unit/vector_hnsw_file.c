@@ -57,7 +57,7 @@ static void put_random(vector_store *s, rng *r, uint32_t num) {
     braid_error err = {0};
     float row[DIM];
     for (int j = 0; j < DIM; j++) row[j] = (float)rng_normal(r);
-    must(vector_upsert(s, &(vector_entry){num, row}, 1, &err), &err);
+    must(vector_upsert(s, &(vector_entry){.num = num, .values = row}, 1, &err), &err);
 }
 
 static void write_file(const char *path, const uint8_t *bytes, size_t size) {

@@ -78,7 +78,7 @@ static uint64_t count_whole(vector_store *s) {
 static void draw(rng *r, float values[BATCH][DIM], vector_entry entries[BATCH], uint32_t first) {
     for (uint32_t i = 0; i < BATCH; i++) {
         for (int j = 0; j < DIM; j++) values[i][j] = (float)rng_normal(r);
-        entries[i] = (vector_entry){first + i, values[i]};
+        entries[i] = (vector_entry){.num = first + i, .values = values[i]};
     }
 }
 
@@ -123,7 +123,7 @@ static void a_batch_is_in_as_a_whole_or_not_at_all(void **state) {
         }
         count = now;
         float got[DIM];
-        assert_int_equal(vector_fetch(s, entries[BATCH - 1].num, got, &err), code == BRAID_OK ? BRAID_OK
+        assert_int_equal(vector_fetch(s, entries[BATCH - 1].num, 0, got, &err), code == BRAID_OK ? BRAID_OK
                          : BRAID_E_NOT_FOUND);
     }
     print_message("%u of %d batches found no memory\n", failures, ROUNDS);
@@ -153,7 +153,7 @@ static void removals_are_never_half_done(void **state) {
         /* may wait for memory to link past the removed, no more */
         assert_int_equal(vector_check(s, &report, &err), BRAID_OK);
         err = (braid_error){0};
-        assert_int_equal(vector_fetch(s, i, got, &err), code == BRAID_OK ? BRAID_E_NOT_FOUND : BRAID_OK);
+        assert_int_equal(vector_fetch(s, i, 0, got, &err), code == BRAID_OK ? BRAID_E_NOT_FOUND : BRAID_OK);
         assert_int_equal(vector_remove(s, nums, 7, &err), BRAID_OK);
         count_whole(s);
     }

@@ -1,0 +1,267 @@
+/* Policies as answers read them: the record store, with a cache in front of it where that is a round trip away.
+ *
+ * A row is kept as JSON under policy:{agent}:{user}:{state_hash}, in the form that people and other programs can read. The
+ * parts are escaped (a byte that is not a letter, digit or one of "-_.=" becomes %XX), so that no two keys collide. The
+ * cache's version of a value is the row's own (the LSN that moved it last): the learner puts what it has just written,
+ * and a slow reader that fills in an older row is refused. That there is no row is worth remembering too: an empty one of
+ * version 0, for a short while.
+ *
+ * A cache that fails is a miss; what it says that makes no sense is a miss. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/policy_private.h"
+
+enum { ROWS_KEYS_MAX = 16, ROWS_NONE_TTL_MS = 60 * 1000, ROWS_ACTIONS_MAX = 4096 };
+
+struct policy_rows {
+    record_store *record;
+    cache *cache; /* NULL: none in front */
+    unsigned ttl_ms;
+    metric_counter *hits, *misses;
+};
+
+int policy_rows_open(record_store *record, cache *in_front, unsigned ttl_ms, metrics *m, policy_rows **out,
+                     braid_error *err) {
+    *out = calloc(1, sizeof **out);
+    if (!*out) return error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for the policies");
+    (*out)->record = record;
+    (*out)->cache = ttl_ms ? in_front : NULL;
+    (*out)->ttl_ms = ttl_ms;
+    if (m) {
+        (*out)->hits = metrics_counter(m, "policy_cache_hits_total", "", "Policies found in the cache.");
+        (*out)->misses = metrics_counter(m, "policy_cache_misses_total", "", "Policies read from the record store.");
+    }
+    return BRAID_OK;
+}
+
+void policy_rows_close(policy_rows *p) {
+    free(p);
+}
+
+/* ---- keys ---- */
+static bool key_part(buf *b, const char *text) {
+    for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
+        bool plain = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9') ||
+                     strchr("-_.=", *at) != NULL;
+        if (plain)
+            buf_putc(b, (char)*at);
+        else
+            buf_printf(b, "%%%02X", *at);
+    }
+    return !b->failed;
+}
+
+bool policy_rows_key(const char *agent, const char *user_id, const char *state_hash, buf *out) {
+    buf_puts(out, "policy:");
+    key_part(out, agent);
+    buf_putc(out, ':');
+    key_part(out, user_id);
+    buf_putc(out, ':');
+    return key_part(out, state_hash);
+}
+
+/* ---- a row as JSON ---- */
+static void row_text(buf *b, const char *name, const char *value) {
+    buf_printf(b, "\"%s\":", name);
+    buf_json_string(b, value);
+    buf_putc(b, ',');
+}
+
+static void row_real(buf *b, const char *name, double value) {
+    buf_printf(b, ",\"%s\":", name);
+    buf_json_real(b, value);
+}
+
+static bool row_print(const record_policy *row, buf *b) {
+    buf_putc(b, '{');
+    row_text(b, "agent", row->agent);
+    row_text(b, "user", row->user);
+    row_text(b, "state_hash", row->state_hash);
+    row_text(b, "state", row->state ? row->state : "");
+    buf_printf(b, "\"version\":%llu,\"actions\":[", (unsigned long long)row->version);
+    for (size_t i = 0; i < row->action_count; i++) {
+        const record_action *a = &row->actions[i];
+        buf_puts(b, i ? ",{\"action\":" : "{\"action\":");
+        buf_json_string(b, a->action);
+        row_real(b, "mean", a->mean);
+        row_real(b, "variance", a->variance);
+        row_real(b, "count", a->count);
+        buf_printf(b, ",\"version\":%llu}", (unsigned long long)a->version);
+    }
+    return buf_puts(b, "]}");
+}
+
+static bool action_read(const json_t *json, record_action *a) {
+    const json_t *mean = json_object_get(json, "mean"), *variance = json_object_get(json, "variance"),
+                 *count = json_object_get(json, "count"), *version = json_object_get(json, "version");
+    a->action = json_string_value(json_object_get(json, "action"));
+    if (!a->action || !json_is_number(mean) || !json_is_number(variance) || !json_is_number(count) ||
+        !json_is_integer(version))
+        return false;
+    a->mean = json_number_value(mean);
+    a->variance = json_number_value(variance);
+    a->count = json_number_value(count);
+    a->version = (uint64_t)json_integer_value(version);
+    return true;
+}
+
+/* Hands the row of a cached text on. False: it makes no sense, read the store instead. An empty row is handed to
+ * nobody. */
+static bool row_read(const char *text, size_t len, const char *agent, const record_policy_key *key, size_t which,
+                     record_policy_key_fn *each, void *ctx, bool *more) {
+    json_t *json = NULL;
+    model_limits limits = {.json_bytes_max = len + 1, .json_depth_max = 8};
+    if (model_json_parse(text, len, &limits, &json, NULL) != BRAID_OK) return false;
+    const json_t *list = json_object_get(json, "actions");
+    const char *state = json_string_value(json_object_get(json, "state"));
+    size_t n = json_array_size(list);
+    record_action *actions = calloc(n + 1, sizeof *actions);
+    bool ok = actions && json_is_array(list) && state && n <= ROWS_ACTIONS_MAX;
+    for (size_t i = 0; ok && i < n; i++) ok = action_read(json_array_get(list, i), &actions[i]);
+    if (ok && n) {
+        record_policy row = {.agent = agent,
+                             .user = key->user,
+                             .state_hash = key->state_hash,
+                             .state = state,
+                             .actions = actions,
+                             .action_count = n,
+                             .version = (uint64_t)json_integer_value(json_object_get(json, "version"))};
+        *more = each(ctx, which, &row);
+    }
+    free(actions);
+    json_decref(json);
+    return ok;
+}
+
+/* ---- reading ---- */
+typedef struct rows_read {
+    policy_rows *p;
+    const char *agent;
+    const record_policy_key *keys;
+    size_t wanted[ROWS_KEYS_MAX]; /* indices into the caller's keys */
+    bool there[ROWS_KEYS_MAX];
+    record_policy_key_fn *each;
+    void *ctx;
+} rows_read;
+
+static bool rows_found(void *ctx, size_t which, const record_policy *row) {
+    rows_read *x = ctx;
+    x->there[which] = true;
+    policy_rows_put(x->p, row);
+    return x->each(x->ctx, x->wanted[which], row);
+}
+
+static void remember_none(rows_read *x, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        const record_policy_key *k = &x->keys[x->wanted[i]];
+        if (x->there[i]) continue;
+        buf key, value;
+        buf_init(&key, 0);
+        buf_init(&value, 0);
+        record_policy none = {.agent = x->agent, .user = k->user, .state_hash = k->state_hash, .state = ""};
+        if (policy_rows_key(x->agent, k->user, k->state_hash, &key) && row_print(&none, &value))
+            cache_put(x->p->cache, key.data, key.len, 0, value.data, value.len, ROWS_NONE_TTL_MS, NULL);
+        buf_free(&key);
+        buf_free(&value);
+    }
+}
+
+/* Answers what the cache has; what is left is in x->wanted. */
+static size_t rows_from_cache(rows_read *x, size_t n, deadline until, bool *more) {
+    cache_lookup lookups[ROWS_KEYS_MAX] = {0};
+    buf keys, values;
+    size_t at[ROWS_KEYS_MAX + 1], left = 0;
+    buf_init(&keys, 0);
+    buf_init(&values, 0);
+    bool ok = true;
+    for (size_t i = 0; i < n; i++) {
+        at[i] = keys.len;
+        ok = ok && policy_rows_key(x->agent, x->keys[i].user, x->keys[i].state_hash, &keys);
+    }
+    at[n] = keys.len;
+    for (size_t i = 0; ok && i < n; i++)
+        lookups[i] = (cache_lookup){.key = keys.data + at[i], .key_len = at[i + 1] - at[i]};
+    ok = ok && cache_get_many(x->p->cache, lookups, n, until, &values, NULL) == BRAID_OK;
+    for (size_t i = 0; i < n; i++) {
+        bool hit = ok && lookups[i].found && *more &&
+                   row_read(values.data + lookups[i].at, lookups[i].len, x->agent, &x->keys[i], i, x->each, x->ctx, more);
+        if (!hit) x->wanted[left++] = i;
+    }
+    metric_add(x->p->hits, n - left);
+    metric_add(x->p->misses, left);
+    buf_free(&keys);
+    buf_free(&values);
+    return left;
+}
+
+int policy_rows_get(policy_rows *p, const char *agent, const record_policy_key *keys, size_t n, deadline until,
+                    record_policy_key_fn *each, void *ctx, braid_error *err) {
+    if (!p->cache || n > ROWS_KEYS_MAX) return record_get_policies(p->record, agent, keys, n, until, each, ctx, err);
+    rows_read x = {.p = p, .agent = agent, .keys = keys, .each = each, .ctx = ctx};
+    record_policy_key asked[ROWS_KEYS_MAX];
+    bool more = true;
+    size_t left = rows_from_cache(&x, n, until, &more);
+    if (left == 0 || !more) return BRAID_OK;
+    for (size_t i = 0; i < left; i++) asked[i] = keys[x.wanted[i]];
+    int rc = record_get_policies(p->record, agent, asked, left, until, rows_found, &x, err);
+    if (rc == BRAID_OK) remember_none(&x, left);
+    return rc;
+}
+
+/* ---- writing ---- */
+void policy_rows_put(policy_rows *p, const record_policy *row) {
+    if (!p->cache) return;
+    buf key, value;
+    buf_init(&key, 0);
+    buf_init(&value, 0);
+    if (policy_rows_key(row->agent, row->user, row->state_hash, &key) && row_print(row, &value))
+        cache_put(p->cache, key.data, key.len, row->version, value.data, value.len, p->ttl_ms, NULL);
+    buf_free(&key);
+    buf_free(&value);
+}
+
+struct policy_rows_key_list {
+    buf key; /* of the row in hand */
+    arena *a;
+    struct key_entry {
+        struct key_entry *next;
+        size_t len;
+        char key[];
+    } *first;
+    bool no_memory;
+};
+
+static bool note_row(void *ctx, const record_policy *row) {
+    policy_rows_key_list *x = ctx;
+    buf_reset(&x->key);
+    bool ok = policy_rows_key(row->agent, row->user, row->state_hash, &x->key);
+    struct key_entry *e = ok ? arena_alloc(x->a, sizeof *e + x->key.len) : NULL;
+    x->no_memory = !e;
+    if (!e) return false;
+    e->next = x->first;
+    e->len = x->key.len;
+    memcpy(e->key, x->key.data, x->key.len);
+    x->first = e;
+    return true;
+}
+
+int policy_rows_note(policy_rows *p, const char *user_id, arena *a, policy_rows_key_list **out, braid_error *err) {
+    *out = NULL;
+    if (!p->cache) return BRAID_OK;
+    policy_rows_key_list *x = arena_calloc(a, 1, sizeof *x);
+    if (!x) return error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for the keys of a person's policies");
+    x->a = a;
+    buf_init(&x->key, 0);
+    int rc = record_user_policies(p->record, NULL, user_id, note_row, x, err);
+    buf_free(&x->key);
+    if (rc == BRAID_OK && x->no_memory)
+        rc = error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for the keys of a person's policies");
+    if (rc == BRAID_OK) *out = x;
+    return rc;
+}
+
+void policy_rows_forget(policy_rows *p, const policy_rows_key_list *keys, uint64_t lsn) {
+    for (const struct key_entry *e = keys ? keys->first : NULL; e; e = e->next)
+        cache_invalidate(p->cache, e->key, e->len, lsn, NULL);
+}
