@@ -31,6 +31,20 @@ esac
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
     have=1
+    if [ "$what" = engines ]; then
+        words="python3 curl flock setpriv"
+        for p in $packages; do
+            case $p in
+            gcc) words="$words ${CC:-cc}" ;;
+            default-jdk-headless) words="$words java javac jar" ;;
+            maven) words="$words mvn" ;;
+            redis-server) words="$words redis-server redis-cli" ;;
+            esac
+        done
+        for p in $words; do command -v "$p" >/dev/null 2>&1 || { have=0; echo "braid: this system has no apt; install the command $p, then run the command again" >&2; }; done
+        [ $have = 1 ] && exit 0
+        exit 1
+    fi
     for header in sqlite3.h microhttpd.h jansson.h yaml.h xxhash.h roaring/roaring.h openssl/evp.h; do
         echo "#include <$header>" | "${CC:-cc}" -E -x c - >/dev/null 2>&1 || { have=0; echo "braid: missing header <$header>" >&2; }
     done
@@ -52,7 +66,7 @@ for p in $packages; do
     nodejs) command -v node >/dev/null 2>&1 && continue ;;
     util-linux) command -v flock >/dev/null 2>&1 && command -v setpriv >/dev/null 2>&1 && continue ;;
     python3-venv) python3 -c 'import venv, ensurepip' >/dev/null 2>&1 && continue ;;
-    default-jdk-headless) command -v javac >/dev/null 2>&1 && continue ;;
+    default-jdk-headless) command -v javac >/dev/null 2>&1 && command -v jar >/dev/null 2>&1 && continue ;;
     maven) command -v mvn >/dev/null 2>&1 && continue ;;
     golang-go) command -v go >/dev/null 2>&1 && continue ;;
     redis-server) command -v redis-server >/dev/null 2>&1 && command -v redis-cli >/dev/null 2>&1 && continue ;;

@@ -286,7 +286,7 @@ JOBS=()
 interrupted() { # what is half done is under temporary names, or was starting
     local job
     trap - INT TERM
-    for job in "${JOBS[@]}"; do identity "$job" >/dev/null 2>&1 && kill_family "$job"; done
+    disown -a && for job in "${JOBS[@]}"; do identity "$job" >/dev/null 2>&1 && kill_family "$job"; done
     echo >&2
     fail "interrupted; the same command goes on where it can"
     exit 130
@@ -353,7 +353,7 @@ main() {
     esac
     for engine in "${engines[@]}"; do
         # shellcheck source=/dev/null
-        . "$PARTS/$engine.sh" || exit 1
+        . "$ROOT/scripts/engines/$engine.sh" || exit 1
     done
     case $word in
     install) install_all "${engines[@]}" ;;

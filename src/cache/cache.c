@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <xxhash.h>
+
+#include "cache/cache_leases.h"
 #include "cache/cache_local.h"
 #include "cache/cache_owed.h"
 #ifdef BRAID_HAVE_REDIS
@@ -22,6 +25,7 @@ struct cache {
     const clock_ops *clock;
     breaker *reads, *writes; /* NULL for a cache in this process */
     cache_owed *owed;        /* the same */
+    cache_leases *leases;    /* the same: of this process's callers one asks the remote cache, not all */
     metric_counter *hits, *misses;
     metric_histogram *read_time, *write_time;
 };
@@ -48,7 +52,8 @@ static int cache_open_remote(cache *c, const cache_options *options, braid_error
     b.calls = "write";
     if (rc == BRAID_OK) rc = breaker_new(&b, &c->writes, err);
     c->owed = cache_owed_new();
-    if (rc == BRAID_OK && c->owed == NULL)
+    c->leases = cache_leases_new();
+    if (rc == BRAID_OK && (c->owed == NULL || c->leases == NULL))
         rc = error_set(err, BRAID_E_NO_MEMORY, "cache", "no memory to open the cache");
     c->read_time = metrics_histogram(options->metrics, "cache_call_duration_seconds", "calls=\"read\"",
                                      "Time of a call to the remote cache");
@@ -85,6 +90,7 @@ void cache_close(cache *c) {
     breaker_free(c->reads);
     breaker_free(c->writes);
     cache_owed_free(c->owed);
+    cache_leases_free(c->leases);
     free(c);
 }
 
@@ -165,6 +171,12 @@ int cache_get_many(cache *c, cache_lookup *lookups, size_t n, deadline until, bu
     return rc;
 }
 
+/* The lease among this process's callers; always granted where the store keeps it itself. */
+static bool cache_lease_here(cache *c, const void *key, size_t key_len, unsigned ms) {
+    if (c->leases == NULL) return true;
+    return cache_leases_take(c->leases, XXH3_64bits(key, key_len), ms, clock_mono_ns(c->clock));
+}
+
 int cache_put_until(cache *c, const void *key, size_t key_len, uint64_t version, const void *value, size_t len,
                     unsigned ttl_ms, deadline until, braid_error *err) {
     breaker_ticket ticket;
@@ -173,6 +185,7 @@ int cache_put_until(cache *c, const void *key, size_t key_len, uint64_t version,
     if (rc == BRAID_OK) rc = breaker_enter(c->writes, &ticket, err);
     if (rc != BRAID_OK) return rc;
     rc = c->ops->put(c->self, key, key_len, version, value, len, ttl_ms, until, err);
+    if (rc == BRAID_OK) cache_lease_here(c, key, key_len, 0);
     return cache_done(c, c->writes, ticket, c->write_time, rc);
 }
 
@@ -202,10 +215,15 @@ int cache_lease(cache *c, const void *key, size_t key_len, unsigned ms, deadline
     breaker_ticket ticket;
     *mine = ms > 0;
     int rc = cache_check_key(key, key_len, err);
+    if (rc == BRAID_OK && !cache_lease_here(c, key, key_len, ms) && ms > 0) {
+        *mine = false;
+        return BRAID_OK;
+    }
     if (rc == BRAID_OK) rc = breaker_enter(c->writes, &ticket, err);
     if (rc != BRAID_OK) return rc;
     rc = c->ops->lease(c->self, key, key_len, ms, until, mine, err);
     if (rc != BRAID_OK) *mine = ms > 0;
+    if (ms > 0 && !*mine) cache_lease_here(c, key, key_len, 0); /* another process has it; look again after a moment */
     return cache_done(c, c->writes, ticket, c->write_time, rc);
 }
 

@@ -81,7 +81,7 @@ int cache_put(cache *c, const void *key, size_t key_len, uint64_t version, const
 int cache_put_until(cache *c, const void *key, size_t key_len, uint64_t version, const void *value, size_t len,
                     unsigned ttl_ms, deadline until, braid_error *err);
 /* A stampede is one load: of those who miss a key, one gets the lease (*mine) for `ms` and computes the value; the others
- * look again after a moment. ms 0 gives it back. *mine is true on any error, as nobody may wait for a cache that is not
+ * look again after a moment. A put gives it back, and so does ms 0. *mine is true on any error, as nobody may wait for a cache that is not
  * there. A lease is a courtesy: two may hold one after a fault, which costs a load. */
 int cache_lease(cache *c, const void *key, size_t key_len, unsigned ms, deadline until, bool *mine, braid_error *err);
 /* True for a cache that other processes may use too. */

@@ -341,6 +341,7 @@ static int local_put(void *self, const void *key, size_t key_len, uint64_t versi
     evicted = shard_shrink(s);
 cleanup:
     local_unlock(c, s, before, evicted);
+    cache_leases_take(c->leases, hash, 0, now);
     free(copy);
     return rc;
 }

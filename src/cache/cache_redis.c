@@ -115,7 +115,7 @@ static void redis_add_key(redis_command *cmd, const buf *key) {
 
 /* Starts a call of a script on `keys` keys, the first of which names the slot. */
 static redis_command redis_script_call(const redis_cache *c, redis_script s, const buf *keys, size_t n) {
-    static const char *const counts[] = {"0", "1", "2"};
+    static const char *const counts[] = {"0", "1", "2", "3"};
     redis_command cmd = {.shape = REDIS_INTEGER, .eval_text = redis_script_text(s)};
     redis_command_add(&cmd, "EVALSHA", 7);
     redis_command_add(&cmd, c->sha[s], strlen(c->sha[s]));
@@ -275,10 +275,13 @@ static void redis_keys_free(buf *keys, size_t n) {
     for (size_t i = 0; i < n; i++) buf_free(&keys[i]);
 }
 
-static bool redis_keys(const redis_cache *c, buf keys[2], const void *key, size_t key_len) {
-    buf_init(&keys[0], 0);
-    buf_init(&keys[1], 0);
-    return redis_key(&keys[0], c->prefix, 'v', key, key_len) && redis_key(&keys[1], c->prefix, 't', key, key_len);
+static bool redis_keys(const redis_cache *c, buf *keys, const char *kinds, const void *key, size_t key_len) {
+    bool ok = true;
+    for (size_t i = 0; kinds[i] != '\0'; i++) {
+        buf_init(&keys[i], 0);
+        ok = redis_key(&keys[i], c->prefix, kinds[i], key, key_len) && ok;
+    }
+    return ok;
 }
 
 static int redis_put(void *self, const void *key, size_t key_len, uint64_t version, const void *value, size_t len,
@@ -286,7 +289,7 @@ static int redis_put(void *self, const void *key, size_t key_len, uint64_t versi
     redis_cache *c = self;
     char head[REDIS_HEAD_BYTES], text[21], ttl[16] = "drop";
     bool fits = len <= REDIS_VALUE_BYTES_MAX;
-    buf keys[2], body;
+    buf keys[3], body;
     redis_answer a = {0};
     buf_init(&body, 0);
     redis_head_write(head, 0, version);
@@ -295,13 +298,13 @@ static int redis_put(void *self, const void *key, size_t key_len, uint64_t versi
     if (jitter > 0) ttl_ms -= (unsigned)(redis_random(c) % (jitter + 1));
     if (fits) snprintf(ttl, sizeof ttl, "%u", ttl_ms);
     int rc = BRAID_OK;
-    bool ok = redis_keys(c, keys, key, key_len) && buf_add(&body, head, sizeof head);
+    bool ok = redis_keys(c, keys, "vtl", key, key_len) && buf_add(&body, head, sizeof head);
     if (ok && fits && len > 0) ok = buf_add(&body, value, len);
     if (!ok) {
         rc = redis_no_memory(err);
         goto cleanup;
     }
-    redis_command cmd = redis_script_call(c, REDIS_SCRIPT_PUT, keys, 2);
+    redis_command cmd = redis_script_call(c, REDIS_SCRIPT_PUT, keys, 3);
     redis_command_add(&cmd, text, 20);
     redis_command_add(&cmd, body.data, body.len);
     redis_command_add(&cmd, ttl, strlen(ttl));
@@ -312,7 +315,7 @@ static int redis_put(void *self, const void *key, size_t key_len, uint64_t versi
         atomic_fetch_add_explicit(&c->stale_refused, 1, memory_order_relaxed);
 cleanup:
     redis_answer_free(&a);
-    redis_keys_free(keys, 2);
+    redis_keys_free(keys, 3);
     buf_free(&body);
     return rc;
 }
@@ -324,7 +327,7 @@ static int redis_invalidate(void *self, const void *key, size_t key_len, uint64_
     buf keys[2];
     redis_answer a = {0};
     redis_version_text(version, text);
-    int rc = redis_keys(c, keys, key, key_len) ? BRAID_OK : redis_no_memory(err);
+    int rc = redis_keys(c, keys, "vt", key, key_len) ? BRAID_OK : redis_no_memory(err);
     if (rc == BRAID_OK) {
         redis_command cmd = redis_script_call(c, REDIS_SCRIPT_INVALIDATE, keys, 2);
         redis_command_add(&cmd, text, 20);

@@ -95,8 +95,9 @@ int redis_cluster_open(redis_cluster *c, const cache_options *options, braid_err
     if (c->remote.timeout_ms == 0) c->remote.timeout_ms = REDIS_TIMEOUT_MS;
     if (c->remote.connections == 0) c->remote.connections = REDIS_CONNECTIONS;
     pthread_mutex_init(&c->lock, NULL);
-    c->nodes[0] = redis_node_new(c, options->remote->address, err);
-    if (c->nodes[0] == NULL) return err != NULL && err->code != BRAID_OK ? err->code : BRAID_E_NO_MEMORY;
+    braid_error cause = {0};
+    c->nodes[0] = redis_node_new(c, options->remote->address != NULL ? options->remote->address : "", &cause);
+    if (c->nodes[0] == NULL) return error_set(err, cause.code, REDIS_STORE, "%s", cause.message);
     c->node_count = 1;
     return BRAID_OK;
 }
@@ -239,7 +240,7 @@ static void redis_leg_receive(redis_leg *leg, size_t number, redis_command *cmds
         answers[i].err = leg->err;
     }
     if (leg->conn != NULL)
-        conn_pool_give(leg->node->pool, leg->conn, leg->rc == BRAID_OK && redis_conn_quiet(leg->conn));
+        conn_pool_give(leg->node->pool, leg->conn, leg->rc == BRAID_OK && redis_conn_spent(leg->conn));
     redis_node_told(leg->node, leg->rc);
 }
 
@@ -382,7 +383,7 @@ static bool redis_learn_row(redis_node *from, const redisReply *row) {
     snprintf(address, sizeof address, strchr(host, ':') != NULL ? "[%s]:%lld" : "%s:%lld", host,
              master->element[1]->integer);
     pthread_mutex_lock(&c->lock);
-    size_t index = redis_node_index(c, address, NULL);
+    size_t index = redis_node_index(c, address, NULL); /* the caller says what is wrong */
     for (long long s = first->integer; index != SIZE_MAX && s <= last->integer; s++)
         redis_set_owner(c, (unsigned)s, index);
     pthread_mutex_unlock(&c->lock);

@@ -58,7 +58,7 @@ redisReader *redis_reader_new(redis_guard *guard) {
     own->createArray = redis_guarded_array;
     r->fn = own;
     *guard = (redis_guard){0};
-    redisReaderSetPrivdata(r, guard);
+    r->privdata = guard;
     return r;
 }
 
@@ -260,8 +260,12 @@ void redis_conn_close(redis_conn *c) {
     free(c);
 }
 
+bool redis_conn_spent(const redis_conn *c) {
+    return c->reader->len == c->reader->pos;
+}
+
 bool redis_conn_quiet(redis_conn *c) {
-    return c->reader->len == c->reader->pos && stream_quiet(c->stream);
+    return redis_conn_spent(c) && stream_quiet(c->stream);
 }
 
 uint64_t redis_conn_run(const redis_conn *c) {

@@ -103,7 +103,8 @@ int redis_reader_take(redisReader *r, redis_guard *guard, const char *data, size
 
 int redis_conn_open(redis_node *node, deadline until, redis_conn **out, braid_error *err);
 void redis_conn_close(redis_conn *c);
-bool redis_conn_quiet(redis_conn *c);
+bool redis_conn_spent(const redis_conn *c); /* every reply that came was taken: fit to be given back */
+bool redis_conn_quiet(redis_conn *c);       /* and nothing waits in the socket: fit to be lent */
 uint64_t redis_conn_run(const redis_conn *c);
 int redis_conn_send(redis_conn *c, const redis_command *const *cmds, size_t n, deadline until, braid_error *err);
 int redis_conn_receive(redis_conn *c, const redis_command *cmd, deadline until, redisReply **reply, braid_error *err);

@@ -1,6 +1,6 @@
 /* The scripts: a compare and a set that nothing can come between.
  *
- * KEYS[1] is the value, KEYS[2] the tombstone. Only the header of what is there is read (GETRANGE), so a script costs the
+ * KEYS[1] is the value, KEYS[2] the tombstone, KEYS[3] the lease, which a put ends. Only the header of what is there is read (GETRANGE), so a script costs the
  * same over a large value. A value of another run of the server (columns 3 to 18) has no say: a restart may have brought
  * it back from disk although it was invalidated since. */
 #include <openssl/evp.h>
@@ -20,6 +20,7 @@ const char *redis_script_text(redis_script s) {
                "if ARGV[3] == 'drop' then redis.call('UNLINK', KEYS[1])\n"
                "elseif ARGV[3] == '0' then redis.call('SET', KEYS[1], ARGV[2])\n"
                "else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end\n"
+               "redis.call('UNLINK', KEYS[3])\n"
                "return 1\n";
     case REDIS_SCRIPT_INVALIDATE: /* version, milliseconds of the tombstone */
         return "local floor = redis.call('GET', KEYS[2])\n"

@@ -7,15 +7,15 @@
 #define ENGINE_OPTIONS_TABLE_H
 
 #define ENGINE_OPTIONS(X)                                                                                                            \
-    X("record", "store", ENUM, "sqlite", 0, 0, "sqlite", "record-store", \
-      "which record store holds the truth: sqlite is one file") \
+    X("record", "store", ENUM, "sqlite", 0, 0, "sqlite|postgres", "record-store", \
+      "which record store holds the truth: sqlite is one file, postgres is shared by many servers") \
     X("record", "create", BOOL, "true", 0, 0, NULL, "create", "make the database file if it is not there")                           \
     X("record", "read_only", BOOL, "false", 0, 0, NULL, "read-only", "open without the right to write")                              \
     X("record", "readers", INT, "4", 1, 64, NULL, "readers", "read connections to the record store")                                 \
     X("record", "group_max", INT, "1000", 1, 100000, NULL, "group-max", "most changes that share one commit")                        \
     X("record", "wal_bytes", INT, "16777216", 65536, 1e12, NULL, "wal-bytes", \
       "size of the WAL in bytes that makes a checkpoint") \
-    X("vector", "store", ENUM, "hnsw", 0, 0, "hnsw|flat|milvus|pgvector", "vector-store", \
+    X("vector", "store", ENUM, "hnsw", 0, 0, "hnsw|flat|milvus|pgvector|neo4j", "vector-store", \
       "which vector store serves: hnsw and flat (exact) are in this process") \
     X("vector", "dimension", INT, "384", 2, 4096, NULL, "dimension", \
       "dimension of the vectors, fixed when the file is made") \

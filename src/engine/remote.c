@@ -11,7 +11,8 @@ enum { SECRET_BYTES_MAX = 1024 };
 
 static const struct {
     const char *store, *section;
-} sections[] = {{"pgvector", "postgres"}, {"milvus", "milvus"}, {"neo4j", "neo4j"}, {"redis", "redis"}};
+} sections[] = {{"postgres", "postgres"}, {"pgvector", "postgres"}, {"milvus", "milvus"},
+                {"neo4j", "neo4j"},       {"redis", "redis"}};
 
 static const char *section_of(const char *store) {
     for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)

@@ -169,8 +169,9 @@ const graph_neo4j_cypher graph_neo4j_statements = {
             "MATCH (f:" FACETS ") WHERE NOT EXISTS { (f)--() } "
             "RETURN 'nobody belongs to the facet ' + coalesce(f.name, f.region, '?') LIMIT $most",
             "MATCH (:MediaContent)-[r]->(o:MediaContent) "
-            "WHERE r.strength IS NULL OR NOT 0 <= r.strength <= 1 OR o.num IS NULL "
-            "RETURN 'the relation ' + type(r) + ' to item ' + coalesce(o.num, '?') + ' has no strength of 0..1' "
+            "WHERE NOT coalesce(0 <= r.strength <= 1, false) "
+            "RETURN 'the relation ' + type(r) + ' to item ' + coalesce(toString(o.num), '?') + "
+            "' has no strength of 0..1' "
             "LIMIT $most",
         },
 };

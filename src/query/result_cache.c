@@ -20,11 +20,11 @@
 enum {
     CACHE_SHARE = 8, /* a call to the cache gets this part of what is left of the run, within the bounds below */
     CACHE_SHARE_MS_MIN = 5,
-    CACHE_SHARE_MS_MAX = 50,
-    LEASE_MS = 500,   /* longer than an answer takes; a holder that died delays others by no more than their share */
-    LEASE_WAIT = 4,   /* those who wait do so for this part of what is left */
-    LEASE_LOOKS = 64, /* at most, whatever the clock says */
-    LEASE_NAP_MS_MAX = 8
+    CACHE_SHARE_MS_MAX = 200,
+    LEASE_MS = 2000,   /* longer than an answer takes; a holder that died delays others by no more than their share */
+    LEASE_WAIT = 4,    /* those who wait do so for this part of what is left */
+    LEASE_TRIES = 200, /* at most, whatever the clock says */
+    LEASE_NAP_MS_MAX = 32
 };
 
 typedef struct kept_item {
@@ -127,30 +127,41 @@ deadline result_cache_until(const query_run_state *q) {
     return now + share;
 }
 
-static bool look(query_run_state *q, const buf *key, query_item **items, size_t *count) {
+static bool look(query_run_state *q, const buf *key, deadline until, query_item **items, size_t *count) {
     buf value;
     bool found = false, taken = false;
     buf_init(&value, 0);
-    cache_get(q->rooms->cache, key->data, key->len, 0, result_cache_until(q), &value, NULL, &found, NULL);
+    cache_get(q->rooms->cache, key->data, key->len, 0, until, &value, NULL, &found, NULL);
     if (found) taken = read_answer(q, &value, items, count);
     buf_free(&value);
     return taken;
 }
 
-/* After a miss: true when another run had the answer ready in time, false when this one is to compute it. */
+static void give_lease_back(query_run_state *q, const buf *key) {
+    bool ignored;
+    cache_lease(q->rooms->cache, key->data, key->len, 0, result_cache_until(q), &ignored, NULL);
+    q->cache_leased = false;
+}
+
+/* After a miss: true when another run had the answer ready in time, false when this one is to compute it. Whoever waits has
+ * time: its looks may take all of its patience, so that a crowd at the cache is no reason to compute. */
 static bool await_other(query_run_state *q, const buf *key, query_item **items, size_t *count) {
     int64_t now = clock_mono_ns(q->rooms->clock);
     deadline patience = now + (q->until - now) / LEASE_WAIT;
     long nap_ms = 1;
-    for (int i = 0; i < LEASE_LOOKS && !deadline_passed(q->rooms->clock, patience); i++) {
+    for (int i = 0; i < LEASE_TRIES && !deadline_passed(q->rooms->clock, patience); i++) {
         bool mine = true;
         int rc = cache_lease(q->rooms->cache, key->data, key->len, LEASE_MS, result_cache_until(q), &mine, NULL);
-        q->cache_leased = mine && rc == BRAID_OK;
-        if (mine) return i > 0 && look(q, key, items, count); /* the one before us may just have ended */
-        struct timespec nap = {.tv_nsec = nap_ms * 1000000};
-        nanosleep(&nap, NULL);
-        if (nap_ms < LEASE_NAP_MS_MAX) nap_ms *= 2;
-        if (look(q, key, items, count)) return true;
+        q->cache_leased = mine;
+        if (mine && (i == 0 || rc != BRAID_OK)) return false;
+        if (!mine) {
+            struct timespec nap = {.tv_nsec = nap_ms * 1000000};
+            nanosleep(&nap, NULL);
+            if (nap_ms < LEASE_NAP_MS_MAX) nap_ms *= 2;
+        }
+        bool taken = look(q, key, patience, items, count);
+        if (taken && mine) give_lease_back(q, key);
+        if (taken || mine) return taken; /* the holder before us may just have ended, with an answer or without */
     }
     return false;
 }
@@ -158,7 +169,7 @@ static bool await_other(query_run_state *q, const buf *key, query_item **items, 
 bool result_cache_get(query_run_state *q, query_item **items, size_t *count) {
     if (!usable(q)) return false;
     buf key;
-    bool taken = make_key(q, &key) && look(q, &key, items, count);
+    bool taken = make_key(q, &key) && look(q, &key, result_cache_until(q), items, count);
     bool shared = !q->rq->user[0] && q->rq->strategy != STRATEGY_CACHED_ONLY;
     if (!taken && shared && !key.failed) taken = await_other(q, &key, items, count);
     buf_free(&key);
@@ -199,15 +210,14 @@ void result_cache_put(query_run_state *q, const query_item *items, size_t count)
     int64_t edge = INT64_MAX, ttl = keep_ms(q, count, &edge);
     if (ttl == 0 && !q->cache_leased) return;
     buf key, value;
-    bool kept = false, ignored;
+    bool kept = false;
     buf_init(&value, 0);
     if (!make_key(q, &key)) goto cleanup;
     if (ttl > 0) write_answer(q, items, count, edge, &value);
     if (ttl > 0 && !value.failed)
         kept = cache_put_until(q->rooms->cache, key.data, key.len, CACHE_FIXED, value.data, value.len, (unsigned)ttl,
                                result_cache_until(q), NULL) == BRAID_OK;
-    if (q->cache_leased && !kept) /* nobody need wait for what will not come */
-        cache_lease(q->rooms->cache, key.data, key.len, 0, result_cache_until(q), &ignored, NULL);
+    if (q->cache_leased && !kept) give_lease_back(q, &key); /* nobody need wait for what will not come */
 cleanup:
     buf_free(&key);
     buf_free(&value);

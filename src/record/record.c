@@ -8,9 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const record_ops record_ops_sqlite;
+extern const record_ops record_ops_sqlite, record_ops_postgres;
 
-static const record_ops *const record_rows[] = {&record_ops_sqlite};
+static const record_ops *const record_rows[] = {
+    &record_ops_sqlite,
+#ifdef BRAID_HAVE_POSTGRES
+    &record_ops_postgres,
+#endif
+};
 
 const record_ops *record_registry(size_t i) {
     return i < sizeof record_rows / sizeof record_rows[0] ? record_rows[i] : NULL;

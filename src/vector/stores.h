@@ -4,7 +4,7 @@
 
 #include "vector/vector.h"
 
-extern const vector_ops vector_hnsw, vector_flat;
+extern const vector_ops vector_hnsw, vector_flat, vector_neo4j;
 #ifdef BRAID_HAVE_MILVUS
 extern const vector_ops vector_milvus;
 #endif

@@ -23,6 +23,7 @@ static const vector_ops *const vector_rows[] = {
 #ifdef BRAID_HAVE_MILVUS
     &vector_milvus,
 #endif
+    &vector_neo4j,
 };
 
 struct vector_store {

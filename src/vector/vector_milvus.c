@@ -173,13 +173,16 @@ static milvus *new_store(void) {
     return s;
 }
 
-/* What was there before: nothing, or rows whose versions are not known yet. */
-static int first_look(milvus *s, deadline until, braid_error *err) {
+/* What was there before us: nothing, or rows whose versions are not known yet. After a strong question, any other
+ * sees all of that. */
+int milvus_first_look(milvus *s, deadline until, braid_error *err) {
     uint64_t count = 0;
-    int code = milvus_ready(s, true, until, err);
-    if (code == BRAID_OK) code = milvus_count(s, (milvus_view){MILVUS_STRONG, 0}, until, &count, err);
-    if (code == BRAID_OK) milvus_versions_reset(s->versions, count == 0);
-    return code;
+    if (s->looked) return BRAID_OK;
+    int code = milvus_count(s, (milvus_view){MILVUS_STRONG, 0}, until, &count, err);
+    if (code != BRAID_OK) return code;
+    milvus_versions_reset(s->versions, count == 0);
+    s->looked = true;
+    return BRAID_OK;
 }
 
 static int milvus_open(const vector_options *options, void **self, braid_error *err) {
@@ -196,7 +199,9 @@ static int milvus_open(const vector_options *options, void **self, braid_error *
     if (code == BRAID_OK && (s->versions = milvus_versions_new()) == NULL) code = milvus_no_memory(err);
     if (code == BRAID_OK) {
         braid_error why = {0};
-        code = first_look(s, clock_mono_ns(s->clock) + (int64_t)OPEN_MS * 1000000, &why);
+        deadline until = clock_mono_ns(s->clock) + (int64_t)OPEN_MS * 1000000;
+        code = milvus_ready(s, true, until, &why);
+        if (code == BRAID_OK) code = milvus_first_look(s, until, &why);
         if (code == BRAID_E_UNAVAILABLE || code == BRAID_E_DEADLINE) {
             if (s->log != NULL)
                 log_write(s->log, LOG_WARN, MILVUS_STORE, "not ready: %s; it is asked again with the next call",
@@ -222,8 +227,10 @@ static int milvus_clear(void *self, braid_error *err) {
     int code = milvus_schema_drop(s, until, err); /* dropping what is not there is no failure in Milvus */
     milvus_unready(s);
     if (code == BRAID_OK) code = milvus_ready(s, true, until, err);
-    if (code == BRAID_OK) milvus_versions_reset(s->versions, true);
-    return code;
+    if (code != BRAID_OK) return code;
+    milvus_versions_reset(s->versions, true);
+    s->looked = true;
+    return BRAID_OK;
 }
 
 /* ---- what it says of itself ---- */

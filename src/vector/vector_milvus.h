@@ -52,8 +52,9 @@ typedef struct milvus {
     _Atomic uint64_t wrote_ts;
     _Atomic int64_t wrote_ns;
 
-    milvus_versions *versions; /* the feed thread's */
-    uint64_t unflushed;        /* the feed thread's: rows written since the last flush */
+    milvus_versions *versions; /* the feed thread's, with the next two */
+    bool looked;               /* milvus_first_look is done */
+    uint64_t unflushed;        /* rows written since the last flush */
     _Atomic uint64_t count;    /* rows, as last counted */
     _Atomic bool counted;      /* nothing was written since */
     meter search_ns;           /* a search's time by round trips */
@@ -63,6 +64,7 @@ typedef struct milvus {
 
 /* Makes sure that the collection is there, is ours and is loaded. `create`: makes it when it is missing. */
 int milvus_ready(milvus *s, bool create, deadline until, braid_error *err);
+int milvus_first_look(milvus *s, deadline until, braid_error *err);
 /* It is no longer what it was: the next call looks again. */
 void milvus_unready(milvus *s);
 /* One call; `what` for messages. Notices a collection that is gone or no longer loaded. */
@@ -89,10 +91,15 @@ milvus_versions *milvus_versions_new(void);
 void milvus_versions_free(milvus_versions *v);
 /* Nothing is known any more; `empty`: the collection holds nothing, so that what is not known is not there. */
 void milvus_versions_reset(milvus_versions *v, bool empty);
-enum { MILVUS_VERSION_UNKNOWN = 0 };
-#define MILVUS_VERSION_ABSENT UINT64_MAX
+/* What is known of an item: nothing, that it is not there (or has no version), the version that is there, or
+ * (MILVUS_REMOVED or-ed in) the one that was removed. */
+#define MILVUS_UNKNOWN UINT64_C(0)
+#define MILVUS_ABSENT  UINT64_MAX
+#define MILVUS_REMOVED (UINT64_C(1) << 63)
 uint64_t milvus_versions_get(const milvus_versions *v, uint32_t num);
-bool milvus_versions_put(milvus_versions *v, uint32_t num, uint64_t version);
+bool milvus_versions_put(milvus_versions *v, uint32_t num, uint64_t known); /* false when memory ran out */
+/* Whether `version` (not 0) is older than what is there, or no newer than what was removed. */
+bool milvus_versions_stale(const milvus_versions *v, uint32_t num, uint64_t version);
 
 /* ---- reading ---- */
 

@@ -4,6 +4,7 @@
  * smallest keys first when a query has a limit; should it ever not, the pages' rows no longer rise, or do not add up
  * to what count(*) says, and the check tells. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,13 +53,8 @@ bool milvus_nums_expr(const uint32_t *nums, size_t n, buf *out) {
 int milvus_fetch(void *self, uint32_t num, deadline until, float *out, braid_error *err) {
     milvus *s = self;
     char expr[40];
+    snprintf(expr, sizeof expr, MILVUS_NUM " == %u", num);
     until = rpc_deadline(s->channel, until);
-    buf b;
-    buf_init(&b, sizeof expr);
-    bool ok = buf_printf(&b, MILVUS_NUM " == %u", num);
-    if (ok) memcpy(expr, b.data, b.len + 1);
-    buf_free(&b);
-    if (!ok) return milvus_no_memory(err);
     int code = milvus_ready(s, false, until, err);
     if (code != BRAID_OK) return code;
     milvus_query q = {.collection = s->collection,
@@ -161,6 +157,7 @@ int milvus_each_page(milvus *s, const milvus_pages *p, milvus_page_fn *page, voi
     buf expr;
     buf_init(&expr, 0);
     int64_t last = -1;
+    milvus_view view = p->view;
     int code = BRAID_OK;
     for (bool more = true; more && code == BRAID_OK;) {
         buf_reset(&expr);
@@ -174,7 +171,7 @@ int milvus_each_page(milvus *s, const milvus_pages *p, milvus_page_fn *page, voi
                                                    : NULL,
                                      p->vectors && p->versions ? MILVUS_VERSION : NULL},
                           .limit = limit,
-                          .view = p->view};
+                          .view = view};
         milvus_rows rows = {0};
         code = expr.failed ? milvus_no_memory(err)
                            : milvus_ask_rows(s, &q, p->versions, p->vectors ? s->dim : 0, p->until, &rows, err);
@@ -185,6 +182,7 @@ int milvus_each_page(milvus *s, const milvus_pages *p, milvus_page_fn *page, voi
             last = rows.nums[i];
         }
         more = rows.count >= limit;
+        if (view.level == MILVUS_STRONG) view.level = MILVUS_EVENTUALLY; /* what the first page waited for is there */
         if (code == BRAID_OK && rows.count > 0) code = page(ctx, &rows, &more, err);
         milvus_rows_free(&rows);
     }
@@ -254,7 +252,7 @@ int milvus_check(void *self, vector_check_report *out, braid_error *err) {
     milvus_index index;
     bool found = false;
     uint64_t count = 0, wrote = atomic_load(&s->wrote_ts);
-    milvus_pages p = {.where = "", .vectors = true, .view = milvus_view_now(s, true)};
+    milvus_pages p = {.where = "", .vectors = true, .view = milvus_view_now(s, false)};
     int code = milvus_ready(s, false, 0, err);
     if (code == BRAID_OK) code = milvus_each_page(s, &p, check_page, &c, err);
     if (code == BRAID_OK) code = milvus_count(s, p.view, 0, &count, err);

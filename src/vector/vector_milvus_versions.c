@@ -2,7 +2,9 @@
  *
  * Milvus cannot write on a condition, and an older version that arrives late would overwrite a newer or bring back what
  * was removed. One feeder writes at a time, in the order of the log, so what this process wrote is enough to know; what
- * others wrote before is asked for once (vector_milvus_write.c).
+ * others wrote before is asked for once (vector_milvus_write.c). What was removed is remembered as well, so that an
+ * upsert that is overtaken by its item's removal does not bring it back; a restart forgets that, but by then the log is
+ * past it.
  *
  * Two levels: pages of 4,096 versions, made when they are first written: 8 bytes an item. */
 #include <stdlib.h>
@@ -36,8 +38,14 @@ void milvus_versions_free(milvus_versions *v) {
 
 uint64_t milvus_versions_get(const milvus_versions *v, uint32_t num) {
     size_t page = num >> PAGE_BITS;
-    uint64_t version = page < v->pages_count && v->pages[page] != NULL ? v->pages[page][num & (PAGE - 1)] : 0;
-    return version == MILVUS_VERSION_UNKNOWN && v->empty ? MILVUS_VERSION_ABSENT : version;
+    uint64_t known = page < v->pages_count && v->pages[page] != NULL ? v->pages[page][num & (PAGE - 1)] : 0;
+    return known == MILVUS_UNKNOWN && v->empty ? MILVUS_ABSENT : known;
+}
+
+bool milvus_versions_stale(const milvus_versions *v, uint32_t num, uint64_t version) {
+    uint64_t known = milvus_versions_get(v, num);
+    if (known == MILVUS_UNKNOWN || known == MILVUS_ABSENT) return false;
+    return known & MILVUS_REMOVED ? version <= (known & ~MILVUS_REMOVED) : version < known;
 }
 
 static bool grow(milvus_versions *v, size_t count) {
@@ -50,10 +58,10 @@ static bool grow(milvus_versions *v, size_t count) {
     return true;
 }
 
-bool milvus_versions_put(milvus_versions *v, uint32_t num, uint64_t version) {
+bool milvus_versions_put(milvus_versions *v, uint32_t num, uint64_t known) {
     size_t page = num >> PAGE_BITS;
     if (!grow(v, page + 1)) return false;
     if (v->pages[page] == NULL && (v->pages[page] = calloc(PAGE, sizeof(uint64_t))) == NULL) return false;
-    v->pages[page][num & (PAGE - 1)] = version;
+    v->pages[page][num & (PAGE - 1)] = known;
     return true;
 }

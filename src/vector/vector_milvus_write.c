@@ -85,11 +85,11 @@ static int learn_versions(milvus *s, const uint32_t *nums, size_t n, braid_error
         code = milvus_ask_rows(s, &q, true, 0, 0, &rows, err);
     }
     for (size_t i = 0; i < n && code == BRAID_OK; i++) {
-        if (!milvus_versions_put(s->versions, nums[i], MILVUS_VERSION_ABSENT)) code = milvus_no_memory(err);
+        if (!milvus_versions_put(s->versions, nums[i], MILVUS_ABSENT)) code = milvus_no_memory(err);
     }
     for (size_t i = 0; i < rows.count && code == BRAID_OK; i++) {
         uint64_t version = rows.versions[i] > 0 ? (uint64_t)rows.versions[i] : 0;
-        if (version == 0) version = MILVUS_VERSION_ABSENT; /* without a version: anything is newer */
+        if (version == 0) version = MILVUS_ABSENT; /* without a version: anything is newer */
         if (!milvus_versions_put(s->versions, (uint32_t)rows.nums[i], version)) code = milvus_no_memory(err);
     }
     milvus_rows_free(&rows);
@@ -97,26 +97,46 @@ static int learn_versions(milvus *s, const uint32_t *nums, size_t n, braid_error
     return code;
 }
 
-/* Drops what is older than what is there. */
-static int drop_stale(milvus *s, choice *list, size_t *count, braid_error *err) {
-    uint32_t nums[MILVUS_NUMS_PER_QUERY];
-    size_t n = 0, kept = 0;
-    for (size_t i = 0; i < *count; i++) {
-        const vector_entry *e = list[i].entry;
-        bool unknown = e->version != 0 && milvus_versions_get(s->versions, e->num) == MILVUS_VERSION_UNKNOWN;
-        if (unknown) nums[n++] = e->num;
-        if (n < MILVUS_NUMS_PER_QUERY && !(n > 0 && i + 1 == *count)) continue;
-        int code = n > 0 ? learn_versions(s, nums, n, err) : BRAID_OK;
-        if (code != BRAID_OK) return code;
-        n = 0;
+/* The same, for those of the numbers that are not known. */
+static int learn_unknown(milvus *s, const uint32_t *nums, size_t n, braid_error *err) {
+    uint32_t unknown[MILVUS_NUMS_PER_QUERY];
+    size_t some = 0;
+    int code = BRAID_OK;
+    for (size_t i = 0; i < n && code == BRAID_OK; i++) {
+        if (milvus_versions_get(s->versions, nums[i]) == MILVUS_UNKNOWN) unknown[some++] = nums[i];
+        if (some == MILVUS_NUMS_PER_QUERY || (i + 1 == n && some > 0)) {
+            code = learn_versions(s, unknown, some, err);
+            some = 0;
+        }
     }
+    return code;
+}
+
+/* Drops what is older than what is there. */
+static int drop_stale(milvus *s, arena *a, choice *list, size_t *count, braid_error *err) {
+    uint32_t *nums = arena_alloc(a, *count * sizeof *nums);
+    size_t n = 0, kept = 0;
+    if (nums == NULL) return milvus_no_memory(err);
+    for (size_t i = 0; i < *count; i++) {
+        if (list[i].entry->version != 0) nums[n++] = list[i].entry->num;
+    }
+    int code = learn_unknown(s, nums, n, err);
+    if (code != BRAID_OK) return code;
     for (size_t i = 0; i < *count; i++) {
         const vector_entry *e = list[i].entry;
-        uint64_t have = milvus_versions_get(s->versions, e->num);
-        bool stale = e->version != 0 && have != MILVUS_VERSION_ABSENT && have > e->version;
-        if (!stale) list[kept++] = list[i];
+        if (e->version == 0 || !milvus_versions_stale(s->versions, e->num, e->version)) list[kept++] = list[i];
     }
     *count = kept;
+    return BRAID_OK;
+}
+
+/* Remembers what was removed. */
+static int forget(milvus *s, const uint32_t *nums, size_t n, braid_error *err) {
+    for (size_t i = 0; i < n; i++) {
+        uint64_t known = milvus_versions_get(s->versions, nums[i]);
+        if (known == MILVUS_UNKNOWN || known == MILVUS_ABSENT || nums[i] == UINT32_MAX) continue;
+        if (!milvus_versions_put(s->versions, nums[i], known | MILVUS_REMOVED)) return milvus_no_memory(err);
+    }
     return BRAID_OK;
 }
 
@@ -309,9 +329,8 @@ static int send_rows(milvus *s, const choice *list, size_t count, size_t *at, br
     int code = send_change(s, MILVUS_METHOD("Upsert"), "upsert", rq, *at - first, err);
     for (size_t i = first; i < *at && code == BRAID_OK; i++) {
         const vector_entry *e = list[i].entry;
-        uint64_t version = e->version != 0 ? e->version : MILVUS_VERSION_ABSENT;
-        bool note = e->version != 0 || milvus_versions_get(s->versions, e->num) != MILVUS_VERSION_UNKNOWN;
-        if (note && !milvus_versions_put(s->versions, e->num, version)) code = milvus_no_memory(err);
+        uint64_t known = e->version != 0 ? e->version : MILVUS_ABSENT;
+        if (!milvus_versions_put(s->versions, e->num, known)) code = milvus_no_memory(err);
     }
     s->unflushed += *at - first;
     return code;
@@ -335,7 +354,8 @@ int milvus_upsert(void *self, const vector_entry *entries, size_t n, braid_error
     size_t count = 0, at = 0;
     int code = choose(s, entries, n, a, &list, &count, err);
     if (code == BRAID_OK) code = milvus_ready(s, true, 0, err);
-    if (code == BRAID_OK) code = drop_stale(s, list, &count, err);
+    if (code == BRAID_OK) code = milvus_first_look(s, 0, err);
+    if (code == BRAID_OK) code = drop_stale(s, a, list, &count, err);
     while (code == BRAID_OK && at < count) code = send_rows(s, list, count, &at, err);
     arena_free(a);
     if (code == BRAID_OK && s->unflushed >= FLUSH_ROWS) {
@@ -345,23 +365,24 @@ int milvus_upsert(void *self, const vector_entry *entries, size_t n, braid_error
     return code;
 }
 
+static int remove_some(milvus *s, const uint32_t *nums, size_t n, braid_error *err) {
+    rpc_message rq;
+    buf expr;
+    int code = learn_unknown(s, nums, n, err);
+    if (code != BRAID_OK) return code;
+    buf_init(&expr, 0);
+    bool ok = milvus_nums_expr(nums, n, &expr) && milvus_pack_delete(s->collection, expr.data, &rq);
+    buf_free(&expr);
+    if (!ok) return milvus_no_memory(err);
+    code = send_change(s, MILVUS_METHOD("Delete"), "delete", rq, 0, err);
+    return code == BRAID_OK ? forget(s, nums, n, err) : code;
+}
+
 int milvus_remove(void *self, const uint32_t *nums, size_t n, braid_error *err) {
     milvus *s = self;
     int code = milvus_ready(s, true, 0, err);
-    for (size_t at = 0; at < n && code == BRAID_OK;) {
-        size_t some = n - at < MILVUS_NUMS_PER_QUERY ? n - at : MILVUS_NUMS_PER_QUERY;
-        rpc_message rq;
-        buf expr;
-        buf_init(&expr, 0);
-        bool ok = milvus_nums_expr(nums + at, some, &expr) && milvus_pack_delete(s->collection, expr.data, &rq);
-        buf_free(&expr);
-        code = ok ? send_change(s, MILVUS_METHOD("Delete"), "delete", rq, 0, err) : milvus_no_memory(err);
-        for (size_t i = at; i < at + some && code == BRAID_OK; i++) {
-            bool known = milvus_versions_get(s->versions, nums[i]) != MILVUS_VERSION_UNKNOWN;
-            if (known && nums[i] != UINT32_MAX && !milvus_versions_put(s->versions, nums[i], MILVUS_VERSION_ABSENT))
-                code = milvus_no_memory(err);
-        }
-        at += some;
-    }
+    if (code == BRAID_OK) code = milvus_first_look(s, 0, err);
+    for (size_t at = 0; at < n && code == BRAID_OK; at += MILVUS_NUMS_PER_QUERY)
+        code = remove_some(s, nums + at, n - at < MILVUS_NUMS_PER_QUERY ? n - at : MILVUS_NUMS_PER_QUERY, err);
     return code;
 }

@@ -468,9 +468,10 @@ static void *keep(void *ctx) {
 }
 
 int pgv_keeper_start(pgvector *v, braid_error *err) {
-    v->keeper_runs = pthread_create(&v->keeper, NULL, keep, v) == 0;
-    return v->keeper_runs ? BRAID_OK
-                          : error_set(err, BRAID_E_NO_MEMORY, PGV_STORE, "no thread to look after the index");
+    v->keeper_runs = true; /* said before the thread can look */
+    if (pthread_create(&v->keeper, NULL, keep, v) == 0) return BRAID_OK;
+    v->keeper_runs = false;
+    return error_set(err, BRAID_E_NO_MEMORY, PGV_STORE, "no thread to look after the index");
 }
 
 void pgv_keeper_stop(pgvector *v) {

@@ -216,7 +216,8 @@ static void pool_close_all(conn_pool *p, void *const *conns, size_t n) {
 static void pool_note_failure(conn_pool *p, int code, const braid_error *cause) {
     p->failure = *cause;
     if (cause->code == BRAID_OK) error_set(&p->failure, code, p->name, "a connection could not be opened");
-    p->back_off_ms = p->back_off_ms == 0 ? CONN_BACK_OFF_MS : p->back_off_ms * 2;
+    /* A deadline says as much about the caller as about the server: it does not double the wait of the others. */
+    p->back_off_ms = p->back_off_ms == 0 || code == BRAID_E_DEADLINE ? CONN_BACK_OFF_MS : p->back_off_ms * 2;
     if (p->back_off_ms > CONN_BACK_OFF_MS_MAX) p->back_off_ms = CONN_BACK_OFF_MS_MAX;
     p->retry_ns = clock_mono_ns(p->clock) + (int64_t)p->back_off_ms * 1000000;
     metric_add(p->failed_metric, 1);

@@ -71,10 +71,14 @@ static void ps_take_element(ps_reader *r) {
     if (r->depth > 0) r->frames[r->depth - 1].left--;
 }
 
+static bool ps_affordable(ps_reader *r) {
+    return r->owed <= ps_left(r) || ps_refuse(r, "more elements are announced than there are bytes");
+}
+
 static bool ps_done(ps_reader *r) {
     ps_take_element(r);
     ps_settle(r);
-    return true;
+    return ps_affordable(r);
 }
 
 static bool ps_open(ps_reader *r, uint32_t elements, bool is_map) {
@@ -82,7 +86,7 @@ static bool ps_open(ps_reader *r, uint32_t elements, bool is_map) {
     if (elements == 0) return ps_done(r);
     ps_take_element(r);
     r->owed += elements;
-    if (r->owed > ps_left(r)) return ps_refuse(r, "more elements are announced than there are bytes");
+    if (!ps_affordable(r)) return false;
     r->frames[r->depth++] = (ps_frame){.left = elements, .map = is_map};
     return true;
 }

@@ -189,8 +189,7 @@ int pg_open(const pg_options *o, deadline until, pg_session **out, braid_error *
     if (!pg_address_of(o->remote->address, &to))
         return error_set(err, BRAID_E_INVALID, o->store, "'%s' is no address of a PostgreSQL server: write HOST:PORT",
                          o->remote->address != NULL ? o->remote->address : "");
-    if (!pg_split_database(o->remote->database, database, schema) ||
-        !pg_settings(o, schema, settings, sizeof settings))
+    if (!pg_split_database(o->remote->database, database, schema) || !pg_settings(o, schema, settings, sizeof settings))
         return error_set(err, BRAID_E_INVALID, o->store,
                          "'%s' names no database: write NAME or NAME/SCHEMA, a schema of a-z, 0-9 and _",
                          o->remote->database != NULL ? o->remote->database : "");

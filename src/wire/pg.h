@@ -53,7 +53,7 @@ typedef struct pg_options {
     const clock_ops *clock;        /* NULL: the system's */
     unsigned statement_timeout_ms; /* the server's own bound; 0: remote's timeout_ms */
     bool read_only;                /* default_transaction_read_only */
-} pg_options; /* borrowed for the life of the session or pool */
+} pg_options;                      /* borrowed for the life of the session or pool */
 
 typedef struct pg_session pg_session;
 
@@ -98,11 +98,11 @@ void pg_bind_int4(pg_params *p, int32_t value);
 void pg_bind_int8(pg_params *p, int64_t value); /* also xid8, timestamptz in microseconds since 2000-01-01 UTC */
 void pg_bind_float(pg_params *p, float value);
 void pg_bind_double(pg_params *p, double value);
-void pg_bind_text(pg_params *p, const char *text);          /* NULL: SQL NULL */
+void pg_bind_text(pg_params *p, const char *text); /* NULL: SQL NULL */
 void pg_bind_text_len(pg_params *p, const char *text, size_t len);
-void pg_bind_some_text(pg_params *p, const char *text);     /* "" and NULL: SQL NULL */
+void pg_bind_some_text(pg_params *p, const char *text); /* "" and NULL: SQL NULL */
 void pg_bind_bytes(pg_params *p, const void *data, size_t len);
-void pg_bind_json(pg_params *p, const char *text, size_t len); /* jsonb */
+void pg_bind_json(pg_params *p, const char *text, size_t len);        /* jsonb */
 void pg_bind_vector(pg_params *p, const float *values, uint32_t dim); /* pgvector's `vector` */
 void pg_bind_floats(pg_params *p, const float *values, size_t n);     /* float4[] */
 /* An array of n elements of the element type `letter` (b i l f d t y x): begin, n times one of pg_add_*, end. */
@@ -138,7 +138,7 @@ uint64_t pg_touched(const PGresult *r);
 /* ---- pipeline mode ---- */
 int pg_pipeline_begin(pg_session *s, braid_error *err);
 int pg_pipeline_add(pg_session *s, unsigned which, const pg_params *p, braid_error *err);
-int pg_pipeline_sync(pg_session *s, deadline until, braid_error *err); /* ends the part and sends what is waiting */
+int pg_pipeline_sync(pg_session *s, deadline until, braid_error *err);  /* ends the part and sends what is waiting */
 int pg_pipeline_flush(pg_session *s, deadline until, braid_error *err); /* sends what is waiting, and asks the server to
                                                                          * answer before the sync */
 /* The next statement's result, in order. Its own error is returned (and *out NULL); the statements after it, up to the
@@ -170,7 +170,7 @@ int32_t pg_int4(pg_row *row, int column);
 int64_t pg_int8(pg_row *row, int column); /* also xid8, timestamptz */
 float pg_float(pg_row *row, int column);
 double pg_double(pg_row *row, int column);
-const char *pg_text(pg_row *row, int column, size_t *len); /* len may be NULL. SQL NULL: "" */
+const char *pg_text(pg_row *row, int column, size_t *len);  /* len may be NULL. SQL NULL: "" */
 const void *pg_bytes(pg_row *row, int column, size_t *len); /* SQL NULL: NULL */
 const char *pg_json(pg_row *row, int column, size_t *len);  /* jsonb's text */
 /* Copies a `vector`, float4[] or nothing into `out`, host byte order; false (and bad) unless it has exactly dim. */

@@ -13,8 +13,8 @@ typedef struct pg_letter {
 } pg_letter;
 
 static const pg_letter pg_letters[] = {
-    {'b', 16, 1000},  {'h', 21, 1005}, {'i', 23, 1007}, {'l', 20, 1016},   {'f', 700, 1021},   {'d', 701, 1022},
-    {'t', 25, 1009},  {'y', 17, 1001}, {'x', 5069, 271}, {'z', 1184, 1185}, {'j', 3802, 3807},
+    {'b', 16, 1000}, {'h', 21, 1005}, {'i', 23, 1007},  {'l', 20, 1016},   {'f', 700, 1021},  {'d', 701, 1022},
+    {'t', 25, 1009}, {'y', 17, 1001}, {'x', 5069, 271}, {'z', 1184, 1185}, {'j', 3802, 3807},
 };
 
 static const pg_letter *pg_letter_of(char letter) {
@@ -308,7 +308,7 @@ int pg_sending_fill(const pg_session *s, pg_sending *out, const char *types, con
 
 /* ---- time: 2000-01-01 is 10,957 days after 1970-01-01 ---- */
 
-#define PG_EPOCH_MS INT64_C(946684800000)
+#define PG_EPOCH_MS    INT64_C(946684800000)
 #define PG_TIME_MIN_MS INT64_C(-210866803200000) /* 4714-11-24 BC */
 #define PG_TIME_MAX_MS INT64_C(9223371331199999) /* 294276 AD, less what the type cannot hold */
 

@@ -245,6 +245,7 @@ int pg_pipeline_next(pg_session *s, deadline until, const char *doing, PGresult 
         if (first != BRAID_OK) code = first;
         return code == BRAID_OK ? pg_give(r, out) : code;
     }
+    if (first != BRAID_OK) return first; /* the connection went while the statement was being prepared */
     return error_set(err, BRAID_E_INTERNAL, s->o->store, "%s: no answer is expected", doing);
 }
 
@@ -265,7 +266,8 @@ int pg_pipeline_end(pg_session *s, deadline until, braid_error *err) {
     s->piping = false;
     for (unsigned i = 0; i < s->o->statement_count; i++)
         if (s->prepared[i] == PG_PREPARING) s->prepared[i] = PG_NOT_PREPARED;
-    if (code == BRAID_OK && !s->broken && PQexitPipelineMode(s->c) == 0) code = pg_fail(s, NULL, "ending a pipeline", err);
+    if (code == BRAID_OK && !s->broken && PQexitPipelineMode(s->c) == 0)
+        code = pg_fail(s, NULL, "ending a pipeline", err);
     if (code == BRAID_OK && s->broken)
         code = error_set(err, BRAID_E_UNAVAILABLE, s->o->store, "ending a pipeline: the connection was lost");
     return code;

@@ -1,7 +1,7 @@
 /* The socket side of stream: connecting, waiting, reading, writing.
  *
- * Every operation is tried first and waited for only if the kernel says EAGAIN, so that a reply that is already there
- * costs one system call. Before each try the deadline is looked at: a server whose next byte is always just there must
+ * Every operation is tried first and waited for only if the kernel says EAGAIN, so that what is already there costs one
+ * system call; only the first read after a write waits at once, since no answer comes that fast. Before each try the deadline is looked at: a server whose next byte is always just there must
  * not hold a caller for ever either. MSG_NOSIGNAL everywhere, since a library has no say in SIGPIPE.
  *
  * Of several addresses of a name each gets an even share of what is left, the last one all of it: one that swallows
@@ -173,6 +173,9 @@ static int stream_plain_write(stream *s, const char *data, size_t len, deadline 
 }
 
 static int stream_plain_read(stream *s, void *data, size_t cap, size_t *got, deadline until, braid_error *err) {
+    int waited = s->asked ? stream_wait(s, POLLIN, until, "reading", err) : BRAID_OK;
+    if (waited != BRAID_OK) return waited;
+    s->asked = false;
     for (;;) {
         if (deadline_passed(s->clock, until)) return stream_late(s, "reading", err);
         ssize_t n = recv(s->fd, data, cap, 0);
@@ -195,6 +198,7 @@ int stream_write(stream *s, const void *data, size_t len, deadline until, braid_
     until = stream_until(s, until);
     int rc = s->tls != NULL ? stream_tls_write(s, data, len, until, err) : stream_plain_write(s, data, len, until, err);
     s->broken = rc != BRAID_OK;
+    s->asked = true;
     return rc;
 }
 

@@ -15,7 +15,7 @@ typedef struct stream stream;
 
 /* Uses address, tls, tls_insecure and tls_ca of `remote`. UNAVAILABLE (refused, unknown host, no trust), DEADLINE. */
 int stream_open(const remote_options *remote, const clock_ops *clock, deadline until, stream **out, braid_error *err);
-void stream_close(stream *s); /* NULL allowed */
+void stream_close(stream *s);                                                                /* NULL allowed */
 int stream_write(stream *s, const void *data, size_t len, deadline until, braid_error *err); /* all of it */
 /* At least one byte, at most cap. The other side's end is UNAVAILABLE. */
 int stream_read(stream *s, void *data, size_t cap, size_t *got, deadline until, braid_error *err);

@@ -15,6 +15,7 @@ struct stream {
     const clock_ops *clock;
     int64_t timeout_ns; /* of a call without a deadline; 0: none */
     bool broken;
+    bool asked;      /* something was written since the last read: the answer is hardly there yet */
     stream_tls *tls; /* NULL: plain */
     char peer[STREAM_PEER_BYTES];
 };

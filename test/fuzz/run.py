@@ -18,7 +18,9 @@ CC = os.environ.get("FUZZ_CC", "clang")
 CHECKS = "address,undefined"
 FLAGS = f"-O1 -gline-tables-only -fsanitize=fuzzer-no-link,{CHECKS} -fno-sanitize-recover=all -Wno-unknown-attributes"
 TARGET_FLAGS = f"-std=c17 -D_GNU_SOURCE -g1 -O1 -I. -Isrc -Iinclude -Wall -Wextra -Werror -Wshadow -fsanitize=fuzzer,{CHECKS}"
-LIBS = "-lsqlite3 -ljansson -lyaml -lxxhash -lroaring -lssl -lcrypto -lmicrohttpd -lm -pthread".split()
+REMOTE = {"postgresql/libpq-fe.h": "-lpq", "hiredis/hiredis.h": "-lhiredis", "grpc/grpc.h": "-lgrpc -lgpr", "protobuf-c/protobuf-c.h": "-lprotobuf-c"}
+LIBS = "-lsqlite3 -ljansson -lyaml -lxxhash -lroaring -lmicrohttpd".split() + [
+    w for header, words in REMOTE.items() if os.path.exists("/usr/include/" + header) for w in words.split()] + "-lssl -lcrypto -lm -pthread".split()
 BUILD_LIMIT, REPLAY_LIMIT, CANARY_SECONDS = 600, 60, 20
 
 # name: longest input, dictionary, also linked (targets that begin with "canary" have planted bugs)
@@ -33,6 +35,7 @@ TARGETS = {
     "csv": (4096, "csv", ("cli/csv.o",)),
     "packstream": (1024, None, ()),
     "bolt": (1024, None, ()),
+    "redis": (1024, None, ()),
 }
 CANARIES = {"overflow": "heap-buffer-overflow", "undefined": "signed integer overflow", "leak": "detected memory leaks",
             "hang": "libFuzzer: timeout"}  # the planted bug, and how it must be told

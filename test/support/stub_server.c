@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { STUB_CONNS_MAX = 4096 };
+enum { STUB_CONNS_MAX = 4096, STUB_STACK_BYTES = 512 << 10 };
 
 typedef struct stub_job {
     stub_conn conn;
@@ -33,8 +33,8 @@ struct stub_server {
     pthread_t acceptor;
     atomic_bool stopping;
     pthread_mutex_t lock;
-    stub_job *jobs[STUB_CONNS_MAX];
-    unsigned count;
+    stub_job *jobs[STUB_CONNS_MAX]; /* those not joined yet */
+    unsigned count, accepted;
 };
 
 static void *stub_run(void *arg) {
@@ -54,25 +54,47 @@ static void *stub_run(void *arg) {
         s->handler(&j->conn);
     SSL_free(j->conn.ssl);
     pthread_mutex_lock(&s->lock);
-    j->closed = true;
+    j->closed = true; /* the last thing that needs the lock */
     close(j->conn.fd);
     pthread_mutex_unlock(&s->lock);
     return NULL;
 }
 
+/* Ends the threads of connections that are over; the lock is held. */
+static void stub_reap(stub_server *s) {
+    unsigned kept = 0;
+    for (unsigned i = 0; i < s->count; i++) {
+        stub_job *j = s->jobs[i];
+        if (j->closed) {
+            pthread_join(j->thread, NULL); /* it only has to unlock and return */
+            free(j);
+        } else {
+            s->jobs[kept++] = j;
+        }
+    }
+    s->count = kept;
+}
+
 static void *stub_accept(void *arg) {
     stub_server *s = arg;
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STUB_STACK_BYTES);
     for (;;) {
         int fd = accept(s->fd, NULL, NULL);
-        if (fd < 0)
+        if (fd < 0) {
+            pthread_attr_destroy(&attr);
             return NULL;
+        }
         pthread_mutex_lock(&s->lock);
+        if (s->count >= 64)
+            stub_reap(s);
         if (s->stopping || s->count == STUB_CONNS_MAX) {
             close(fd);
         } else {
             stub_job *j = calloc(1, sizeof *j);
-            j->conn = (stub_conn){s, fd, NULL, s->count + 1, s->ctx};
-            if (pthread_create(&j->thread, NULL, stub_run, j) == 0) {
+            j->conn = (stub_conn){s, fd, NULL, ++s->accepted, s->ctx};
+            if (pthread_create(&j->thread, &attr, stub_run, j) == 0) {
                 s->jobs[s->count++] = j;
             } else {
                 close(fd);
@@ -124,7 +146,7 @@ const char *stub_address(const stub_server *s) { return s->address; }
 
 unsigned stub_connections(stub_server *s) {
     pthread_mutex_lock(&s->lock);
-    unsigned n = s->count;
+    unsigned n = s->accepted;
     pthread_mutex_unlock(&s->lock);
     return n;
 }

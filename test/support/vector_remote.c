@@ -1,5 +1,8 @@
 /* See vector_remote.h. Speaks libpq itself, since it must work when the store under test does not. */
 #include "vector_remote.h"
+#include "milvus.h"
+
+#include "neo4j.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -115,13 +118,16 @@ static bool postgres(remote_options *out) {
 
 void test_vector_remote_end(void) {
     char sql[128];
+    test_milvus_end();
     if (from_environment("BRAID_TEST_POSTGRES")[0] == '\0')
         return;
     snprintf(sql, sizeof sql, "DROP SCHEMA IF EXISTS %s CASCADE", schema());
     test_vector_sql(sql);
 }
 #else
-void test_vector_remote_end(void) {}
+void test_vector_remote_end(void) {
+    test_milvus_end();
+}
 long long test_vector_sql(const char *sql) {
     (void)sql;
     return -1;
@@ -129,11 +135,14 @@ long long test_vector_sql(const char *sql) {
 #endif
 
 bool test_vector_remote(const char *store, remote_options *out) {
+    if (strcmp(store, "milvus") == 0)
+        return test_milvus(out);
 #ifdef BRAID_HAVE_POSTGRES
     if (strcmp(store, "pgvector") == 0)
         return postgres(out);
 #endif
-    (void)out;
+    if (strcmp(store, "neo4j") == 0)
+        return test_neo4j(out);
     printf("%s is left out: these tests do not know its server\n", store);
     return false;
 }

@@ -10,7 +10,9 @@
 
 /* A fresh, empty collection for the store of that name; lives until test_vector_remote_end(). False, with the reason
  * printed, when the store's server is not named in the environment:
- *     pgvector   BRAID_TEST_POSTGRES=HOST:PORT, and _USER, _DATABASE, _PASSWORD or _PASSWORD_FILE */
+ *     milvus     BRAID_TEST_MILVUS=HOST:PORT
+ *     pgvector   BRAID_TEST_POSTGRES=HOST:PORT, and _USER, _DATABASE, _PASSWORD or _PASSWORD_FILE
+ *     neo4j      BRAID_TEST_NEO4J=HOST:PORT, and _USER, _PASSWORD; one database for all: empty it with test_neo4j_wipe() */
 bool test_vector_remote(const char *store, remote_options *out);
 /* Drops every collection of this program. */
 void test_vector_remote_end(void);

@@ -10,12 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
 #include "graph/graph_adjacency.h"
 #include "graph/graph_neo4j.h"
 #include "test/support/neo4j.h"
+#include "test/support/neo4j_wipe.h"
 
 static remote_options server;
 static bool have_server;
@@ -229,11 +231,440 @@ static void walks_and_evidence_are_those_of_the_store_in_memory(void **state) {
     }
 }
 
+/* ---- versions ---- */
+
+static bool note(void *ctx, const graph_neighbour *n) {
+    buf *b = ctx;
+    if (n->kind == GRAPH_ITEM)
+        buf_printf(b, "%s:%u:%g ", n->type, n->num, (double)n->strength);
+    else
+        buf_printf(b, "%s:%s ", n->type, n->label);
+    return true;
+}
+
+static size_t neighbours_of(graph_store *s, uint32_t num, char *out, size_t cap) {
+    buf b;
+    buf_init(&b, 0);
+    int rc = graph_neighbours(s, num, 0, note, &b, NULL);
+    snprintf(out, cap, "%s", rc == BRAID_E_NOT_FOUND ? "nothing" : rc == BRAID_OK ? b.data : "failed");
+    buf_free(&b);
+    return strlen(out);
+}
+
+static void assert_neighbours(graph_store *s, uint32_t num, const char *wanted) {
+    char got[512];
+    neighbours_of(s, num, got, sizeof got);
+    assert_string_equal(got, wanted);
+}
+
+static void remove_item(graph_store *s, uint32_t num) {
+    braid_error err = {0};
+    must(graph_remove_items(s, &num, 1, &err), &err);
+}
+
+static void an_older_item_neither_replaces_a_newer_one_nor_comes_back(void **state) {
+    (void)state;
+    graph_store *s = open_empty();
+    const char *sea[] = {"sea"}, *war[] = {"war"};
+    put(s, 1, 5, sea, 1, NULL, 0);
+    put(s, 1, 4, war, 1, NULL, 0);
+    assert_neighbours(s, 1, "BELONGS_TO:sea ");
+    put(s, 1, 5, war, 1, NULL, 0); /* the same version: a repair */
+    assert_neighbours(s, 1, "BELONGS_TO:war ");
+    relate(s, 1, 2, "SEQUEL_OF", 1, 9);
+    remove_item(s, 1);
+    put(s, 1, 5, sea, 1, NULL, 0);
+    relate(s, 1, 2, "SEQUEL_OF", 1, 9); /* late, once more */
+    assert_neighbours(s, 1, "nothing");
+    assert_int_equal(ask("MATCH (m:MediaContent) RETURN count(m)"), 0);
+    put(s, 1, 10, sea, 1, NULL, 0);
+    assert_neighbours(s, 1, "BELONGS_TO:sea ");
+    graph_close(s);
+}
+
+static void an_older_relation_neither_replaces_a_newer_one_nor_comes_back(void **state) {
+    (void)state;
+    graph_store *s = open_empty();
+    braid_error err = {0};
+    relate(s, 1, 2, "SIMILAR_TO", 0.5f, 5);
+    relate(s, 1, 2, "SIMILAR_TO", 0.25f, 4);
+    assert_neighbours(s, 1, "SIMILAR_TO:2:0.5 ");
+    graph_edge e = {.from = 1, .to = 2, .type = "SIMILAR_TO", .version = 4};
+    must(graph_remove_relations(s, &e, 1, &err), &err); /* an old removal */
+    assert_neighbours(s, 1, "SIMILAR_TO:2:0.5 ");
+    e.version = 7;
+    must(graph_remove_relations(s, &e, 1, &err), &err);
+    relate(s, 1, 2, "SIMILAR_TO", 0.5f, 6);
+    assert_neighbours(s, 1, "nothing");
+    assert_int_equal(ask("MATCH (m:MediaContent) RETURN count(m)"), 0); /* ends that nobody knows went with it */
+    relate(s, 1, 2, "SIMILAR_TO", 0.75f, 8);
+    assert_neighbours(s, 2, "SIMILAR_TO:1:0.75 ");
+    graph_close(s);
+}
+
+static void a_batch_holds_the_newest_of_each_key(void **state) {
+    (void)state;
+    graph_store *s = open_empty();
+    braid_error err = {0};
+    const char *a[] = {"a"}, *b[] = {"b"}, *c[] = {"c"};
+    item its[] = {{.id = "i1", .title = "t", .genres = {a, 1}}, {.id = "i1", .title = "t", .genres = {b, 1}},
+                  {.id = "i1", .title = "t", .genres = {c, 1}}};
+    graph_item rows[] = {{1, 7, &its[0]}, {1, 8, &its[1]}, {1, 6, &its[2]}};
+    must(graph_upsert_items(s, rows, 3, &err), &err);
+    assert_neighbours(s, 1, "BELONGS_TO:b ");
+    graph_edge edges[] = {{.from = 1, .to = 2, .type = "R", .strength = 0.5f, .version = 3},
+                          {.from = 1, .to = 2, .type = "R", .strength = 1, .version = 2},
+                          {.from = 1, .to = 2, .type = "R", .strength = 0.25f, .version = 3}};
+    must(graph_upsert_relations(s, edges, 3, &err), &err);
+    assert_neighbours(s, 2, "R:1:0.25 ");
+    graph_close(s);
+}
+
+/* ---- one statement must not swallow another's rows ---- */
+
+static void an_item_without_genres_keeps_its_themes_and_loses_only_what_it_lost(void **state) {
+    (void)state;
+    graph_store *s = open_empty();
+    const char *two[] = {"exile", "sea"}, *drame[] = {"drame"};
+    put(s, 1, 1, NULL, 0, two, 2);
+    assert_neighbours(s, 1, "HAS_THEME:exile HAS_THEME:sea ");
+    put(s, 1, 2, drame, 1, two, 1);
+    assert_neighbours(s, 1, "BELONGS_TO:drame HAS_THEME:exile ");
+    assert_int_equal(ask("MATCH (f:Theme) RETURN count(f)"), 1); /* the empty facet is gone */
+    put(s, 1, 3, NULL, 0, NULL, 0);
+    assert_neighbours(s, 1, "");
+    assert_int_equal(ask("MATCH (n) RETURN count(n)"), 1);
+    graph_close(s);
+}
+
+static void an_id_that_was_made_anew_belongs_to_the_new_number(void **state) {
+    (void)state;
+    graph_store *s = open_empty();
+    braid_error err = {0};
+    item it = {.id = "same", .title = "t"};
+    graph_item rows[] = {{1, 5, &it}, {2, 6, &it}, {3, 7, &it}};
+    must(graph_upsert_items(s, rows, 1, &err), &err);
+    must(graph_upsert_items(s, rows + 1, 2, &err), &err);
+    assert_int_equal(ask("MATCH (m:MediaContent {id: 'same'}) RETURN m.num"), 3);
+    assert_int_equal(ask("MATCH (m:MediaContent) RETURN count(m)"), 3);
+    must(graph_upsert_items(s, &(graph_item){1, 4, &it}, 1, &err), &err); /* old: it takes nothing */
+    assert_int_equal(ask("MATCH (m:MediaContent {id: 'same'}) RETURN m.num"), 3);
+    graph_close(s);
+}
+
+static void an_item_and_its_vector_leave_one_node_each_in_its_time(void **state) {
+    (void)state;
+    graph_store *s = open_empty();
+    braid_error err = {0};
+    const char *drame[] = {"drame"};
+    put(s, 1, 1, drame, 1, NULL, 0);
+    put(s, 2, 2, drame, 1, NULL, 0);
+    ask("MATCH (m:MediaContent {num: 1}) SET m.embedding = [1.0, 0.0], m.embedding_version = 1 RETURN 1");
+    remove_item(s, 1);
+    assert_int_equal(ask("MATCH (m:MediaContent {num: 1}) WHERE m.embedding IS NOT NULL AND m.version IS NULL AND "
+                         "m.id IS NULL RETURN count(m)"), 1);
+    assert_neighbours(s, 1, "nothing");
+    must(graph_clear(s, &err), &err);
+    assert_int_equal(ask("MATCH (n) RETURN count(n)"), 1);
+    ask("MATCH (m:MediaContent) DELETE m RETURN 1");
+    graph_close(s);
+}
+
+/* ---- many at once ---- */
+
+enum { WRITERS = 8 };
+
+typedef struct writer { graph_store *s; int wrong; } writer;
+
+static void *write_the_same(void *arg) {
+    writer *w = arg;
+    const char *genres[] = {"drame", "noir"};
+    item it = {.id = "one", .title = "t", .genres = {genres, 2}};
+    for (uint64_t version = 1; version <= 10; version++) {
+        braid_error err = {0};
+        graph_edge e = {.from = 1, .to = 2, .type = "SIMILAR_TO", .strength = 1, .version = version};
+        if (graph_upsert_items(w->s, &(graph_item){1, version, &it}, 1, &err) != BRAID_OK ||
+            graph_upsert_relations(w->s, &e, 1, &err) != BRAID_OK) {
+            w->wrong++;
+            fprintf(stderr, "%s\n", err.message);
+        }
+    }
+    return NULL;
+}
+
+static void eight_threads_that_make_one_node_leave_one(void **state) {
+    (void)state;
+    graph_store *s = open_empty();
+    pthread_t threads[WRITERS];
+    writer writers[WRITERS];
+    for (int i = 0; i < WRITERS; i++) {
+        writers[i] = (writer){.s = s};
+        assert_int_equal(pthread_create(&threads[i], NULL, write_the_same, &writers[i]), 0);
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(writers[i].wrong, 0);
+    }
+    assert_int_equal(ask("MATCH (m:MediaContent) RETURN count(m)"), 2);
+    assert_int_equal(ask("MATCH (f:Genre) RETURN count(f)"), 2);
+    assert_int_equal(ask("MATCH (:MediaContent)-[r]->(:Genre) RETURN count(r)"), 2);
+    assert_int_equal(ask("MATCH ()-[r:SIMILAR_TO]->() RETURN count(r)"), 1);
+    graph_close(s);
+}
+
+/* ---- what comes from outside ---- */
+
+static void nothing_from_outside_becomes_cypher(void **state) {
+    (void)state;
+    static const char *const payloads[] = {
+        "X]->(b) DETACH DELETE b //", "A`]->(b) DETACH DELETE b //", "'}) DETACH DELETE m //", "\"}) DETACH DELETE m //",
+        "\\' OR 1=1 //", "$rows", "${num}", "`", "``", "') RETURN 1 UNION MATCH (n) DETACH DELETE n RETURN 1 //",
+        "\\u0027 DETACH DELETE m", "null", "{num: 1}", "x\ny", "\xE2\x80\xA8", "A B", "a", "_A", "1A", ""};
+    graph_store *s = open_empty();
+    braid_error err = {0};
+    ask("CREATE (:Canary {alive: true}) RETURN 1");
+    for (size_t i = 0; i < sizeof payloads / sizeof payloads[0]; i++) {
+        const char *p = payloads[i];
+        graph_edge e = {.from = 1, .to = 2, .type = p, .strength = 1, .version = 1};
+        assert_int_equal(graph_upsert_relations(s, &e, 1, NULL), BRAID_E_INVALID);
+        assert_int_equal(graph_remove_relations(s, &e, 1, NULL), BRAID_E_INVALID);
+        assert_int_equal(graph_neo4j_ops.upsert_relations(NULL, &e, 1, NULL), BRAID_E_INVALID); /* behind the forwarder */
+        buf text;
+        buf_init(&text, 0);
+        assert_false(graph_neo4j_put_relations_text(p, &text) || graph_neo4j_remove_relations_text(p, &text));
+        assert_int_equal(text.len, 0);
+        buf_free(&text);
+        if (p[0] == '\0')
+            continue;
+        const char *list[] = {p};
+        item_person people[] = {{p, p}};
+        item it = {.id = p, .title = p, .kind = p, .language = p, .genres = {list, 1}, .themes = {list, 1},
+                   .moods = {list, 1}, .contexts = {list, 1}, .people = people, .people_count = 1};
+        must(graph_upsert_items(s, &(graph_item){100 + (uint32_t)i, 1, &it}, 1, &err), &err);
+        arena *mem = arena_new(1024);
+        graph_neighbour out[8];
+        size_t count;
+        must(graph_upsert_items(s, &(graph_item){200, i + 1, &it}, 1, &err), &err);
+        must(graph_shared(s, &(graph_pair){100 + (uint32_t)i, 200}, 1, 8, 0, out, &count, mem, &err), &err);
+        assert_int_equal(count, 5);
+        for (size_t j = 0; j < count; j++)
+            assert_string_equal(out[j].label, p); /* it came back as it went in */
+        arena_free(mem);
+    }
+    assert_int_equal(ask("MATCH (c:Canary) RETURN count(c)"), 1);
+    ask("MATCH (c:Canary) DELETE c RETURN 1");
+    graph_close(s);
+}
+
+static void what_the_server_says_and_makes_no_sense_is_an_error(void **state) {
+    (void)state;
+    graph_store *s = open_empty();
+    braid_error err = {0};
+    graph_hit hits[4];
+    size_t count;
+    uint32_t seed = 1;
+    graph_walk w = {.seeds = &seed, .seed_count = 1, .depth = 2, .k = 4};
+    relate(s, 1, 2, "SIMILAR_TO", 1, 1);
+    ask("MATCH ()-[r:SIMILAR_TO]->() SET r.strength = 'much' RETURN 1");
+    assert_int_equal(graph_walk_from(s, &w, hits, &count, NULL, &err), BRAID_E_CORRUPT);
+    assert_true(err.message[0] != '\0');
+    ask("MATCH (m:MediaContent {num: 2})-[r]-() SET r.strength = 1.0, m.num = -7 RETURN 1");
+    assert_int_equal(graph_walk_from(s, &w, hits, &count, NULL, NULL), BRAID_E_CORRUPT);
+    ask("MATCH (m:MediaContent {num: -7}) SET m.num = 2 RETURN 1");
+    assert_int_equal(graph_walk_from(s, &w, hits, &count, NULL, NULL), BRAID_OK); /* the connections are good */
+    assert_int_equal(count, 1);
+    graph_close(s);
+}
+
+static void check_names_what_was_damaged_behind_its_back(void **state) {
+    (void)state;
+    graph_store *s = open_empty();
+    braid_error err = {0};
+    const char *drame[] = {"drame"};
+    buf b;
+    buf_init(&b, 0);
+    put(s, 1, 1, drame, 1, NULL, 0);
+    relate(s, 1, 2, "SIMILAR_TO", 1, 2);
+    must(graph_check(s, &b, &err), &err);
+    assert_string_equal(b.data, "");
+    ask("MATCH (m:MediaContent {num: 1}), (o:MediaContent {num: 2}) CREATE (m)-[:SIMILAR_TO {strength: 3}]->(o) RETURN 1");
+    ask("CREATE (:Genre {name: 'empty'}) RETURN 1");
+    ask("MATCH (o:MediaContent {num: 2}), (g:Genre {name: 'drame'}) CREATE (o)-[:BELONGS_TO]->(g) RETURN 1");
+    ask("CREATE (:MediaContent {title: 'lost'}) RETURN 1");
+    must(graph_check(s, &b, &err), &err);
+    static const char *const lines[] = {"item 1 has 2 relationships SIMILAR_TO to 2", "facet empty",
+                                        "item 2 is not known and yet has facets", "without a number: 1",
+                                        "no strength of 0..1"};
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+        if (strstr(b.data, lines[i]) == NULL)
+            fail_msg("\"%s\" is not told: %s", lines[i], b.data);
+    buf_free(&b);
+    graph_close(s);
+}
+
+/* ---- bounds and time ---- */
+
+static void an_item_of_many_relations_is_fetched_whole_when_there_is_room(void **state) {
+    (void)state;
+    enum { MANY = 1500 };
+    graph_store *s = open_empty();
+    braid_error err = {0};
+    graph_edge *edges = calloc(MANY, sizeof *edges);
+    graph_hit *hits = calloc(MANY, sizeof *hits);
+    size_t count;
+    graph_stats stats;
+    uint32_t seed = 5;
+    for (uint32_t i = 0; i < MANY; i++)
+        edges[i] = (graph_edge){.from = 10 + i, .to = 5, .type = "SIMILAR_TO", .strength = 1, .version = i + 1};
+    must(graph_upsert_relations(s, edges, MANY, &err), &err);
+    graph_walk w = {.seeds = &seed, .seed_count = 1, .depth = 1, .k = MANY};
+    must(graph_walk_from(s, &w, hits, &count, &stats, &err), &err);
+    assert_int_equal(count, MANY);
+    assert_false(stats.truncated);
+    graph_close(s);
+    graph_options o = {.visits_max = 300, .clock = &clock_system, .remote = &server};
+    must(graph_open(&graph_neo4j_ops, &o, &s, &err), &err);
+    must(graph_walk_from(s, &w, hits, &count, &stats, &err), &err);
+    assert_true(stats.truncated && count <= 300 && count > 200);
+    free(edges);
+    free(hits);
+    graph_close(s);
+}
+
+static void a_walk_is_never_later_than_its_deadline(void **state) {
+    (void)state;
+    graph_store *s = open_empty();
+    const char *drame[] = {"drame"};
+    for (uint32_t i = 1; i <= 100; i++)
+        put(s, i, i, drame, 1, NULL, 0);
+    for (int64_t us = 100; us < 20000; us += 400) {
+        uint32_t seed = 1 + (uint32_t)us % 100;
+        graph_hit hits[100];
+        size_t count;
+        graph_stats stats;
+        braid_error err = {0};
+        int64_t start = clock_mono_ns(&clock_system);
+        graph_walk w = {.seeds = &seed, .seed_count = 1, .depth = 3, .k = 100, .until = start + us * 1000};
+        int rc = graph_walk_from(s, &w, hits, &count, &stats, &err);
+        assert_true(clock_mono_ns(&clock_system) - start < us * 1000 + 200000000);
+        if (rc != BRAID_OK)
+            assert_true(rc == BRAID_E_DEADLINE || rc == BRAID_E_UNAVAILABLE);
+    }
+    /* The breaker may be open now; it tries again by itself. */
+    int rc = BRAID_E_UNAVAILABLE;
+    for (int i = 0; i < 200 && rc != BRAID_OK; i++) {
+        char text[64];
+        rc = neighbours_of(s, 1, text, sizeof text) > 0 && strcmp(text, "failed") != 0 ? BRAID_OK : BRAID_E_UNAVAILABLE;
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    }
+    assert_int_equal(rc, BRAID_OK);
+    graph_close(s);
+}
+
+static void removals_are_forgotten_after_a_day(void **state) {
+    (void)state;
+    graph_store *s = open_empty();
+    put(s, 1, 1, NULL, 0, NULL, 0);
+    put(s, 2, 2, NULL, 0, NULL, 0);
+    remove_item(s, 1);
+    assert_int_equal(ask("MATCH (t:Removed) RETURN count(t)"), 1);
+    ask("MATCH (t:Removed) SET t.at = t.at - 25 * 3600 * 1000 RETURN 1");
+    remove_item(s, 2);
+    assert_int_equal(ask("MATCH (t:Removed) RETURN t.num"), 2);
+    graph_close(s);
+}
+
+/* ---- the schema ---- */
+
+static void opening_fails_clearly_when_a_constraint_cannot_be_made(void **state) {
+    (void)state;
+    graph_store *s = open_empty();
+    graph_close(s);
+    ask("DROP CONSTRAINT braid_media_num");
+    ask("CREATE (:MediaContent {num: 1}), (:MediaContent {num: 1}) RETURN 1");
+    braid_error err = {0};
+    graph_options o = {.clock = &clock_system, .remote = &server};
+    int rc = graph_open(&graph_neo4j_ops, &o, &s, &err);
+    ask("MATCH (m:MediaContent {num: 1}) DELETE m RETURN 1");
+    assert_int_not_equal(rc, BRAID_OK);
+    assert_null(s);
+    assert_non_null(strstr(err.message, "braid_media_num"));
+    s = open_empty(); /* makes it */
+    assert_int_equal(ask("SHOW CONSTRAINTS YIELD name WHERE name = 'braid_media_num' RETURN count(*)"), 1);
+    graph_close(s);
+}
+
+static void opening_without_a_server_says_where_it_looked(void **state) {
+    (void)state;
+    braid_error err = {0};
+    graph_store *s;
+    remote_options nobody = {.address = "127.0.0.1:1", .database = "", .user = "", .password = "", .token = "",
+                             .tls_ca = "", .connections = 1, .timeout_ms = 500};
+    graph_options o = {.clock = &clock_system, .remote = &nobody};
+    assert_int_equal(graph_open(&graph_neo4j_ops, &o, &s, &err), BRAID_E_UNAVAILABLE);
+    assert_non_null(strstr(err.message, "127.0.0.1:1"));
+    error_clear(&err);
+    o.remote = NULL;
+    assert_int_equal(graph_open(&graph_neo4j_ops, &o, &s, &err), BRAID_E_INVALID);
+    assert_non_null(strstr(err.message, "neo4j.address"));
+}
+
+/* The statements of a file, without comments and with single spaces; ';' ends one. */
+static char *statements_of(const char *path) {
+    FILE *f = fopen(path, "r");
+    if (f == NULL)
+        fail_msg("run this from the root of the sources: no %s", path);
+    buf b;
+    char line[1024];
+    buf_init(&b, 0);
+    while (fgets(line, sizeof line, f) != NULL)
+        if (strncmp(line, "//", 2) != 0)
+            buf_puts(&b, line);
+    fclose(f);
+    return buf_steal(&b);
+}
+
+static void the_schema_is_the_one_in_the_cypher_files(void **state) {
+    (void)state;
+    static const char *const paths[] = {"cypher/001_graph_constraints.cypher", "cypher/002_graph_indexes.cypher"};
+    size_t rule = 0;
+    for (size_t i = 0; i < 2; i++) {
+        char *text = statements_of(paths[i]), *rest = text;
+        for (char *end; (end = strchr(rest, ';')) != NULL; rest = end + 1) {
+            *end = '\0';
+            rest += strspn(rest, "\n ");
+            assert_non_null(graph_neo4j_schema(rule));
+            assert_string_equal(rest, graph_neo4j_schema(rule)->create);
+            rule++;
+        }
+        assert_int_equal(strspn(rest, "\n "), strlen(rest));
+        free(text);
+    }
+    assert_null(graph_neo4j_schema(rule));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_schema_is_the_one_in_the_cypher_files),
+        cmocka_unit_test(opening_without_a_server_says_where_it_looked),
         cmocka_unit_test(walks_and_evidence_are_those_of_the_store_in_memory),
+        cmocka_unit_test(an_older_item_neither_replaces_a_newer_one_nor_comes_back),
+        cmocka_unit_test(an_older_relation_neither_replaces_a_newer_one_nor_comes_back),
+        cmocka_unit_test(a_batch_holds_the_newest_of_each_key),
+        cmocka_unit_test(an_item_without_genres_keeps_its_themes_and_loses_only_what_it_lost),
+        cmocka_unit_test(an_id_that_was_made_anew_belongs_to_the_new_number),
+        cmocka_unit_test(an_item_and_its_vector_leave_one_node_each_in_its_time),
+        cmocka_unit_test(eight_threads_that_make_one_node_leave_one),
+        cmocka_unit_test(nothing_from_outside_becomes_cypher),
+        cmocka_unit_test(what_the_server_says_and_makes_no_sense_is_an_error),
+        cmocka_unit_test(check_names_what_was_damaged_behind_its_back),
+        cmocka_unit_test(an_item_of_many_relations_is_fetched_whole_when_there_is_room),
+        cmocka_unit_test(a_walk_is_never_later_than_its_deadline),
+        cmocka_unit_test(removals_are_forgotten_after_a_day),
+        cmocka_unit_test(opening_fails_clearly_when_a_constraint_cannot_be_made),
     };
-    (void)put; (void)relate; (void)ask; (void)open_empty;
     have_server = test_neo4j(&server);
+    if (have_server && !test_neo4j_wipe(&server))
+        return 1;
     return cmocka_run_group_tests_name("graph_neo4j", tests, NULL, NULL);
 }

@@ -13,8 +13,10 @@
 
 #define RECORD_TEST static __attribute__((unused))
 
+/* remote: where a remote store is (record_postgres_test.h); with no address the store is a file. */
 typedef struct fixture {
     char folder[64], path[128];
+    remote_options remote;
     const record_ops *ops;
     record_store *store;
     uint32_t dim;
@@ -28,8 +30,34 @@ static void check(bool ok, const char *what) {
     }
 }
 
+/* The LSNs that writing has given, in order. Stores number differently (a file has 1, 2, 3 ...; a database with many
+ * writers leaves gaps), so tests speak of the first, second, third change. One thread at a time. */
+static struct { uint64_t lsns[8192]; size_t count; } given_lsns;
+
+RECORD_TEST void lsn_note(const record_change *c) {
+    if (c->code == BRAID_OK && c->lsn != 0 && !c->duplicate &&
+        (given_lsns.count == 0 || c->lsn > given_lsns.lsns[given_lsns.count - 1])) {
+        check(given_lsns.count < sizeof given_lsns.lsns / sizeof given_lsns.lsns[0], "more changes than expected");
+        given_lsns.lsns[given_lsns.count++] = c->lsn;
+    }
+}
+
+/* How many of them are at or below `lsn`: 3 for the third. */
+RECORD_TEST uint64_t lsn_place(uint64_t lsn) {
+    uint64_t n = 0;
+    while (n < given_lsns.count && given_lsns.lsns[n] <= lsn)
+        n++;
+    return n;
+}
+
+/* The LSN of the change of that place; 0 is before all of them, UINT64_MAX after. */
+RECORD_TEST uint64_t lsn_of(uint64_t place) {
+    return place == 0 || place == UINT64_MAX ? place : given_lsns.lsns[place - 1];
+}
+
 RECORD_TEST void fixture_make(fixture *f, const record_ops *ops) {
     memset(f, 0, sizeof *f);
+    given_lsns.count = 0;
     snprintf(f->folder, sizeof f->folder, "/tmp/braid-record-XXXXXX");
     check(mkdtemp(f->folder) != NULL, "no temporary folder");
     snprintf(f->path, sizeof f->path, "%s/a film's %%.db", f->folder);
@@ -38,7 +66,8 @@ RECORD_TEST void fixture_make(fixture *f, const record_ops *ops) {
 }
 
 RECORD_TEST record_options fixture_options(const fixture *f) {
-    return (record_options){.path = f->path, .dim = f->dim, .create = true, .readers = 3, .vfs = f->vfs};
+    return (record_options){.path = f->path, .dim = f->dim, .create = true, .readers = 3, .vfs = f->vfs,
+                            .remote = f->remote.address != NULL ? &f->remote : NULL};
 }
 
 RECORD_TEST void fixture_open(fixture *f) {
@@ -65,6 +94,8 @@ RECORD_TEST void fixture_end(fixture *f) {
 static int write_one(record_store *s, record_change *c, uint64_t *lsn) {
     braid_error err = {0};
     int code = record_write(s, c, 1, (record_write_flags){0}, &err);
+    if (code == BRAID_OK)
+        lsn_note(c);
     if (lsn != NULL)
         *lsn = c->lsn;
     return code != BRAID_OK ? code : c->code;

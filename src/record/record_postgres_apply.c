@@ -1,0 +1,225 @@
+/* One change as a call of its function (sql/004_write.sql), and what the function's verdict means. */
+#include <math.h>
+#include <string.h>
+
+#include "record/record_postgres.h"
+
+static void bind_item(record_postgres *s, pg_params *p, const record_change *c, const record_postgres_body *body) {
+    size_t named = 0;
+    pg_bind_text(p, c->item->id);
+    pg_bind_text_len(p, body->text, body->len);
+    if (c->vector != NULL)
+        pg_bind_bool(p, c->vector_given);
+    else
+        pg_bind_null(p);
+    pg_bind_bytes(p, c->vector, c->vector != NULL ? sizeof(float) * s->dim : 0);
+    for (size_t i = 0; i < c->item->vectors_count; i++) named += strcmp(c->item->vectors[i].name, "default") != 0;
+    if (named == 0) {
+        pg_bind_null(p);
+        pg_bind_null(p);
+        return;
+    }
+    pg_array_begin(p, 't', named);
+    for (size_t i = 0; i < c->item->vectors_count; i++)
+        if (strcmp(c->item->vectors[i].name, "default") != 0) pg_add_text(p, c->item->vectors[i].name);
+    pg_array_end(p);
+    pg_array_begin(p, 'y', named);
+    for (size_t i = 0; i < c->item->vectors_count; i++) {
+        const item_vector *v = &c->item->vectors[i];
+        if (strcmp(v->name, "default") != 0) pg_add_bytes(p, v->values, sizeof(float) * v->dim);
+    }
+    pg_array_end(p);
+}
+
+static void bind_interaction(record_postgres *s, pg_params *p, const record_change *c) {
+    const interaction *in = c->interaction;
+    int64_t at = in->at == TIME_NONE ? clock_wall_ms(s->options.clock) : in->at;
+    bool plain_agent = in->agent == NULL || strcmp(in->agent, "default") == 0;
+    pg_bind_text(p, in->user);
+    pg_bind_text(p, in->item);
+    pg_bind_int8(p, pg_time(at));
+    pg_bind_int2(p, (int16_t)in->type);
+    if (in->watch_s >= 0)
+        pg_bind_int4(p, in->watch_s);
+    else
+        pg_bind_null(p);
+    if (isnan(in->rating))
+        pg_bind_null(p);
+    else
+        pg_bind_double(p, in->rating);
+    pg_bind_some_text(p, plain_agent ? NULL : in->agent);
+    pg_bind_some_text(p, in->session);
+    pg_bind_some_text(p, in->recommendation_id);
+    pg_bind_some_text(p, in->idempotency_key);
+    pg_bind_some_text(p, in->device);
+    pg_bind_some_text(p, in->daypart);
+    pg_bind_some_text(p, in->region);
+    pg_bind_some_text(p, in->mood);
+    if (in->simulated)
+        pg_bind_bool(p, true);
+    else
+        pg_bind_null(p);
+    pg_bind_text(p, c->attribution);
+}
+
+static void bind_policy(pg_params *p, const record_policy *policy) {
+    size_t n = policy->action_count;
+    pg_bind_text(p, policy->agent);
+    pg_bind_text(p, policy->user);
+    pg_bind_text(p, policy->state_hash);
+    pg_bind_some_text(p, policy->state);
+    pg_bind_int8(p, (int64_t)policy->version);
+    pg_array_begin(p, 't', n);
+    for (size_t i = 0; i < n; i++) pg_add_text(p, policy->actions[i].action);
+    pg_array_end(p);
+    pg_array_begin(p, 'd', n);
+    for (size_t i = 0; i < n; i++) pg_add_double(p, policy->actions[i].mean);
+    pg_array_end(p);
+    pg_array_begin(p, 'd', n);
+    for (size_t i = 0; i < n; i++) pg_add_double(p, policy->actions[i].variance);
+    pg_array_end(p);
+    pg_array_begin(p, 'd', n);
+    for (size_t i = 0; i < n; i++) pg_add_double(p, policy->actions[i].count);
+    pg_array_end(p);
+    pg_array_begin(p, 'l', n);
+    for (size_t i = 0; i < n; i++) pg_add_int8(p, (int64_t)policy->actions[i].version);
+    pg_array_end(p);
+}
+
+static void bind_episode(pg_params *p, const record_episode *e) {
+    pg_bind_int8(p, (int64_t)e->interaction_lsn);
+    pg_bind_text(p, e->user);
+    pg_bind_text(p, e->agent);
+    pg_bind_some_text(p, e->session);
+    pg_bind_text(p, e->state_hash);
+    pg_bind_some_text(p, e->state);
+    pg_bind_some_text(p, e->next_state_hash);
+    pg_bind_some_text(p, e->action);
+    pg_bind_double(p, e->reward);
+    pg_bind_bool(p, e->done);
+}
+
+static record_postgres_sql bind_relation(pg_params *p, const record_change *c) {
+    pg_bind_text(p, c->relation->from);
+    pg_bind_text(p, c->relation->to);
+    pg_bind_text(p, c->relation->type);
+    pg_bind_double(p, c->relation->strength);
+    pg_bind_bool(p, c->remove);
+    return SQL_PUT_RELATION;
+}
+
+static record_postgres_sql bind_stats(pg_params *p, const record_stats *t) {
+    pg_bind_int8(p, t->num);
+    pg_bind_double(p, t->interactions);
+    pg_bind_double(p, t->reward_sum);
+    pg_bind_int8(p, t->last_at);
+    return SQL_PUT_STATS;
+}
+
+static record_postgres_sql bind_cursor(record_postgres *s, pg_params *p, const record_cursor *cursor) {
+    pg_bind_text(p, cursor->name);
+    pg_bind_int8(p, cursor->lsn > INT64_MAX ? INT64_MAX : (int64_t)cursor->lsn);
+    pg_bind_int8(p, (int64_t)s->epoch);
+    return SQL_PUT_CURSOR;
+}
+
+void record_postgres_bind(record_postgres *s, pg_params *p, const record_change *c, const record_postgres_body *body,
+                          uint32_t n, uint32_t since, record_postgres_sql *which) {
+    pg_params_reset(p);
+    if (c->kind <= RECORD_POLICY) pg_bind_int4(p, (int32_t)n);
+    switch (c->kind) {
+    case RECORD_ITEM:
+        *which = c->remove ? SQL_DROP_ITEM : SQL_PUT_ITEM;
+        if (c->remove)
+            pg_bind_text(p, c->item->id);
+        else
+            bind_item(s, p, c, body);
+        return;
+    case RECORD_RELATION: *which = bind_relation(p, c); return;
+    case RECORD_USER:
+        *which = c->remove ? SQL_DROP_USER : SQL_PUT_USER;
+        pg_bind_text(p, c->user->id);
+        if (!c->remove) pg_bind_text_len(p, body->text, body->len);
+        return;
+    case RECORD_INTERACTION:
+        *which = SQL_PUT_INTERACTION;
+        bind_interaction(s, p, c);
+        return;
+    case RECORD_POLICY:
+        *which = SQL_PUT_POLICY;
+        pg_bind_int4(p, (int32_t)since);
+        bind_policy(p, c->policy);
+        return;
+    case RECORD_EPISODE:
+        *which = SQL_PUT_EPISODE;
+        bind_episode(p, c->episode);
+        return;
+    case RECORD_STATS: *which = bind_stats(p, c->stats); return;
+    case RECORD_CURSOR: *which = bind_cursor(s, p, c->cursor); return;
+    }
+}
+
+/* ---- verdicts ---- */
+
+static void refuse_item(record_change *c, bool other_end) {
+    const char *id = c->kind == RECORD_ITEM          ? c->item->id
+                     : c->kind == RECORD_INTERACTION ? c->interaction->item
+                     : c->kind == RECORD_RELATION    ? (other_end ? c->relation->to : c->relation->from)
+                                                     : NULL;
+    if (id != NULL)
+        record_postgres_refuse(c, BRAID_E_NOT_FOUND, "there is no item '%s'", id);
+    else
+        record_postgres_refuse(c, BRAID_E_NOT_FOUND, "there is no item number %u (any more)", c->stats->num);
+}
+
+static bool refuse_user(record_change *c) {
+    if (c->kind == RECORD_USER)
+        record_postgres_refuse(c, BRAID_E_NOT_FOUND, "there is no user '%s'", c->user->id);
+    else if (c->kind == RECORD_POLICY)
+        record_postgres_refuse(c, BRAID_E_NOT_FOUND, "there is no user '%s' (any more) to whom the policy belongs",
+                               c->policy->user);
+    else
+        return false;
+    return true;
+}
+
+bool record_postgres_verdict(record_change *c, const PGresult *r) {
+    pg_row row = {.r = r};
+    if (pg_rows(r) != 1 || PQnfields(r) != 3) return false;
+    int verdict = pg_int2(&row, 0);
+    int64_t lsn = pg_null(&row, 1) ? 0 : pg_int8(&row, 1), num = pg_null(&row, 2) ? 0 : pg_int8(&row, 2);
+    if (row.bad || lsn < 0 || num < 0 || num > UINT32_MAX) return false;
+    c->lsn = verdict <= 1 ? (uint64_t)lsn : 0;
+    c->num = (uint32_t)num;
+    c->duplicate = verdict == 1;
+    switch (verdict) {
+    case 0:
+    case 1: return true;
+    case 2:
+        if (c->kind == RECORD_USER || c->kind == RECORD_POLICY || c->kind == RECORD_EPISODE || c->kind == RECORD_CURSOR)
+            return false;
+        refuse_item(c, false);
+        return true;
+    case 3:
+        if (c->kind != RECORD_RELATION) return false;
+        refuse_item(c, true);
+        return true;
+    case 4:
+        if (c->kind != RECORD_RELATION) return false;
+        record_postgres_refuse(c, BRAID_E_NOT_FOUND, "there is no relation %s from '%s' to '%s'", c->relation->type,
+                               c->relation->from, c->relation->to);
+        return true;
+    case 5: return refuse_user(c);
+    case 6:
+        if (c->kind != RECORD_POLICY) return false;
+        record_postgres_refuse(c, BRAID_E_CONFLICT, "the stored policy is newer than version %llu",
+                               (unsigned long long)c->policy->version);
+        return true;
+    case 7:
+        if (c->kind != RECORD_EPISODE) return false;
+        record_postgres_refuse(c, BRAID_E_NOT_FOUND, "there is no interaction %llu of user '%s' (any more)",
+                               (unsigned long long)c->episode->interaction_lsn, c->episode->user);
+        return true;
+    default: return false;
+    }
+}

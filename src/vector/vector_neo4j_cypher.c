@@ -1,0 +1,81 @@
+/* Every statement that the Neo4j vector store runs; no other file of it holds Cypher. All values are parameters, the
+ * index's name too.
+ *
+ * Vectors are written by the server's own procedure, which keeps them in single precision: half the space, and what is
+ * read back is what was written. Scores come as (1 + cosine) / 2; the search turns them back. */
+#include "vector/vector_neo4j.h"
+
+#define IF_BARE "m.version IS NULL AND NOT EXISTS { (m)--() }"
+
+const vector_neo4j_cypher vector_neo4j_statements = {
+    /* A row is applied when its version is not below the stored one and above that of a removal, be it of the vector or
+     * of the whole item; version 0 means that nobody keeps versions. */
+    .upsert = "UNWIND $rows AS row "
+              "OPTIONAL MATCH (gone:Removed {num: row[0]}) "
+              "WITH row, gone WHERE row[1] = 0 OR "
+              "(coalesce(gone.version, 0) < row[1] AND coalesce(gone.embedding_version, 0) < row[1]) "
+              "MERGE (m:MediaContent {num: row[0]}) "
+              "WITH row, m WHERE row[1] = 0 OR m.embedding_version IS NULL OR m.embedding_version <= row[1] "
+              "SET m.embedding_version = row[1] "
+              "WITH row, m CALL db.create.setNodeVectorProperty(m, 'embedding', row[2])",
+    .remember = "UNWIND $nums AS num "
+                "MATCH (m:MediaContent {num: num}) WHERE m.embedding_version > 0 "
+                "MERGE (gone:Removed {num: num}) SET gone.at = $now, gone.embedding_version = m.embedding_version",
+    .remove = "UNWIND $nums AS num "
+              "MATCH (m:MediaContent {num: num}) WHERE m.embedding IS NOT NULL "
+              "WITH m, " IF_BARE " AS bare "
+              "REMOVE m.embedding, m.embedding_version "
+              "FOREACH (x IN CASE WHEN bare THEN [m] ELSE [] END | DELETE x)",
+    .forget = "MATCH (gone:Removed) WHERE gone.at < $before WITH gone LIMIT 1000 DELETE gone",
+
+    .fetch = "MATCH (m:MediaContent {num: $num}) WHERE m.embedding IS NOT NULL RETURN m.embedding",
+    .score = "UNWIND $nums AS num "
+             "MATCH (m:MediaContent {num: num}) WHERE m.embedding IS NOT NULL "
+             "RETURN num, vector.similarity.cosine(m.embedding, $vector)",
+    .scan = "MATCH (m:MediaContent) WHERE m.num > $after AND m.embedding IS NOT NULL "
+            "RETURN m.num, m.embedding_version, m.embedding ORDER BY m.num LIMIT $most",
+
+    .walk = "CALL db.index.vector.queryNodes($index, $most, $vector) YIELD node, score RETURN node.num, score",
+    .nearest_of = "UNWIND $nums AS num "
+                  "MATCH (m:MediaContent {num: num}) WHERE m.embedding IS NOT NULL "
+                  "WITH num, vector.similarity.cosine(m.embedding, $vector) AS score "
+                  "RETURN num, score ORDER BY score DESC, num LIMIT $most",
+    .nearest_of_all = "MATCH (m:MediaContent) WHERE m.embedding IS NOT NULL "
+                      "WITH m.num AS num, vector.similarity.cosine(m.embedding, $vector) AS score "
+                      "RETURN num, score ORDER BY score DESC, num LIMIT $most",
+    .total = "MATCH (m:MediaContent) RETURN count(m)", /* from the server's own counters */
+
+    .count = "MATCH (m:MediaContent) WHERE m.embedding IS NOT NULL RETURN count(m)",
+    .check = "MATCH (m:MediaContent) WHERE m.embedding IS NOT NULL "
+             "WITH m, size(m.embedding) <> $dim AS wrong, m.embedding_version IS NULL AS unversioned, "
+             "abs(reduce(sum = 0.0, x IN m.embedding | sum + x * x) - 1.0) > 0.001 AS long "
+             "RETURN count(m), sum(CASE WHEN wrong OR unversioned OR long THEN 1 ELSE 0 END), "
+             "min(CASE WHEN wrong OR unversioned OR long THEN m.num END)",
+    .clear = "MATCH (m:MediaContent) WHERE m.embedding IS NOT NULL WITH m LIMIT $most "
+             "WITH m, " IF_BARE " AS bare "
+             "REMOVE m.embedding, m.embedding_version "
+             "FOREACH (x IN CASE WHEN bare THEN [m] ELSE [] END | DELETE x) "
+             "RETURN count(*)",
+    .clear_removed = "MATCH (gone:Removed) WHERE gone.embedding_version IS NOT NULL WITH gone LIMIT $most "
+                     "WITH gone, gone.version IS NULL AS bare REMOVE gone.embedding_version "
+                     "FOREACH (x IN CASE WHEN bare THEN [gone] ELSE [] END | DELETE x) RETURN count(*)",
+
+    .constraints = "SHOW CONSTRAINTS YIELD type, labelsOrTypes, properties "
+                   "WHERE type IN ['UNIQUENESS', 'NODE_PROPERTY_UNIQUENESS', 'NODE_KEY'] "
+                   "AND labelsOrTypes IN [['MediaContent'], ['Removed']] AND properties = ['num'] "
+                   "RETURN count(*)",
+    .indexes = "SHOW VECTOR INDEXES YIELD name, labelsOrTypes, properties, options "
+               "WHERE labelsOrTypes = ['MediaContent'] AND properties = ['embedding'] "
+               "RETURN name, options.indexConfig['vector.dimensions'], "
+               "options.indexConfig['vector.similarity_function']",
+    /* In the words of cypher/003_vector_index.cypher. */
+    .create_constraints =
+        {
+            "CREATE CONSTRAINT braid_media_num IF NOT EXISTS FOR (m:MediaContent) REQUIRE m.num IS UNIQUE",
+            "CREATE CONSTRAINT braid_removed_num IF NOT EXISTS FOR (t:Removed) REQUIRE t.num IS UNIQUE",
+        },
+    .create_index = "CREATE VECTOR INDEX " VECTOR_NEO4J_INDEX " IF NOT EXISTS FOR (m:MediaContent) ON (m.embedding) "
+                    "OPTIONS $options",
+    .drop_index = "DROP INDEX " VECTOR_NEO4J_INDEX " IF EXISTS",
+    .await_index = "CALL db.awaitIndex($index, $seconds)",
+};

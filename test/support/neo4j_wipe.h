@@ -1,0 +1,21 @@
+/* Empties the tests' Neo4j: nodes, and the vector index whatever its dimension. For programs that are linked with the Bolt
+ * client; the others include neo4j.h alone. */
+#ifndef TEST_SUPPORT_NEO4J_WIPE_H
+#define TEST_SUPPORT_NEO4J_WIPE_H
+
+#include "wire/bolt.h"
+
+static inline bool test_neo4j_wipe(const remote_options *server) {
+    static const char *const texts[] = {
+        "MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 2000 ROWS",
+        "DROP INDEX braid_media_embedding IF EXISTS",
+    };
+    bolt_client *c = NULL;
+    bool ok = bolt_open(&(bolt_options){.remote = server}, &c, NULL) == BRAID_OK;
+    for (size_t i = 0; ok && i < sizeof texts / sizeof texts[0]; i++)
+        ok = bolt_run(c, &(bolt_call){0}, &(bolt_statement){.text = texts[i]}, NULL) == BRAID_OK;
+    bolt_close(c);
+    return ok;
+}
+
+#endif

@@ -1,0 +1,203 @@
+/* The engine over its cache: a stampede is one load, what changes is never served from before, and a cache that several
+ * databases share, that restarts with them or that is not there changes no answer. Over Redis where BRAID_TEST_REDIS is set. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "engine_test.h"
+
+enum { HERD = 200, FILMS = 300 };
+
+static bool remote; /* of the present round: set by main before the tests run */
+
+static void skip_without_redis(void) {
+    if (remote && !getenv("BRAID_TEST_REDIS")) {
+        print_message("skipped: BRAID_TEST_REDIS is not set\n");
+        skip();
+    }
+}
+
+/* Every test has a prefix of its own; what it leaves ends by its time to live. */
+static const char *const *settings(const char *address, const char *ttl_ms) {
+    static char prefix[64];
+    static const char *list[32];
+    static int number;
+    if (!address) snprintf(prefix, sizeof prefix, "engine-%d-%d:", (int)getpid(), number++);
+    const char *const all[] = {"vector.dimension", "16", "query.deadline_ms", "20000", "cache.result_ttl_ms", ttl_ms, "cache.store", remote ? "redis" : "local",
+                               "redis.address", address ? address : remote ? getenv("BRAID_TEST_REDIS") : "127.0.0.1:1", "redis.database", prefix, NULL};
+    memcpy(list, all, sizeof all);
+    return list;
+}
+
+static void fill(fixture *f, const char *word) {
+    char text[256];
+    for (int i = 0; i < FILMS; i++) {
+        snprintf(text, sizeof text, "{\"id\":\"f%d\",\"title\":\"%s %d\",\"genres\":[\"g%d\"],\"themes\":[\"t%d\"]}", i, word, i, i % 7, i % 11);
+        put_all(f, text);
+    }
+    settle(f);
+}
+
+static bool cached(fixture *f, const char *request, char first[64]) {
+    json_t *a = ask(f, BRAID_SEARCH, request);
+    bool yes = json_is_true(json_object_get(a, "cached"));
+    snprintf(first, 64, "%s", result_count(a) ? result_id(a, 0) : "");
+    json_decref(a);
+    return yes;
+}
+
+/* ---- R12 ---- */
+
+typedef struct herd {
+    fixture *f;
+    const char *request;
+    atomic_int ready, loads, errors;
+    atomic_bool go;
+} herd;
+
+static void *herd_run(void *arg) {
+    herd *h = arg;
+    braid_error err = {0};
+    struct timespec nap = {.tv_nsec = 1000000};
+    h->ready++;
+    while (!h->go) nanosleep(&nap, NULL);
+    json_t *a = try_ask(h->f, BRAID_SEARCH, h->request, &err);
+    if (!a) h->errors++;
+    if (a && !json_is_true(json_object_get(a, "cached"))) h->loads++;
+    json_decref(a);
+    return NULL;
+}
+
+static int herd_loads(fixture *f, const char *request) {
+    herd h = {.f = f, .request = request};
+    pthread_t threads[HERD];
+    struct timespec nap = {.tv_nsec = 1000000};
+    for (int i = 0; i < HERD; i++) assert_int_equal(pthread_create(&threads[i], NULL, herd_run, &h), 0);
+    while (h.ready < HERD) nanosleep(&nap, NULL);
+    h.go = true;
+    for (int i = 0; i < HERD; i++) pthread_join(threads[i], NULL);
+    assert_int_equal(h.errors, 0);
+    print_message("%d clients, %d loads\n", HERD, (int)h.loads);
+    return h.loads;
+}
+
+static void two_hundred_who_ask_the_same_cost_two_loads_at_most_also_after_it_expired(void **state) {
+    (void)state;
+    skip_without_redis();
+    fixture f;
+    struct timespec nap = {.tv_sec = 1, .tv_nsec = 50000000};
+    fixture_start(&f, settings(NULL, "1000"));
+    fill(&f, "glacier");
+    assert_in_range(herd_loads(&f, "{\"text\":\"glacier\",\"k\":50}"), 1, 2);
+    nanosleep(&nap, NULL);
+    assert_in_range(herd_loads(&f, "{\"text\":\"glacier\",\"k\":50}"), 1, 2);
+    fixture_end(&f);
+}
+
+/* ---- never from before ---- */
+
+static void a_change_of_an_item_ends_every_answer_that_may_hold_it(void **state) {
+    (void)state;
+    skip_without_redis();
+    fixture f;
+    char first[64];
+    const char *request = "{\"text\":\"marmotte\",\"k\":3}";
+    fixture_start(&f, settings(NULL, "600000"));
+    fill(&f, "marmotte");
+    assert_false(cached(&f, request, first));
+    assert_true(cached(&f, request, first));
+    char text[200];
+    snprintf(text, sizeof text, "{\"delete\":{\"item\":\"%s\"}}", first);
+    put_all(&f, text);
+    settle(&f);
+    json_t *a = ask(&f, BRAID_SEARCH, request);
+    assert_false(json_is_true(json_object_get(a, "cached")));
+    assert_false(has_result(a, first));
+    json_decref(a);
+    fixture_end(&f);
+}
+
+static void answers_outlive_a_restart_where_the_cache_does_and_only_for_the_same_catalogue(void **state) {
+    (void)state;
+    skip_without_redis();
+    fixture f;
+    braid_error err = {0};
+    char first[64], again[64];
+    const char *request = "{\"text\":\"comet\",\"k\":3}", *const *set = settings(NULL, "600000");
+    fixture_start(&f, set);
+    fill(&f, "comet");
+    cached(&f, request, first);
+    braid_close(f.db);
+    assert_int_equal(fixture_open(&f, set, &err), BRAID_OK);
+    assert_int_equal(cached(&f, request, again), remote);
+    assert_string_equal(first, again);
+    char text[200];
+    snprintf(text, sizeof text, "{\"id\":\"%s\",\"title\":\"nothing of the kind\"}", first);
+    put_all(&f, text);
+    settle(&f);
+    assert_false(cached(&f, request, again));
+    assert_string_not_equal(first, again);
+    braid_close(f.db);
+    assert_int_equal(fixture_open(&f, set, &err), BRAID_OK);
+    assert_int_equal(cached(&f, request, again), remote); /* that of the new catalogue */
+    assert_string_not_equal(first, again);
+    fixture_end(&f);
+}
+
+static void databases_that_share_a_cache_share_no_answer(void **state) {
+    (void)state;
+    skip_without_redis();
+    fixture a, b;
+    char first[64];
+    const char *request = "{\"text\":\"one\",\"k\":1}", *const *set = settings(NULL, "600000");
+    fixture_start(&a, set);
+    fixture_start(&b, set);
+    put_all(&a, "{\"id\":\"left\",\"title\":\"one\"}");
+    put_all(&b, "{\"id\":\"right\",\"title\":\"one\"}");
+    settle(&a);
+    settle(&b);
+    assert_false(cached(&a, request, first));
+    assert_string_equal(first, "left");
+    assert_false(cached(&b, request, first));
+    assert_string_equal(first, "right");
+    assert_true(cached(&a, request, first));
+    assert_string_equal(first, "left");
+    fixture_end(&a);
+    fixture_end(&b);
+}
+
+static void a_cache_that_is_not_there_changes_no_answer_and_costs_no_deadline(void **state) {
+    (void)state;
+    if (!remote) skip(); /* the one in this process is always there */
+    skip_without_redis();
+    fixture f;
+    char first[64];
+    settings(NULL, "600000");
+    fixture_start(&f, settings("127.0.0.1:1", "600000"));
+    fill(&f, "harbour");
+    for (int i = 0; i < 20; i++) {
+        struct timespec begun, now;
+        clock_gettime(CLOCK_MONOTONIC, &begun);
+        assert_false(cached(&f, "{\"text\":\"harbour\",\"k\":5,\"deadline_ms\":500}", first));
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        assert_true((now.tv_sec - begun.tv_sec) * 1000 + (now.tv_nsec - begun.tv_nsec) / 1000000 < 550);
+        assert_true(first[0] != '\0');
+    }
+    fixture_end(&f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_hundred_who_ask_the_same_cost_two_loads_at_most_also_after_it_expired),
+        cmocka_unit_test(a_change_of_an_item_ends_every_answer_that_may_hold_it),
+        cmocka_unit_test(answers_outlive_a_restart_where_the_cache_does_and_only_for_the_same_catalogue),
+        cmocka_unit_test(databases_that_share_a_cache_share_no_answer),
+        cmocka_unit_test(a_cache_that_is_not_there_changes_no_answer_and_costs_no_deadline),
+    };
+    int failed = cmocka_run_group_tests_name("engine: cache local", tests, NULL, NULL);
+#ifdef BRAID_HAVE_REDIS
+    remote = true;
+    failed += cmocka_run_group_tests_name("engine: cache redis", tests, NULL, NULL);
+#endif
+    return failed;
+}
