@@ -194,7 +194,7 @@ static int run(cli *c) {
     if (rc == CLI_OK) rc = cli_each_item(c, add_name, &items);
     if (rc == CLI_OK) rc = cli_each_user(c, add_name, &users);
     if (rc == CLI_OK && items.count == 0)
-        rc = cli_fail(c, CLI_FAILED, "%s holds no items; load a catalogue first: braid load FILE...", cli_db_path(c));
+        rc = cli_fail(c, CLI_FAILED, "the database holds no items; load a catalogue first: braid load FILE...");
     if (rc == CLI_OK) rc = run_all(c, &items, &users, (size_t)queries, (size_t)threads);
     free_names(&items);
     free_names(&users);

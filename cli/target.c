@@ -28,28 +28,36 @@ braid_db *cli_db(const cli *c) {
 
 /* ---- opening ---- */
 
-static int open_file(cli *c) {
-    const char *path = cli_db_path(c);
+/* The file, or NULL when the record store is a server and there is none. */
+static int name_file(cli *c, const char **path) {
+    const char *store = braid_options_get(c->options, "record.store");
+    *path = strcmp(store, "sqlite") == 0 ? cli_db_path(c) : NULL;
+    if (!*path && cli_flag_text(c, "db"))
+        return cli_fail(c, CLI_USAGE, "--db names a file, but the settings keep the records in %s: leave one of them out", store);
+    if (!*path || c->command->creates || access(*path, F_OK) == 0) return CLI_OK;
+    return cli_fail(c, CLI_FAILED,
+                    "%s: there is no such database; make one with `braid load --db %s FILE...`, or name another with --db",
+                    *path, *path);
+}
+
+static int open_here(cli *c) {
+    const char *path;
     braid_error err = {0};
-    if (!c->command->creates) {
-        if (access(path, F_OK) != 0)
-            return cli_fail(
-                c, CLI_FAILED,
-                "%s: there is no such database; make one with `braid load --db %s FILE...`, or name another with --db",
-                path, path);
-        int rc = braid_options_set(c->options, "record.create", "false", &err);
-        if (rc) return cli_fail(c, CLI_FAILED, "%s", err.message);
-    }
+    int rc = name_file(c, &path);
+    if (rc != CLI_OK) return rc;
+    if (!c->command->creates && (rc = braid_options_set(c->options, "record.create", "false", &err)))
+        return cli_fail(c, CLI_FAILED, "%s", err.message);
     /* A server's log is its voice; a command speaks for itself. Another level than the usual one was asked for. */
     if (!c->command->settings && strcmp(braid_options_get(c->options, "log.level"), "info") == 0)
         braid_options_set(c->options, "log.level", "error", NULL);
-    int rc = braid_open(path, c->options, &c->target->db, &err);
+    rc = braid_open(path, c->options, &c->target->db, &err);
     if (rc == BRAID_OK) return CLI_OK;
+    bool named = !path || strstr(err.message, path);
     const char *mend = rc == BRAID_E_LOCKED && !strstr(err.message, "--url")
                            ? "; if `braid serve` has it open, ask that with --url URL"
                            : "";
-    return cli_fail(c, braid_error_exit_code(rc) == CLI_USAGE ? CLI_USAGE : CLI_FAILED, "%s%s%s%s",
-                    strstr(err.message, path) ? "" : path, strstr(err.message, path) ? "" : ": ", err.message, mend);
+    return cli_fail(c, braid_error_exit_code(rc) == CLI_USAGE ? CLI_USAGE : CLI_FAILED, "%s%s%s%s", named ? "" : path,
+                    named ? "" : ": ", err.message, mend);
 }
 
 int cli_target_open(cli *c) {
@@ -58,7 +66,7 @@ int cli_target_open(cli *c) {
     int rc = cli_flag_int(c, "timeout", 1, 86400, &timeout_s);
     if (rc != CLI_OK) return rc;
     c->target = cli_alloc(sizeof *c->target);
-    if (!url) return open_file(c);
+    if (!url) return open_here(c);
     c->target->timeout_ms = (unsigned)timeout_s * 1000;
     char why[CLIENT_WHY];
     c->target->url = cli_copy(url);

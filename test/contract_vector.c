@@ -169,6 +169,53 @@ static void fetch_gives_the_normalised_vector_or_not_found(void **state) {
     vector_close(s);
 }
 
+/* Some of them twice, some unknown, and more than a remote store asks for at once. */
+static void vectors_fetched_together_are_those_fetched_one_by_one(void **state) {
+    enum { DIM = 5, N = 1200, ASKED = 2300 };
+    rng r;
+    rng_seed(&r, test_seed());
+    float *values = draw(&r, DIM, N), *got = malloc(ASKED * DIM * sizeof *got), one[DIM];
+    uint32_t *nums = malloc(ASKED * sizeof *nums);
+    bool found[ASKED];
+    braid_error err = {0};
+    vector_store *s = open_dim(ops_of(state), DIM);
+    fill(s, values, DIM, 0, N);
+    must(vector_remove(s, (uint32_t[]){7, 8, 9}, 3, &err), &err);
+    must(vector_fetch_many(s, nums, 0, 0, got, found, &err), &err); /* none at all */
+    for (size_t i = 0; i < ASKED; i++) {
+        nums[i] = i < N ? (uint32_t)i : (uint32_t)rng_below(&r, 2 * N);
+        found[i] = true;
+        for (size_t d = 0; d < DIM; d++) got[i * DIM + d] = 42;
+    }
+    nums[N] = UINT32_MAX - 1;
+    for (size_t i = ASKED - 1; i > 0; i--) {
+        size_t j = rng_below(&r, i + 1);
+        uint32_t num = nums[i];
+        nums[i] = nums[j];
+        nums[j] = num;
+    }
+    must(vector_fetch_many(s, nums, ASKED, clock_mono_ns(&clock_system) + INT64_C(20000000000), got, found, &err), &err);
+    size_t there = 0;
+    for (size_t i = 0; i < ASKED; i++) {
+        bool stored = nums[i] < N && (nums[i] < 7 || nums[i] > 9);
+        assert_int_equal(found[i], stored);
+        there += stored;
+        memcpy(one, values + (size_t)(stored ? nums[i] : 0) * DIM, sizeof one);
+        assert_true(vector_normalise(one, DIM));
+        for (size_t d = 0; d < DIM; d++) assert_true(fabsf(got[i * DIM + d] - (stored ? one[d] : 42)) < 1e-6f);
+    }
+    assert_true(there > N);
+    for (size_t i = 0; i < ASKED; i += 200) {
+        braid_error why = {0};
+        assert_int_equal(vector_fetch(s, nums[i], 0, one, &why), found[i] ? BRAID_OK : BRAID_E_NOT_FOUND);
+        if (found[i]) assert_memory_equal(one, got + i * DIM, sizeof one);
+    }
+    vector_close(s);
+    free(values);
+    free(got);
+    free(nums);
+}
+
 static void an_upsert_replaces_and_a_remove_removes(void **state) {
     vector_store *s = open_dim(ops_of(state), 3);
     braid_error err = {0};
@@ -751,6 +798,7 @@ int main(void) {
             CLAIM(the_registry_knows_its_stores),
             CLAIM(a_stored_vector_is_its_own_nearest),
             CLAIM(fetch_gives_the_normalised_vector_or_not_found),
+            CLAIM(vectors_fetched_together_are_those_fetched_one_by_one),
             CLAIM(an_upsert_replaces_and_a_remove_removes),
             CLAIM(the_last_of_a_number_in_a_batch_counts),
             CLAIM(score_is_the_cosine_or_none),

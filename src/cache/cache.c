@@ -211,20 +211,25 @@ int cache_invalidate(cache *c, const void *key, size_t key_len, uint64_t version
     return rc;
 }
 
+/* The lease of this process is kept only where the store's was got too: nobody here may wait for one that another process
+ * has, whose end we would not see, or for a store that is not there. */
 int cache_lease(cache *c, const void *key, size_t key_len, unsigned ms, deadline until, bool *mine, braid_error *err) {
     breaker_ticket ticket;
     *mine = ms > 0;
     int rc = cache_check_key(key, key_len, err);
-    if (rc == BRAID_OK && !cache_lease_here(c, key, key_len, ms) && ms > 0) {
+    if (rc != BRAID_OK) return rc;
+    if (!cache_lease_here(c, key, key_len, ms) && ms > 0) {
         *mine = false;
         return BRAID_OK;
     }
-    if (rc == BRAID_OK) rc = breaker_enter(c->writes, &ticket, err);
-    if (rc != BRAID_OK) return rc;
-    rc = c->ops->lease(c->self, key, key_len, ms, until, mine, err);
+    rc = breaker_enter(c->writes, &ticket, err);
+    if (rc == BRAID_OK) {
+        rc = c->ops->lease(c->self, key, key_len, ms, until, mine, err);
+        cache_done(c, c->writes, ticket, c->write_time, rc);
+    }
     if (rc != BRAID_OK) *mine = ms > 0;
-    if (ms > 0 && !*mine) cache_lease_here(c, key, key_len, 0); /* another process has it; look again after a moment */
-    return cache_done(c, c->writes, ticket, c->write_time, rc);
+    if (ms > 0 && (rc != BRAID_OK || !*mine)) cache_lease_here(c, key, key_len, 0);
+    return rc;
 }
 
 int cache_clear(cache *c, braid_error *err) {

@@ -128,9 +128,10 @@ static size_t hits_of(const recall_sample *s, size_t i, const candidate *near, s
 static void measure_recall(doctor *d, recall_sample *s) {
     size_t hits = 0, of = 0;
     braid_error err = {0};
+    bool there[RECALL_SAMPLES] = {false};
+    if (vector_fetch_many(d->db->vector, s->nums, s->kept, 0, s->values, there, &err) != BRAID_OK) return;
     for (size_t i = 0; i < s->kept; i++)
-        if (vector_fetch(d->db->vector, s->nums[i], 0, s->values + i * s->dim, &err) != BRAID_OK)
-            memset(s->values + i * s->dim, 0, s->dim * sizeof(float));
+        if (!there[i]) memset(s->values + i * s->dim, 0, s->dim * sizeof(float));
     if (vector_scan(d->db->vector, rank_against_samples, s, &err) != BRAID_OK) return;
     for (size_t i = 0; i < s->kept; i++) {
         candidate near[RECALL_K];

@@ -6,6 +6,10 @@
  * removal; version 0 means that nobody keeps versions, and is always applied. The first statement of a batch decides
  * and stores the version; the later ones recognise the rows that were applied by it.
  *
+ * Reading beside a writer. A statement sees what is committed at the moment it looks, not a snapshot: a node that it has
+ * found may be deleted before its properties are read, and these are null then, as is the type of a relationship. So
+ * what is to be told is read once and looked at; what has gone is left out, as it would have been a moment later.
+ *
  * Rejected: one statement with a subquery for each kind of facet. It is as fast when it is planned, but planning took
  * the server up to 18 s, and it plans anew whenever the counts have grown. Small statements plan in milliseconds and
  * travel in one round trip all the same. A row without genres must not lose its themes: a statement here unwinds one
@@ -15,22 +19,27 @@
 #include "graph/graph_neo4j.h"
 
 #define MEMBERSHIPS "BELONGS_TO|HAS_THEME|HAS_MOOD|IN_CONTEXT|HAS_PERSON"
-#define FACETS "Genre|Theme|Mood|CulturalContext|Person"
+#define FACETS      "Genre|Theme|Mood|CulturalContext|Person"
 #define ADD(label, property, type)                                                                                     \
     "UNWIND $rows AS row "                                                                                             \
     "MATCH (m:MediaContent {num: row[0]}) WHERE m.version = row[1] "                                                   \
     "UNWIND row[2] AS value "                                                                                          \
     "MERGE (f:" label " {" property ": value}) "                                                                       \
     "MERGE (m)-[:" type "]->(f)"
-#define KIND(label, property, type) {label, property, type, ADD(label, property, type)}
+#define KIND(label, property, type)                                                                                    \
+    { label, property, type, ADD(label, property, type) }
 
 const graph_neo4j_kind graph_neo4j_kinds[GRAPH_NEO4J_KINDS] = {
-    KIND("Genre", "name", "BELONGS_TO"),
-    KIND("Theme", "name", "HAS_THEME"),
-    KIND("Mood", "name", "HAS_MOOD"),
-    KIND("CulturalContext", "region", "IN_CONTEXT"),
+    KIND("Genre", "name", "BELONGS_TO"),  KIND("Theme", "name", "HAS_THEME"),
+    KIND("Mood", "name", "HAS_MOOD"),     KIND("CulturalContext", "region", "IN_CONTEXT"),
     KIND("Person", "name", "HAS_PERSON"),
 };
+
+/* What is left of a relation r of m, or of a membership in f, that may be deleted while it is looked at. */
+#define RELATION_SEEN                                                                                                  \
+    "WITH r, o, type(r) AS type, o.num AS other, startNode(r) = m AS outgoing "                                        \
+    "WHERE type IS NOT NULL AND other IS NOT NULL AND outgoing IS NOT NULL "
+#define FACET_SEEN "type IS NOT NULL AND value IS NOT NULL "
 
 /* A facet whose last member has left goes with it. */
 #define DROP_EMPTY_FACETS "WITH DISTINCT f WHERE f IS NOT NULL AND NOT EXISTS { (f)--() } DELETE f"
@@ -98,40 +107,46 @@ const graph_neo4j_cypher graph_neo4j_statements = {
     /* ---- walking ---- */
     .relations_of = "UNWIND $nums AS num "
                     "MATCH (m:MediaContent {num: num}) "
-                    "RETURN num, COLLECT { MATCH (m)-[r]-(o:MediaContent) "
-                    "RETURN [o.num, type(r), r.strength, startNode(r) = m] LIMIT $most }",
+                    "RETURN num, COLLECT { MATCH (m)-[r]-(o:MediaContent) " RELATION_SEEN
+                    "RETURN [other, type, r.strength, outgoing] LIMIT $most }",
     .facets_of = "UNWIND $nums AS num "
                  "MATCH (m:MediaContent {num: num})-[r:" MEMBERSHIPS "]->(f) WHERE NOT f:MediaContent "
-                 "WITH f, type(r) AS type, collect(num) AS nums, COUNT { (f)<--() } AS degree "
-                 "WHERE degree <= $hub_max "
-                 "RETURN id(f), type, coalesce(f.name, f.region), degree, nums",
+                 "WITH f, type(r) AS type, collect(num) AS nums, COUNT { (f)<--() } AS degree, "
+                 "coalesce(f.name, f.region) AS value "
+                 "WHERE degree <= $hub_max AND " FACET_SEEN "RETURN id(f), type, value, degree, nums",
     .members_of = "UNWIND $ids AS id "
                   "MATCH (f) WHERE id(f) = id "
-                  "RETURN id, COLLECT { MATCH (f)<--(m:MediaContent) RETURN m.num LIMIT $most }",
+                  "RETURN id, COLLECT { MATCH (f)<--(m:MediaContent) WITH m.num AS num WHERE num IS NOT NULL "
+                  "RETURN num LIMIT $most }",
 
     /* ---- evidence ---- */
     .shared_facets = "UNWIND $nums AS num "
                      "MATCH (m:MediaContent {num: num})-[r:" MEMBERSHIPS "]->(f) WHERE NOT f:MediaContent "
                      "WITH f, type(r) AS type, collect(num) AS nums WHERE size(nums) > 1 "
-                     "RETURN type, coalesce(f.name, f.region), COUNT { (f)<--() }, nums",
+                     "WITH f, type, nums, coalesce(f.name, f.region) AS value WHERE " FACET_SEEN
+                     "RETURN type, value, COUNT { (f)<--() }, nums",
     .shared_relations = "UNWIND $pairs AS pair "
                         "MATCH (a:MediaContent {num: pair[1]}) MATCH (b:MediaContent {num: pair[2]}) "
                         "MATCH (a)-[r]-(b) "
-                        "RETURN pair[0], type(r), r.strength, startNode(r) = a, COUNT { (b)--() }",
+                        "WITH pair[0] AS at, r, b, type(r) AS type, startNode(r) = a AS outgoing "
+                        "WHERE type IS NOT NULL AND outgoing IS NOT NULL "
+                        "RETURN at, type, r.strength, outgoing, COUNT { (b)--() }",
     .neighbour_head = "MATCH (m:MediaContent {num: $num}) "
                       "WHERE m.version IS NOT NULL OR EXISTS { (m)--() } RETURN m.num",
-    .neighbour_relations = "MATCH (m:MediaContent {num: $num})-[r]-(o:MediaContent) "
-                           "RETURN type(r), o.num, r.strength, startNode(r) = m, COUNT { (o)--() } "
-                           "ORDER BY o.num, type(r)",
+    .neighbour_relations = "MATCH (m:MediaContent {num: $num})-[r]-(o:MediaContent) " RELATION_SEEN
+                           "RETURN type, other, r.strength, outgoing, COUNT { (o)--() } "
+                           "ORDER BY other, type",
     .neighbour_facets = "MATCH (m:MediaContent {num: $num})-[r:" MEMBERSHIPS "]->(f) WHERE NOT f:MediaContent "
-                        "RETURN type(r) AS type, coalesce(f.name, f.region) AS value, COUNT { (f)<--() } "
+                        "WITH f, type(r) AS type, coalesce(f.name, f.region) AS value WHERE " FACET_SEEN
+                        "RETURN type, value, COUNT { (f)<--() } "
                         "ORDER BY type, value",
 
     /* ---- everything ---- */
     .scan = "MATCH (m:MediaContent) WHERE m.num > $after "
             "WITH m ORDER BY m.num LIMIT $most "
             "RETURN m.num, m.version, CASE WHEN $edges THEN COLLECT { MATCH (m)-[r]->(o:MediaContent) "
-            "RETURN [o.num, type(r), r.strength, r.version] } ELSE [] END",
+            "WITH r, type(r) AS type, o.num AS other WHERE type IS NOT NULL AND other IS NOT NULL "
+            "RETURN [other, type, r.strength, r.version] } ELSE [] END",
     /* All but the first come from the server's own counters. */
     .info = "MATCH (m:MediaContent) WHERE m.version IS NOT NULL RETURN count(m) "
             "UNION ALL MATCH (f:Genre) RETURN count(f) AS `count(m)` "
@@ -179,7 +194,10 @@ const graph_neo4j_cypher graph_neo4j_statements = {
 /* ---- the schema, in the words of cypher/ ---- */
 
 #define UNIQUE(name, variable, label, property, list)                                                                  \
-    {"CREATE CONSTRAINT " name " IF NOT EXISTS FOR (" variable ":" label ") REQUIRE " property " IS UNIQUE", label, list}
+    {                                                                                                                  \
+        "CREATE CONSTRAINT " name " IF NOT EXISTS FOR (" variable ":" label ") REQUIRE " property " IS UNIQUE", label, \
+            list                                                                                                       \
+    }
 
 const graph_neo4j_rule *graph_neo4j_schema(size_t i) {
     static const graph_neo4j_rule rules[] = {

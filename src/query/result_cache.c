@@ -144,16 +144,18 @@ static void give_lease_back(query_run_state *q, const buf *key) {
 }
 
 /* After a miss: true when another run had the answer ready in time, false when this one is to compute it. Whoever waits has
- * time: its looks may take all of its patience, so that a crowd at the cache is no reason to compute. */
+ * time: its looks may take all of its patience, so that a crowd at the cache is no reason to compute. Whoever gets the
+ * lease looks once more: between its miss and its lease the holder before it may have come to an end, with an answer or
+ * without. Nobody waits for a cache that is not there. */
 static bool await_other(query_run_state *q, const buf *key, query_item **items, size_t *count) {
     int64_t now = clock_mono_ns(q->rooms->clock);
     deadline patience = now + (q->until - now) / LEASE_WAIT;
     long nap_ms = 1;
     for (int i = 0; i < LEASE_TRIES && !deadline_passed(q->rooms->clock, patience); i++) {
-        bool mine = true;
+        bool mine;
         int rc = cache_lease(q->rooms->cache, key->data, key->len, LEASE_MS, result_cache_until(q), &mine, NULL);
+        if (rc != BRAID_OK) return false;
         q->cache_leased = mine;
-        if (mine && (i == 0 || rc != BRAID_OK)) return false;
         if (!mine) {
             struct timespec nap = {.tv_nsec = nap_ms * 1000000};
             nanosleep(&nap, NULL);
@@ -161,7 +163,7 @@ static bool await_other(query_run_state *q, const buf *key, query_item **items, 
         }
         bool taken = look(q, key, patience, items, count);
         if (taken && mine) give_lease_back(q, key);
-        if (taken || mine) return taken; /* the holder before us may just have ended, with an answer or without */
+        if (taken || mine) return taken;
     }
     return false;
 }

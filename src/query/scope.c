@@ -182,7 +182,8 @@ static void seeds_from_title(query_run_state *q) {
 static int vector_from_taste(query_run_state *q, braid_error *err) {
     uint32_t dim = q->rooms->limits.dim;
     float *sum = arena_calloc(q->a, dim, sizeof *sum), *one = arena_alloc(q->a, dim * sizeof *one);
-    if (!sum || !one) return no_memory(err);
+    float *liked = arena_alloc(q->a, (size_t)TASTE_ITEMS * dim * sizeof *liked);
+    if (!sum || !one || !liked) return no_memory(err);
     const user *person = q->profile ? q->profile->person : NULL;
     bool any = false;
     if (person && person->state_vector && person->state_dim == dim) {
@@ -192,12 +193,14 @@ static int vector_from_taste(query_run_state *q, braid_error *err) {
             any = true;
         }
     }
-    for (size_t i = 0; i < q->seed_count && i < TASTE_ITEMS; i++) {
-        braid_error none = {0};
-        int rc = vector_fetch(q->rooms->vector, q->seeds[i], q->until, one, &none);
-        if (rc != BRAID_OK && rc != BRAID_E_NOT_FOUND) run_degraded(q, vector_name(q->rooms->vector));
-        if (rc != BRAID_OK) continue;
-        for (uint32_t d = 0; d < dim; d++) sum[d] += q->seed_weights[i] * one[d];
+    bool found[TASTE_ITEMS] = {false};
+    size_t n = q->seed_count < TASTE_ITEMS ? q->seed_count : TASTE_ITEMS;
+    braid_error none = {0};
+    int rc = vector_fetch_many(q->rooms->vector, q->seeds, n, q->until, liked, found, &none);
+    if (rc != BRAID_OK) run_degraded(q, vector_name(q->rooms->vector));
+    for (size_t i = 0; i < n && rc == BRAID_OK; i++) {
+        if (!found[i]) continue;
+        for (uint32_t d = 0; d < dim; d++) sum[d] += q->seed_weights[i] * liked[i * dim + d];
         any = true;
     }
     if (any && vector_normalise(sum, dim)) {

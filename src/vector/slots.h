@@ -147,6 +147,7 @@ int slots_query(const slots *s, scratch *sc, const float *values, const char *st
 /* The slot that holds `num` at `epoch`, or SLOT_NONE. */
 uint32_t slots_find(const slots *s, uint32_t num, uint64_t epoch);
 int slots_fetch(slots *s, uint32_t num, float *out, const char *store, braid_error *err);
+void slots_fetch_many(slots *s, const uint32_t *nums, size_t n, float *out, bool *found);
 int slots_score(slots *s, const float *query, const uint32_t *nums, size_t n, float *out, const char *store,
                 braid_error *err);
 int slots_scan(slots *s, vector_scan_fn *each, void *ctx, braid_error *err);

@@ -69,6 +69,17 @@ int slots_fetch(slots *s, uint32_t num, float *out, const char *store, braid_err
     return error_set(err, BRAID_E_NOT_FOUND, store, "item number %u has no vector", num);
 }
 
+void slots_fetch_many(slots *s, const uint32_t *nums, size_t n, float *out, bool *found) {
+    uint64_t epoch;
+    reader *r = slots_enter(s, &epoch);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t slot = slots_find(s, nums[i], epoch);
+        found[i] = slot != SLOT_NONE;
+        if (found[i]) memcpy(out + i * s->dim, slots_row(s, slot), s->dim * sizeof(float));
+    }
+    slots_leave(r);
+}
+
 int slots_score(slots *s, const float *query, const uint32_t *nums, size_t n, float *out, const char *store,
                 braid_error *err) {
     uint64_t epoch;

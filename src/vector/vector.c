@@ -67,7 +67,7 @@ static void register_metrics(vector_store *s, metrics *m) {
     s->search_us = metrics_histogram(m, "vector_search_duration_seconds", labels, "Time of a nearest-neighbour query.");
     s->upsert_us = metrics_histogram(m, "vector_upsert_duration_seconds", labels, "Time of a batch of upserts.");
     s->remove_us = metrics_histogram(m, "vector_remove_duration_seconds", labels, "Time of a batch of removals.");
-    s->fetch_us = metrics_histogram(m, "vector_fetch_duration_seconds", labels, "Time to copy one vector.");
+    s->fetch_us = metrics_histogram(m, "vector_fetch_duration_seconds", labels, "Time to copy vectors by their numbers.");
     s->score_us = metrics_histogram(m, "vector_score_duration_seconds", labels, "Time to score given items.");
     s->save_us = metrics_histogram(m, "vector_save_duration_seconds", labels, "Time to save a snapshot.");
     s->load_us = metrics_histogram(m, "vector_load_duration_seconds", labels, "Time to load a snapshot.");
@@ -198,6 +198,17 @@ int vector_fetch(vector_store *s, uint32_t num, deadline until, float *out, brai
     call c;
     int code = call_begin(&c, s, s->reads, s->fetch_us, until, err);
     return code != BRAID_OK ? code : call_end(&c, s->ops->fetch(s->self, num, until, out, err));
+}
+
+int vector_fetch_many(vector_store *s, const uint32_t *nums, size_t n, deadline until, float *out, bool *found,
+                      braid_error *err) {
+    if (n == 0) return BRAID_OK;
+    BRAID_ASSERT(nums != NULL && out != NULL && found != NULL);
+    memset(found, 0, n * sizeof *found);
+    call c;
+    int code = call_begin(&c, s, s->reads, s->fetch_us, until, err);
+    if (code != BRAID_OK) return code;
+    return call_end(&c, s->ops->fetch_many(s->self, nums, n, until, out, found, err));
 }
 
 int vector_score(vector_store *s, const float *query, const uint32_t *nums, size_t n, deadline until, float *out,

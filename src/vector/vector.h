@@ -104,6 +104,10 @@ typedef struct vector_ops {
                   braid_error *err);
     /* Copies the stored (normalised) vector; NOT_FOUND. */
     int (*fetch)(void *self, uint32_t num, deadline until, float *out, braid_error *err);
+    /* The same for n numbers (which may repeat) at once: the i-th vector at out + i * dim and found[i] true, or found[i]
+     * false and nothing written for it. A remote store is asked once a thousand, not once a number. */
+    int (*fetch_many)(void *self, const uint32_t *nums, size_t n, deadline until, float *out, bool *found,
+                      braid_error *err);
     /* Cosine of `query` with each of n items; SIMILARITY_NONE where an item has no vector. For enriching candidates of
      * other strands. */
     int (*score)(void *self, const float *query, const uint32_t *nums, size_t n, deadline until, float *out,
@@ -140,6 +144,8 @@ int vector_remove(vector_store *s, const uint32_t *nums, size_t n, braid_error *
 int vector_search(vector_store *s, const vector_query *q, candidate *out, size_t *count, vector_stats *stats,
                   braid_error *err);
 int vector_fetch(vector_store *s, uint32_t num, deadline until, float *out, braid_error *err);
+int vector_fetch_many(vector_store *s, const uint32_t *nums, size_t n, deadline until, float *out, bool *found,
+                      braid_error *err);
 int vector_score(vector_store *s, const float *query, const uint32_t *nums, size_t n, deadline until, float *out,
                  braid_error *err);
 void vector_estimate(vector_store *s, size_t k, unsigned ef, uint64_t allow_count, bool filtered, vector_cost *out);

@@ -102,6 +102,14 @@ static int flat_fetch(void *self, uint32_t num, deadline until, float *out, brai
     return slots_fetch(&f->s, num, out, STORE, err);
 }
 
+static int flat_fetch_many(void *self, const uint32_t *nums, size_t n, deadline until, float *out, bool *found,
+                           braid_error *err) {
+    (void)until, (void)err;
+    flat *f = self;
+    slots_fetch_many(&f->s, nums, n, out, found);
+    return BRAID_OK;
+}
+
 static int flat_score(void *self, const float *query, const uint32_t *nums, size_t n, deadline until, float *out,
                       braid_error *err) {
     (void)until;
@@ -151,6 +159,7 @@ const vector_ops vector_flat = {
     .remove = flat_remove,
     .search = flat_search,
     .fetch = flat_fetch,
+    .fetch_many = flat_fetch_many,
     .score = flat_score,
     .estimate = flat_estimate,
     .scan = flat_scan,

@@ -129,6 +129,14 @@ static int hnsw_fetch(void *self, uint32_t num, deadline until, float *out, brai
     return slots_fetch(&h->s, num, out, HNSW_STORE, err);
 }
 
+static int hnsw_fetch_many(void *self, const uint32_t *nums, size_t n, deadline until, float *out, bool *found,
+                           braid_error *err) {
+    (void)until, (void)err;
+    hnsw *h = self;
+    slots_fetch_many(&h->s, nums, n, out, found);
+    return BRAID_OK;
+}
+
 static int hnsw_score(void *self, const float *query, const uint32_t *nums, size_t n, deadline until, float *out,
                       braid_error *err) {
     (void)until;
@@ -191,6 +199,7 @@ const vector_ops vector_hnsw = {
     .remove = hnsw_remove,
     .search = hnsw_search_op,
     .fetch = hnsw_fetch,
+    .fetch_many = hnsw_fetch_many,
     .score = hnsw_score,
     .estimate = hnsw_estimate_op,
     .scan = hnsw_scan,

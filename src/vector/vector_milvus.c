@@ -272,6 +272,7 @@ const vector_ops vector_milvus = {
     .remove = milvus_remove,
     .search = milvus_search_items,
     .fetch = milvus_fetch,
+    .fetch_many = milvus_fetch_many,
     .score = milvus_score,
     .estimate = milvus_estimate,
     .scan = milvus_scan,

@@ -109,6 +109,8 @@ int milvus_count(milvus *s, milvus_view view, deadline until, uint64_t *out, bra
 /* Appends "num in [...]". */
 bool milvus_nums_expr(const uint32_t *nums, size_t n, buf *out);
 int milvus_fetch(void *self, uint32_t num, deadline until, float *out, braid_error *err);
+int milvus_fetch_many(void *self, const uint32_t *nums, size_t n, deadline until, float *out, bool *found,
+                      braid_error *err);
 int milvus_score(void *self, const float *query, const uint32_t *nums, size_t n, deadline until, float *out,
                  braid_error *err);
 int milvus_scan(void *self, vector_scan_fn *each, void *ctx, braid_error *err);

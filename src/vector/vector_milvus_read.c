@@ -97,8 +97,26 @@ static size_t first_asking(const asked *list, size_t n, uint32_t num) {
     return low;
 }
 
-static int score_some(milvus *s, const float *query, const asked *list, size_t n, deadline until, float *out,
-                      braid_error *err) {
+/* What is done with the vectors of given numbers: `take` gets each that is there, with its place in the caller's list. */
+typedef struct gathering {
+    milvus *s;
+    const float *query; /* score: of unit length */
+    float *out;
+    bool *found;
+} gathering;
+typedef void gather_fn(gathering *g, size_t at, const float *vector);
+
+static void take_score(gathering *g, size_t at, const float *vector) {
+    g->out[at] = g->s->kernel->dot(g->query, vector, g->s->dim);
+}
+
+static void take_vector(gathering *g, size_t at, const float *vector) {
+    memcpy(g->out + at * g->s->dim, vector, g->s->dim * sizeof(float));
+    g->found[at] = true;
+}
+
+static int gather_some(gathering *g, gather_fn *take, const asked *list, size_t n, deadline until, braid_error *err) {
+    milvus *s = g->s;
     uint32_t nums[MILVUS_NUMS_PER_QUERY];
     buf expr;
     for (size_t i = 0; i < n; i++) nums[i] = list[i].num;
@@ -113,13 +131,36 @@ static int score_some(milvus *s, const float *query, const asked *list, size_t n
         code = milvus_ask_rows(s, &q, false, s->dim, until, &rows, err);
     }
     for (size_t i = 0; i < rows.count; i++) {
-        float score = s->kernel->dot(query, rows.vectors + i * s->dim, s->dim);
         size_t at = first_asking(list, n, (uint32_t)rows.nums[i]);
-        for (; at < n && list[at].num == rows.nums[i]; at++) out[list[at].at] = score;
+        for (; at < n && list[at].num == rows.nums[i]; at++) take(g, list[at].at, rows.vectors + i * s->dim);
     }
     milvus_rows_free(&rows);
     buf_free(&expr);
     return code;
+}
+
+static int gather(gathering *g, gather_fn *take, const uint32_t *nums, size_t n, deadline until, braid_error *err) {
+    milvus *s = g->s;
+    asked *list = malloc(n * sizeof *list + 1);
+    if (list == NULL) return milvus_no_memory(err);
+    for (size_t i = 0; i < n; i++) list[i] = (asked){nums[i], (uint32_t)i};
+    qsort(list, n, sizeof *list, by_asked_num);
+    until = rpc_deadline(s->channel, until);
+    int code = milvus_ready(s, false, until, err);
+    for (size_t at = 0; at < n && code == BRAID_OK;) {
+        size_t some = n - at < MILVUS_NUMS_PER_QUERY ? n - at : MILVUS_NUMS_PER_QUERY;
+        /* equal numbers stay together only by chance; each part answers for itself */
+        code = gather_some(g, take, list + at, some, until, err);
+        at += some;
+    }
+    free(list);
+    return code;
+}
+
+int milvus_fetch_many(void *self, const uint32_t *nums, size_t n, deadline until, float *out, bool *found,
+                      braid_error *err) {
+    memset(found, 0, n * sizeof *found);
+    return gather(&(gathering){.s = self, .out = out, .found = found}, take_vector, nums, n, until, err);
 }
 
 int milvus_score(void *self, const float *query, const uint32_t *nums, size_t n, deadline until, float *out,
@@ -129,23 +170,8 @@ int milvus_score(void *self, const float *query, const uint32_t *nums, size_t n,
     memcpy(unit, query, s->dim * sizeof(float));
     if (!vector_normalise(unit, s->dim))
         return error_set(err, BRAID_E_NOT_FINITE, MILVUS_STORE, "the query vector is all zero or not finite");
-    asked *list = malloc(n * sizeof *list + 1);
-    if (list == NULL) return milvus_no_memory(err);
-    for (size_t i = 0; i < n; i++) {
-        list[i] = (asked){nums[i], (uint32_t)i};
-        out[i] = SIMILARITY_NONE;
-    }
-    qsort(list, n, sizeof *list, by_asked_num);
-    until = rpc_deadline(s->channel, until);
-    int code = milvus_ready(s, false, until, err);
-    for (size_t at = 0; at < n && code == BRAID_OK;) {
-        size_t some = n - at < MILVUS_NUMS_PER_QUERY ? n - at : MILVUS_NUMS_PER_QUERY;
-        /* equal numbers stay together only by chance; each part answers for itself */
-        code = score_some(s, unit, list + at, some, until, out, err);
-        at += some;
-    }
-    free(list);
-    return code;
+    for (size_t i = 0; i < n; i++) out[i] = SIMILARITY_NONE;
+    return gather(&(gathering){.s = s, .query = unit, .out = out}, take_score, nums, n, until, err);
 }
 
 /* ---- pages ---- */

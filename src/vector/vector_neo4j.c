@@ -306,6 +306,7 @@ const vector_ops vector_neo4j = {
     .remove = vector_neo4j_remove,
     .search = vector_neo4j_search,
     .fetch = vector_neo4j_fetch,
+    .fetch_many = vector_neo4j_fetch_many,
     .score = vector_neo4j_score,
     .estimate = vector_neo4j_estimate,
     .scan = vector_neo4j_scan,

@@ -38,7 +38,7 @@ typedef struct vector_neo4j_self {
 
 typedef struct vector_neo4j_cypher {
     const char *upsert, *remember, *remove, *forget;
-    const char *fetch, *score, *scan;
+    const char *fetch, *fetch_many, *score, *scan;
     const char *walk, *nearest_of, *nearest_of_all, *total;
     const char *count, *check, *clear, *clear_removed;
     const char *constraints, *indexes, *create_constraints[2], *create_index, *drop_index, *await_index;
@@ -65,6 +65,8 @@ int vector_neo4j_see_count(void *ctx, bolt_row *row, braid_error *err);
 int vector_neo4j_upsert(void *self, const vector_entry *entries, size_t n, braid_error *err);
 int vector_neo4j_remove(void *self, const uint32_t *nums, size_t n, braid_error *err);
 int vector_neo4j_fetch(void *self, uint32_t num, deadline until, float *out, braid_error *err);
+int vector_neo4j_fetch_many(void *self, const uint32_t *nums, size_t n, deadline until, float *out, bool *found,
+                            braid_error *err);
 int vector_neo4j_score(void *self, const float *query, const uint32_t *nums, size_t n, deadline until, float *out,
                        braid_error *err);
 int vector_neo4j_scan(void *self, vector_scan_fn *each, void *ctx, braid_error *err);

@@ -29,6 +29,8 @@ const vector_neo4j_cypher vector_neo4j_statements = {
     .forget = "MATCH (gone:Removed) WHERE gone.at < $before WITH gone LIMIT 1000 DELETE gone",
 
     .fetch = "MATCH (m:MediaContent {num: $num}) WHERE m.embedding IS NOT NULL RETURN m.embedding",
+    .fetch_many = "UNWIND $nums AS num "
+                  "MATCH (m:MediaContent {num: num}) WHERE m.embedding IS NOT NULL RETURN num, m.embedding",
     .score = "UNWIND $nums AS num "
              "MATCH (m:MediaContent {num: num}) WHERE m.embedding IS NOT NULL "
              "RETURN num, vector.similarity.cosine(m.embedding, $vector)",

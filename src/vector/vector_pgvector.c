@@ -20,7 +20,14 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a bitset's words are sent as the bytes of its bits");
 
-enum { SCAN_ROWS = 1000, POOL_DEFAULT = 16, M_DEFAULT = 16, EF_CONSTRUCTION_DEFAULT = 200, EF_SEARCH_DEFAULT = 64 };
+enum {
+    SCAN_ROWS = 1000,
+    GATHER_ROWS = 1000,
+    POOL_DEFAULT = 16,
+    M_DEFAULT = 16,
+    EF_CONSTRUCTION_DEFAULT = 200,
+    EF_SEARCH_DEFAULT = 64
+};
 enum { INFO_MS = 2000 };
 
 int pgv_corrupt(const char *what, braid_error *err) {
@@ -210,6 +217,89 @@ static int pgv_fetch(void *self, uint32_t num, deadline until, float *out, braid
     return pgv_with(self, until, fetch_work, &(fetching){num, out}, err);
 }
 
+/* Numbers that are asked about, in their order, and where in the caller's list each stands. */
+typedef struct asked {
+    uint32_t num;
+    size_t at;
+} asked;
+
+static int by_num(const void *a, const void *b) {
+    const asked *x = a, *y = b;
+    return x->num < y->num ? -1 : x->num > y->num;
+}
+
+/* The numbers as a parameter, sorted; NULL when memory ran out. The caller frees the list. */
+static asked *ask_numbers(const uint32_t *nums, size_t n, pg_params *p) {
+    asked *list = malloc(n * sizeof *list);
+    if (list == NULL) return NULL;
+    for (size_t i = 0; i < n; i++) list[i] = (asked){nums[i], i};
+    qsort(list, n, sizeof *list, by_num);
+    pg_array_begin(p, 'l', n);
+    for (size_t i = 0; i < n; i++) pg_add_int8(p, list[i].num);
+    pg_array_end(p);
+    return list;
+}
+
+/* Steps on to the places that asked for a row's number: rows come in the order of the distinct numbers, so both lists are
+ * walked together. False: nobody asked, which makes no sense. */
+static bool find_asked(const asked *list, size_t n, size_t *next, int64_t num) {
+    while (*next < n && list[*next].num < num) ++*next;
+    return *next < n && list[*next].num == num;
+}
+
+typedef struct gathering {
+    const uint32_t *nums;
+    size_t n;
+    float *out;
+    bool *found;
+} gathering;
+
+static int gather_read(const pgvector *v, const gathering *g, const asked *list, const PGresult *r, braid_error *err) {
+    size_t next = 0;
+    for (int i = 0; i < pg_rows(r); i++) {
+        pg_row row = {.r = r, .row = i};
+        int64_t num = pg_int8(&row, 0);
+        if (row.bad || !find_asked(list, g->n, &next, num)) return pgv_corrupt("reading vectors", err);
+        for (; next < g->n && list[next].num == num; next++) {
+            if (!pg_vector(&row, 1, g->out + list[next].at * v->dim, v->dim))
+                return pgv_corrupt("reading vectors", err);
+            g->found[list[next].at] = true;
+        }
+    }
+    return BRAID_OK;
+}
+
+static int gather_work(pgvector *v, pg_session *s, void *ctx, deadline until, braid_error *err) {
+    const gathering *g = ctx;
+    pg_params p;
+    PGresult *r = NULL;
+    pg_params_init(&p);
+    asked *list = ask_numbers(g->nums, g->n, &p);
+    int code = list != NULL ? pgv_ask(v, s, PGV_FETCH_MANY, &p, until, "reading vectors", &r, err)
+                            : error_set(err, BRAID_E_NO_MEMORY, PGV_STORE, "memory ran out");
+    if (code == BRAID_OK) code = gather_read(v, g, list, r, err);
+    PQclear(r);
+    pg_params_free(&p);
+    free(list);
+    return code;
+}
+
+static int pgv_fetch_many(void *self, const uint32_t *nums, size_t n, deadline until, float *out, bool *found,
+                          braid_error *err) {
+    pgvector *v = self;
+    int code = BRAID_OK;
+    until = pg_deadline(&v->pg, until);
+    memset(found, 0, n * sizeof *found);
+    for (size_t at = 0; at < n && code == BRAID_OK; at += GATHER_ROWS) {
+        gathering g = {.nums = nums + at,
+                       .n = n - at < GATHER_ROWS ? n - at : GATHER_ROWS,
+                       .out = out + at * v->dim,
+                       .found = found + at};
+        code = pgv_with(v, until, gather_work, &g, err);
+    }
+    return code;
+}
+
 typedef struct scoring {
     const float *query; /* normalised */
     const uint32_t *nums;
@@ -217,62 +307,33 @@ typedef struct scoring {
     float *out;
 } scoring;
 
-static int compare_nums(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* Rows come in the order of the distinct numbers asked for, so both lists are walked together. */
-static int score_read(const scoring *c, const uint32_t *sorted, const size_t *at, const PGresult *r, braid_error *err) {
-    size_t row_count = (size_t)pg_rows(r), next = 0;
+static int score_read(const scoring *c, const asked *list, const PGresult *r, braid_error *err) {
+    size_t next = 0;
     for (size_t i = 0; i < c->n; i++) c->out[i] = SIMILARITY_NONE;
-    for (size_t i = 0; i < row_count; i++) {
-        pg_row row = {.r = r, .row = (int)i};
+    for (int i = 0; i < pg_rows(r); i++) {
+        pg_row row = {.r = r, .row = i};
         int64_t num = pg_int8(&row, 0);
         double score = pg_double(&row, 1);
-        while (next < c->n && sorted[next] < num) next++;
-        if (row.bad || next == c->n || sorted[next] != num) return pgv_corrupt("scoring items", err);
-        for (; next < c->n && sorted[next] == num; next++) c->out[at[next]] = (float)score;
+        if (row.bad || !(score >= -1.01 && score <= 1.01) || !find_asked(list, c->n, &next, num))
+            return pgv_corrupt("scoring items", err);
+        for (; next < c->n && list[next].num == num; next++) c->out[list[next].at] = (float)score;
     }
     return BRAID_OK;
 }
-
-typedef struct numbered {
-    uint32_t num;
-    size_t at;
-} numbered;
 
 static int score_work(pgvector *v, pg_session *s, void *ctx, deadline until, braid_error *err) {
     scoring *c = ctx;
     pg_params p;
     PGresult *r = NULL;
-    int code = BRAID_OK;
-    numbered *order = malloc(c->n * sizeof *order);
-    uint32_t *sorted = malloc(c->n * sizeof *sorted);
-    size_t *at = malloc(c->n * sizeof *at);
     pg_params_init(&p);
-    if (order == NULL || sorted == NULL || at == NULL) {
-        code = error_set(err, BRAID_E_NO_MEMORY, PGV_STORE, "memory ran out");
-        goto cleanup;
-    }
-    for (size_t i = 0; i < c->n; i++) order[i] = (numbered){c->nums[i], i};
-    qsort(order, c->n, sizeof *order, compare_nums);
-    for (size_t i = 0; i < c->n; i++) {
-        sorted[i] = order[i].num;
-        at[i] = order[i].at;
-    }
     pg_bind_vector(&p, c->query, v->dim);
-    pg_array_begin(&p, 'l', c->n);
-    for (size_t i = 0; i < c->n; i++) pg_add_int8(&p, sorted[i]);
-    pg_array_end(&p);
-    code = pgv_ask(v, s, PGV_SCORE, &p, until, "scoring items", &r, err);
-    if (code == BRAID_OK) code = score_read(c, sorted, at, r, err);
-cleanup:
+    asked *list = ask_numbers(c->nums, c->n, &p);
+    int code = list != NULL ? pgv_ask(v, s, PGV_SCORE, &p, until, "scoring items", &r, err)
+                            : error_set(err, BRAID_E_NO_MEMORY, PGV_STORE, "memory ran out");
+    if (code == BRAID_OK) code = score_read(c, list, r, err);
     PQclear(r);
     pg_params_free(&p);
-    free(order);
-    free(sorted);
-    free(at);
+    free(list);
     return code;
 }
 
@@ -397,6 +458,7 @@ const vector_ops vector_pgvector = {
     .remove = pgv_remove,
     .search = pgv_search,
     .fetch = pgv_fetch,
+    .fetch_many = pgv_fetch_many,
     .score = pgv_score,
     .estimate = pgv_estimate,
     .scan = pgv_scan,

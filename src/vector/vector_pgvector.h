@@ -44,6 +44,7 @@ typedef enum pgv_statement {
     PGV_EXACT_SET,
     PGV_EXACT_NUMS,
     PGV_FETCH,
+    PGV_FETCH_MANY,
     PGV_SCORE,
     PGV_SCAN,
     PGV_REMOVE,

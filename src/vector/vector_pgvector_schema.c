@@ -85,6 +85,8 @@ static const pg_statement pgv_templates[PGV_STATEMENTS] = {
     [PGV_EXACT_NUMS] = {"viL", "SELECT num, 1 - (embedding <=> $1::vector) FROM {t} WHERE num = ANY($3)"
                                " AND embedding IS NOT NULL ORDER BY (embedding <=> $1::vector) + 0, num LIMIT $2"},
     [PGV_FETCH] = {"l", "SELECT embedding FROM {t} WHERE num = $1 AND embedding IS NOT NULL"},
+    [PGV_FETCH_MANY] = {"L",
+                        "SELECT num, embedding FROM {t} WHERE num = ANY($1) AND embedding IS NOT NULL ORDER BY num"},
     [PGV_SCORE] = {"vL", "SELECT num, 1 - (embedding <=> $1::vector) FROM {t} WHERE num = ANY($2)"
                          " AND embedding IS NOT NULL ORDER BY num"},
     [PGV_SCAN] = {"li", "SELECT num, version, embedding FROM {t} WHERE num > $1 AND embedding IS NOT NULL"

@@ -31,6 +31,7 @@ enum {
     RPC_BUDGET_RETRY = 10,
     RPC_BUDGET_MAX = 200,
     RPC_DETAILS_BYTES = 200,
+    RPC_LOOK_MS = 20,    /* for a connection, before a call that would fail without one */
     RPC_NAP_NS = 2000000 /* between looks at a test's clock */
 };
 
@@ -194,6 +195,20 @@ static void give_slot(rpc_channel *c, rpc_slot *slot) {
 
 /* ---- one try ---- */
 
+/* gRPC moves its connections along while somebody waits in a call, and else every five seconds. A connection that it
+ * begins between two calls would time out before anybody looked, and calls that find none fail without looking: a
+ * server that is back would not be found again. So whoever comes after a failure looks for a moment first. */
+static void look_for_connection(rpc_channel *c, grpc_completion_queue *queue, deadline until) {
+    static char tag;
+    grpc_connectivity_state state = grpc_channel_check_connectivity_state(c->channel, 1);
+    if (state != GRPC_CHANNEL_TRANSIENT_FAILURE) return;
+    int64_t ns = until - clock_mono_ns(c->clock);
+    if (ns > RPC_LOOK_MS * INT64_C(1000000)) ns = RPC_LOOK_MS * INT64_C(1000000);
+    gpr_timespec at = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos(ns, GPR_TIMESPAN));
+    grpc_channel_watch_connectivity_state(c->channel, state, at, queue, &tag);
+    grpc_completion_queue_pluck(queue, &tag, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+}
+
 typedef struct rpc_try {
     grpc_metadata_array initial, trailing;
     grpc_byte_buffer *request, *answer;
@@ -237,13 +252,14 @@ static bool run_batch(rpc_channel *c, grpc_completion_queue *queue, grpc_call *c
     return started;
 }
 
-static int try_once(rpc_channel *c, const char *method, const grpc_slice *request, deadline until, buf *answer,
-                    bool *again, braid_error *err) {
+static int try_once(rpc_channel *c, const char *method, const grpc_slice *request, bool first, deadline until,
+                    buf *answer, bool *again, braid_error *err) {
     rpc_slot *slot = NULL;
     *again = false;
     int code = take_slot(c, until, &slot, err);
     if (code != BRAID_OK) return code;
     metric_add(c->calls_metric, 1);
+    if (first) look_for_connection(c, slot->queue, until);
     rpc_try t = {.request = grpc_raw_byte_buffer_create((grpc_slice *)(uintptr_t)request, 1),
                  .status = GRPC_STATUS_UNKNOWN,
                  .details = grpc_empty_slice()};
@@ -339,7 +355,7 @@ int rpc_call(rpc_channel *c, const char *method, rpc_message request, deadline u
     for (unsigned n = 1;; n++) {
         bool again = false;
         error_clear(&first);
-        code = try_once(c, method, &slice, until, answer, &again, &first);
+        code = try_once(c, method, &slice, n == 1, until, answer, &again, &first);
         if (code == BRAID_OK && judge != NULL) code = judge(ctx, answer, &again, &first);
         if (code == BRAID_OK || !again || n > c->retries || !budget_take(c) || !pause_before(c, n, until)) break;
         metric_add(c->retries_metric, 1);

@@ -1,16 +1,12 @@
 /* See neo4j.h. The lock is a file that is named after the server's address and is given up when the program ends. */
 #include "neo4j.h"
+#include "engine_env.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-
-static const char *from_environment(const char *name) {
-    const char *value = getenv(name);
-    return value != NULL ? value : "";
-}
 
 static void wait_for_others(const char *address) {
     static bool locked;
@@ -29,16 +25,16 @@ static void wait_for_others(const char *address) {
 }
 
 bool test_neo4j(remote_options *out) {
-    const char *address = getenv("BRAID_TEST_NEO4J");
-    if (address == NULL || address[0] == '\0') {
+    const char *address = test_engine("NEO4J", "");
+    if (address[0] == '\0') {
         printf("neo4j is left out: BRAID_TEST_NEO4J=HOST:PORT is not set\n");
         return false;
     }
     wait_for_others(address);
     *out = (remote_options){.address = address,
-                            .database = from_environment("BRAID_TEST_NEO4J_DATABASE"),
-                            .user = from_environment("BRAID_TEST_NEO4J_USER"),
-                            .password = from_environment("BRAID_TEST_NEO4J_PASSWORD"),
+                            .database = test_engine("NEO4J", "DATABASE"),
+                            .user = test_engine("NEO4J", "USER"),
+                            .password = test_engine_password("NEO4J"),
                             .token = "",
                             .tls_ca = "",
                             .connections = 16,

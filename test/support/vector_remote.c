@@ -1,5 +1,6 @@
 /* See vector_remote.h. Speaks libpq itself, since it must work when the store under test does not. */
 #include "vector_remote.h"
+#include "engine_env.h"
 #include "milvus.h"
 
 #include "neo4j.h"
@@ -16,25 +17,6 @@
 
 enum { OPENINGS_MAX = 4096 };
 
-static const char *from_environment(const char *name) {
-    const char *value = getenv(name);
-    return value != NULL ? value : "";
-}
-
-static const char *password(void) {
-    static char text[256];
-    const char *path = from_environment("BRAID_TEST_POSTGRES_PASSWORD_FILE");
-    if (text[0] != '\0' || path[0] == '\0')
-        return text[0] != '\0' ? text : from_environment("BRAID_TEST_POSTGRES_PASSWORD");
-    FILE *f = fopen(path, "r");
-    if (f != NULL) {
-        if (fgets(text, sizeof text, f) != NULL)
-            text[strcspn(text, "\r\n")] = '\0';
-        fclose(f);
-    }
-    return text;
-}
-
 static const char *schema(void) {
     static char name[64];
     if (name[0] == '\0')
@@ -44,13 +26,13 @@ static const char *schema(void) {
 
 static PGconn *connect_to(void) {
     static char host[256], port[16], options[128];
-    const char *address = from_environment("BRAID_TEST_POSTGRES"), *colon = strrchr(address, ':');
+    const char *address = test_engine("POSTGRES", ""), *colon = strrchr(address, ':');
     snprintf(host, sizeof host, "%.*s", colon != NULL ? (int)(colon - address) : 0, address);
     snprintf(port, sizeof port, "%s", colon != NULL ? colon + 1 : "");
     snprintf(options, sizeof options, "-c search_path=%s,public -c client_min_messages=error", schema());
     const char *const keys[] = {"host", "port", "user", "password", "dbname", "options", NULL};
-    const char *const values[] = {host, port, from_environment("BRAID_TEST_POSTGRES_USER"), password(),
-                                  from_environment("BRAID_TEST_POSTGRES_DATABASE"), options, NULL};
+    const char *const values[] = {host, port, test_engine("POSTGRES", "USER"), test_engine_password("POSTGRES"),
+                                  test_engine("POSTGRES", "DATABASE"), options, NULL};
     return PQconnectdbParams(keys, values, 0);
 }
 
@@ -101,12 +83,12 @@ static bool postgres(remote_options *out) {
         return false;
     }
     char *name = names[opened];
-    snprintf(name, sizeof names[0], "%s/%s/c%d", from_environment("BRAID_TEST_POSTGRES_DATABASE"), schema(), opened);
+    snprintf(name, sizeof names[0], "%s/%s/c%d", test_engine("POSTGRES", "DATABASE"), schema(), opened);
     opened++;
     *out = (remote_options){.address = address,
                             .database = name,
-                            .user = from_environment("BRAID_TEST_POSTGRES_USER"),
-                            .password = password(),
+                            .user = test_engine("POSTGRES", "USER"),
+                            .password = test_engine_password("POSTGRES"),
                             .token = "",
                             .tls_ca = "",
                             .connections = 8,
@@ -119,7 +101,7 @@ static bool postgres(remote_options *out) {
 void test_vector_remote_end(void) {
     char sql[128];
     test_milvus_end();
-    if (from_environment("BRAID_TEST_POSTGRES")[0] == '\0')
+    if (test_engine("POSTGRES", "")[0] == '\0')
         return;
     snprintf(sql, sizeof sql, "DROP SCHEMA IF EXISTS %s CASCADE", schema());
     test_vector_sql(sql);

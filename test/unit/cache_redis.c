@@ -97,7 +97,7 @@ static bool answer_get(stub_conn *c, script *s, const char *command, bool asked)
         snprintf(reply, sizeof reply, "-%s %u %s\r\n", s->ask ? "ASK" : "MOVED", slot, to);
         return say(c, reply);
     }
-    snprintf(reply, sizeof reply, "$%zu\r\n" FIXED "%s\r\n", strlen(FIXED) + strlen(key + 2), key + 2);
+    snprintf(reply, sizeof reply, "$%zu\r\n" FIXED "%.100s\r\n", strlen(FIXED) + strlen(key + 2), key + 2);
     if (s->late_ms > 0 && number % 2 == 0 && !stub_sleep_ms(c, (unsigned)s->late_ms))
         return false;
     for (const char *at = reply; s->trickle_ms > 0 && *at; at++)

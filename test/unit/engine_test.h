@@ -15,9 +15,11 @@
 #include <jansson.h>
 
 #include "braid.h"
+#include "test/support/mix.h"
 
 typedef struct fixture {
     char folder[64], path[96];
+    const char *const *mix; /* settings of the stores when they are not the embedded ones */
     braid_db *db;
 } fixture;
 
@@ -25,15 +27,17 @@ typedef struct fixture {
 static inline int fixture_open(fixture *f, const char *const *settings, braid_error *err) {
     braid_options *o;
     int rc = braid_options_new(&o, err);
+    for (size_t i = 0; rc == BRAID_OK && f->mix && f->mix[i]; i += 2) rc = braid_options_set(o, f->mix[i], f->mix[i + 1], err);
     for (size_t i = 0; rc == BRAID_OK && settings && settings[i]; i += 2) rc = braid_options_set(o, settings[i], settings[i + 1], err);
     if (rc == BRAID_OK) rc = braid_options_set(o, "log.level", "off", err);
-    if (rc == BRAID_OK) rc = braid_open(f->path, o, &f->db, err);
+    if (rc == BRAID_OK) rc = braid_open(f->mix && test_mix_has_no_file() ? NULL : f->path, o, &f->db, err);
     braid_options_free(o);
     return rc;
 }
 
 static inline void fixture_start(fixture *f, const char *const *settings) {
     braid_error err = {0};
+    f->mix = test_mix_begin();
     snprintf(f->folder, sizeof f->folder, "/tmp/braid-test-XXXXXX");
     assert_non_null(mkdtemp(f->folder));
     snprintf(f->path, sizeof f->path, "%s/t.db", f->folder);
@@ -49,6 +53,7 @@ static inline void fixture_end(fixture *f) {
         unlink(name);
     }
     rmdir(f->folder);
+    if (f->mix) test_mix_end();
 }
 
 /* Writes and returns the report, to be freed with json_decref. */
