@@ -42,7 +42,7 @@ TESTS    := $(TEST_SRC:%.c=$(OUT)/%)
 
 DEMO := $(BUILD)/demo/braid.db
 
-.PHONY: all run test test-engines bench install clean help deps test-programs
+.PHONY: all run test test-engines bench install install-bolt clean help deps test-programs
 all: $(OUT)/braid
 
 run: ## install what is needed, build, load the sample catalogue, serve on 127.0.0.1:$PORT (8080)
@@ -140,6 +140,34 @@ $(OUT)/libbraid.a: $(LIB_OBJ)
 	$(Q)$(LD) -r $^ -o $(OUT)/libbraid.o
 	$(Q)objcopy --localize-hidden $(OUT)/libbraid.o
 	$(Q)ar rcs $@ $(OUT)/libbraid.o
+
+# The Bolt client alone, for programs that want to speak with Neo4j and nothing else: one header and one static library, which shows
+# what the header declares. The header is the headers of its parts, one after the other.
+BOLT_HEADERS := include/braid_error.h $(patsubst %,src/base/%.h,error arena buf clock metrics remote) $(patsubst %,src/wire/%.h,packstream bolt bolt_machine)
+BOLT_SRC := $(wildcard src/wire/bolt*.c src/wire/packstream*.c src/wire/stream*.c) src/wire/conn_pool.c \
+            $(patsubst %,src/base/%.c,arena buf clock error map metrics remote rng utf8)
+BOLT_OBJ := $(BOLT_SRC:%.c=$(OUT)/%.o)
+BOLT_LIBS := -lssl -lcrypto -lxxhash -lm -pthread
+
+$(OUT)/braid_bolt.h: $(BOLT_HEADERS)
+	@mkdir -p $(@D)
+	$(Q)(printf '/* braid_bolt.h: the Bolt client of Braid %s, by itself. docs/bolt.md explains it. Link with -lbraidbolt %s */\n' \
+	    "$(VERSION)" "$(BOLT_LIBS)"; sed '/^#include "/d' $^) > $@
+
+$(OUT)/libbraidbolt.a: $(BOLT_OBJ) $(OUT)/braid_bolt.h
+	@echo "  AR   $@"
+	@rm -f $@
+	$(Q)$(LD) -r $(BOLT_OBJ) -o $(OUT)/libbraidbolt.o
+	$(Q)grep -owE '[a-z][a-z0-9_]+' $(OUT)/braid_bolt.h | sort -u > $(OUT)/braid_bolt.names
+	$(Q)objcopy --keep-global-symbols=$(OUT)/braid_bolt.names $(OUT)/libbraidbolt.o
+	$(Q)ar rcs $@ $(OUT)/libbraidbolt.o
+
+install-bolt: $(OUT)/libbraidbolt.a ## install the Bolt client for programs of your own: header, static library, pkg-config file
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig
+	install -m 644 $(OUT)/braid_bolt.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(OUT)/libbraidbolt.a $(DESTDIR)$(LIBDIR)/libbraidbolt.a
+	printf 'prefix=%s\nlibdir=%s\nincludedir=$${prefix}/include\n\nName: braid-bolt\nDescription: client of Neo4j over the Bolt protocol\nVersion: %s\nLibs: -L$${libdir} -lbraidbolt %s\nCflags: -I$${includedir}\n' \
+	    "$(PREFIX)" "$(LIBDIR)" "$(VERSION)" "$(BOLT_LIBS)" > $(DESTDIR)$(LIBDIR)/pkgconfig/braid-bolt.pc
 
 install: $(OUT)/braid $(OUT)/libbraid.so $(OUT)/libbraid.a ## install program, header, libraries and pkg-config file under $PREFIX (/usr/local), honouring DESTDIR
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig

@@ -106,11 +106,12 @@ static void print_verdict(const json_t *answer, bool good) {
     char *record = cli_json_text(json_object_get(json_object_get(answer, "record"), "integrity"));
     printf("record store: %s\n", record);
     free(record);
-    cli_table *t = cli_table_new("store|>missing|>extra|>different|>repaired|*examples");
+    cli_table *t = cli_table_new("role|store|>missing|>extra|>different|>repaired|*examples");
     json_array_foreach (stores, i, store) {
         static const char *const counts[] = {"missing", "extra", "different", "repaired"};
         const json_t *first = json_array_get(json_object_get(store, "examples"), 0);
         char *example = cli_json_text(first);
+        cli_table_cell(t, cli_json_str(store, "role"));
         cli_table_cell(t, cli_json_str(store, "store"));
         for (size_t n = 0; n < 4; n++) cli_table_cellf(t, "%.0f", cli_json_num(store, counts[n]));
         cli_table_cell(t, example);

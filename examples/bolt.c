@@ -1,13 +1,14 @@
 /* bolt: asks a Neo4j server and prints the rows.
  *
- *     make build/release/libinternal.a
- *     cc -std=c17 -D_GNU_SOURCE -Isrc -I. examples/bolt.c build/release/libinternal.a -o bolt -lssl -lcrypto -lm -pthread
+ *     make install-bolt PREFIX=$HOME/.local
+ *     export PKG_CONFIG_PATH=$HOME/.local/lib/pkgconfig
+ *     cc -std=c17 examples/bolt.c -o bolt $(pkg-config --cflags --libs braid-bolt)
  *     BOLT_USER=neo4j BOLT_PASSWORD=... ./bolt 127.0.0.1:7687 'MATCH (n) RETURN labels(n), n.name LIMIT 10'
  *     ./bolt 127.0.0.1:7687 'UNWIND range(1, $n) AS i RETURN i, i * i AS square' n=5
  *
  * Parameters are NAME=VALUE: an integer if it looks like one, text otherwise. BOLT_TLS=1 speaks TLS. docs/bolt.md
  * explains the calls. */
-#include "wire/bolt.h"
+#include <braid_bolt.h>
 
 #include <inttypes.h>
 #include <stdio.h>

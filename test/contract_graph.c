@@ -599,9 +599,10 @@ static void a_cleared_graph_is_empty_and_takes_everything_again(void **state) {
     graph_close(s);
 }
 
-typedef struct scanned { unsigned items, edges; uint32_t last; } scanned;
-static bool scan_item(void *ctx, uint32_t num, uint64_t version) {
+typedef struct scanned { unsigned items, edges, facets; uint32_t last; } scanned;
+static bool scan_item(void *ctx, uint32_t num, uint64_t version, uint32_t facets) {
     (void)version;
+    ((scanned *)ctx)->facets += facets;
     ((scanned *)ctx)->items++;
     ((scanned *)ctx)->last = num;
     return true;
@@ -621,6 +622,7 @@ static void an_end_that_is_not_known_yet_is_no_item_and_keeps_its_relations(void
     assert_int_equal(seen.items, 1);
     assert_int_equal(seen.last, 1);
     assert_int_equal(seen.edges, 2);
+    assert_int_equal(seen.facets, 1);
     put(s, 2, NULL, NULL, NULL, NULL);
     put(s, 2, NULL, NULL, NULL, NULL);
     assert_int_equal(put_edge(s, &e), BRAID_OK); /* again: the same edge */

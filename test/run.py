@@ -58,6 +58,7 @@ def scripts():
         ("http slow clients", ["python3", "test/fault/slow.py", braid], 240),
         ("cli commands", ["python3", "test/cli.py", braid], 300),
         ("example hello.c", ["python3", "test/install.py"], 240),
+        ("example bolt.c", ["python3", "test/bolt_library.py"], 240),
         ("fault kill -9", ["python3", "test/fault/kill9.py", "--rounds", os.environ.get("KILL9_ROUNDS", "40")], 400),
         ("fault system calls", ["python3", "test/fault/syscalls.py"], 400),
         ("fuzz smoke", ["python3", "test/fuzz/run.py", "--seconds", "4"], 400),

@@ -2,7 +2,11 @@
  *
  * Arguments are checked, hits and misses counted, calls timed and breakers kept here once, so that an adapter holds only
  * its own work. A remote cache has a breaker for reads and one for writes; an invalidation that does not get through is
- * owed (cache_owed.c). */
+ * owed (cache_owed.c).
+ *
+ * A crowd in this process is no crowd at the remote cache: of those who miss a key one asks for its lease, the others are
+ * told from here that somebody has it, and what is then put is also kept here for a moment (`near`), if nothing can
+ * outdate it. So a stampede is one load also when the cache is slow or gone, which a crowd itself can bring about. */
 #include "cache/cache.h"
 
 #include <stdlib.h>
@@ -17,7 +21,11 @@
 #include "cache/cache_redis.h"
 #endif
 
-enum { CACHE_KEY_BYTES_MAX = 1 << 20 };
+enum {
+    CACHE_KEY_BYTES_MAX = 1 << 20,
+    NEAR_MS = 1000,
+    NEAR_BYTES_MAX = 4 << 20,
+};
 
 struct cache {
     const cache_ops *ops;
@@ -26,6 +34,7 @@ struct cache {
     breaker *reads, *writes; /* NULL for a cache in this process */
     cache_owed *owed;        /* the same */
     cache_leases *leases;    /* the same: of this process's callers one asks the remote cache, not all */
+    void *near;              /* the same, a local cache: what those wait for who did not get a lease */
     metric_counter *hits, *misses;
     metric_histogram *read_time, *write_time;
 };
@@ -55,6 +64,8 @@ static int cache_open_remote(cache *c, const cache_options *options, braid_error
     c->leases = cache_leases_new();
     if (rc == BRAID_OK && (c->owed == NULL || c->leases == NULL))
         rc = error_set(err, BRAID_E_NO_MEMORY, "cache", "no memory to open the cache");
+    cache_options near = {.clock = options->clock, .bytes_max = NEAR_BYTES_MAX};
+    if (rc == BRAID_OK) rc = cache_local_ops.open(&near, &c->near, err);
     c->read_time = metrics_histogram(options->metrics, "cache_call_duration_seconds", "calls=\"read\"",
                                      "Time of a call to the remote cache");
     c->write_time = metrics_histogram(options->metrics, "cache_call_duration_seconds", "calls=\"write\"",
@@ -91,6 +102,7 @@ void cache_close(cache *c) {
     breaker_free(c->writes);
     cache_owed_free(c->owed);
     cache_leases_free(c->leases);
+    if (c->near != NULL) cache_local_ops.close(c->near);
     free(c);
 }
 
@@ -124,22 +136,50 @@ static int cache_done(cache *c, breaker *b, breaker_ticket ticket, metric_histog
     return rc;
 }
 
+/* What a lease was taken for a moment ago. */
+static bool cache_get_near(cache *c, const void *key, size_t key_len, buf *out, uint64_t *version) {
+    bool found = false;
+    if (c->near != NULL) cache_local_ops.get(c->near, key, key_len, 0, 0, out, version, &found, NULL);
+    return found;
+}
+
+static void cache_put_near(cache *c, uint64_t hash, const void *key, size_t key_len, uint64_t version,
+                           const void *value, size_t len, unsigned ttl_ms) {
+    if (c->near == NULL || version != CACHE_FIXED) return;
+    if (!cache_leases_active(c->leases, hash, clock_mono_ns(c->clock))) return;
+    if (ttl_ms == 0 || ttl_ms > NEAR_MS) ttl_ms = NEAR_MS;
+    cache_local_ops.put(c->near, key, key_len, version, value, len, ttl_ms, 0, NULL);
+}
+
+/* Whether the remote cache is worth asking: not by all of a crowd at once. */
+static bool cache_may_look(cache *c, uint64_t hash) {
+    return c->leases == NULL || cache_leases_may_look(c->leases, hash, clock_mono_ns(c->clock));
+}
+
+static int cache_get_far(cache *c, const void *key, size_t key_len, uint64_t min_version, deadline until, buf *out,
+                         uint64_t *version, bool *found, braid_error *err) {
+    breaker_ticket ticket;
+    int rc = breaker_enter(c->reads, &ticket, err);
+    if (rc != BRAID_OK) return rc;
+    cache_owed_settle(c->owed, c->ops, c->self, until, false);
+    uint64_t floor = cache_owed_floor(c->owed, key, key_len);
+    if (floor > min_version) min_version = floor;
+    rc = c->ops->get(c->self, key, key_len, min_version, until, out, version, found, err);
+    return cache_done(c, c->reads, ticket, c->read_time, rc);
+}
+
 int cache_get(cache *c, const void *key, size_t key_len, uint64_t min_version, deadline until, buf *out,
               uint64_t *version, bool *found, braid_error *err) {
     uint64_t ignored;
-    breaker_ticket ticket;
     *found = false;
+    if (version == NULL) version = &ignored;
     int rc = cache_check_key(key, key_len, err);
     if (rc != BRAID_OK) return rc;
-    rc = breaker_enter(c->reads, &ticket, err);
-    if (rc == BRAID_OK) {
-        cache_owed_settle(c->owed, c->ops, c->self, until, false);
-        uint64_t floor = cache_owed_floor(c->owed, key, key_len);
-        if (floor > min_version) min_version = floor;
-        rc = c->ops->get(c->self, key, key_len, min_version, until, out, version != NULL ? version : &ignored, found,
-                         err);
-        cache_done(c, c->reads, ticket, c->read_time, rc);
-    }
+    uint64_t hash = c->leases != NULL ? XXH3_64bits(key, key_len) : 0;
+    *found = cache_get_near(c, key, key_len, out, version);
+    if (!*found && !cache_may_look(c, hash)) return BRAID_OK; /* it waits: neither a hit nor a miss yet */
+    if (!*found) rc = cache_get_far(c, key, key_len, min_version, until, out, version, found, err);
+    if (*found && c->leases != NULL) cache_leases_end(c->leases, hash, true, clock_mono_ns(c->clock));
     metric_add(*found ? c->hits : c->misses, 1);
     return rc;
 }
@@ -171,22 +211,22 @@ int cache_get_many(cache *c, cache_lookup *lookups, size_t n, deadline until, bu
     return rc;
 }
 
-/* The lease among this process's callers; always granted where the store keeps it itself. */
-static bool cache_lease_here(cache *c, const void *key, size_t key_len, unsigned ms) {
-    if (c->leases == NULL) return true;
-    return cache_leases_take(c->leases, XXH3_64bits(key, key_len), ms, clock_mono_ns(c->clock));
-}
-
 int cache_put_until(cache *c, const void *key, size_t key_len, uint64_t version, const void *value, size_t len,
                     unsigned ttl_ms, deadline until, braid_error *err) {
     breaker_ticket ticket;
     int rc = cache_check_key(key, key_len, err);
     if (rc == BRAID_OK && version < cache_owed_floor(c->owed, key, key_len)) return BRAID_OK; /* late: refused here */
-    if (rc == BRAID_OK) rc = breaker_enter(c->writes, &ticket, err);
     if (rc != BRAID_OK) return rc;
-    rc = c->ops->put(c->self, key, key_len, version, value, len, ttl_ms, until, err);
-    if (rc == BRAID_OK) cache_lease_here(c, key, key_len, 0);
-    return cache_done(c, c->writes, ticket, c->write_time, rc);
+    uint64_t hash = c->leases != NULL ? XXH3_64bits(key, key_len) : 0;
+    cache_put_near(c, hash, key, key_len, version, value, len, ttl_ms);
+    rc = breaker_enter(c->writes, &ticket, err);
+    if (rc == BRAID_OK) {
+        rc = c->ops->put(c->self, key, key_len, version, value, len, ttl_ms, until, err);
+        cache_done(c, c->writes, ticket, c->write_time, rc);
+    }
+    bool stored = rc == BRAID_OK || version == CACHE_FIXED;
+    if (stored && c->leases != NULL) cache_leases_end(c->leases, hash, true, clock_mono_ns(c->clock));
+    return rc;
 }
 
 int cache_put(cache *c, const void *key, size_t key_len, uint64_t version, const void *value, size_t len,
@@ -204,6 +244,7 @@ int cache_invalidate(cache *c, const void *key, size_t key_len, uint64_t version
         cache_done(c, c->writes, ticket, c->write_time, rc);
     }
     if (c->owed == NULL) return rc;
+    if (version == CACHE_FIXED) cache_local_ops.invalidate(c->near, key, key_len, version, 0, NULL);
     if (rc == BRAID_OK)
         cache_owed_settle(c->owed, c->ops, c->self, 0, true);
     else
@@ -211,29 +252,36 @@ int cache_invalidate(cache *c, const void *key, size_t key_len, uint64_t version
     return rc;
 }
 
-/* The lease of this process is kept only where the store's was got too: nobody here may wait for one that another process
- * has, whose end we would not see, or for a store that is not there. */
+/* The lease among the callers of this process, which is asked for first. True: the remote one is to be asked as well. */
+static bool cache_lease_here(cache *c, uint64_t hash, unsigned ms, bool *mine) {
+    int64_t now = clock_mono_ns(c->clock);
+    if (ms == 0) {
+        cache_leases_end(c->leases, hash, false, now);
+        return true;
+    }
+    cache_turn turn = cache_leases_take(c->leases, hash, ms, now);
+    *mine = turn != CACHE_TURN_THEIRS;
+    return turn == CACHE_TURN_OURS;
+}
+
 int cache_lease(cache *c, const void *key, size_t key_len, unsigned ms, deadline until, bool *mine, braid_error *err) {
     breaker_ticket ticket;
     *mine = ms > 0;
     int rc = cache_check_key(key, key_len, err);
     if (rc != BRAID_OK) return rc;
-    if (!cache_lease_here(c, key, key_len, ms) && ms > 0) {
-        *mine = false;
-        return BRAID_OK;
-    }
+    uint64_t hash = c->leases != NULL ? XXH3_64bits(key, key_len) : 0;
+    if (c->leases != NULL && !cache_lease_here(c, hash, ms, mine)) return BRAID_OK;
     rc = breaker_enter(c->writes, &ticket, err);
-    if (rc == BRAID_OK) {
-        rc = c->ops->lease(c->self, key, key_len, ms, until, mine, err);
-        cache_done(c, c->writes, ticket, c->write_time, rc);
-    }
+    if (rc != BRAID_OK) return rc;
+    rc = c->ops->lease(c->self, key, key_len, ms, until, mine, err);
     if (rc != BRAID_OK) *mine = ms > 0;
-    if (ms > 0 && (rc != BRAID_OK || !*mine)) cache_lease_here(c, key, key_len, 0);
-    return rc;
+    if (ms > 0 && !*mine && c->leases != NULL) cache_leases_defer(c->leases, hash, clock_mono_ns(c->clock));
+    return cache_done(c, c->writes, ticket, c->write_time, rc);
 }
 
 int cache_clear(cache *c, braid_error *err) {
     breaker_ticket ticket;
+    if (c->near != NULL) cache_local_ops.clear(c->near, NULL);
     int rc = breaker_enter(c->writes, &ticket, err);
     if (rc != BRAID_OK) return rc;
     rc = c->ops->clear(c->self, err);
@@ -242,8 +290,11 @@ int cache_clear(cache *c, braid_error *err) {
 }
 
 void cache_get_stats(cache *c, cache_stats *out) {
+    cache_stats near = {0};
     *out = (cache_stats){0};
     c->ops->stats(c->self, out);
+    if (c->near != NULL) cache_local_ops.stats(c->near, &near);
+    out->hits += near.hits;
 }
 
 bool cache_key(buf *key, const void *part, size_t len) {

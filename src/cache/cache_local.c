@@ -31,7 +31,6 @@
 enum {
     SHARDS = 16,
     BUCKETS_MIN = 64,
-    LEASES = 1024,      /* loads under way that are told apart */
     ENTRY_OVERHEAD = 48 /* malloc's headers of entry and value, and the entry's share of the bucket array */
 };
 
@@ -341,7 +340,7 @@ static int local_put(void *self, const void *key, size_t key_len, uint64_t versi
     evicted = shard_shrink(s);
 cleanup:
     local_unlock(c, s, before, evicted);
-    cache_leases_take(c->leases, hash, 0, now);
+    cache_leases_end(c->leases, hash, fits, now);
     free(copy);
     return rc;
 }
@@ -378,7 +377,10 @@ static int local_lease(void *self, const void *key, size_t key_len, unsigned ms,
                        braid_error *err) {
     (void)until, (void)err;
     cache_local *c = self;
-    *mine = cache_leases_take(c->leases, local_hash(c, key, key_len), ms, clock_mono_ns(c->clock));
+    uint64_t hash = local_hash(c, key, key_len);
+    int64_t now = clock_mono_ns(c->clock);
+    *mine = ms > 0 && cache_leases_take(c->leases, hash, ms, now) != CACHE_TURN_THEIRS;
+    if (ms == 0) cache_leases_end(c->leases, hash, false, now);
     return BRAID_OK;
 }
 

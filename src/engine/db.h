@@ -55,6 +55,7 @@ struct braid_db {
     policy_learner *learner;
     feed *feeds[FEED_COUNT];
     query_rooms rooms;
+    _Atomic uint64_t written; /* the last LSN that was acknowledged here; a shared log may settle a moment later */
 
     pthread_mutex_t vector_writer; /* one thread at a time changes or saves the vector store: the feed, or a snapshot */
     uint64_t snapshot_lsn;         /* under vector_writer: LSN of the snapshot on disk */
@@ -93,7 +94,7 @@ bool indexer_wait(void *db, uint64_t lsn, deadline until); /* gives up early whe
 int indexer_stuck(braid_db *db, braid_error *err);         /* CORRUPT with its words when one has, else OK */
 uint64_t indexer_applied(void *db);
 /* Feeds one item again to every derived store, whatever it holds; for repair. */
-int indexer_repair_item(braid_db *db, uint32_t num, braid_error *err);
+int indexer_repair_item(braid_db *db, uint32_t num, bool force, braid_error *err);
 /* Fills the store of that role anew from the record store. */
 int indexer_rebuild(braid_db *db, engine_role role, braid_progress *progress, void *ctx, braid_error *err);
 

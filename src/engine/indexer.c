@@ -38,21 +38,26 @@ static bool touched_items(const record_log_entry *entries, size_t n, arena *a, t
     return true;
 }
 
-static int apply_items(braid_db *db, const touched *t, uint64_t upto, bool to_catalogue, bool to_graph,
-                       braid_error *err) {
+/* Where rows go. force: whatever versions a remote store remembers (0 is no version: always applied). */
+typedef struct apply_to {
+    bool catalogue, graph, force;
+} apply_to;
+
+static int apply_items(braid_db *db, const touched *t, uint64_t upto, apply_to to, braid_error *err) {
     uint32_t *gone = malloc((t->count + 1) * sizeof *gone);
-    item_batch *x = gone ? item_batch_new(db, to_catalogue, to_graph, err) : NULL;
+    item_batch *x = gone ? item_batch_new(db, to.catalogue, to.graph, err) : NULL;
     size_t gone_count = 0;
     if (!x) {
         free(gone);
         return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory to read items");
     }
+    x->force = to.force;
     int rc = BRAID_OK;
     for (size_t i = 0; i < t->count && rc == BRAID_OK; i++) {
         braid_error missing = {0};
         rc = record_get_item_num(db->record, t->nums[i], item_batch_add, x, &missing);
         if (rc == BRAID_E_NOT_FOUND) {
-            rc = to_catalogue ? catalogue_remove(db->catalogue, t->nums[i], upto, err) : BRAID_OK;
+            rc = to.catalogue ? catalogue_remove(db->catalogue, t->nums[i], upto, err) : BRAID_OK;
             gone[gone_count++] = t->nums[i];
         } else if (rc != BRAID_OK) {
             error_set(err, rc, missing.store, "%s", missing.message);
@@ -61,7 +66,7 @@ static int apply_items(braid_db *db, const touched *t, uint64_t upto, bool to_ca
         }
     }
     if (rc == BRAID_OK) rc = item_batch_flush(x);
-    if (rc == BRAID_OK && to_graph) rc = graph_remove_items(db->graph, gone, gone_count, err);
+    if (rc == BRAID_OK && to.graph) rc = graph_remove_items(db->graph, gone, gone_count, err);
     item_batch_free(x);
     free(gone);
     return rc;
@@ -72,7 +77,7 @@ static int catalogue_apply(void *ctx, const record_log_entry *entries, size_t n,
     touched t;
     if (!touched_items(entries, n, a, &t))
         return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
-    return apply_items(ctx, &t, upto, true, false, err);
+    return apply_items(ctx, &t, upto, (apply_to){.catalogue = true}, err);
 }
 
 /* ---- graph: items, then relations ---- */
@@ -118,14 +123,15 @@ static int graph_apply(void *ctx, const record_log_entry *entries, size_t n, uin
     touched t;
     if (!touched_items(entries, n, a, &t))
         return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
-    int rc = apply_items(db, &t, upto, false, true, err);
+    int rc = apply_items(db, &t, upto, (apply_to){.graph = true}, err);
     return rc != BRAID_OK ? rc : apply_relations(db, entries, n, a, err);
 }
 
 /* ---- vector ---- */
-static int vector_apply_nums(braid_db *db, const touched *t, braid_error *err) {
+static int vector_apply_nums(braid_db *db, const touched *t, bool force, braid_error *err) {
     vector_batch *b = vector_batch_new(db, err);
     if (!b) return BRAID_E_NO_MEMORY;
+    b->force = force;
     int rc = BRAID_OK;
     for (size_t i = 0; i < t->count && rc == BRAID_OK; i++) {
         braid_error missing = {0};
@@ -150,17 +156,17 @@ static int vector_apply(void *ctx, const record_log_entry *entries, size_t n, ui
     if (!touched_items(entries, n, a, &t))
         return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
     pthread_mutex_lock(&db->vector_writer);
-    int rc = vector_apply_nums(db, &t, err);
+    int rc = vector_apply_nums(db, &t, false, err);
     pthread_mutex_unlock(&db->vector_writer);
     return rc;
 }
 
-int indexer_repair_item(braid_db *db, uint32_t num, braid_error *err) {
+int indexer_repair_item(braid_db *db, uint32_t num, bool force, braid_error *err) {
     touched t = {&num, 1};
-    int rc = apply_items(db, &t, record_head(db->record), true, true, err);
+    int rc = apply_items(db, &t, record_head(db->record), (apply_to){true, true, force}, err);
     if (rc) return rc;
     pthread_mutex_lock(&db->vector_writer);
-    rc = vector_apply_nums(db, &t, err);
+    rc = vector_apply_nums(db, &t, force, err);
     pthread_mutex_unlock(&db->vector_writer);
     return rc;
 }

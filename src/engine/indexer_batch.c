@@ -57,7 +57,7 @@ bool item_batch_add(void *batch, const record_item *row) {
     item *it = NULL;
     b->rc = parse_body(b->db, row, b->a, &it, b->err);
     if (b->rc) return false;
-    b->waiting[b->count++] = (graph_item){row->num, row->version, it};
+    b->waiting[b->count++] = (graph_item){row->num, b->force ? 0 : row->version, it};
     if (b->to_catalogue) b->rc = catalogue_upsert(b->db->catalogue, row->num, row->version, it, b->err);
     if (b->rc == BRAID_OK && (b->count == INDEXER_BATCH || !b->to_graph)) b->rc = item_batch_flush(b);
     return b->rc == BRAID_OK;
@@ -154,7 +154,7 @@ bool vector_batch_add(void *batch, const record_item *row) {
     if (b->a && (b->rc = parse_body(b->db, row, b->a, &it, b->err)) != BRAID_OK) return false;
     float *copy = b->values + b->count * b->db->dim;
     memcpy(copy, row->vector, sizeof(float) * b->db->dim);
-    b->entries[b->count++] = (vector_entry){row->num, copy, row->version, it};
+    b->entries[b->count++] = (vector_entry){row->num, copy, b->force ? 0 : row->version, it};
     if (b->count == INDEXER_BATCH) b->rc = vector_batch_flush(b);
     return b->rc == BRAID_OK;
 }

@@ -16,6 +16,7 @@ typedef struct item_batch {
     braid_error *err;
     int rc;
     bool to_catalogue, to_graph;
+    bool force; /* the graph takes the rows whatever versions it remembers: a repair */
     graph_item waiting[INDEXER_BATCH];
     size_t count;
 } item_batch;
@@ -45,6 +46,7 @@ typedef struct vector_batch {
     vector_entry entries[INDEXER_BATCH];
     uint32_t gone[INDEXER_BATCH]; /* they have no vector */
     float *values;                /* INDEXER_BATCH x dim */
+    bool force;                   /* the store takes the rows whatever versions it remembers: a repair */
     size_t count, gone_count;
 } vector_batch;
 vector_batch *vector_batch_new(braid_db *db, braid_error *err);

@@ -266,11 +266,13 @@ int braid_ready(braid_db *db, braid_error *err) {
 }
 
 int braid_wait(braid_db *db, const char *lsn, unsigned timeout_ms, braid_error *err) {
-    uint64_t want = record_head(db->record);
+    uint64_t head = record_head(db->record), written = atomic_load(&db->written), newest = head > written ? head : written;
+    uint64_t want = newest;
+    bool shared = !(record_caps_of(db->record) & RECORD_CAP_SINGLE_PROCESS); /* others write tokens, too */
     if (lsn) {
         int rc = query_lsn_parse(db->epoch, lsn, &want, err);
         if (rc) return rc;
-        if (want > record_head(db->record))
+        if (want > newest && !shared)
             return error_set(err, BRAID_E_CONFLICT, "request",
                              "the token is ahead of everything that was written here");
     }

@@ -80,8 +80,8 @@
     X("server", "web", STRING, "", 0, 0, NULL, "web", \
       "folder of the page's files; empty: those built into the program") \
     X("milvus", "address", STRING, "127.0.0.1:19530", 0, 0, NULL, "milvus-address", "Milvus: HOST:PORT") \
-    X("milvus", "database", STRING, "media_embeddings", 0, 0, NULL, "milvus-database", \
-      "Milvus: name of the collection") \
+    X("milvus", "database", STRING, "", 0, 0, NULL, "milvus-database", \
+      "Milvus: word before the collection's name, as braid in braid_media_embeddings; empty: none") \
     X("milvus", "user", STRING, "", 0, 0, NULL, "milvus-user", "Milvus: user name; empty: none is sent") \
     X("milvus", "password", SECRET, "", 0, 0, NULL, "", \
       "Milvus: password; from braid.yaml or the environment only, and never printed") \
@@ -122,7 +122,7 @@
       "Neo4j: further attempts at what may be tried again") \
     X("neo4j", "batch", INT, "1000", 1, 10000, NULL, "neo4j-batch", "Neo4j: rows in one call of a bulk write") \
     X("postgres", "address", STRING, "127.0.0.1:5432", 0, 0, NULL, "postgres-address", "PostgreSQL: HOST:PORT") \
-    X("postgres", "database", STRING, "braid", 0, 0, NULL, "postgres-database", "PostgreSQL: name of the database") \
+    X("postgres", "database", STRING, "braid", 0, 0, NULL, "postgres-database", "PostgreSQL: name of the database, or NAME/SCHEMA") \
     X("postgres", "user", STRING, "braid", 0, 0, NULL, "postgres-user", \
       "PostgreSQL: user name; empty: none is sent") \
     X("postgres", "password", SECRET, "", 0, 0, NULL, "", \

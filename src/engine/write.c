@@ -144,6 +144,8 @@ static int batch_flush(writer *w) {
         if (c->lsn > w->last_lsn) w->last_lsn = c->lsn;
         tell_profiles(w, c);
     }
+    uint64_t before = atomic_load(&w->db->written);
+    while (before < w->last_lsn && !atomic_compare_exchange_weak(&w->db->written, &before, w->last_lsn)) {}
     batch_forget(w);
     return rc;
 }

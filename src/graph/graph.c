@@ -220,7 +220,7 @@ void graph_estimate(graph_store *s, size_t seeds, unsigned depth, graph_cost *ou
     s->ops->estimate(s->self, seeds, depth, out);
 }
 
-int graph_scan(graph_store *s, bool (*item_fn)(void *ctx, uint32_t num, uint64_t version),
+int graph_scan(graph_store *s, graph_node_fn *item_fn,
                bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err) {
     call c;
     int rc = call_begin(&c, s, s->reads, 0, err);

@@ -110,6 +110,9 @@ typedef struct graph_neighbour {
     uint32_t degree;
 } graph_neighbour;
 
+/* A known item as the store holds it: with the version it was written at (0 where none is kept) and the number of its facets. */
+typedef bool graph_node_fn(void *ctx, uint32_t num, uint64_t version, uint32_t facets);
+
 typedef struct graph_ops {
     unsigned version;
     const char *name;
@@ -133,7 +136,7 @@ typedef struct graph_ops {
                   size_t *counts, arena *mem, braid_error *err);
     void (*estimate)(void *self, size_t seeds, unsigned depth, graph_cost *out);
     /* Every item and every relation once; either function may be NULL. */
-    int (*scan)(void *self, bool (*item_fn)(void *ctx, uint32_t num, uint64_t version),
+    int (*scan)(void *self, graph_node_fn *item_fn,
                 bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err);
     int (*clear)(void *self, braid_error *err); /* forgets everything: it will be fed anew */
     int (*check)(void *self, buf *problems,
@@ -158,7 +161,7 @@ int graph_neighbours(graph_store *s, uint32_t num, deadline until, bool (*each)(
 int graph_shared(graph_store *s, const graph_pair *pairs, size_t n, size_t max, deadline until, graph_neighbour *out,
                  size_t *counts, arena *mem, braid_error *err);
 void graph_estimate(graph_store *s, size_t seeds, unsigned depth, graph_cost *out);
-int graph_scan(graph_store *s, bool (*item_fn)(void *ctx, uint32_t num, uint64_t version),
+int graph_scan(graph_store *s, graph_node_fn *item_fn,
                bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err);
 int graph_clear(graph_store *s, braid_error *err);
 unsigned graph_caps_of(const graph_store *s);

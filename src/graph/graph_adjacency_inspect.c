@@ -130,13 +130,13 @@ int adjacency_shared(void *self, const graph_pair *pairs, size_t n, size_t max, 
 
 /* ---- everything ---- */
 
-int adjacency_scan(void *self, bool (*item_fn)(void *ctx, uint32_t num, uint64_t version),
+int adjacency_scan(void *self, graph_node_fn *item_fn,
                    bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err) {
     (void)err;
     adjacency *g = self;
     pthread_rwlock_rdlock(&g->lock);
     for (uint32_t num = 0; item_fn != NULL && num < g->items_cap; num++)
-        if (g->items[num].known && !item_fn(ctx, num, 0)) break;
+        if (g->items[num].known && !item_fn(ctx, num, 0, g->items[num].facets_count)) break;
     bool more = edge_fn != NULL;
     for (uint32_t num = 0; more && num < g->items_cap; num++) {
         const adjacency_item *it = &g->items[num];

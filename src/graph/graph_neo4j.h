@@ -112,7 +112,7 @@ int graph_neo4j_neighbours(void *self, uint32_t num, deadline until, bool (*each
                            void *ctx, braid_error *err);
 int graph_neo4j_shared(void *self, const graph_pair *pairs, size_t n, size_t max, deadline until, graph_neighbour *out,
                        size_t *counts, arena *mem, braid_error *err);
-int graph_neo4j_scan(void *self, bool (*item_fn)(void *ctx, uint32_t num, uint64_t version),
+int graph_neo4j_scan(void *self, graph_node_fn *item_fn,
                      bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err);
 int graph_neo4j_check(void *self, buf *problems, braid_error *err);
 

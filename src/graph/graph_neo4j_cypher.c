@@ -144,7 +144,7 @@ const graph_neo4j_cypher graph_neo4j_statements = {
     /* ---- everything ---- */
     .scan = "MATCH (m:MediaContent) WHERE m.num > $after "
             "WITH m ORDER BY m.num LIMIT $most "
-            "RETURN m.num, m.version, CASE WHEN $edges THEN COLLECT { MATCH (m)-[r]->(o:MediaContent) "
+            "RETURN m.num, m.version, COUNT { (m)-[:" MEMBERSHIPS "]->(f) WHERE NOT f:MediaContent }, CASE WHEN $edges THEN COLLECT { MATCH (m)-[r]->(o:MediaContent) "
             "WITH r, type(r) AS type, o.num AS other WHERE type IS NOT NULL AND other IS NOT NULL "
             "RETURN [other, type, r.strength, r.version] } ELSE [] END",
     /* All but the first come from the server's own counters. */

@@ -311,7 +311,7 @@ int graph_neo4j_shared(void *self, const graph_pair *pairs, size_t n, size_t max
 /* ---- everything ---- */
 
 typedef struct scanner {
-    bool (*item_fn)(void *ctx, uint32_t num, uint64_t version);
+    graph_node_fn *item_fn;
     bool (*edge_fn)(void *ctx, const graph_edge *e);
     void *ctx;
     int64_t after;
@@ -343,15 +343,15 @@ static bool scan_edge(scanner *x, ps_reader *r, uint32_t from) {
 
 static int see_scanned(void *ctx, bolt_row *row, braid_error *err) {
     scanner *x = ctx;
-    uint32_t num = 0, edges;
+    uint32_t num = 0, facets = 0, edges;
     uint64_t version;
     bool known;
     if (!read_u32(&row->values, &num) || !read_version(&row->values, &known, &version) ||
-        !ps_read_list(&row->values, &edges))
+        !read_u32(&row->values, &facets) || !ps_read_list(&row->values, &edges))
         return bad_row(row, err);
     x->after = num;
     x->rows++;
-    if (known && x->item_fn != NULL && !x->item_fn(x->ctx, num, version)) x->item_fn = NULL;
+    if (known && x->item_fn != NULL && !x->item_fn(x->ctx, num, version, facets)) x->item_fn = NULL;
     for (uint32_t i = 0; i < edges; i++)
         if (!scan_edge(x, &row->values, num)) return bad_row(row, err);
     return BRAID_OK;
@@ -359,7 +359,7 @@ static int see_scanned(void *ctx, bolt_row *row, braid_error *err) {
 
 /* Page by page in the order of numbers: each page is a request of its own, with its own time. A function that has said
  * that it wants no more is not called again; when neither wants more, the scan ends. */
-int graph_neo4j_scan(void *self, bool (*item_fn)(void *ctx, uint32_t num, uint64_t version),
+int graph_neo4j_scan(void *self, graph_node_fn *item_fn,
                      bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err) {
     graph_neo4j *g = self;
     scanner x = {.item_fn = item_fn, .edge_fn = edge_fn, .ctx = ctx, .after = -1, .rows = GRAPH_NEO4J_PAGE};

@@ -24,7 +24,9 @@ enum {
     LEASE_MS = 2000,   /* longer than an answer takes; a holder that died delays others by no more than their share */
     LEASE_WAIT = 4,    /* those who wait do so for this part of what is left */
     LEASE_TRIES = 200, /* at most, whatever the clock says */
-    LEASE_NAP_MS_MAX = 32
+    LEASE_NAP_MS_MAX = 32,
+    BEGUN_BEFORE_MS =
+        60 * 1000 /* those who wait for an answer began before it was computed, by their deadline at most */
 };
 
 typedef struct kept_item {
@@ -145,8 +147,7 @@ static void give_lease_back(query_run_state *q, const buf *key) {
 
 /* After a miss: true when another run had the answer ready in time, false when this one is to compute it. Whoever waits has
  * time: its looks may take all of its patience, so that a crowd at the cache is no reason to compute. Whoever gets the
- * lease looks once more: between its miss and its lease the holder before it may have come to an end, with an answer or
- * without. Nobody waits for a cache that is not there. */
+ * lease looks once more: between its miss and its lease the holder before it may have come to an end. */
 static bool await_other(query_run_state *q, const buf *key, query_item **items, size_t *count) {
     int64_t now = clock_mono_ns(q->rooms->clock);
     deadline patience = now + (q->until - now) / LEASE_WAIT;
@@ -154,14 +155,13 @@ static bool await_other(query_run_state *q, const buf *key, query_item **items, 
     for (int i = 0; i < LEASE_TRIES && !deadline_passed(q->rooms->clock, patience); i++) {
         bool mine;
         int rc = cache_lease(q->rooms->cache, key->data, key->len, LEASE_MS, result_cache_until(q), &mine, NULL);
-        if (rc != BRAID_OK) return false;
         q->cache_leased = mine;
         if (!mine) {
             struct timespec nap = {.tv_nsec = nap_ms * 1000000};
             nanosleep(&nap, NULL);
             if (nap_ms < LEASE_NAP_MS_MAX) nap_ms *= 2;
         }
-        bool taken = look(q, key, patience, items, count);
+        bool taken = look(q, key, rc == BRAID_OK ? patience : result_cache_until(q), items, count);
         if (taken && mine) give_lease_back(q, key);
         if (taken || mine) return taken;
     }
@@ -184,18 +184,21 @@ static void add_string(buf *b, const char *text) {
     buf_add(b, text, len);
 }
 
-/* How long an answer may be kept; 0: not at all. */
-static int64_t keep_ms(const query_run_state *q, size_t count, int64_t *edge) {
+/* How long an answer may be kept; 0: not at all. It holds from *from until *edge. */
+static int64_t keep_ms(const query_run_state *q, size_t count, int64_t *from, int64_t *edge) {
     if (!usable(q) || q->degraded_count || count < q->rq->k || q->plan.strategy == STRATEGY_CACHED_ONLY) return 0;
     if (catalogue_content(q->rooms->catalogue) != q->content) return 0;
     int64_t ttl = q->rooms->cache_ttl_ms;
     *edge = catalogue_next_window_edge(q->rooms->catalogue, q->now_ms);
+    if (catalogue_next_window_edge(q->rooms->catalogue, q->now_ms - BEGUN_BEFORE_MS) == *edge)
+        *from = q->now_ms - BEGUN_BEFORE_MS;
     if (*edge != INT64_MAX && *edge - q->now_ms < ttl) ttl = *edge - q->now_ms;
     return ttl > 0 ? ttl : 0;
 }
 
-static void write_answer(const query_run_state *q, const query_item *items, size_t count, int64_t edge, buf *value) {
-    kept_head head = {(uint32_t)count, q->plan.strategy, q->cold, 1, q->now_ms, edge};
+static void write_answer(const query_run_state *q, const query_item *items, size_t count, int64_t from, int64_t edge,
+                         buf *value) {
+    kept_head head = {(uint32_t)count, q->plan.strategy, q->cold, 1, from, edge};
     buf_add(value, &head, sizeof head);
     for (size_t i = 0; i < count; i++) {
         kept_item k = {.num = items[i].num,
@@ -209,13 +212,13 @@ static void write_answer(const query_run_state *q, const query_item *items, size
 }
 
 void result_cache_put(query_run_state *q, const query_item *items, size_t count) {
-    int64_t edge = INT64_MAX, ttl = keep_ms(q, count, &edge);
+    int64_t from = q->now_ms, edge = INT64_MAX, ttl = keep_ms(q, count, &from, &edge);
     if (ttl == 0 && !q->cache_leased) return;
     buf key, value;
     bool kept = false;
     buf_init(&value, 0);
     if (!make_key(q, &key)) goto cleanup;
-    if (ttl > 0) write_answer(q, items, count, edge, &value);
+    if (ttl > 0) write_answer(q, items, count, from, edge, &value);
     if (ttl > 0 && !value.failed)
         kept = cache_put_until(q->rooms->cache, key.data, key.len, CACHE_FIXED, value.data, value.len, (unsigned)ttl,
                                result_cache_until(q), NULL) == BRAID_OK;

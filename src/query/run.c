@@ -147,7 +147,7 @@ int query_run(const query_rooms *rooms, const query_request *request, arena *a, 
     rc = scope_make(&q, err);
     if (rc == BRAID_OK && !result_cache_get(&q, &items, &count)) {
         rc = run_stages(&q, &items, &count, err);
-        if (rc == BRAID_OK) result_cache_put(&q, items, count);
+        result_cache_put(&q, items, rc == BRAID_OK ? count : 0); /* after an error too: somebody may wait for the lease */
     }
     if (rc == BRAID_OK) slate_keep(&q, items, count);
     if (rc == BRAID_OK) rc = finish(&q, items, count, out, err);

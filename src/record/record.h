@@ -215,7 +215,7 @@ typedef struct record_ops {
     /* Returns when the head is above `after` or the deadline passed; a hint, the log is the mechanism. */
     void (*log_wait)(void *self, uint64_t after, deadline until);
     void (*log_wake)(void *self); /* every log_wait that is under way returns now: a consumer wants to stop */
-    int (*log_trim)(void *self, uint64_t upto, braid_error *err); /* forgets rows <= upto */
+    int (*log_trim)(void *self, uint64_t upto, braid_error *err); /* forgets rows <= upto, but for what others need */
     /* The highest LSN that is settled: no row at or below it can appear any more. */
     uint64_t (*head)(void *self);
     /* How many log rows a consumer at `after` has before it (a remote store may answer of a moment ago). */

@@ -30,6 +30,11 @@ deadline record_postgres_until(const record_postgres *s, deadline until) {
     return pg_deadline(&s->reading, until);
 }
 
+int64_t record_postgres_timeout_ns(const record_postgres *s) {
+    unsigned ms = s->options.remote->timeout_ms;
+    return (int64_t)(ms != 0 ? ms : RECORD_POSTGRES_TIMEOUT_MS) * 1000000;
+}
+
 int record_postgres_no_memory(braid_error *err) {
     return error_set(err, BRAID_E_NO_MEMORY, RECORD_POSTGRES, "no memory");
 }
@@ -102,7 +107,7 @@ static record_postgres *postgres_new(const record_options *options) {
     if (s->options.clock == NULL) s->options.clock = &clock_system;
     if (s->options.group_max == 0) s->options.group_max = 1000;
     if (s->options.queue_max == 0) s->options.queue_max = 100000;
-    unsigned timeout = options->remote->timeout_ms != 0 ? options->remote->timeout_ms : RECORD_POSTGRES_TIMEOUT_MS;
+    unsigned timeout = (unsigned)(record_postgres_timeout_ns(s) / 1000000);
     s->reading = (pg_options){.store = RECORD_POSTGRES,
                               .remote = options->remote,
                               .statements = record_postgres_statements,
@@ -130,6 +135,7 @@ static void postgres_close(void *self) {
     record_postgres_keeper_stop(s);
     record_postgres_watcher_stop(s);
     record_postgres_lease_end(s);
+    record_postgres_readers_end(s);
     conn_pool_free(s->pool);
     pthread_cond_destroy(&s->queue_cond);
     pthread_cond_destroy(&s->head_cond);

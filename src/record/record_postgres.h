@@ -113,6 +113,13 @@ struct record_postgres {
     uint64_t lag_after, lag_count; /* of the last count */
     int64_t lag_ns;
 
+    /* Readers of the log; but for reading_low the watcher's own. */
+    char reader[24];              /* our name among them; "": we do not count (read only) */
+    _Atomic uint64_t reading_low; /* the lowest place asked from in this window of time */
+    uint64_t reading_before;      /* in the window before */
+    uint64_t reading_told;        /* to the others */
+    int64_t reading_told_ns, reading_window_ns;
+
     /* Leases. */
     pthread_mutex_t lease_mutex;
     pg_session *lease_session;
@@ -135,6 +142,7 @@ struct record_postgres {
 extern const pg_statement record_postgres_statements[SQL_COUNT];
 int64_t record_postgres_now(const record_postgres *s);
 deadline record_postgres_until(const record_postgres *s, deadline until); /* 0: the store's own time-out from now */
+int64_t record_postgres_timeout_ns(const record_postgres *s);
 int record_postgres_no_memory(braid_error *err);
 /* UNAVAILABLE once the database has been found in another life than the one that was opened. */
 int record_postgres_alive(record_postgres *s, braid_error *err);
@@ -234,6 +242,13 @@ uint64_t record_postgres_head(void *self);
 /* After a commit: `horizon` as seen just after it, `last` its last row (0: it made no log row). */
 void record_postgres_committed(record_postgres *s, uint64_t horizon, uint64_t last);
 void record_postgres_settled(record_postgres *s, uint64_t horizon); /* as log_read saw it */
+
+/* ---- record_postgres_readers.c: what must not be trimmed ---- */
+void record_postgres_reading(record_postgres *s, uint64_t after); /* somebody goes on from there */
+/* While nothing else runs: from now on we count among the readers. */
+int record_postgres_readers_begin(record_postgres *s, pg_session *session, braid_error *err);
+void record_postgres_readers_tell(record_postgres *s, pg_session *session); /* by the watcher, now and then */
+void record_postgres_readers_end(record_postgres *s);
 
 /* ---- record_postgres_lease.c ---- */
 int record_postgres_lease(void *self, const char *name, bool *held, braid_error *err);

@@ -329,9 +329,9 @@ static int commit_until_done(record_postgres_writer *w, record_postgres_group *g
         *t = (attempt){.until = until};
         code = commit_attempt(w, g, careful, t, &mine);
         if (code == BRAID_OK) return code;
-        if (t->sent && t->lost && t->sqlstate[0] == '\0') {
+        if (t->sent && t->lost) { /* even with an error: it may be about what came after the commit */
             bool committed = false;
-            code = commit_resolve(w, t->xid, until + (int64_t)s->options.remote->timeout_ms * 1000000, &committed, err);
+            code = commit_resolve(w, t->xid, until + record_postgres_timeout_ns(s), &committed, err);
             if (code != BRAID_OK || committed) return code;
             code = BRAID_E_UNAVAILABLE;
         }

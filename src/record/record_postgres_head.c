@@ -78,6 +78,7 @@ void record_postgres_log_wake(void *self) {
 
 void record_postgres_log_wait(void *self, uint64_t after, deadline until) {
     record_postgres *s = self;
+    record_postgres_reading(s, after);
     pthread_mutex_lock(&s->head_mutex);
     uint64_t wakes = s->wakes;
     while (atomic_load_explicit(&s->tip, memory_order_relaxed) <= after && s->wakes == wakes) {
@@ -207,6 +208,7 @@ static void *watcher_main(void *arg) {
         }
         if (look && w.next_look - now > LOOK_UNSETTLED_MS * INT64_C(1000000)) w.next_look = now;
         if (now >= w.next_look) watch_look(&w);
+        record_postgres_readers_tell(s, w.session);
         int64_t tell_at = w.told + TELL_MS * INT64_C(1000000);
         if (tell && now >= tell_at) watch_tell(&w);
         watch_sleep(&w, tell && now < tell_at && tell_at < w.next_look ? tell_at : w.next_look);

@@ -38,6 +38,12 @@ static int log_rows(const PGresult *r, uint64_t after, arena *a, record_log_entr
     if (n == 0) return record_postgres_corrupt("reading the change log", err);
     if (rows == NULL) return record_postgres_no_memory(err);
     *horizon = (uint64_t)pg_int8(&first, 0);
+    bool gone = after > 0 && (uint64_t)pg_int8(&first, 7) > after;
+    if (!first.bad && gone)
+        return error_set(err, BRAID_E_NOT_FOUND, RECORD_POSTGRES,
+                         "the change log does not reach back to %llu any more: start again, so that what follows it is"
+                         " made anew",
+                         (unsigned long long)after);
     if (first.bad) return record_postgres_corrupt("reading the change log", err);
     *count = 0;
     for (int i = 0; i < n; i++) {
@@ -72,6 +78,7 @@ int record_postgres_log_read(void *self, uint64_t after, unsigned kinds, size_t 
     *count = 0;
     *upto = after;
     if (limit == 0 || after >= INT64_MAX) return BRAID_OK;
+    record_postgres_reading(s, after);
     pg_params_init(&p);
     pg_bind_int8(&p, (int64_t)after);
     record_postgres_bind_limit(&p, limit);
@@ -126,7 +133,8 @@ uint64_t record_postgres_lag(void *self, uint64_t after) {
 
 /* ---- trimming ---- */
 
-/* The mark first, which hides the rows from every server at once; then they are deleted in slices. */
+/* Not what others still need (sql/006_readers.sql). The mark first, which hides the rows from every server at once; then
+ * they are deleted in slices. */
 int record_postgres_log_trim(void *self, uint64_t upto, braid_error *err) {
     record_postgres *s = self;
     pg_params p;
@@ -136,6 +144,7 @@ int record_postgres_log_trim(void *self, uint64_t upto, braid_error *err) {
         return error_set(err, BRAID_E_READ_ONLY, RECORD_POSTGRES, "the database was opened for reading only");
     pg_params_init(&p);
     pg_bind_int8(&p, upto > INT64_MAX ? INT64_MAX : (int64_t)upto);
+    pg_bind_text(&p, s->reader);
     int code = record_postgres_read(s, SQL_TRIM_MARK, &p, 0, "trimming the change log", &r, err);
     if (code == BRAID_OK) {
         pg_row row = {.r = r};

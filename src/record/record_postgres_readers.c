@@ -42,7 +42,10 @@ int record_postgres_readers_begin(record_postgres *s, pg_session *session, braid
     rng_seed(&random, (uint64_t)clock_mono_ns(&clock_system) ^ (uint64_t)(uintptr_t)s ^ s->epoch);
     snprintf(s->reader, sizeof s->reader, "%016" PRIx64, rng_next(&random));
     s->reading_window_ns = record_postgres_now(s);
-    return reader_keep(s, session, NULL, err);
+    atomic_store(&s->reading_low, UINT64_MAX);
+    int code = reader_keep(s, session, NULL, err);
+    s->reading_before = s->reading_told; /* counts for the first window */
+    return code;
 }
 
 void record_postgres_readers_tell(record_postgres *s, pg_session *session) {
@@ -62,9 +65,11 @@ void record_postgres_readers_tell(record_postgres *s, pg_session *session) {
 
 void record_postgres_readers_end(record_postgres *s) {
     pg_params p;
+    PGresult *r = NULL;
     if (s->pool == NULL || s->reader[0] == '\0' || atomic_load(&s->gone) != 0) return;
     pg_params_init(&p);
     pg_bind_text(&p, s->reader);
-    (void)record_postgres_read(s, SQL_DROP_READER, &p, 0, "closing", NULL, NULL);
+    (void)record_postgres_read(s, SQL_DROP_READER, &p, 0, "closing", &r, NULL);
+    PQclear(r);
     pg_params_free(&p);
 }

@@ -22,14 +22,15 @@ STEP_BYTES(record_postgres_002, "sql/002_people.sql");
 STEP_BYTES(record_postgres_003, "sql/003_learning.sql");
 STEP_BYTES(record_postgres_004, "sql/004_write.sql");
 STEP_BYTES(record_postgres_005, "sql/005_insight.sql");
+STEP_BYTES(record_postgres_006, "sql/006_readers.sql");
 
-#define SCHEMA_STEPS 5
+#define SCHEMA_STEPS 6
 
 const char *record_postgres_step(unsigned i, const char **name) {
-    static const char *const names[SCHEMA_STEPS] = {"001_items", "002_people", "003_learning", "004_write",
-                                                    "005_insight"};
+    static const char *const names[SCHEMA_STEPS] = {"001_items", "002_people",  "003_learning",
+                                                    "004_write", "005_insight", "006_readers"};
     static const char *const texts[SCHEMA_STEPS] = {record_postgres_001, record_postgres_002, record_postgres_003,
-                                                    record_postgres_004, record_postgres_005};
+                                                    record_postgres_004, record_postgres_005, record_postgres_006};
     if (i >= SCHEMA_STEPS) return NULL;
     *name = names[i];
     return texts[i];
@@ -187,6 +188,7 @@ int record_postgres_schema_open(record_postgres *s, braid_error *err) {
     else if (code == BRAID_OK && version < SCHEMA_STEPS)
         code = schema_make(s, session, schema, until, err);
     if (code == BRAID_OK) code = schema_facts(s, session, until, err);
+    if (code == BRAID_OK && !s->options.read_only) code = record_postgres_readers_begin(s, session, err);
     pg_close(session);
     return code;
 }

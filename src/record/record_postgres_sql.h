@@ -54,7 +54,7 @@
       " (SELECT i.lsn FROM interactions i ORDER BY i.lsn DESC LIMIT 1), 0)"                                            \
       " FROM (SELECT horizon() AS at) h")                                                                              \
     /* rows up to the horizon of the same snapshot; always at least one row, for the horizon's sake */                 \
-    X(LOG_READ, "llHb", "SELECT h.at, r.lsn, r.kind, r.removed, r.num, r.num2, r.key"                                  \
+    X(LOG_READ, "llHb", "SELECT h.at, r.lsn, r.kind, r.removed, r.num, r.num2, r.key, h.after"                         \
       " FROM (SELECT horizon() AS at, greatest($1, (SELECT trimmed FROM meta)) AS after) h LEFT JOIN LATERAL ("        \
       "(SELECT i.lsn, 4::smallint AS kind, false AS removed, i.item AS num, 0::bigint AS num2, p.id AS key"            \
       " FROM interactions i JOIN persons p ON p.num = i.person"                                                        \
@@ -66,7 +66,9 @@
       " ORDER BY 1 LIMIT $2) r ON true ORDER BY r.lsn")                                                                \
     X(LAG, "ll", "SELECT (SELECT count(*) FROM (SELECT 1 FROM log WHERE lsn > $1 LIMIT $2) l)"                         \
       " + (SELECT count(*) FROM (SELECT 1 FROM interactions WHERE lsn > $1 LIMIT $2) i)")                              \
-    X(TRIM_MARK, "l", "UPDATE meta SET trimmed = greatest(trimmed, least($1, horizon())) RETURNING trimmed")           \
+    X(TRIM_MARK, "lt", "UPDATE meta SET trimmed = greatest(trimmed, trimmable($1, $2)) RETURNING trimmed")             \
+    X(KEEP_READER, "tl", "SELECT keep_reader($1, $2)")                                                                 \
+    X(DROP_READER, "t", "DELETE FROM readers WHERE name = $1")                                                         \
     X(TRIM, "ll", "DELETE FROM log WHERE lsn <= $1 AND lsn <= (SELECT max(lsn) FROM"                                   \
       " (SELECT lsn FROM log ORDER BY lsn LIMIT $2) oldest)")                                                          \
     X(CURSOR_GET, "tl", "SELECT lsn FROM cursors WHERE name = $1 AND epoch = $2")                                      \

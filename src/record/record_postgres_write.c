@@ -160,7 +160,7 @@ static void wake_callers(record_postgres *s, record_postgres_request *list) {
 /* After a failure of the database: those that have waited too long fail with it. */
 static void give_up_old(record_postgres *s, const record_postgres_request *failed) {
     record_postgres_group old = {.tail = &old.first};
-    int64_t limit = record_postgres_now(s) - (int64_t)s->options.remote->timeout_ms * 1000000;
+    int64_t limit = record_postgres_now(s) - record_postgres_timeout_ns(s);
     pthread_mutex_lock(&s->queue_mutex);
     while (s->foreground.first != NULL && s->foreground.first->queued_ns <= limit) group_take(&old, &s->foreground);
     while (s->background.first != NULL && s->background.first->queued_ns <= limit) group_take(&old, &s->background);

@@ -42,7 +42,7 @@ typedef struct vector_options {
 typedef struct vector_entry {
     uint32_t num;
     const float *values; /* dim floats, finite; need not be normalised, not all zero */
-    uint64_t version;    /* the item's; 0 where nobody keeps versions */
+    uint64_t version;    /* the item's; 0 where nobody keeps versions, or for a repair: it is applied whatever is held */
     const item *it;      /* the item, for VECTOR_CAP_FIELDS; may be NULL for others */
 } vector_entry;
 

@@ -2,7 +2,10 @@
  * index's name too.
  *
  * Vectors are written by the server's own procedure, which keeps them in single precision: half the space, and what is
- * read back is what was written. Scores come as (1 + cosine) / 2; the search turns them back. */
+ * read back is what was written. Scores come as (1 + cosine) / 2; the search turns them back.
+ *
+ * A statement sees what is committed at the moment it looks: of a node that is deleted meanwhile the properties are null.
+ * So a vector is read once, looked at, and left out when it has gone. */
 #include "vector/vector_neo4j.h"
 
 #define IF_BARE "m.version IS NULL AND NOT EXISTS { (m)--() }"
@@ -28,22 +31,24 @@ const vector_neo4j_cypher vector_neo4j_statements = {
               "FOREACH (x IN CASE WHEN bare THEN [m] ELSE [] END | DELETE x)",
     .forget = "MATCH (gone:Removed) WHERE gone.at < $before WITH gone LIMIT 1000 DELETE gone",
 
-    .fetch = "MATCH (m:MediaContent {num: $num}) WHERE m.embedding IS NOT NULL RETURN m.embedding",
+    .fetch = "MATCH (m:MediaContent {num: $num}) WITH m.embedding AS v WHERE v IS NOT NULL RETURN v",
     .fetch_many = "UNWIND $nums AS num "
-                  "MATCH (m:MediaContent {num: num}) WHERE m.embedding IS NOT NULL RETURN num, m.embedding",
+                  "MATCH (m:MediaContent {num: num}) WITH num, m.embedding AS v WHERE v IS NOT NULL RETURN num, v",
     .score = "UNWIND $nums AS num "
-             "MATCH (m:MediaContent {num: num}) WHERE m.embedding IS NOT NULL "
-             "RETURN num, vector.similarity.cosine(m.embedding, $vector)",
-    .scan = "MATCH (m:MediaContent) WHERE m.num > $after AND m.embedding IS NOT NULL "
-            "RETURN m.num, m.embedding_version, m.embedding ORDER BY m.num LIMIT $most",
+             "MATCH (m:MediaContent {num: num}) WITH num, m.embedding AS v WHERE v IS NOT NULL "
+             "RETURN num, vector.similarity.cosine(v, $vector)",
+    .scan = "MATCH (m:MediaContent) WHERE m.num > $after "
+            "WITH m, m.num AS num, m.embedding AS v ORDER BY num WHERE v IS NOT NULL "
+            "RETURN num, m.embedding_version, v LIMIT $most",
 
-    .walk = "CALL db.index.vector.queryNodes($index, $most, $vector) YIELD node, score RETURN node.num, score",
+    .walk = "CALL db.index.vector.queryNodes($index, $most, $vector) YIELD node, score "
+            "WITH node.num AS num, score WHERE num IS NOT NULL RETURN num, score",
     .nearest_of = "UNWIND $nums AS num "
-                  "MATCH (m:MediaContent {num: num}) WHERE m.embedding IS NOT NULL "
-                  "WITH num, vector.similarity.cosine(m.embedding, $vector) AS score "
+                  "MATCH (m:MediaContent {num: num}) WITH num, m.embedding AS v WHERE v IS NOT NULL "
+                  "WITH num, vector.similarity.cosine(v, $vector) AS score "
                   "RETURN num, score ORDER BY score DESC, num LIMIT $most",
-    .nearest_of_all = "MATCH (m:MediaContent) WHERE m.embedding IS NOT NULL "
-                      "WITH m.num AS num, vector.similarity.cosine(m.embedding, $vector) AS score "
+    .nearest_of_all = "MATCH (m:MediaContent) WITH m.num AS num, m.embedding AS v WHERE num IS NOT NULL AND v IS NOT NULL "
+                      "WITH num, vector.similarity.cosine(v, $vector) AS score "
                       "RETURN num, score ORDER BY score DESC, num LIMIT $most",
     .total = "MATCH (m:MediaContent) RETURN count(m)", /* from the server's own counters */
 

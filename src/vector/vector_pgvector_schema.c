@@ -97,7 +97,7 @@ static const pg_statement pgv_templates[PGV_STATEMENTS] = {
                    "WITH merged AS (INSERT INTO {t} AS old (num, version, embedding, {c})"
                    " SELECT num, version, embedding, {c} FROM braid_load"
                    " ON CONFLICT (num) DO UPDATE SET version = excluded.version, embedding = excluded.embedding, {e}"
-                   " WHERE excluded.version > old.version OR (excluded.version = old.version AND"
+                   " WHERE excluded.version = 0 OR excluded.version > old.version OR (excluded.version = old.version AND"
                    " CASE WHEN old.embedding IS NULL THEN excluded.version = 0 ELSE"
                    " old.version = 0 OR old.embedding IS DISTINCT FROM excluded.embedding END)"
                    " RETURNING xmax = 0 AS fresh) SELECT count(*) FILTER (WHERE fresh) FROM merged"},

@@ -148,6 +148,7 @@ static void a_deleted_person_is_gone_from_everywhere(void **state) {
     assert_true(json_is_true(json_object_get(a, "cold_start")));
     assert_int_equal(result_count(a), ITEMS);
     json_decref(a);
+    if (f->mix && test_mix_has_no_file()) return;
     /* After a checkpoint the name is in no byte of the file. */
     assert_int_equal(braid_checkpoint(f->db, &err), BRAID_OK);
     braid_close(f->db);

@@ -27,7 +27,7 @@ static json_t *verify(fixture *f, bool repair) {
 static int64_t counted(const json_t *report, const char *store, const char *what) {
     size_t i;
     json_t *s;
-    json_array_foreach(json_object_get(report, "stores"), i, s) if (strcmp(text_at(s, "store"), store) == 0) return json_integer_value(json_object_get(s, what));
+    json_array_foreach(json_object_get(report, "stores"), i, s) if (strcmp(text_at(s, "role"), store) == 0) return json_integer_value(json_object_get(s, what));
     return -1;
 }
 
@@ -67,13 +67,13 @@ static void missing_extra_and_altered_vectors_are_found(void **state) {
     braid_error err = {0};
     uint32_t nums[2] = {num_of(&f, "i3"), num_of(&f, "i4")};
     vector_remove(f.db->vector, nums, 2, &err);
-    expect_then_repair(&f, "hnsw", "missing", 2);
+    expect_then_repair(&f, "vector", "missing", 2);
     float v[32] = {1};
     vector_entry extra = {.num = 5000, .values = v}, altered = {.num = num_of(&f, "i5"), .values = v};
     vector_upsert(f.db->vector, &extra, 1, &err);
-    expect_then_repair(&f, "hnsw", "extra", 1);
+    expect_then_repair(&f, "vector", "extra", 1);
     vector_upsert(f.db->vector, &altered, 1, &err);
-    expect_then_repair(&f, "hnsw", "different", 1);
+    expect_then_repair(&f, "vector", "different", 1);
     fixture_end(&f);
 }
 
@@ -84,10 +84,10 @@ static void missing_and_extra_relations_are_found(void **state) {
     braid_error err = {0};
     graph_edge lost = {.from = num_of(&f, "i0"), .to = num_of(&f, "i1"), .type = "SEQUEL_OF"};
     graph_remove_relations(f.db->graph, &lost, 1, &err);
-    expect_then_repair(&f, "adjacency", "missing", 1);
+    expect_then_repair(&f, "graph", "missing", 1);
     graph_edge e = {.from = num_of(&f, "i30"), .to = num_of(&f, "i31"), .type = "REMAKE_OF", .strength = 1};
     graph_upsert_relations(f.db->graph, &e, 1, &err);
-    expect_then_repair(&f, "adjacency", "extra", 1);
+    expect_then_repair(&f, "graph", "extra", 1);
     fixture_end(&f);
 }
 

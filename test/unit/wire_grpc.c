@@ -1,0 +1,548 @@
+/* The gRPC channel against a server that does what the test says: what is tried again and what is not, how many calls are
+ * in flight, that none is later than its deadline and no answer reaches another call, who may ask, and TLS. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#ifdef BRAID_HAVE_MILVUS
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <grpc/status.h>
+
+#include "test/support/grpc_stub.h"
+#include "wire/grpc_channel.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SLOW = 4 };
+#else
+enum { SLOW = 1 };
+#endif
+enum { LATE_MS = 50, SPARE_MS = 50 }; /* how much later than its deadline a call may end; how coarse grpc-timeout is */
+
+#define METHOD "/test.Service/Echo"
+
+static int64_t now_ns(void) { return clock_mono_ns(&clock_system); }
+static int64_t in_ms(int64_t ms) { return now_ns() + ms * 1000000; }
+
+static remote_options remote_to(const char *address) {
+    return (remote_options){.address = address, .user = "", .password = "", .token = "", .tls_ca = "",
+                            .database = "", .connections = 32, .timeout_ms = 3000, .retries = 3};
+}
+
+static rpc_channel *open_channel(const remote_options *remote, metrics *m) {
+    braid_error err = {0};
+    rpc_channel *c = NULL;
+    rpc_options o = {.remote = remote, .store = "vector/test", .answer_bytes_max = 1 << 20, .clock = &clock_system, .metrics = m};
+    if (rpc_open(&o, &c, &err) != BRAID_OK) fail_msg("%s", err.message);
+    return c;
+}
+
+static rpc_message message_of(const char *text) {
+    rpc_message m = {malloc(strlen(text) + 1), strlen(text)};
+    memcpy(m.data, text, m.len + 1);
+    return m;
+}
+
+/* One call; its answer, if any, in `answer`. */
+static int ask(rpc_channel *c, const char *text, deadline until, buf *answer, braid_error *err) {
+    error_clear(err);
+    return rpc_call(c, METHOD, message_of(text), until, NULL, NULL, answer, err);
+}
+
+/* ---- what is tried again ---- */
+
+typedef struct script {
+    int statuses[8]; /* of the first calls; then well */
+    const char *details;
+    int always; /* not 0: of all */
+    unsigned wait_ms;
+    char authorization[600];
+    int64_t left_ms;
+} script;
+
+static void play(grpc_stub_call *c) {
+    script *s = c->ctx;
+    snprintf(s->authorization, sizeof s->authorization, "%s", c->authorization);
+    s->left_ms = c->left_ms;
+    if (s->wait_ms > 0) grpc_stub_sleep_ms(c, s->wait_ms);
+    c->status = s->always != 0 ? s->always : c->number <= 8 ? s->statuses[c->number - 1] : 0;
+    c->details = s->details;
+    c->answer = c->request;
+    c->answer_len = c->request_len;
+}
+
+static void only_what_may_be_repeated_is_tried_again(void **state) {
+    (void)state;
+    static const struct {
+        int statuses[4];
+        const char *details;
+        unsigned retries;
+        int code;
+        unsigned calls;
+    } rows[] = {
+        {{GRPC_STATUS_UNAVAILABLE}, "busy", 3, BRAID_OK, 2},
+        {{GRPC_STATUS_UNAVAILABLE, GRPC_STATUS_UNAVAILABLE, GRPC_STATUS_UNAVAILABLE}, "busy", 3, BRAID_OK, 4},
+        {{GRPC_STATUS_UNAVAILABLE, GRPC_STATUS_UNAVAILABLE, GRPC_STATUS_UNAVAILABLE, GRPC_STATUS_UNAVAILABLE}, "busy", 3,
+         BRAID_E_UNAVAILABLE, 4},
+        {{GRPC_STATUS_UNAVAILABLE}, "busy", 0, BRAID_E_UNAVAILABLE, 1},
+        {{GRPC_STATUS_RESOURCE_EXHAUSTED, GRPC_STATUS_UNAVAILABLE}, "rate limit", 3, BRAID_OK, 3},
+        {{GRPC_STATUS_RESOURCE_EXHAUSTED}, "message larger than max", 3, BRAID_E_TOO_LARGE, 1},
+        {{GRPC_STATUS_UNAUTHENTICATED}, "who", 3, BRAID_E_INVALID, 1},
+        {{GRPC_STATUS_PERMISSION_DENIED}, "no", 3, BRAID_E_INVALID, 1},
+        {{GRPC_STATUS_UNIMPLEMENTED}, "what", 3, BRAID_E_INVALID, 1},
+        {{GRPC_STATUS_DEADLINE_EXCEEDED}, "slow", 3, BRAID_E_DEADLINE, 1},
+        {{GRPC_STATUS_INTERNAL}, "boom", 3, BRAID_E_UNAVAILABLE, 1}, /* it may have been done */
+        {{GRPC_STATUS_UNKNOWN}, "boom", 3, BRAID_E_UNAVAILABLE, 1},
+        {{GRPC_STATUS_ABORTED}, "boom", 3, BRAID_E_UNAVAILABLE, 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        script s = {.details = rows[i].details};
+        memcpy(s.statuses, rows[i].statuses, sizeof rows[i].statuses);
+        grpc_stub *stub = grpc_stub_start(play, &s, 2);
+        remote_options remote = remote_to(grpc_stub_address(stub));
+        remote.retries = rows[i].retries;
+        rpc_channel *c = open_channel(&remote, NULL);
+        braid_error err = {0};
+        buf answer;
+        buf_init(&answer, 0);
+        int code = ask(c, "hello", 0, &answer, &err);
+        if (code != rows[i].code || grpc_stub_calls(stub) != rows[i].calls)
+            fail_msg("row %zu: %s after %u calls: %s", i, error_name(code), grpc_stub_calls(stub), err.message);
+        if (code == BRAID_OK) {
+            assert_int_equal(answer.len, 5);
+            assert_memory_equal(answer.data, "hello", 5);
+        } else {
+            assert_string_equal(err.store, "vector/test");
+            assert_non_null(strstr(err.message, rows[i].code == BRAID_E_INVALID ? "" : grpc_stub_address(stub)));
+        }
+        buf_free(&answer);
+        rpc_close(c);
+        grpc_stub_stop(stub);
+    }
+}
+
+/* What the judge of answers says counts like a status. */
+static int judge_thrice(void *ctx, const buf *answer, bool *again, braid_error *err) {
+    (void)answer;
+    unsigned *looks = ctx;
+    if (++*looks == 3) return BRAID_OK;
+    *again = *looks < 3;
+    return error_set(err, BRAID_E_UNAVAILABLE, "vector/test", "look %u", *looks);
+}
+
+static void an_answer_that_is_judged_bad_is_asked_for_again(void **state) {
+    (void)state;
+    script s = {0};
+    grpc_stub *stub = grpc_stub_start(play, &s, 2);
+    remote_options remote = remote_to(grpc_stub_address(stub));
+    rpc_channel *c = open_channel(&remote, NULL);
+    braid_error err = {0};
+    buf answer;
+    unsigned looks = 0;
+    buf_init(&answer, 0);
+    assert_int_equal(rpc_call(c, METHOD, message_of("x"), 0, judge_thrice, &looks, &answer, &err), BRAID_OK);
+    assert_int_equal(grpc_stub_calls(stub), 3);
+    assert_int_equal(err.code, 0); /* of the tries that failed nothing is left */
+    looks = 3;
+    assert_int_equal(rpc_call(c, METHOD, message_of("x"), 0, judge_thrice, &looks, &answer, &err), BRAID_E_UNAVAILABLE);
+    assert_int_equal(grpc_stub_calls(stub), 4);
+    buf_free(&answer);
+    rpc_close(c);
+    grpc_stub_stop(stub);
+}
+
+/* A server in trouble is not given three times the work. */
+static void retries_are_a_fifth_of_the_calls_at_most(void **state) {
+    (void)state;
+    enum { CALLS = 400, SAVED = 20 };
+    script s = {.always = GRPC_STATUS_UNAVAILABLE};
+    grpc_stub *stub = grpc_stub_start(play, &s, 2);
+    remote_options remote = remote_to(grpc_stub_address(stub));
+    metrics *m = metrics_new();
+    rpc_channel *c = open_channel(&remote, m);
+    braid_error err = {0};
+    buf answer;
+    buf_init(&answer, 0);
+    for (int i = 0; i < CALLS; i++) assert_int_equal(ask(c, "x", 0, &answer, &err), BRAID_E_UNAVAILABLE);
+    unsigned calls = grpc_stub_calls(stub);
+    print_message("%u tries of %d calls\n", calls, CALLS);
+    assert_true(calls > CALLS + CALLS / 10 && calls <= CALLS + CALLS / 5 + SAVED + 1);
+    buf text;
+    char wanted[80];
+    buf_init(&text, 0);
+    metrics_print(m, &text);
+    snprintf(wanted, sizeof wanted, "rpc_calls_total{store=\"vector/test\"} %u", calls);
+    assert_non_null(strstr(text.data, wanted));
+    snprintf(wanted, sizeof wanted, "rpc_retries_total{store=\"vector/test\"} %u", calls - CALLS);
+    assert_non_null(strstr(text.data, wanted));
+    assert_non_null(strstr(text.data, "rpc_in_flight{store=\"vector/test\"} 0"));
+    buf_free(&text);
+    buf_free(&answer);
+    rpc_close(c);
+    metrics_free(m);
+    grpc_stub_stop(stub);
+}
+
+/* ---- time ---- */
+
+static void a_silent_server_costs_the_deadline_and_no_more(void **state) {
+    (void)state;
+    script s = {.wait_ms = 3000};
+    grpc_stub *stub = grpc_stub_start(play, &s, 4);
+    remote_options remote = remote_to(grpc_stub_address(stub));
+    rpc_channel *c = open_channel(&remote, NULL);
+    braid_error err = {0};
+    buf answer;
+    buf_init(&answer, 0);
+    for (int ms = 20; ms <= 180; ms += 80) {
+        int64_t begun = now_ns();
+        assert_int_equal(ask(c, "x", in_ms(ms), &answer, &err), BRAID_E_DEADLINE);
+        int64_t took = (now_ns() - begun) / 1000000;
+        if (took < ms - 2 || took > ms + LATE_MS * SLOW) fail_msg("%d ms were allowed, %lld taken", ms, (long long)took);
+    }
+    s.wait_ms = 0;
+    assert_int_equal(ask(c, "well", in_ms(2000), &answer, &err), BRAID_OK); /* the channel is as good as before */
+    assert_memory_equal(answer.data, "well", 4);
+    assert_true(s.left_ms > 1000 && s.left_ms <= 2000 + SPARE_MS); /* the server knows how long we wait */
+    assert_int_equal(ask(c, "x", now_ns() - 1, &answer, &err), BRAID_E_DEADLINE);
+    unsigned calls = grpc_stub_calls(stub);
+    assert_int_equal(ask(c, "own", 0, &answer, &err), BRAID_OK); /* 0: the channel's own time-out */
+    assert_int_equal(grpc_stub_calls(stub), calls + 1);
+    assert_true(s.left_ms > 2000 + SPARE_MS && s.left_ms <= 3000 + SPARE_MS);
+    buf_free(&answer);
+    rpc_close(c);
+    grpc_stub_stop(stub);
+}
+
+/* Retries share the deadline: no pause is begun that would end after it. */
+static void retries_end_with_the_deadline(void **state) {
+    (void)state;
+    script s = {.always = GRPC_STATUS_UNAVAILABLE, .wait_ms = 20};
+    grpc_stub *stub = grpc_stub_start(play, &s, 4);
+    remote_options remote = remote_to(grpc_stub_address(stub));
+    remote.retries = 1000;
+    rpc_channel *c = open_channel(&remote, NULL);
+    buf answer;
+    buf_init(&answer, 0);
+    for (int round = 0; round < 5; round++) {
+        braid_error err = {0};
+        int64_t begun = now_ns();
+        int code = ask(c, "x", in_ms(100), &answer, &err);
+        assert_true(code == BRAID_E_UNAVAILABLE || code == BRAID_E_DEADLINE);
+        assert_true(now_ns() - begun < (100 + LATE_MS * SLOW) * INT64_C(1000000));
+    }
+    buf_free(&answer);
+    rpc_close(c);
+    grpc_stub_stop(stub);
+}
+
+static void nothing(stub_conn *c) { stub_sleep_ms(c, 5000); }
+
+static void another_protocol(stub_conn *c) {
+    static const char text[] = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+    stub_write(c, text, sizeof text - 1);
+    stub_sleep_ms(c, 50);
+}
+
+/* A port that takes connections and says nothing, one that speaks something else, one where nobody listens. */
+static void what_is_no_grpc_server_is_told_in_time(void **state) {
+    (void)state;
+    void (*const handlers[])(stub_conn *) = {nothing, another_protocol, NULL};
+    for (size_t i = 0; i < 3; i++) {
+        stub_server *stub = stub_start(handlers[i] != NULL ? handlers[i] : nothing, NULL, NULL);
+        char address[64];
+        snprintf(address, sizeof address, "%s", stub_address(stub));
+        if (handlers[i] == NULL) {
+            stub_stop(stub);
+            stub = NULL;
+        }
+        remote_options remote = remote_to(address);
+        rpc_channel *c = open_channel(&remote, NULL);
+        buf answer;
+        buf_init(&answer, 0);
+        for (int round = 0; round < 3; round++) {
+            braid_error err = {0};
+            int64_t begun = now_ns();
+            int code = ask(c, "x", in_ms(300), &answer, &err);
+            if (code != BRAID_E_UNAVAILABLE && code != BRAID_E_DEADLINE) fail_msg("%s", error_name(code));
+            assert_true(now_ns() - begun < (300 + LATE_MS * SLOW) * INT64_C(1000000));
+            assert_non_null(strstr(err.message, address));
+        }
+        buf_free(&answer);
+        rpc_close(c);
+        if (stub != NULL) stub_stop(stub);
+    }
+}
+
+/* ---- many at once ---- */
+
+typedef struct asker {
+    rpc_channel *c;
+    unsigned number;
+    int deadline_ms; /* 0: plenty */
+    unsigned calls;
+    _Atomic unsigned *good, *late, *full, *wrong;
+    pthread_t thread;
+} asker;
+
+static void *ask_on(void *ctx) {
+    asker *a = ctx;
+    buf answer;
+    buf_init(&answer, 0);
+    for (unsigned i = 0; i < a->calls; i++) {
+        braid_error err = {0};
+        char text[64];
+        snprintf(text, sizeof text, "secret of %u, call %u", a->number, i);
+        int code = ask(a->c, text, a->deadline_ms != 0 ? in_ms(a->deadline_ms) : in_ms(10000), &answer, &err);
+        if (code == BRAID_E_DEADLINE)
+            atomic_fetch_add(strstr(err.message, "in flight") != NULL ? a->full : a->late, 1);
+        else if (code != BRAID_OK || answer.len != strlen(text) || memcmp(answer.data, text, answer.len) != 0)
+            atomic_fetch_add(a->wrong, 1);
+        else
+            atomic_fetch_add(a->good, 1);
+    }
+    buf_free(&answer);
+    return NULL;
+}
+
+typedef struct counts {
+    _Atomic unsigned good, late, full, wrong;
+} counts;
+
+static void ask_together(rpc_channel *c, unsigned threads, unsigned calls, int deadline_ms, counts *n) {
+    asker a[64];
+    for (unsigned i = 0; i < threads; i++) {
+        a[i] = (asker){.c = c, .number = i, .calls = calls, .deadline_ms = deadline_ms,
+                       .good = &n->good, .late = &n->late, .full = &n->full, .wrong = &n->wrong};
+        assert_int_equal(pthread_create(&a[i].thread, NULL, ask_on, &a[i]), 0);
+    }
+    for (unsigned i = 0; i < threads; i++) pthread_join(a[i].thread, NULL);
+}
+
+static void no_more_are_in_flight_than_were_asked_for(void **state) {
+    (void)state;
+    script s = {.wait_ms = 30};
+    grpc_stub *stub = grpc_stub_start(play, &s, 32);
+    remote_options remote = remote_to(grpc_stub_address(stub));
+    remote.connections = 4;
+    rpc_channel *c = open_channel(&remote, NULL);
+    counts n = {0};
+    ask_together(c, 16, 4, 0, &n);
+    assert_int_equal(grpc_stub_most_at_once(stub), 4);
+    assert_int_equal(n.good, 64);
+    /* Those that wait too long are told why. */
+    s.wait_ms = 400;
+    counts late = {0};
+    int64_t begun = now_ns();
+    ask_together(c, 16, 1, 100, &late);
+    assert_true(now_ns() - begun < (100 + LATE_MS * SLOW) * INT64_C(1000000));
+    assert_int_equal(late.good + late.wrong, 0);
+    assert_int_equal(late.late + late.full, 16);
+    assert_true(late.full > 0 && late.late >= 4);
+    rpc_close(c);
+    remote.connections = 2000;
+    braid_error err = {0};
+    rpc_options o = {.remote = &remote, .store = "vector/test", .answer_bytes_max = 1000, .clock = &clock_system};
+    assert_int_equal(rpc_open(&o, &c, &err), BRAID_E_INVALID);
+    assert_null(c);
+    grpc_stub_stop(stub);
+}
+
+/* R14: half of the answers come after their call has given up; each call still sees its own answer or none. */
+static void answer_half_late(grpc_stub_call *c) {
+    unsigned char hash = 0;
+    for (size_t i = 0; i < c->request_len; i++) hash = (unsigned char)(hash * 31 + c->request[i]);
+    if (hash & 1) grpc_stub_sleep_ms(c, 30);
+    c->answer = c->request;
+    c->answer_len = c->request_len;
+}
+
+static void no_answer_reaches_another_call(void **state) {
+    (void)state;
+    enum { THREADS = 48, CALLS = 100 / SLOW };
+    grpc_stub *stub = grpc_stub_start(answer_half_late, NULL, 64);
+    remote_options remote = remote_to(grpc_stub_address(stub));
+    rpc_channel *c = open_channel(&remote, NULL);
+    counts n = {0};
+    ask_together(c, THREADS, CALLS, 25, &n);
+    print_message("%u answered, %u too late, %u found no slot\n", n.good, n.late, n.full);
+    assert_int_equal(n.wrong, 0);
+    assert_true(n.good > 100 && n.late > 100);
+    rpc_close(c);
+    grpc_stub_stop(stub);
+}
+
+/* ---- sizes ---- */
+
+static void answer_large(grpc_stub_call *c) {
+    static char large[1 << 21];
+    c->answer = large;
+    c->answer_len = *(size_t *)c->ctx;
+    c->no_answer = c->answer_len == 0;
+}
+
+static void an_answer_too_large_or_none_is_refused(void **state) {
+    (void)state;
+    size_t len = 1 << 20;
+    grpc_stub *stub = grpc_stub_start(answer_large, &len, 2);
+    remote_options remote = remote_to(grpc_stub_address(stub));
+    rpc_channel *c = open_channel(&remote, NULL);
+    braid_error err = {0};
+    buf answer;
+    buf_init(&answer, 0);
+    assert_int_equal(ask(c, "x", 0, &answer, &err), BRAID_OK);
+    assert_int_equal(answer.len, len);
+    len++;
+    assert_int_equal(ask(c, "x", 0, &answer, &err), BRAID_E_TOO_LARGE);
+    len = 0;
+    int code = ask(c, "x", 0, &answer, &err);
+    assert_true(code == BRAID_E_CORRUPT || code == BRAID_E_UNAVAILABLE);
+    buf_free(&answer);
+    rpc_close(c);
+    grpc_stub_stop(stub);
+}
+
+/* ---- who may ask ---- */
+
+static void assert_sends(const char *user, const char *password, const char *token, const char *wanted) {
+    script s = {0};
+    unsigned char encoded[600] = "";
+    grpc_stub *stub = grpc_stub_start(play, &s, 2);
+    remote_options remote = remote_to(grpc_stub_address(stub));
+    remote.user = user;
+    remote.password = password;
+    remote.token = token;
+    rpc_channel *c = open_channel(&remote, NULL);
+    braid_error err = {0};
+    buf answer;
+    buf_init(&answer, 0);
+    if (wanted[0] != '\0') EVP_EncodeBlock(encoded, (const unsigned char *)wanted, (int)strlen(wanted));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ask(c, "x", 0, &answer, &err), BRAID_OK);
+        assert_string_equal(s.authorization, (const char *)encoded);
+    }
+    s.always = GRPC_STATUS_UNAUTHENTICATED;
+    s.details = "auth check failure";
+    assert_int_equal(ask(c, "x", 0, &answer, &err), BRAID_E_INVALID);
+    assert_non_null(strstr(err.message, "check user, password and token"));
+    if (password[0] != '\0') assert_null(strstr(err.message, password));
+    if (token[0] != '\0') assert_null(strstr(err.message, token));
+    buf_free(&answer);
+    rpc_close(c);
+    grpc_stub_stop(stub);
+}
+
+static void who_asks_is_said_with_every_call(void **state) {
+    (void)state;
+    assert_sends("", "", "", "");
+    assert_sends("root", "Milvus:1 é", "", "root:Milvus:1 é");
+    assert_sends("only", "", "", "only:");
+    assert_sends("root", "Xk9!z", "a-tk", "a-tk"); /* the token goes first */
+    char longer[400];
+    memset(longer, 'k', sizeof longer - 1);
+    longer[sizeof longer - 1] = '\0';
+    assert_sends("", "", longer, longer);
+}
+
+/* ---- TLS ---- */
+
+static int ask_over_tls(const char *address, const char *ca, bool insecure, char *said, script *s) {
+    remote_options remote = remote_to(address);
+    remote.tls = true;
+    remote.tls_ca = ca;
+    remote.tls_insecure = insecure;
+    remote.user = "root";
+    remote.password = "pass";
+    braid_error err = {0};
+    rpc_channel *c = NULL;
+    buf answer;
+    buf_init(&answer, 0);
+    s->authorization[0] = '\0';
+    rpc_options o = {.remote = &remote, .store = "vector/test", .answer_bytes_max = 1 << 20, .clock = &clock_system};
+    int code = rpc_open(&o, &c, &err);
+    if (code == BRAID_OK) code = ask(c, "hello", in_ms(1500), &answer, &err);
+    if (code == BRAID_OK) assert_memory_equal(answer.data, "hello", 5);
+    snprintf(said, 300, "%s", err.message);
+    buf_free(&answer);
+    rpc_close(c);
+    return code;
+}
+
+static void tls_is_verified_by_authority_and_name(void **state) {
+    (void)state;
+    script s = {0};
+    grpc_stub *stub = grpc_stub_start(play, &s, 4);
+    char ca[64], other[64], said[300];
+    SSL_CTX *good = stub_tls("127.0.0.1", ca), *misnamed = stub_tls("db.example.org", other);
+    stub_server *door = grpc_stub_tls(grpc_stub_address(stub), good);
+    stub_server *wrong = grpc_stub_tls(grpc_stub_address(stub), misnamed);
+    assert_int_equal(ask_over_tls(stub_address(door), ca, false, said, &s), BRAID_OK);
+    assert_string_equal(s.authorization, "cm9vdDpwYXNz");
+    assert_int_not_equal(ask_over_tls(stub_address(door), other, false, said, &s), BRAID_OK); /* not its authority */
+    assert_string_equal(s.authorization, "");
+    assert_int_not_equal(ask_over_tls(stub_address(door), "", false, said, &s), BRAID_OK); /* nor one of the system's */
+    assert_int_not_equal(ask_over_tls(stub_address(wrong), other, false, said, &s), BRAID_OK); /* not its name */
+    assert_string_equal(s.authorization, "");
+    assert_int_equal(ask_over_tls(stub_address(wrong), "", true, said, &s), BRAID_OK); /* told to look away */
+    /* A server without TLS is not spoken to in the clear. */
+    assert_int_not_equal(ask_over_tls(grpc_stub_address(stub), ca, false, said, &s), BRAID_OK);
+    assert_string_equal(s.authorization, "");
+    assert_int_equal(ask_over_tls(stub_address(door), "/nowhere/ca.pem", false, said, &s), BRAID_E_INVALID);
+    assert_non_null(strstr(said, "/nowhere/ca.pem"));
+    assert_int_equal(ask_over_tls(stub_address(door), "/proc/self/status", false, said, &s), BRAID_E_INVALID);
+    assert_non_null(strstr(said, "PEM"));
+    stub_stop(door);
+    stub_stop(wrong);
+    grpc_stub_stop(stub);
+    SSL_CTX_free(good);
+    SSL_CTX_free(misnamed);
+    unlink(ca);
+    unlink(other);
+}
+
+static void addresses_that_are_none_are_refused_at_once(void **state) {
+    (void)state;
+    static const char *const bad[] = {"", "nohost", "host:", "host:0", "host:99999", ":19530", "[::1:19530", NULL};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        braid_error err = {0};
+        rpc_channel *c = (rpc_channel *)&err;
+        remote_options remote = remote_to(bad[i]);
+        rpc_options o = {.remote = &remote, .store = "vector/test", .answer_bytes_max = 1000, .clock = &clock_system};
+        assert_int_equal(rpc_open(&o, &c, &err), BRAID_E_INVALID);
+        assert_null(c);
+        assert_non_null(strstr(err.message, "HOST:PORT"));
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_what_may_be_repeated_is_tried_again),
+        cmocka_unit_test(an_answer_that_is_judged_bad_is_asked_for_again),
+        cmocka_unit_test(retries_are_a_fifth_of_the_calls_at_most),
+        cmocka_unit_test(a_silent_server_costs_the_deadline_and_no_more),
+        cmocka_unit_test(retries_end_with_the_deadline),
+        cmocka_unit_test(what_is_no_grpc_server_is_told_in_time),
+        cmocka_unit_test(no_more_are_in_flight_than_were_asked_for),
+        cmocka_unit_test(no_answer_reaches_another_call),
+        cmocka_unit_test(an_answer_too_large_or_none_is_refused),
+        cmocka_unit_test(who_asks_is_said_with_every_call),
+        cmocka_unit_test(tls_is_verified_by_authority_and_name),
+        cmocka_unit_test(addresses_that_are_none_are_refused_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+#else
+int main(void) {
+    printf("skipped: built without Milvus (gRPC and protobuf-c)\n");
+    return 0;
+}
+#endif
