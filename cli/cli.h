@@ -133,6 +133,8 @@ typedef struct cli_answer {
 
 /* Opens what the command needs. Prints the error. */
 int cli_target_open(cli *c);
+/* The database file that the command is to open, or NULL when the settings keep the records in a server. Prints the error. */
+int cli_target_file(cli *c, const char **path);
 void cli_target_close(cli *c);
 bool cli_is_remote(const cli *c);
 braid_db *cli_db(const cli *c); /* NULL for a server */

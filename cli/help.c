@@ -13,7 +13,7 @@ void cli_help_overview(FILE *out) {
     fputs("braid: what should this person watch next, and why?\n\nusage: braid COMMAND [flags] ...\n\n", out);
     const cli_command *command;
     for (size_t i = 0; (command = cli_command_at(i)); i++)
-        fprintf(out, "  %-12s %s\n", command->name, command->summary);
+        fprintf(out, "  %-16s%s\n", command->name, command->summary);
     fputs("\nEvery command works on a file (--db FILE) or on a running server (--url URL).\n"
           "A first try:\n"
           "  braid load data/*.ndjson\n"

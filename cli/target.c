@@ -28,8 +28,7 @@ braid_db *cli_db(const cli *c) {
 
 /* ---- opening ---- */
 
-/* The file, or NULL when the record store is a server and there is none. */
-static int name_file(cli *c, const char **path) {
+int cli_target_file(cli *c, const char **path) {
     const char *store = braid_options_get(c->options, "record.store");
     *path = strcmp(store, "sqlite") == 0 ? cli_db_path(c) : NULL;
     if (!*path && cli_flag_text(c, "db"))
@@ -43,7 +42,7 @@ static int name_file(cli *c, const char **path) {
 static int open_here(cli *c) {
     const char *path;
     braid_error err = {0};
-    int rc = name_file(c, &path);
+    int rc = cli_target_file(c, &path);
     if (rc != CLI_OK) return rc;
     if (!c->command->creates && (rc = braid_options_set(c->options, "record.create", "false", &err)))
         return cli_fail(c, CLI_FAILED, "%s", err.message);

@@ -144,6 +144,11 @@ BRAID_API int braid_options_sample(const braid_options *options, char **yaml, br
  * DIMENSION (option given and different from the file's). */
 BRAID_API int braid_open(const char *path, const braid_options *options, braid_db **db, braid_error *err);
 
+/* Opens the record store alone (`path` as above; a server, if option record.store names one), creates its schema or
+ * brings it up to date, and closes it. *json says what was made, {"store":..,"where":..,"schema":6,"steps":[{"step":6,
+ * "name":".."}]}: no steps if it was up to date. braid_open() does the same by itself. Errors: as braid_open. */
+BRAID_API int braid_migrate_schema(const char *path, const braid_options *options, char **json, braid_error *err);
+
 /* Stops the feeds, saves the index and closes. No other call may be running on `db`, or begin. NULL is allowed. */
 BRAID_API void braid_close(braid_db *db);
 
@@ -288,10 +293,13 @@ typedef bool braid_progress(void *ctx, const char *phase, uint64_t done, uint64_
 
 /* Compares every derived store with the record store, by key and content; with `repair`, feeds again what differs.
  *
- *
- * {"ok":bool,"stores":[{"store","missing","extra","different","repaired","examples":[..]}],"record":{"integrity":"ok"}} */
+ * {"ok":bool,"stores":[{"role":"catalogue|vector|graph","store","missing","extra","different","repaired","examples":[..]}],"record":{"integrity":"ok"}} */
 BRAID_API int braid_verify(braid_db *db, bool repair, braid_progress *progress, void *ctx, char **json,
                            braid_error *err);
+/* Makes a derived store anew from the record store: "vector", "graph" or "cache" (which is emptied). It answers from what is
+ * there while it fills. LOCKED when another server feeds the store. {"store","items","relations","seconds"} */
+BRAID_API int braid_rebuild(braid_db *db, const char *store, braid_progress *progress, void *ctx, char **json,
+                            braid_error *err);
 /* Measured thresholds turned into sentences: {"findings":[{"level":"ok|warn|fail","what","measured","mend"}]} */
 BRAID_API int braid_doctor(braid_db *db, char **json, braid_error *err);
 

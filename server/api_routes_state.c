@@ -42,6 +42,14 @@ void api_verify(api_call *call) {
     api_answer_text(call, rc, json, &err);
 }
 
+void api_rebuild(api_call *call) {
+    braid_error err = {0};
+    char *json = NULL;
+    const char *store = call->values[0].text ? call->values[0].text : "";
+    int rc = braid_rebuild(call->db, store, NULL, NULL, &json, &err);
+    api_answer_text(call, rc, json, &err);
+}
+
 void api_metrics(api_call *call) {
     braid_error err = {0};
     char *text = NULL;

@@ -19,6 +19,7 @@ static const api_param export_params[] = {{"cursor", API_TEXT, 0, 0, 0, "the hea
                                           {0}};
 static const api_param info_params[] = {{"section", API_TEXT, 0, 0, 0, "one section; without it all of them"}, {0}};
 static const api_param verify_params[] = {{"repair", API_BOOL, 0, 1, 0, "1: feed again what differs"}, {0}};
+static const api_param rebuild_params[] = {{"store", API_TEXT, 0, 0, 0, "vector, graph or cache"}, {0}};
 
 const api_row api_rows[] = {
     {{"POST", "/v1/items", "Write items: one object, an array, or NDJSON", true},
@@ -112,6 +113,12 @@ const api_row api_rows[] = {
      verify_params,
      NULL,
      "Verification",
+     JSON},
+    {{"POST", "/v1/rebuild", "Make a derived store anew from the record store", false},
+     api_rebuild,
+     rebuild_params,
+     NULL,
+     "Rebuilt",
      JSON},
     {{"GET", "/metrics", "Prometheus text", false},
      api_metrics,

@@ -96,12 +96,12 @@ def serving(db, *more):
 # ---------------------------------------------------------------------------------------------- help and flags
 
 def commands():
-    return re.findall(r"(?m)^  ([a-z]+) {2,}\S", ok(braid("help")).out)
+    return re.findall(r"(?m)^  ([a-z-]+) {2,}\S", ok(braid("help")).out)
 
 
 @claim
 def every_command_teaches_with_usage_and_two_examples():
-    wanted = set("serve load export import search recommend record similar item user explain info doctor verify simulate bench version help".split())
+    wanted = set("serve load export import search recommend record similar item user explain info doctor verify migrate-schema simulate bench version help".split())
     check(set(commands()) == wanted, commands())
     for name in commands():
         page = ok(braid(name, "--help")).out

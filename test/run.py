@@ -3,6 +3,10 @@
 
 A suite is a command with a time limit and a way to count: cmocka programs are counted by their own lines, scripts by their closing
 line "N passed, N failed". A program that dies counts as one failure with its last lines shown. Usage: test/run.py [--only WORD] [--list]
+
+The suites that need the real engines (Milvus, Neo4j, PostgreSQL, Redis) run last, one by one, on those that scripts/engines.sh starts; where they
+cannot be installed that is said, and these suites are left out. BRAID_TEST_ENGINES=no leaves them out at once, =must makes it a failure. An
+engine is another program on a machine that may be busy: a suite on engines that fails is run once more, and both runs are told.
 """
 import argparse, concurrent.futures, glob, os, re, subprocess, sys, time
 
@@ -69,6 +73,43 @@ def scripts():
             yield name, command, limit
 
 
+# On the engines: every suite in release, and with a sanitizer those whose own code talks to a server.
+ENGINE_PROGRAMS = {
+    "release": r"contract_\w+|unit/(graph_neo4j|vector_(neo4j|milvus|pgvector)\w*|cache_redis\w*|record_postgres\w*|wire_(bolt_client|grpc|pg\w*)|engine_cache|policy_rows\w*)",
+    "asan": r"contract_(record|cache|graph)|unit/(graph_neo4j|vector_neo4j|cache_redis|record_postgres|wire_pg\w*|wire_bolt_client)",
+    "tsan": r"contract_(record|cache)",
+}
+MIXES = ("remote", "milvus", "postgres", "neo4j")
+MIX_PROGRAMS = ("answers", "learning", "rights", "verify", "threads")
+
+
+def engine_suites():
+    """(name, command, seconds) of what is run on real engines."""
+    for mode, pattern in ENGINE_PROGRAMS.items():
+        for name, command, _ in programs(mode):
+            if re.fullmatch(f"{mode} ({pattern})", name):
+                yield f"engines {name}", command, 900
+    for mix in MIXES:
+        for part in MIX_PROGRAMS:
+            yield f"engines mix {mix} engine_{part}", ["env", f"BRAID_TEST_MIX={mix}", os.path.join(ROOT, BUILD, "release/test/unit", f"engine_{part}")], 600
+    for name, script, limit in (("script", "test/engines_check.py", 400), ("bolt oracle", "test/wire_oracle.py", 400), ("faults", "test/fault/engines.py", 900)):
+        if os.path.exists(os.path.join(ROOT, script)):
+            yield f"engines {name}", ["python3", script], limit
+
+
+def engines_up():
+    """The engines' addresses for the environment, and whether they were started here; None and the reason when they cannot be had."""
+    if os.environ.get("BRAID_TEST_ENGINES") == "no":
+        return None, "BRAID_TEST_ENGINES=no"
+    were_up = sh(["scripts/engines.sh", "status"], 60)[0] == 0
+    for command, limit in ((["scripts/deps.sh", "engines"], 900), (["scripts/engines.sh", "up"], 1500)):
+        code, out, seconds = (0, "", 0) if were_up else sh(command, limit)
+        if code:
+            return None, f"{' '.join(command)} ended with {code} after {seconds:.0f} s: " + " | ".join(out.strip().splitlines()[-3:])[-400:]
+    code, out, _ = sh(["scripts/engines.sh", "env"], 60)
+    return (dict(line.split("=", 1) for line in out.split() if "=" in line), not were_up) if code == 0 else (None, out[-400:])
+
+
 def build():
     victims = [f"{BUILD}/release/test/fault/{os.path.basename(p)[:-2]}" for p in sorted(glob.glob(os.path.join(ROOT, "test/fault/*.c")))]
     for mode, targets in (("release", [f"{BUILD}/release/braid", "test-programs", *victims]), ("asan", [f"{BUILD}/asan/braid", "test-programs"]), ("tsan", ["test-programs"])):
@@ -90,7 +131,7 @@ def main():
     parallel = [s for mode in ("asan", "tsan", "release") for s in programs(mode)]
     alone = list(scripts())
     if args.list:
-        print("\n".join(name for name, _, _ in parallel + alone))
+        print("\n".join(name for name, _, _ in parallel + alone + list(engine_suites())))
         return 0
     if not args.no_build:
         build()
@@ -116,6 +157,21 @@ def main():
             show(futures[f], *f.result())
     for name, command, limit in chosen(alone):
         show(name, *sh(command, limit))
+    on_engines = chosen(engine_suites())
+    found, more = engines_up() if on_engines else (None, None)
+    if found is None and on_engines:
+        must = os.environ.get("BRAID_TEST_ENGINES") == "must"
+        show("engines", 1 if must else 0, f"0 passed, {int(must)} failed, {len(on_engines)} skipped\nskipped: {more}", 0)
+    elif on_engines:
+        ENV.update(found)
+        for name, command, limit in on_engines:
+            result = sh(command, limit)
+            if count(*result[:2])[1]:
+                print(f"again {name}: failed with\n" + result[1][-1500:], flush=True)
+                result = sh(command, limit)
+            show(name, *result)
+        if more:
+            sh(["scripts/engines.sh", "down"], 120)
 
     for name, code, out in bad:
         print(f"\n==== {name} (exit {code}) ====")

@@ -58,6 +58,7 @@ struct braid_db {
     _Atomic uint64_t written; /* the last LSN that was acknowledged here; a shared log may settle a moment later */
 
     pthread_mutex_t vector_writer; /* one thread at a time changes or saves the vector store: the feed, or a snapshot */
+    pthread_mutex_t graph_writer;  /* the same for the graph */
     uint64_t snapshot_lsn;         /* under vector_writer: LSN of the snapshot on disk */
     uint64_t vector_stopped_at;    /* what the vector store holds once its feed has ended */
     pthread_t keeper;
@@ -69,6 +70,10 @@ struct braid_db {
     double open_seconds;
     const char *vector_origin; /* "snapshot", "rebuilt", "empty" */
 };
+
+/* open.c: a db with its options, nothing opened yet; and its record store. `on_step` may be NULL. */
+int engine_db_new(const char *path, const braid_options *options, braid_db **out, braid_error *err);
+int engine_record_open(braid_db *db, record_step_fn *on_step, void *ctx, braid_error *err);
 
 /* Hands a buffer's text to the caller, or says that memory ran out. */
 int engine_text(buf *b, char **out, braid_error *err);
@@ -90,13 +95,13 @@ int indexer_load(braid_db *db, uint64_t *start, uint64_t *vector_start,
                  braid_error *err); /* fills the derived stores from the record store */
 int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_error *err);
 void indexer_stop(braid_db *db);
+/* Changes that this feed has before it. Counted by the record store: its numbers may have gaps. */
+uint64_t indexer_lag(braid_db *db, const feed *f);
 bool indexer_wait(void *db, uint64_t lsn, deadline until); /* gives up early when a feed meets a damaged file */
 int indexer_stuck(braid_db *db, braid_error *err);         /* CORRUPT with its words when one has, else OK */
 uint64_t indexer_applied(void *db);
 /* Feeds one item again to every derived store, whatever it holds; for repair. */
 int indexer_repair_item(braid_db *db, uint32_t num, bool force, braid_error *err);
-/* Fills the store of that role anew from the record store. */
-int indexer_rebuild(braid_db *db, engine_role role, braid_progress *progress, void *ctx, braid_error *err);
 
 /* keeper.c */
 int keeper_start(braid_db *db, braid_error *err);

@@ -25,13 +25,12 @@ static void found(doctor *d, const char *level, const char *what, const char *me
 }
 
 static void look_at_feeds(doctor *d) {
-    uint64_t head = record_head(d->db->record);
     for (size_t i = 0; i < FEED_COUNT; i++) {
         feed *f = d->db->feeds[i];
         if (!f) continue;
         char measured[320];
         braid_error last = {0};
-        uint64_t applied = feed_applied(f), lag = head > applied ? head - applied : 0;
+        uint64_t lag = indexer_lag(d->db, f);
         snprintf(measured, sizeof measured, "%s: %llu changes behind%s%s", feed_name(f), (unsigned long long)lag,
                  feed_last_error(f, &last) ? ", last error: " : "", last.message);
         if (last.code)

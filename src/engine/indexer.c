@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/indexer_batch.h"
+#include "engine/indexer_fill.h"
 
 /* Under a stream of writes a batch is worth gathering: every batch of the learner is a commit of its own, and every store
  * looks at every row of the log. Whoever waits for a change wakes the feed at once, so this costs nobody's answer
@@ -123,8 +124,11 @@ static int graph_apply(void *ctx, const record_log_entry *entries, size_t n, uin
     touched t;
     if (!touched_items(entries, n, a, &t))
         return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
+    pthread_mutex_lock(&db->graph_writer);
     int rc = apply_items(db, &t, upto, (apply_to){.graph = true}, err);
-    return rc != BRAID_OK ? rc : apply_relations(db, entries, n, a, err);
+    if (rc == BRAID_OK) rc = apply_relations(db, entries, n, a, err);
+    pthread_mutex_unlock(&db->graph_writer);
+    return rc;
 }
 
 /* ---- vector ---- */
@@ -163,7 +167,9 @@ static int vector_apply(void *ctx, const record_log_entry *entries, size_t n, ui
 
 int indexer_repair_item(braid_db *db, uint32_t num, bool force, braid_error *err) {
     touched t = {&num, 1};
+    pthread_mutex_lock(&db->graph_writer);
     int rc = apply_items(db, &t, record_head(db->record), (apply_to){true, true, force}, err);
+    pthread_mutex_unlock(&db->graph_writer);
     if (rc) return rc;
     pthread_mutex_lock(&db->vector_writer);
     rc = vector_apply_nums(db, &t, force, err);
@@ -172,16 +178,6 @@ int indexer_repair_item(braid_db *db, uint32_t num, bool force, braid_error *err
 }
 
 /* ---- filling the stores at start ---- */
-static int load_relations(braid_db *db, braid_error *err) {
-    relation_batch *b = relation_batch_new(db, err);
-    if (!b) return BRAID_E_NO_MEMORY;
-    int rc = record_scan_relations(db->record, relation_batch_add, b, err);
-    if (rc == BRAID_OK) rc = b->rc;
-    if (rc == BRAID_OK) rc = relation_batch_flush(b);
-    relation_batch_free(b);
-    return rc;
-}
-
 static bool load_stats(void *ctx, const record_stats *row) {
     catalogue_set_stats(((braid_db *)ctx)->catalogue, row->num, row->interactions, row->reward_sum, row->last_at);
     return true;
@@ -197,26 +193,13 @@ static int load_items(braid_db *db, braid_error *err) {
     return rc;
 }
 
-static int rebuild_vectors(braid_db *db, uint64_t items, braid_error *err) {
-    vector_batch *b = vector_batch_new(db, err);
-    if (!b) return BRAID_E_NO_MEMORY;
-    if (items > 1000)
-        log_write(&db->log, LOG_INFO, "vector", "building the index of %llu items%s", (unsigned long long)items,
-                  db->snapshot_path ? "; later starts read it from a file" : "");
-    int rc = record_scan_items(db->record, 0, true, vector_batch_add, b, err);
-    if (rc == BRAID_OK) rc = b->rc;
-    if (rc == BRAID_OK) rc = vector_batch_flush(b);
-    vector_batch_free(b);
-    return rc;
-}
-
 int indexer_load(braid_db *db, uint64_t *start, uint64_t *vector_start, braid_error *err) {
     record_info info;
     int rc = record_get_info(db->record, &info, err);
     if (rc) return rc;
     *start = *vector_start = info.head_lsn;
     if ((rc = load_items(db, err))) return rc;
-    if (!*db->cursors[ROLE_GRAPH] && (rc = load_relations(db, err))) return rc;
+    if (!*db->cursors[ROLE_GRAPH] && (rc = fill_relations(db, NULL, err))) return rc;
     if ((rc = record_scan_stats(db->record, load_stats, db, err))) return rc;
 
     uint64_t saved = 0;
@@ -241,35 +224,16 @@ int indexer_load(braid_db *db, uint64_t *start, uint64_t *vector_start, braid_er
     if (rc != BRAID_E_NOT_FOUND)
         log_write(&db->log, LOG_WARN, "vector", "the saved index is not usable (%s); building it again", why.message);
     db->vector_origin = info.items ? "rebuilt" : "empty";
-    return rebuild_vectors(db, info.items, err);
+    if (info.items > 1000)
+        log_write(&db->log, LOG_INFO, "vector", "building the index of %llu items%s", (unsigned long long)info.items,
+                  db->snapshot_path ? "; later starts read it from a file" : "");
+    return fill_vectors(db, NULL, err);
 }
 
-/* ---- filling a store that outlives this process ---- */
-/* What changes meanwhile comes again from the log after `head`, and versions keep the newer. */
-static int fill_vector(braid_db *db, braid_error *err) {
-    record_info info;
-    pthread_mutex_lock(&db->vector_writer);
-    int rc = vector_clear(db->vector, err);
-    if (rc == BRAID_OK) rc = record_get_info(db->record, &info, err);
-    if (rc == BRAID_OK) rc = rebuild_vectors(db, info.items, err);
-    pthread_mutex_unlock(&db->vector_writer);
-    return rc;
-}
-
-static int fill_graph(braid_db *db, braid_error *err) {
-    int rc = graph_clear(db->graph, err);
-    item_batch *x = rc == BRAID_OK ? item_batch_new(db, false, true, err) : NULL;
-    if (!x) return rc != BRAID_OK ? rc : BRAID_E_NO_MEMORY;
-    rc = record_scan_items(db->record, 0, false, item_batch_add, x, err);
-    if (rc == BRAID_OK) rc = x->rc;
-    if (rc == BRAID_OK) rc = item_batch_flush(x);
-    item_batch_free(x);
-    return rc == BRAID_OK ? load_relations(db, err) : rc;
-}
-
+/* ---- a store that outlives this process ---- */
 /* Goes on at the cursor when the log reaches back that far; a store that was never fed, or was left behind, is filled from
  * the items themselves. */
-static int begin_with(braid_db *db, const char *name, int (*fill)(braid_db *, braid_error *), uint64_t stored,
+static int begin_with(braid_db *db, const char *name, int (*fill)(braid_db *, fill_watch *, braid_error *), uint64_t stored,
                       uint64_t *start, braid_error *err) {
     record_info info;
     int rc = record_get_info(db->record, &info, err);
@@ -278,21 +242,21 @@ static int begin_with(braid_db *db, const char *name, int (*fill)(braid_db *, br
     uint64_t head = record_head(db->record);
     int64_t begun = clock_mono_ns(&clock_system);
     log_write(&db->log, LOG_INFO, name, "filling the store with %llu items", (unsigned long long)info.items);
-    if ((rc = fill(db, err)) != BRAID_OK) return rc;
+    if ((rc = fill(db, NULL, err)) != BRAID_OK) return rc;
     *start = head;
     log_write(&db->log, LOG_INFO, name, "the store is filled, in %.1f s",
               (double)(clock_mono_ns(&clock_system) - begun) / 1e9);
-    record_cursor cursor = {db->cursors[fill == fill_graph ? ROLE_GRAPH : ROLE_VECTOR], head};
+    record_cursor cursor = {db->cursors[fill == fill_graph_anew ? ROLE_GRAPH : ROLE_VECTOR], head};
     record_change change = {.kind = RECORD_CURSOR, .cursor = &cursor};
     return record_write(db->record, &change, 1, (record_write_flags){true}, err);
 }
 
 static int begin_vector(void *ctx, uint64_t stored, uint64_t *start, braid_error *err) {
-    return begin_with(ctx, "vector", fill_vector, stored, start, err);
+    return begin_with(ctx, "vector", fill_vectors_anew, stored, start, err);
 }
 
 static int begin_graph(void *ctx, uint64_t stored, uint64_t *start, braid_error *err) {
-    return begin_with(ctx, "graph", fill_graph, stored, start, err);
+    return begin_with(ctx, "graph", fill_graph_anew, stored, start, err);
 }
 
 /* Another process may have learned since this one last did. */
@@ -383,6 +347,11 @@ void indexer_stop(braid_db *db) {
         feed_stop(db->feeds[i]);
         db->feeds[i] = NULL;
     }
+}
+
+uint64_t indexer_lag(braid_db *db, const feed *f) {
+    uint64_t applied = feed_applied(f);
+    return applied < record_head(db->record) ? record_lag(db->record, applied) : 0;
 }
 
 /* A feed that reads a damaged file will not get further, however long one waits. */

@@ -73,7 +73,6 @@ static int section_record(braid_db *db, buf *out, braid_error *err) {
 
 static int section_feed(braid_db *db, buf *out, braid_error *err) {
     (void)err;
-    uint64_t head = record_head(db->record);
     bool first = true;
     for (size_t i = 0; i < FEED_COUNT; i++) {
         feed *f = db->feeds[i];
@@ -82,7 +81,7 @@ static int section_feed(braid_db *db, buf *out, braid_error *err) {
         braid_error last = {0};
         feed_last_error(f, &last);
         buf_printf(out, "%s\"%s\":{\"applied\":%llu,\"lag\":%llu,\"error\":", first ? "" : ",", feed_name(f),
-                   (unsigned long long)applied, (unsigned long long)(head > applied ? head - applied : 0));
+                   (unsigned long long)applied, (unsigned long long)indexer_lag(db, f));
         if (last.code)
             buf_json_string(out, last.message);
         else
@@ -156,6 +155,33 @@ static int section_cache(braid_db *db, buf *out, braid_error *err) {
     return BRAID_OK;
 }
 
+/* Of the stores in other processes; those in this one have none. */
+static int section_breakers(braid_db *db, buf *out, braid_error *err) {
+    (void)err;
+    const struct {
+        const char *role, *store;
+        bool remote;
+    } rows[] = {{"vector", vector_name(db->vector), *db->cursors[ROLE_VECTOR]},
+                {"graph", graph_name(db->graph), *db->cursors[ROLE_GRAPH]},
+                {"cache", cache_name(db->cache), db->remotes[ROLE_CACHE].address}};
+    bool first = true;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (!rows[i].remote) continue;
+        buf_printf(out, "%s\"%s\":{", first ? "" : ",", rows[i].role);
+        field_text(out, "store", rows[i].store, true);
+        static const char *const calls[] = {"read", "write"};
+        for (size_t c = 0; c < 2; c++) {
+            char labels[128];
+            snprintf(labels, sizeof labels, "store=\"%s\",calls=\"%s\"", rows[i].store, calls[c]);
+            double now = metric_value(metrics_gauge(db->metrics, "breaker_state", labels, ""));
+            field_text(out, calls[c], breaker_state_name((breaker_state)now), false);
+        }
+        buf_putc(out, '}');
+        first = false;
+    }
+    return BRAID_OK;
+}
+
 static int section_policy(braid_db *db, buf *out, braid_error *err) {
     record_info r;
     int rc = record_get_info(db->record, &r, err);
@@ -180,7 +206,7 @@ static const struct {
     section_fn *print;
 } sections[] = {{"server", section_server},       {"options", section_options}, {"record", section_record},
                 {"feed", section_feed},           {"vector", section_vector},   {"graph", section_graph},
-                {"catalogue", section_catalogue}, {"cache", section_cache},     {"policy", section_policy},
+                {"catalogue", section_catalogue}, {"cache", section_cache},     {"breakers", section_breakers}, {"policy", section_policy},
                 {"memory", section_memory}};
 enum { SECTIONS = sizeof sections / sizeof sections[0] };
 
@@ -206,7 +232,7 @@ int braid_info(braid_db *db, const char *section, char **json, braid_error *err)
     buf_free(&b);
     return error_set(err, BRAID_E_NOT_FOUND, "request",
                      "there is no section \"%.40s\"; there are server, options, record, feed, vector, graph, "
-                     "catalogue, cache, policy, memory",
+                     "catalogue, cache, breakers, policy, memory",
                      section);
 }
 
@@ -222,10 +248,9 @@ int braid_metrics(braid_db *db, char **text, braid_error *err) {
     for (size_t i = 0; i < FEED_COUNT; i++) {
         if (!db->feeds[i]) continue;
         char labels[64];
-        uint64_t applied = feed_applied(db->feeds[i]);
         snprintf(labels, sizeof labels, "consumer=\"%s\"", feed_name(db->feeds[i]));
         gauge(db, "feed_lag", labels, "Changes that a derived store has yet to apply.",
-              head > applied ? (double)(head - applied) : 0);
+              (double)indexer_lag(db, db->feeds[i]));
     }
     gauge(db, "items", "", "Items in the catalogue.", (double)catalogue_count(db->catalogue));
     gauge(db, "head_lsn", "", "Number of the last change.", (double)head);
@@ -249,18 +274,18 @@ void braid_observe(braid_db *db, const char *name, const char *labels, double mi
 }
 
 int braid_ready(braid_db *db, braid_error *err) {
-    uint64_t head = record_head(db->record), most = (uint64_t)option_get_int(db->options, "feed.ready_lag");
+    uint64_t most = (uint64_t)option_get_int(db->options, "feed.ready_lag");
     for (size_t i = 0; i < FEED_COUNT; i++) {
         if (!db->feeds[i]) continue;
         braid_error last = {0};
-        uint64_t applied = feed_applied(db->feeds[i]);
         if (feed_last_error(db->feeds[i], &last) != BRAID_OK)
             return error_set(err, BRAID_E_UNAVAILABLE, feed_name(db->feeds[i]), "the feed cannot apply changes: %s",
                              last.message);
-        if (head > applied && head - applied > most)
+        uint64_t lag = indexer_lag(db, db->feeds[i]);
+        if (lag > most)
             return error_set(err, BRAID_E_UNAVAILABLE, feed_name(db->feeds[i]),
                              "the feed is %llu changes behind (option feed.ready_lag allows %llu)",
-                             (unsigned long long)(head - applied), (unsigned long long)most);
+                             (unsigned long long)lag, (unsigned long long)most);
     }
     return BRAID_OK;
 }

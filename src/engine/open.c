@@ -49,10 +49,10 @@ static log_level level_of(const char *name) {
     return LOG_INFO;
 }
 
-static int open_record(braid_db *db, const char *path, braid_error *err) {
+int engine_record_open(braid_db *db, record_step_fn *on_step, void *ctx, braid_error *err) {
     option_set *o = db->options;
     record_options r = {
-        .path = path,
+        .path = db->path,
         .dim = (uint32_t)option_get_int(o, "vector.dimension"),
         .create = option_get_bool(o, "record.create"),
         .read_only = option_get_bool(o, "record.read_only"),
@@ -62,13 +62,15 @@ static int open_record(braid_db *db, const char *path, braid_error *err) {
         .clock = &clock_system,
         .metrics = db->metrics,
         .log = &db->log,
+        .on_step = on_step,
+        .on_step_ctx = ctx,
     };
     const char *store = option_get(o, "record.store");
     const record_ops *ops = record_find(store);
     if (!ops) return engine_not_built("record.store", store, err);
     int rc = engine_remote_of(db, ROLE_RECORD, store, &r.remote, err);
     if (rc) return rc;
-    if (!r.remote && !path) return error_set(err, BRAID_E_INVALID, "engine", "no database file was named");
+    if (!r.remote && !db->path) return error_set(err, BRAID_E_INVALID, "engine", "no database file was named");
     rc = record_open(ops, &r, &db->record, err);
     /* A dimension that nobody asked for must not stand in the way of a file that has another. */
     if (rc == BRAID_E_DIMENSION && option_is_default(o, "vector.dimension")) {
@@ -209,11 +211,14 @@ static void fill_rooms(braid_db *db) {
     };
 }
 
-static int db_new(const char *path, const braid_options *options, braid_db **out, braid_error *err) {
+int engine_db_new(const char *path, const braid_options *options, braid_db **out, braid_error *err) {
     braid_db *db = calloc(1, sizeof *db);
+    *out = db;
+    if (path && !*path) path = NULL;
     if (!db) return error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory to open a database");
     pthread_condattr_t monotonic;
     pthread_mutex_init(&db->vector_writer, NULL);
+    pthread_mutex_init(&db->graph_writer, NULL);
     pthread_mutex_init(&db->keeper_lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -225,7 +230,6 @@ static int db_new(const char *path, const braid_options *options, braid_db **out
     db->path = path ? strdup(path) : NULL;
     db->snapshot_path = path ? malloc(len) : NULL;
     db->metrics = metrics_new();
-    *out = db;
     if ((path && (!db->path || !db->snapshot_path)) || !db->metrics)
         return error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory to open a database");
     if (path) snprintf(db->snapshot_path, len, "%s-hnsw", path);
@@ -236,11 +240,10 @@ static int db_new(const char *path, const braid_options *options, braid_db **out
 
 int braid_open(const char *path, const braid_options *options, braid_db **out, braid_error *err) {
     *out = NULL;
-    if (path && !*path) path = NULL;
     braid_db *db = NULL;
     uint64_t start = 0, vector_start = 0;
-    int rc = db_new(path, options, &db, err);
-    if (rc == BRAID_OK) rc = open_record(db, path, err);
+    int rc = engine_db_new(path, options, &db, err);
+    if (rc == BRAID_OK) rc = engine_record_open(db, NULL, NULL, err);
     if (rc == BRAID_OK) rc = open_derived(db, err);
     if (rc == BRAID_OK) rc = indexer_load(db, &start, &vector_start, err);
     if (rc == BRAID_OK) rc = indexer_start(db, start, vector_start, err);
@@ -285,6 +288,7 @@ void braid_close(braid_db *db) {
     pthread_cond_destroy(&db->keeper_wake);
     pthread_mutex_destroy(&db->keeper_lock);
     pthread_mutex_destroy(&db->vector_writer);
+    pthread_mutex_destroy(&db->graph_writer);
     for (size_t i = 0; i < ROLE_COUNT; i++) engine_secret_free(db->secrets[i]);
     free(db->snapshot_path);
     free(db->path);

@@ -3,6 +3,8 @@
  *
  * Opening makes what is missing of the constraints and indexes of cypher/, then looks whether the constraints are there
  * and fails if they are not: without them two transactions can make the same node twice, and nothing here would notice.
+ * A server that is away is no reason not to start: what reads is refused until it is back, and what writes looks for the
+ * constraints first.
  *
  * Writes are batches of `batch` rows, each one transaction and one round trip, safe to repeat. Reads are one round trip;
  * a walk takes one for each level.
@@ -11,6 +13,7 @@
  * less than a millisecond. */
 #include "graph/graph_neo4j.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,33 +48,64 @@ static int look_for_constraints(graph_neo4j *g, constraints_seen *seen, braid_er
     return bolt_run(g->bolt, &call, &s, err);
 }
 
-static int make_rule(graph_neo4j *g, const graph_neo4j_rule *rule, braid_error *err) {
+static int make_rule(graph_neo4j *g, const graph_neo4j_rule *rule, bool *refused, braid_error *err) {
     bolt_failure failure;
     braid_error why = {0};
     bolt_call call = graph_neo4j_write_call(g, &failure);
     int rc = bolt_run(g->bolt, &call, &(bolt_statement){.text = rule->create}, &why);
     if (rc == BRAID_OK) return rc;
     if (failure.class == BOLT_CLASS_NONE) return error_set(err, rc, why.store, "%s", why.message);
+    *refused = !failure.retriable;
     return error_set(err, rc, GRAPH_NEO4J_STORE,
                      "%s refuses \"%.70s...\" (%.90s); mend the data or the rights there, then start again",
                      g->options.remote->address, rule->create, failure.message);
 }
 
-/* Makes what is missing, and looks again. */
-static int keep_schema(graph_neo4j *g, braid_error *err) {
+/* Makes what is missing, and looks again. *refused: the server was asked, and it is not as it must be. */
+static int keep_schema(graph_neo4j *g, bool *refused, braid_error *err) {
     constraints_seen seen;
     const graph_neo4j_rule *rule;
+    *refused = false;
     int rc = look_for_constraints(g, &seen, err);
     for (size_t i = 0; rc == BRAID_OK && (rule = graph_neo4j_schema(i)) != NULL; i++)
-        if (!seen.there[i]) rc = make_rule(g, rule, err);
+        if (!seen.there[i]) rc = make_rule(g, rule, refused, err);
     if (rc == BRAID_OK) rc = look_for_constraints(g, &seen, err);
     for (size_t i = 0; rc == BRAID_OK && (rule = graph_neo4j_schema(i)) != NULL; i++)
-        if (rule->label != NULL && !seen.there[i])
+        if (rule->label != NULL && !seen.there[i]) {
+            *refused = true;
             rc = error_set(err, BRAID_E_UNAVAILABLE, GRAPH_NEO4J_STORE,
                            "%s has no uniqueness constraint on %s (%s); without it nodes double: create it as in "
                            "cypher/001_graph_constraints.cypher",
                            g->options.remote->address, rule->label, rule->properties);
+        }
+    if (rc == BRAID_OK) atomic_store(&g->schema_kept, true);
     return rc;
+}
+
+/* Before anything is written: at most once with success. */
+static int before_writing(graph_neo4j *g, braid_error *err) {
+    bool refused;
+    return atomic_load(&g->schema_kept) ? BRAID_OK : keep_schema(g, &refused, err);
+}
+
+static int write_items(void *self, const graph_item *items, size_t n, braid_error *err) {
+    int rc = before_writing(self, err);
+    return rc != BRAID_OK ? rc : graph_neo4j_upsert_items(self, items, n, err);
+}
+
+static int write_removals(void *self, const uint32_t *nums, size_t n, braid_error *err) {
+    int rc = before_writing(self, err);
+    return rc != BRAID_OK ? rc : graph_neo4j_remove_items(self, nums, n, err);
+}
+
+static int write_relations(void *self, const graph_edge *edges, size_t n, braid_error *err) {
+    int rc = before_writing(self, err);
+    return rc != BRAID_OK ? rc : graph_neo4j_upsert_relations(self, edges, n, err);
+}
+
+static int write_removed_relations(void *self, const graph_edge *edges, size_t n, braid_error *err) {
+    int rc = before_writing(self, err);
+    return rc != BRAID_OK ? rc : graph_neo4j_remove_relations(self, edges, n, err);
 }
 
 /* ---- opening ---- */
@@ -88,7 +122,8 @@ static int graph_neo4j_open(const graph_options *options, void **self, braid_err
     *self = NULL;
     const remote_options *r = options->remote;
     if (r == NULL || r->address == NULL || r->address[0] == '\0')
-        return error_set(err, BRAID_E_INVALID, GRAPH_NEO4J_STORE, "the address of the server is not given: neo4j.address");
+        return error_set(err, BRAID_E_INVALID, GRAPH_NEO4J_STORE,
+                         "the address of the server is not given: neo4j.address");
     graph_neo4j *g = calloc(1, sizeof *g);
     if (g == NULL) return error_set(err, BRAID_E_NO_MEMORY, GRAPH_NEO4J_STORE, "no memory to open the graph");
     pthread_mutex_init(&g->lock, NULL);
@@ -97,7 +132,18 @@ static int graph_neo4j_open(const graph_options *options, void **self, braid_err
     g->write_ms = timeout_ms(r) > GRAPH_NEO4J_WRITE_MS ? timeout_ms(r) : GRAPH_NEO4J_WRITE_MS;
     bolt_options o = {.remote = r, .name = GRAPH_NEO4J_STORE, .clock = options->clock, .metrics = options->metrics};
     int rc = bolt_open(&o, &g->bolt, err);
-    if (rc == BRAID_OK) rc = keep_schema(g, err);
+    bool refused = true;
+    braid_error why = {0};
+    if (rc == BRAID_OK && (rc = keep_schema(g, &refused, &why)) != BRAID_OK) {
+        if (!refused && (rc == BRAID_E_UNAVAILABLE || rc == BRAID_E_DEADLINE)) {
+            if (options->log != NULL)
+                log_write(options->log, LOG_WARN, GRAPH_NEO4J_STORE,
+                          "not ready: %s; it is asked again with the next call", why.message);
+            rc = BRAID_OK;
+        } else {
+            error_set(err, rc, why.store, "%s", why.message);
+        }
+    }
     if (rc != BRAID_OK) {
         graph_neo4j_close(g);
         return rc;
@@ -153,8 +199,7 @@ static int clear_kind(graph_neo4j *g, const char *text, braid_error *err) {
     for (uint64_t done = GRAPH_NEO4J_PAGE; rc == BRAID_OK && done >= GRAPH_NEO4J_PAGE;) {
         counts c = {.count = 0};
         bolt_call call = graph_neo4j_write_call(g, NULL);
-        bolt_statement s = {
-            .text = text, .parameters = p.data, .parameters_len = p.len, .each = see_count, .ctx = &c};
+        bolt_statement s = {.text = text, .parameters = p.data, .parameters_len = p.len, .each = see_count, .ctx = &c};
         rc = bolt_run(g->bolt, &call, &s, err);
         done = c.count > 0 ? c.values[0] : 0;
     }
@@ -163,7 +208,7 @@ static int clear_kind(graph_neo4j *g, const char *text, braid_error *err) {
 }
 
 static int graph_neo4j_clear(void *self, braid_error *err) {
-    int rc = BRAID_OK;
+    int rc = before_writing(self, err);
     for (size_t i = 0; rc == BRAID_OK && i < sizeof graph_neo4j_statements.clear / sizeof(char *); i++)
         rc = clear_kind(self, graph_neo4j_statements.clear[i], err);
     return rc;
@@ -175,10 +220,10 @@ const graph_ops graph_neo4j_ops = {
     .caps = GRAPH_CAP_REMOTE | GRAPH_CAP_VERSIONS | GRAPH_CAP_INSPECT,
     .open = graph_neo4j_open,
     .close = graph_neo4j_close,
-    .upsert_items = graph_neo4j_upsert_items,
-    .remove_items = graph_neo4j_remove_items,
-    .upsert_relations = graph_neo4j_upsert_relations,
-    .remove_relations = graph_neo4j_remove_relations,
+    .upsert_items = write_items,
+    .remove_items = write_removals,
+    .upsert_relations = write_relations,
+    .remove_relations = write_removed_relations,
     .walk = graph_neo4j_walk,
     .estimate = graph_neo4j_estimate,
     .neighbours = graph_neo4j_neighbours,

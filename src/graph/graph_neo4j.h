@@ -39,6 +39,7 @@ typedef struct graph_neo4j {
     bolt_client *bolt;
     size_t batch;      /* rows of one transaction */
     unsigned write_ms; /* of one transaction */
+    _Atomic bool schema_kept; /* the constraints were seen: it may be written to */
     pthread_mutex_t lock; /* for the costs */
     graph_neo4j_cost costs[3]; /* by depth - 1 */
 } graph_neo4j;

@@ -425,6 +425,8 @@ static int batch_write(batch *b, uint64_t upto) {
     changes c = {0};
     if (!batch_stats_room(b) || !write_changes(b, &cursor, &c)) return batch_no_memory(b);
     int rc = BRAID_OK;
+    for (size_t i = 0; i < c.last; i++)
+        if (c.list[i].kind == RECORD_POLICY) policy_rows_changing(b->l->rows, c.list[i].policy);
     for (size_t at = 0; at < c.last && rc == BRAID_OK; at += LEARNER_SLICE) {
         size_t n = c.last - at < LEARNER_SLICE ? c.last - at : LEARNER_SLICE;
         rc = record_write(b->l->record, c.list + at, n, (record_write_flags){.background = true}, b->err);

@@ -99,7 +99,8 @@ void policy_rows_close(policy_rows *p);
 /* As record_get_policies; what the cache has is not asked for again. */
 int policy_rows_get(policy_rows *p, const char *agent, const record_policy_key *keys, size_t n, deadline until,
                     record_policy_key_fn *each, void *ctx, braid_error *err);
-/* After the row was written to the record store. */
+/* Before the row is written to the record store, and after it was: between the two the cache has nothing of it. */
+void policy_rows_changing(policy_rows *p, const record_policy *row);
 void policy_rows_put(policy_rows *p, const record_policy *row);
 /* A person is about to be removed: notes the keys of their rows (in `a`) before, and forgets them after. *out NULL: there is
  * no cache to tell. */

@@ -2,17 +2,31 @@
  *
  * A row is kept as JSON under policy:{agent}:{user}:{state_hash}, in the form that people and other programs can read. The
  * parts are escaped (a byte that is not a letter, digit or one of "-_.=" becomes %XX), so that no two keys collide. The
- * cache's version of a value is the row's own (the LSN that moved it last): the learner puts what it has just written,
- * and a slow reader that fills in an older row is refused. That there is no row is worth remembering too: an empty one of
- * version 0, for a short while.
+ * cache's version of a value is the row's own (the LSN that moved it last): before it writes a row the learner ends what the
+ * cache has of it, and puts the new one afterwards; so a slow reader that fills in an older row is refused, and a learner
+ * that dies in between leaves a miss. That there is no row is worth remembering too: an empty one of version 0, for a short
+ * while.
  *
- * A cache that fails is a miss; what it says that makes no sense is a miss. */
+ * Everybody asks for the rows of the population. Of those who miss one at the same time, one loads it and the others look
+ * again (a lease); whoever waited its share loads as well. A person's rows are asked for by that person: no lease.
+ *
+ * A cache that fails is a miss, what it says that makes no sense is a miss, and a call to it on the way to an answer gets a
+ * small share of what is left: slower, never wrong. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "policy/policy_private.h"
 
-enum { ROWS_KEYS_MAX = 16, ROWS_NONE_TTL_MS = 60 * 1000, ROWS_ACTIONS_MAX = 4096 };
+enum {
+    ROWS_KEYS_MAX = 16,
+    ROWS_NONE_TTL_MS = 60 * 1000,
+    ROWS_ACTIONS_MAX = 4096,
+    ROWS_SHARE = 4, /* a call to the cache gets this part of what is left, and those who wait for a lease as well */
+    ROWS_SHARE_MS_MAX = 50, /* a call */
+    ROWS_LEASE_MS = 1000,   /* longer than a load takes */
+    ROWS_NAP_MS_MAX = 8
+};
 
 struct policy_rows {
     record_store *record;
@@ -106,6 +120,11 @@ static bool action_read(const json_t *json, record_action *a) {
     return true;
 }
 
+static bool text_is(const json_t *json, const char *name, const char *text) {
+    const char *there = json_string_value(json_object_get(json, name));
+    return there && strcmp(there, text) == 0;
+}
+
 /* Hands the row of a cached text on. False: it makes no sense, read the store instead. An empty row is handed to
  * nobody. */
 static bool row_read(const char *text, size_t len, const char *agent, const record_policy_key *key, size_t which,
@@ -115,9 +134,11 @@ static bool row_read(const char *text, size_t len, const char *agent, const reco
     if (model_json_parse(text, len, &limits, &json, NULL) != BRAID_OK) return false;
     const json_t *list = json_object_get(json, "actions");
     const char *state = json_string_value(json_object_get(json, "state"));
+    bool theirs = text_is(json, "agent", agent) && text_is(json, "user", key->user) &&
+                  text_is(json, "state_hash", key->state_hash);
     size_t n = json_array_size(list);
     record_action *actions = calloc(n + 1, sizeof *actions);
-    bool ok = actions && json_is_array(list) && state && n <= ROWS_ACTIONS_MAX;
+    bool ok = actions && theirs && json_is_array(list) && state && n <= ROWS_ACTIONS_MAX;
     for (size_t i = 0; ok && i < n; i++) ok = action_read(json_array_get(list, i), &actions[i]);
     if (ok && n) {
         record_policy row = {.agent = agent,
@@ -134,44 +155,70 @@ static bool row_read(const char *text, size_t len, const char *agent, const reco
     return ok;
 }
 
+/* ---- one row into the cache ---- */
+static bool row_put(policy_rows *p, const record_policy *row, unsigned ttl_ms, deadline until) {
+    buf key, value;
+    bool put = false;
+    buf_init(&key, 0);
+    buf_init(&value, 0);
+    if (policy_rows_key(row->agent, row->user, row->state_hash, &key) && row_print(row, &value))
+        put = cache_put_until(p->cache, key.data, key.len, row->version, value.data, value.len, ttl_ms, until, NULL) ==
+              BRAID_OK;
+    buf_free(&key);
+    buf_free(&value);
+    return put;
+}
+
 /* ---- reading ---- */
 typedef struct rows_read {
     policy_rows *p;
     const char *agent;
     const record_policy_key *keys;
+    deadline until;
     size_t wanted[ROWS_KEYS_MAX]; /* indices into the caller's keys */
-    bool there[ROWS_KEYS_MAX];
+    size_t count;                 /* of them */
+    bool there[ROWS_KEYS_MAX];    /* by index into `wanted` */
+    bool leased[ROWS_KEYS_MAX];   /* by the caller's index */
     record_policy_key_fn *each;
     void *ctx;
+    bool more; /* the caller wants to go on */
 } rows_read;
+
+static deadline rows_share(deadline until, int64_t most_ms) {
+    if (until == 0) return 0; /* the cache's own */
+    int64_t now = clock_mono_ns(&clock_system), share = (until - now) / ROWS_SHARE;
+    if (share > most_ms * 1000000) share = most_ms * 1000000;
+    return now + (share > 0 ? share : 1);
+}
+
+static deadline rows_call(const rows_read *x) {
+    return rows_share(x->until, ROWS_SHARE_MS_MAX);
+}
 
 static bool rows_found(void *ctx, size_t which, const record_policy *row) {
     rows_read *x = ctx;
+    size_t i = x->wanted[which];
     x->there[which] = true;
-    policy_rows_put(x->p, row);
-    return x->each(x->ctx, x->wanted[which], row);
+    if (row_put(x->p, row, x->p->ttl_ms, rows_call(x))) x->leased[i] = false;
+    x->more = x->each(x->ctx, i, row);
+    return x->more;
 }
 
-static void remember_none(rows_read *x, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        const record_policy_key *k = &x->keys[x->wanted[i]];
-        if (x->there[i]) continue;
-        buf key, value;
-        buf_init(&key, 0);
-        buf_init(&value, 0);
+static void remember_none(rows_read *x) {
+    for (size_t w = 0; w < x->count; w++) {
+        size_t i = x->wanted[w];
+        const record_policy_key *k = &x->keys[i];
+        if (x->there[w]) continue;
         record_policy none = {.agent = x->agent, .user = k->user, .state_hash = k->state_hash, .state = ""};
-        if (policy_rows_key(x->agent, k->user, k->state_hash, &key) && row_print(&none, &value))
-            cache_put(x->p->cache, key.data, key.len, 0, value.data, value.len, ROWS_NONE_TTL_MS, NULL);
-        buf_free(&key);
-        buf_free(&value);
+        if (row_put(x->p, &none, ROWS_NONE_TTL_MS, rows_call(x))) x->leased[i] = false;
     }
 }
 
 /* Answers what the cache has; what is left is in x->wanted. */
-static size_t rows_from_cache(rows_read *x, size_t n, deadline until, bool *more) {
+static void rows_from_cache(rows_read *x, size_t n) {
     cache_lookup lookups[ROWS_KEYS_MAX] = {0};
     buf keys, values;
-    size_t at[ROWS_KEYS_MAX + 1], left = 0;
+    size_t at[ROWS_KEYS_MAX + 1];
     buf_init(&keys, 0);
     buf_init(&values, 0);
     bool ok = true;
@@ -182,43 +229,127 @@ static size_t rows_from_cache(rows_read *x, size_t n, deadline until, bool *more
     at[n] = keys.len;
     for (size_t i = 0; ok && i < n; i++)
         lookups[i] = (cache_lookup){.key = keys.data + at[i], .key_len = at[i + 1] - at[i]};
-    ok = ok && cache_get_many(x->p->cache, lookups, n, until, &values, NULL) == BRAID_OK;
+    if (ok) cache_get_many(x->p->cache, lookups, n, rows_call(x), &values, NULL); /* some may be there after an error */
     for (size_t i = 0; i < n; i++) {
-        bool hit = ok && lookups[i].found && *more &&
-                   row_read(values.data + lookups[i].at, lookups[i].len, x->agent, &x->keys[i], i, x->each, x->ctx, more);
-        if (!hit) x->wanted[left++] = i;
+        bool hit =
+            ok && lookups[i].found && x->more &&
+            row_read(values.data + lookups[i].at, lookups[i].len, x->agent, &x->keys[i], i, x->each, x->ctx, &x->more);
+        if (!hit) x->wanted[x->count++] = i;
     }
-    metric_add(x->p->hits, n - left);
-    metric_add(x->p->misses, left);
+    metric_add(x->p->hits, n - x->count);
+    metric_add(x->p->misses, x->count);
     buf_free(&keys);
     buf_free(&values);
-    return left;
+}
+
+/* Loads what is wanted. */
+static int rows_load(rows_read *x, braid_error *err) {
+    record_policy_key asked[ROWS_KEYS_MAX];
+    if (x->count == 0 || !x->more) return BRAID_OK;
+    for (size_t w = 0; w < x->count; w++) {
+        asked[w] = x->keys[x->wanted[w]];
+        x->there[w] = false;
+    }
+    int rc = record_get_policies(x->p->record, x->agent, asked, x->count, x->until, rows_found, x, err);
+    if (rc == BRAID_OK && x->more) remember_none(x);
+    return rc;
+}
+
+/* ---- a stampede is one load ---- */
+static bool rows_lease(rows_read *x, size_t i, unsigned ms) {
+    buf key;
+    bool mine = true;
+    buf_init(&key, 0);
+    if (policy_rows_key(x->agent, x->keys[i].user, x->keys[i].state_hash, &key))
+        cache_lease(x->p->cache, key.data, key.len, ms, rows_call(x), &mine, NULL);
+    buf_free(&key);
+    return mine;
+}
+
+static bool rows_look(rows_read *x, size_t i) {
+    buf key, value;
+    bool found = false, hit = false;
+    buf_init(&key, 0);
+    buf_init(&value, 0);
+    if (policy_rows_key(x->agent, x->keys[i].user, x->keys[i].state_hash, &key))
+        cache_get(x->p->cache, key.data, key.len, 0, rows_call(x), &value, NULL, &found, NULL);
+    if (found) hit = row_read(value.data, value.len, x->agent, &x->keys[i], i, x->each, x->ctx, &x->more);
+    buf_free(&key);
+    buf_free(&value);
+    return hit;
+}
+
+static void rows_give_back(rows_read *x, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (x->leased[i]) rows_lease(x, i, 0);
+}
+
+/* Leaves in x->wanted what this call is to load; what others are loading goes to `waits`. */
+static size_t rows_share_out(rows_read *x, size_t *waits) {
+    size_t waiting = 0, kept = 0;
+    for (size_t w = 0; w < x->count; w++) {
+        size_t i = x->wanted[w];
+        bool shared = x->more && !*x->keys[i].user;
+        if (shared && !rows_lease(x, i, ROWS_LEASE_MS)) {
+            waits[waiting++] = i;
+            continue;
+        }
+        x->leased[i] = shared;
+        if (!shared || !rows_look(x, i)) x->wanted[kept++] = i; /* the holder before may just have put it */
+    }
+    x->count = kept;
+    return waiting;
+}
+
+/* What did not come in time is wanted after all. */
+static void rows_await(rows_read *x, const size_t *waits, size_t waiting) {
+    deadline patience = rows_share(x->until, ROWS_LEASE_MS);
+    if (patience == 0) patience = clock_mono_ns(&clock_system) + ROWS_LEASE_MS * INT64_C(1000000);
+    x->count = 0;
+    for (size_t w = 0; w < waiting && x->more; w++) {
+        bool hit = false, mine = false;
+        for (long nap_ms = 1; !hit && !mine && !deadline_passed(&clock_system, patience);) {
+            struct timespec nap = {.tv_nsec = nap_ms * 1000000};
+            nanosleep(&nap, NULL);
+            if (nap_ms < ROWS_NAP_MS_MAX) nap_ms *= 2;
+            hit = rows_look(x, waits[w]);
+            if (!hit) mine = x->leased[waits[w]] = rows_lease(x, waits[w], ROWS_LEASE_MS);
+            if (mine) hit = rows_look(x, waits[w]);
+        }
+        if (!hit) x->wanted[x->count++] = waits[w];
+    }
 }
 
 int policy_rows_get(policy_rows *p, const char *agent, const record_policy_key *keys, size_t n, deadline until,
                     record_policy_key_fn *each, void *ctx, braid_error *err) {
     if (!p->cache || n > ROWS_KEYS_MAX) return record_get_policies(p->record, agent, keys, n, until, each, ctx, err);
-    rows_read x = {.p = p, .agent = agent, .keys = keys, .each = each, .ctx = ctx};
-    record_policy_key asked[ROWS_KEYS_MAX];
-    bool more = true;
-    size_t left = rows_from_cache(&x, n, until, &more);
-    if (left == 0 || !more) return BRAID_OK;
-    for (size_t i = 0; i < left; i++) asked[i] = keys[x.wanted[i]];
-    int rc = record_get_policies(p->record, agent, asked, left, until, rows_found, &x, err);
-    if (rc == BRAID_OK) remember_none(&x, left);
+    rows_read x = {.p = p, .agent = agent, .keys = keys, .until = until, .each = each, .ctx = ctx, .more = true};
+    size_t waits[ROWS_KEYS_MAX];
+    rows_from_cache(&x, n);
+    if (x.count == 0 || !x.more) return BRAID_OK;
+    size_t waiting = rows_share_out(&x, waits);
+    int rc = rows_load(&x, err); /* one's own first: nobody waits for somebody who waits */
+    rows_give_back(&x, n);
+    if (rc != BRAID_OK || waiting == 0 || !x.more) return rc;
+    memset(x.leased, 0, sizeof x.leased);
+    rows_await(&x, waits, waiting);
+    rc = rows_load(&x, err);
+    rows_give_back(&x, n);
     return rc;
 }
 
 /* ---- writing ---- */
-void policy_rows_put(policy_rows *p, const record_policy *row) {
-    if (!p->cache) return;
-    buf key, value;
+void policy_rows_changing(policy_rows *p, const record_policy *row) {
+    if (!p->cache || row->version == 0) return;
+    buf key;
     buf_init(&key, 0);
-    buf_init(&value, 0);
-    if (policy_rows_key(row->agent, row->user, row->state_hash, &key) && row_print(row, &value))
-        cache_put(p->cache, key.data, key.len, row->version, value.data, value.len, p->ttl_ms, NULL);
+    if (policy_rows_key(row->agent, row->user, row->state_hash, &key))
+        cache_invalidate(p->cache, key.data, key.len, row->version - 1, NULL); /* what fails is owed */
     buf_free(&key);
-    buf_free(&value);
+}
+
+void policy_rows_put(policy_rows *p, const record_policy *row) {
+    if (p->cache) row_put(p, row, p->ttl_ms, 0);
 }
 
 struct policy_rows_key_list {
@@ -228,7 +359,7 @@ struct policy_rows_key_list {
         struct key_entry *next;
         size_t len;
         char key[];
-    } *first;
+    } * first;
     bool no_memory;
 };
 

@@ -90,7 +90,7 @@ static void enrich_vector(query_run_state *q) {
     if (n == 0) return;
     run_step *step = run_step_add(q, "enrich_vector", "exact", 0.2 * (double)n, (double)n);
     braid_error err = {0};
-    if (vector_score(q->rooms->vector, q->vector, nums, n, q->until, scores, &err) == BRAID_OK) {
+    if (vector_score(q->rooms->vector, q->vector, nums, n, q->gather_until, scores, &err) == BRAID_OK) {
         for (size_t i = 0; i < n; i++) {
             scored *s = candidate_of(q, nums[i]);
             if (!s || scores[i] == SIMILARITY_NONE) continue;

@@ -25,8 +25,7 @@ enum {
     LEASE_WAIT = 4,    /* those who wait do so for this part of what is left */
     LEASE_TRIES = 200, /* at most, whatever the clock says */
     LEASE_NAP_MS_MAX = 32,
-    BEGUN_BEFORE_MS =
-        60 * 1000 /* those who wait for an answer began before it was computed, by their deadline at most */
+    BEGUN_BEFORE_MS = 60 * 1000 /* who waits for an answer began before it was computed */
 };
 
 typedef struct kept_item {

@@ -11,6 +11,12 @@
 
 enum { COLD_SEEDS = 5, TASTE_ITEMS = 20, MEMBERS_LOOKED_AT = 64 };
 
+/* What may be waited for before the strands begin. A vector store that hangs must not use up the time of the others. */
+static deadline target_until(const query_run_state *q) {
+    int64_t now = clock_mono_ns(q->rooms->clock);
+    return q->gather_until > now ? now + (q->gather_until - now) / 2 : q->gather_until;
+}
+
 static int no_memory(braid_error *err) {
     return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for the question's scope");
 }
@@ -196,7 +202,7 @@ static int vector_from_taste(query_run_state *q, braid_error *err) {
     bool found[TASTE_ITEMS] = {false};
     size_t n = q->seed_count < TASTE_ITEMS ? q->seed_count : TASTE_ITEMS;
     braid_error none = {0};
-    int rc = vector_fetch_many(q->rooms->vector, q->seeds, n, q->until, liked, found, &none);
+    int rc = vector_fetch_many(q->rooms->vector, q->seeds, n, target_until(q), liked, found, &none);
     if (rc != BRAID_OK) run_degraded(q, vector_name(q->rooms->vector));
     for (size_t i = 0; i < n && rc == BRAID_OK; i++) {
         if (!found[i]) continue;
@@ -216,7 +222,7 @@ static int target_like(query_run_state *q, braid_error *err) {
     float *v = arena_alloc(q->a, dim * sizeof *v);
     if (!v) return no_memory(err);
     braid_error none = {0};
-    int rc = vector_fetch(q->rooms->vector, q->like_num, q->until, v, &none);
+    int rc = vector_fetch(q->rooms->vector, q->like_num, target_until(q), v, &none);
     if (rc == BRAID_OK) {
         q->vector = v;
         q->vector_from = "like";

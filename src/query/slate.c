@@ -74,9 +74,11 @@ void slate_keep(query_run_state *q, const query_item *items, size_t count) {
     buf_add(&value, q->rq->user, head.user_len);
     if (before) buf_add(&value, q->shown + (q->shown_count - before), before * sizeof *q->shown);
     for (size_t i = 0; i < count; i++) buf_add(&value, &items[i].num, sizeof items[i].num);
-    if (slate_key(&key, q->rooms, q->recommendation_id) && !value.failed)
-        cache_put_until(q->rooms->cache, key.data, key.len, CACHE_FIXED, value.data, value.len, q->rooms->slate_ttl_ms,
-                        result_cache_until(q), NULL);
+    int rc = slate_key(&key, q->rooms, q->recommendation_id) && !value.failed ? BRAID_OK : BRAID_E_NO_MEMORY;
+    if (rc == BRAID_OK)
+        rc = cache_put_until(q->rooms->cache, key.data, key.len, CACHE_FIXED, value.data, value.len,
+                             q->rooms->slate_ttl_ms, result_cache_until(q), NULL);
+    if (rc != BRAID_OK) run_degraded(q, cache_name(q->rooms->cache)); /* this answer has no next page */
     buf_free(&key);
     buf_free(&value);
 }

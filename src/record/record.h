@@ -19,6 +19,9 @@
 #define RECORD_APPLICATION_ID 0x42524144
 #define RECORD_SCHEMA_VERSION 2
 
+/* A step of the schema that opening made: its number from 1, and what it is called. */
+typedef void record_step_fn(void *ctx, unsigned step, const char *name);
+
 typedef struct record_options {
     const char *path;             /* of a local store's file */
     const remote_options *remote; /* RECORD_CAP_REMOTE: where it is; `database` names the database */
@@ -33,6 +36,8 @@ typedef struct record_options {
     const clock_ops *clock;
     metrics *metrics;
     const logger *log;
+    record_step_fn *on_step; /* NULL, or called for each step, in order, once it is there for good */
+    void *on_step_ctx;
 } record_options;
 
 typedef enum record_kind {

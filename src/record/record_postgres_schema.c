@@ -104,10 +104,11 @@ static int schema_newer(int64_t version, braid_error *err) {
                      SCHEMA_STEPS);
 }
 
-/* Runs what is missing, in a transaction that is open. */
-static int schema_steps(record_postgres *s, pg_session *session, deadline until, braid_error *err) {
+/* Runs what is missing, in a transaction that is open; *before is where it began. */
+static int schema_steps(record_postgres *s, pg_session *session, deadline until, int64_t *before, braid_error *err) {
     int64_t version = 0;
     int code = schema_version(session, until, &version, err);
+    *before = version;
     if (code == BRAID_OK && version > SCHEMA_STEPS) code = schema_newer(version, err);
     if (code != BRAID_OK || version == SCHEMA_STEPS) return code;
     if (version == 0 && !s->options.create)
@@ -127,8 +128,15 @@ static int schema_steps(record_postgres *s, pg_session *session, deadline until,
     return code;
 }
 
+static void schema_tell(const record_postgres *s, int64_t before) {
+    const char *name = NULL;
+    for (unsigned i = (unsigned)before; s->options.on_step != NULL && i < SCHEMA_STEPS; i++)
+        if (record_postgres_step(i, &name) != NULL) s->options.on_step(s->options.on_step_ctx, i + 1, name);
+}
+
 static int schema_make(record_postgres *s, pg_session *session, const char *schema, deadline until, braid_error *err) {
     char sql[256];
+    int64_t before = 0;
     pg_params p;
     pg_params_init(&p);
     pg_bind_text(&p, schema);
@@ -141,9 +149,11 @@ static int schema_make(record_postgres *s, pg_session *session, const char *sche
     snprintf(sql, sizeof sql, "CREATE SCHEMA IF NOT EXISTS %s", schema);
     if (code == BRAID_OK && s->options.create && strcmp(schema, "public") != 0)
         code = pg_exec(session, sql, NULL, NULL, until, schema_where, NULL, err);
-    if (code == BRAID_OK) code = schema_steps(s, session, until, err);
-    if (code == BRAID_OK) return pg_exec(session, "COMMIT", NULL, NULL, until, schema_where, NULL, err);
-    if (!pg_broken(session)) (void)pg_exec(session, "ROLLBACK", NULL, NULL, until, schema_where, NULL, NULL);
+    if (code == BRAID_OK) code = schema_steps(s, session, until, &before, err);
+    if (code == BRAID_OK) code = pg_exec(session, "COMMIT", NULL, NULL, until, schema_where, NULL, err);
+    if (code == BRAID_OK) schema_tell(s, before);
+    if (code != BRAID_OK && !pg_broken(session))
+        (void)pg_exec(session, "ROLLBACK", NULL, NULL, until, schema_where, NULL, NULL);
     return code;
 }
 

@@ -79,6 +79,11 @@ static const char *const record_sqlite_steps[RECORD_SCHEMA_VERSION] = {
     "INSERT INTO meta(key, value) SELECT 'timeline', coalesce(max(lsn), 0) FROM interactions;",
 };
 
+static void record_sqlite_tell(const record_sqlite *s, int step) {
+    static const char *const names[RECORD_SCHEMA_VERSION] = {"tables", "policies_in_one_row"};
+    if (s->options.on_step != NULL) s->options.on_step(s->options.on_step_ctx, (unsigned)step + 1, names[step]);
+}
+
 static int record_sqlite_step(record_sqlite *s, int step) {
     char text[64];
     int rc = sqlite3_exec(s->writer.db, record_sqlite_steps[step], NULL, NULL, NULL);
@@ -110,6 +115,7 @@ int record_sqlite_schema_create(record_sqlite *s, braid_error *err) {
     if (rc == SQLITE_OK) rc = record_sqlite_meta_put(&s->writer, "epoch", (int64_t)(epoch >> 1));
     if (rc == SQLITE_OK) rc = record_sqlite_meta_put(&s->writer, "clean", 1);
     if (rc == SQLITE_OK) rc = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+    for (int i = 0; rc == SQLITE_OK && i < RECORD_SCHEMA_VERSION; i++) record_sqlite_tell(s, i);
     if (rc == SQLITE_OK) return BRAID_OK;
     int code = record_sqlite_fail(db, rc, "creating the database", err);
     sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
@@ -127,6 +133,7 @@ int record_sqlite_schema_upgrade(record_sqlite *s, braid_error *err) {
         rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
         if (rc == SQLITE_OK) rc = record_sqlite_step(s, i);
         if (rc == SQLITE_OK) rc = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+        if (rc == SQLITE_OK) record_sqlite_tell(s, i);
     }
     if (rc == SQLITE_OK) return BRAID_OK;
     int code = record_sqlite_fail(db, rc, "bringing the database up to date", err);

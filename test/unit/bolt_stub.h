@@ -306,8 +306,8 @@ static inline void *stub_accept(void *arg) {
         if (now > atomic_load(&s->most)) atomic_store(&s->most, now);
         stub_conn *c = calloc(1, sizeof *c);
         *c = (stub_conn){.s = s, .fd = fd, .index = index};
+        atomic_store(&s->connections, index + 1); /* before it can be seen to have answered */
         pthread_create(&s->threads[index], NULL, stub_serve, c);
-        atomic_store(&s->connections, index + 1);
     }
     return NULL;
 }

@@ -107,12 +107,70 @@ static void a_forgotten_item_of_the_catalogue_is_found(void **state) {
     fixture_end(&f);
 }
 
+static void a_store_that_is_made_anew_agrees_again(void **state) {
+    (void)state;
+    fixture f;
+    start(&f);
+    static const char *const stores[] = {"vector", "graph", "cache"};
+    braid_error err = {0};
+    char *json = NULL;
+    uint32_t nums[2] = {num_of(&f, "i3"), num_of(&f, "i4")};
+    assert_int_equal(vector_remove(f.db->vector, nums, 2, &err), BRAID_OK);
+    assert_int_equal(graph_remove_items(f.db->graph, nums, 2, &err), BRAID_OK);
+    json_t *r = verify(&f, false);
+    assert_true(json_is_false(json_object_get(r, "ok")));
+    json_decref(r);
+    for (size_t i = 0; i < 3; i++) {
+        if (braid_rebuild(f.db, stores[i], NULL, NULL, &json, &err)) fail_msg("%s: %s", stores[i], err.message);
+        r = json_loads(json, 0, NULL);
+        assert_string_equal(text_at(r, "store"), stores[i]);
+        json_decref(r);
+        braid_free(json);
+    }
+    r = verify(&f, false);
+    if (!json_is_true(json_object_get(r, "ok"))) fail_msg("%s", json_dumps(r, JSON_COMPACT));
+    json_decref(r);
+    assert_int_equal(braid_rebuild(f.db, "catalogue", NULL, NULL, &json, &err), BRAID_E_INVALID);
+    fixture_end(&f);
+}
+
+static bool stop_at_once(void *ctx, const char *phase, uint64_t done, uint64_t total) {
+    (void)phase;
+    (void)done;
+    (void)total;
+    ++*(int *)ctx;
+    return false;
+}
+
+static void making_a_store_anew_can_be_stopped_and_done_again(void **state) {
+    (void)state;
+    fixture f;
+    start(&f);
+    char text[40000], *json = NULL;
+    size_t n = 0;
+    int told = 0;
+    braid_error err = {0};
+    for (int i = 0; i < 300; i++) n += (size_t)sprintf(text + n, "{\"id\":\"more%d\",\"title\":\"Film %d\"}\n", i, i);
+    put_all(&f, text);
+    settle(&f);
+    assert_int_equal(braid_rebuild(f.db, "vector", stop_at_once, &told, &json, &err), BRAID_E_CLOSED);
+    assert_int_equal(told, 1);
+    assert_int_equal(braid_rebuild(f.db, "vector", NULL, NULL, &json, &err), BRAID_OK);
+    braid_free(json);
+    json_t *r = verify(&f, false);
+    if (!json_is_true(json_object_get(r, "ok"))) fail_msg("%s", json_dumps(r, JSON_COMPACT));
+    json_decref(r);
+    fixture_end(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sound_database_is_found_sound),
         cmocka_unit_test(missing_extra_and_altered_vectors_are_found),
         cmocka_unit_test(missing_and_extra_relations_are_found),
         cmocka_unit_test(a_forgotten_item_of_the_catalogue_is_found),
+        cmocka_unit_test(a_store_that_is_made_anew_agrees_again),
+        cmocka_unit_test(making_a_store_anew_can_be_stopped_and_done_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

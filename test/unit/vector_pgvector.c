@@ -214,8 +214,12 @@ static void the_index_comes_after_the_load_and_is_set_aside_for_the_next(void **
     assert_string_equal(stats.method, "hnsw");
     fill(s, values, 1000, 100, 1); /* a few more go into it */
     assert_true(walks(s));
-    for (uint32_t first = 1100; first + 700 <= N; first += 700) fill(s, values, first, 700, 1);
-    assert_false(walks(s)); /* a load: it went aside */
+    bool aside = false; /* it may be back before the last batch, where the machine is slow */
+    for (uint32_t first = 1100; first + 700 <= N; first += 700) {
+        fill(s, values, first, 700, 1);
+        aside = aside || !walks(s);
+    }
+    assert_true(aside);
     must(vector_search(s, &q, out, &count, &stats, &err), &err);
     assert_int_equal(out[0].num, 0);
     wait_for_index(s);
