@@ -42,7 +42,7 @@ TESTS    := $(TEST_SRC:%.c=$(OUT)/%)
 
 DEMO := $(BUILD)/demo/braid.db
 
-.PHONY: all run test test-engines bench install install-bolt clean help deps test-programs
+.PHONY: all run run-cluster test test-engines bench install install-bolt clean help deps test-programs
 all: $(OUT)/braid
 
 run: ## install what is needed, build, load the sample catalogue, serve on 127.0.0.1:$PORT (8080)
@@ -50,6 +50,13 @@ run: ## install what is needed, build, load the sample catalogue, serve on 127.0
 	@$(MAKE) --no-print-directory -j$$(nproc) $(OUT)/braid
 	@scripts/demo.sh $(OUT)/braid $(DEMO)
 	@exec $(OUT)/braid serve --db $(DEMO) --listen 127.0.0.1:$(PORT) --region CA
+
+run-cluster: ## start Milvus, Neo4j, PostgreSQL and Redis on this machine and serve the same page on them; `scripts/engines.sh down` stops them
+	@scripts/deps.sh run && scripts/deps.sh engines
+	@$(MAKE) --no-print-directory -j$$(nproc) $(OUT)/braid
+	@scripts/engines.sh up milvus neo4j postgres redis
+	@scripts/cluster.sh $(OUT)/braid $(BUILD)/cluster/braid.yaml
+	@exec $(OUT)/braid serve --config $(BUILD)/cluster/braid.yaml --listen 127.0.0.1:$(PORT)
 
 test: ## install what testing needs, build, run every test, print one summary
 	@scripts/deps.sh run && scripts/deps.sh test
@@ -87,6 +94,8 @@ $(OUT)/proto/%.o: $(BUILD)/proto/%.c
 	$(Q)$(CC) $(CFLAGS_ALL) -w -c $< -o $@
 
 $(patsubst %.c,$(OUT)/%.o,$(wildcard src/wire/milvus*.c src/vector/*_milvus*.c)): | $(PROTO_C)
+
+$(OUT)/src/record/record_postgres_schema.o: $(wildcard sql/*.sql)
 
 $(OUT)/libinternal.a: $(LIB_OBJ)
 	@rm -f $@
@@ -190,4 +199,4 @@ $(OUT)/bench/%: $(OUT)/bench/%.o $(OUT)/libinternal.a
 	$(Q)$(CC) $(CFLAGS_ALL) $< $(OUT)/libinternal.a -o $@ $(LIBS)
 
 .SECONDARY:
--include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TESTS:=.d) $(patsubst bench/%.c,$(OUT)/bench/%.d,$(wildcard bench/*.c))
+-include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TESTS:=.d) $(wildcard $(OUT)/bench/*.d)

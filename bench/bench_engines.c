@@ -19,9 +19,10 @@
 #include "bench_data.h"
 #include "braid.h"
 
-enum { BATCH = 1000, USERS = 200, WARM = 50, STRANDS = 3, WAIT_MS = 3600000 };
+enum { BATCH = 1000, USERS = 200, WARM = 50, PARTS = 8, WAIT_MS = 3600000 };
 
-static const char *const strands[STRANDS] = {"vector", "graph", "policy"};
+/* Of timing_us, but enrich_vector: the scores of what other strands found, a part of "vector" that the plan's steps tell. */
+static const char *const parts[PARTS] = {"plan", "vector", "enrich_vector", "graph", "policy", "personalise", "shape", "explain"};
 static size_t items, dim;
 
 static double now_us(void) {
@@ -156,27 +157,39 @@ static void make_people(braid_db *db) {
 
 /* ---- asking ---- */
 typedef struct times {
-    double *total, *strand[STRANDS];
+    double *total, *part[PARTS];
     size_t count, degraded;
 } times;
 
 static times times_new(size_t n) {
     times t = {.total = need(calloc(n, sizeof(double)))};
-    for (size_t i = 0; i < STRANDS; i++) t.strand[i] = need(calloc(n, sizeof(double)));
+    for (size_t i = 0; i < PARTS; i++) t.part[i] = need(calloc(n, sizeof(double)));
     return t;
 }
 
 static void times_report(times *t, const char *name) {
     char label[96];
     spread(name, t->total, t->count);
-    for (size_t i = 0; i < STRANDS; i++) {
-        snprintf(label, sizeof label, "%s_share_%s", name, strands[i]);
-        spread(label, t->strand[i], t->count);
-        free(t->strand[i]);
+    for (size_t i = 0; i < PARTS; i++) {
+        snprintf(label, sizeof label, "%s_share_%s", name, parts[i]);
+        spread(label, t->part[i], t->count);
+        free(t->part[i]);
     }
     snprintf(label, sizeof label, "%s_degraded", name);
     figure(label, "answers_per_1000", 1000.0 * (double)t->degraded / (double)t->count);
     free(t->total);
+}
+
+static double part_of(json_t *answer, const char *part) {
+    json_t *timing = json_object_get(json_object_get(answer, "timing_us"), part), *step;
+    size_t i;
+    double us = 0;
+    if (timing) return json_number_value(timing);
+    json_array_foreach(json_object_get(json_object_get(answer, "plan"), "steps"), i, step) {
+        const char *name = json_string_value(json_object_get(step, "step"));
+        if (name && strcmp(name, part) == 0) us += json_number_value(json_object_get(step, "actual_us"));
+    }
+    return us;
 }
 
 /* Runs the question; what is read out of the answer is not timed. */
@@ -186,9 +199,8 @@ static void ask(braid_db *db, braid_query *q, times *t) {
     double begun = now_us();
     if (braid_run(db, q, &r, &err)) die("run", &err);
     t->total[t->count] = now_us() - begun;
-    json_t *answer = need(json_loads(braid_result_json(r), 0, NULL)), *timing = json_object_get(answer, "timing_us");
-    for (size_t i = 0; i < STRANDS; i++)
-        t->strand[i][t->count] = json_number_value(json_object_get(timing, strands[i]));
+    json_t *answer = need(json_loads(braid_result_json(r), 0, NULL));
+    for (size_t i = 0; i < PARTS; i++) t->part[i][t->count] = part_of(answer, parts[i]);
     t->count++;
     t->degraded += braid_result_degraded(r)[0] != '\0';
     json_decref(answer);

@@ -73,7 +73,7 @@ def clean():
         db.execute("DROP TABLE IF EXISTS bench_peer")
     with bolt() as driver, driver.session() as session:
         for label in ("MediaContent", "Genre", "Theme", "Mood", "CulturalContext", "Person", "Removed", "RemovedRelation", "PeerItem", "PeerFacet"):
-            session.run(f"MATCH (n:{label}) CALL {{ WITH n DETACH DELETE n }} IN TRANSACTIONS OF 5000 ROWS").consume()
+            session.run(f"MATCH (n:{label}) CALL (n) {{ DETACH DELETE n }} IN TRANSACTIONS OF 5000 ROWS").consume()
     keys = cache()
     for page in iter(lambda: list(itertools.islice(keys.scan_iter(PREFIX + "*", 1000), 1000)), []):
         keys.unlink(*page)

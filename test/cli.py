@@ -393,6 +393,11 @@ def similar_graph_explain_info_doctor_verify_and_bench_answer():
     verdict = ok(braid("verify", "--deep", "--db", db))
     check("every store agrees" in verdict.out and "0 wrong" in verdict.out, verdict)
     check(ok(braid("verify", "--repair", "--db", db, "--json")).json["ok"] is True)
+    for store in ("vector", "graph", "cache"):
+        check(f"{store}: made anew from 41 items" in ok(braid("rebuild", store, "--db", db)).out)
+    check(ok(braid("rebuild", "graph", "--db", db, "--json")).json["items"] == 41 and ok(braid("verify", "--db", db)))
+    r = braid("rebuild", "catalogue", "--db", db)
+    check(r.code == 2 and "there are vector, graph, cache" in r.err, r)
     bench = ok(braid("bench", "--db", db, "--queries", "60", "--threads", "2", "--json")).json
     check([row["failed"] for row in bench["rows"]] == [0, 0, 0] and all(0 < row["p50_us"] <= row["p99_us"] <= row["max_us"] for row in bench["rows"]), bench)
     check(re.search(r"(?m)^recommend +20 ", ok(braid("bench", "--db", db, "--queries", "20")).out))
@@ -711,6 +716,14 @@ def wait_until(true, seconds):
 def shutil_copy(name):
     shutil.copy(path(filled()), path(name))
     return name
+
+
+@claim
+def a_file_and_a_record_server_exclude_each_other():
+    r = braid("search", "x", "--db", "here.db", "--record-store", "postgres")
+    check(r.code == 2 and "--db names a file" in r.err, r)
+    r = braid("search", "x", "--record-store", "postgres", "--postgres-address", "127.0.0.1:1")
+    check(r.code == 1 and "127.0.0.1:1" in r.err and "--db" not in r.err, r)
 
 
 def main():

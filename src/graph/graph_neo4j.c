@@ -135,6 +135,8 @@ static int graph_neo4j_open(const graph_options *options, void **self, braid_err
     bool refused = true;
     braid_error why = {0};
     if (rc == BRAID_OK && (rc = keep_schema(g, &refused, &why)) != BRAID_OK) {
+        /* A wrong password comes from the pool as UNAVAILABLE; the server's own code tells it from a server that is away. */
+        if (strstr(why.message, "Neo.ClientError.") != NULL) refused = true;
         if (!refused && (rc == BRAID_E_UNAVAILABLE || rc == BRAID_E_DEADLINE)) {
             if (options->log != NULL)
                 log_write(options->log, LOG_WARN, GRAPH_NEO4J_STORE,

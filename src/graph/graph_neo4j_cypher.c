@@ -98,6 +98,10 @@ const graph_neo4j_cypher graph_neo4j_statements = {
     .forget_relations = "MATCH (gone:RemovedRelation) WHERE gone.at < $before WITH gone LIMIT 1000 DELETE gone",
 
     /* ---- relations ---- */
+    /* Ends that are there are locked before anything else, in the order of their numbers: two transactions that relate
+     * them never wait for each other in a circle, and none MERGEs a relation that the other is just making. Only a
+     * change locks; this one leaves nothing behind. */
+    .lock_ends = "UNWIND $nums AS num MATCH (m:MediaContent {num: num}) SET m.locked = true REMOVE m.locked",
     .remember_relations = "UNWIND $rows AS row "
                           "WITH row WHERE row[2] > 0 "
                           "MERGE (gone:RemovedRelation {from: row[0], to: row[1], type: row[3]}) "
@@ -144,7 +148,8 @@ const graph_neo4j_cypher graph_neo4j_statements = {
     /* ---- everything ---- */
     .scan = "MATCH (m:MediaContent) WHERE m.num > $after "
             "WITH m ORDER BY m.num LIMIT $most "
-            "RETURN m.num, m.version, COUNT { (m)-[:" MEMBERSHIPS "]->(f) WHERE NOT f:MediaContent }, CASE WHEN $edges THEN COLLECT { MATCH (m)-[r]->(o:MediaContent) "
+            "RETURN m.num, m.version, COUNT { (m)-[:" MEMBERSHIPS "]->(f) WHERE NOT f:MediaContent }, "
+            "CASE WHEN $edges THEN COLLECT { MATCH (m)-[r]->(o:MediaContent) "
             "WITH r, type(r) AS type, o.num AS other WHERE type IS NOT NULL AND other IS NOT NULL "
             "RETURN [other, type, r.strength, r.version] } ELSE [] END",
     /* All but the first come from the server's own counters. */

@@ -253,16 +253,22 @@ static int compare_u32(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
+/* In ascending order, each once; how many are left. */
+static size_t sort_once(uint32_t *nums, size_t n) {
+    size_t kept = 0;
+    qsort(nums, n, sizeof *nums, compare_u32);
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || nums[kept - 1] != nums[i]) nums[kept++] = nums[i];
+    return kept;
+}
+
 /* Each number once: a statement that meets a node which it has deleted fails. */
 int graph_neo4j_remove_items(void *self, const uint32_t *nums, size_t n, braid_error *err) {
     graph_neo4j *g = self;
     uint32_t *sorted = malloc(n * sizeof *sorted);
-    size_t kept = 0;
     if (sorted == NULL) return graph_neo4j_no_memory(err);
     memcpy(sorted, nums, n * sizeof *sorted);
-    qsort(sorted, n, sizeof *sorted, compare_u32);
-    for (size_t i = 0; i < n; i++)
-        if (kept == 0 || sorted[kept - 1] != sorted[i]) sorted[kept++] = sorted[i];
+    size_t kept = sort_once(sorted, n);
     int rc = BRAID_OK;
     for (size_t at = 0; rc == BRAID_OK && at < kept; at += g->batch)
         rc = remove_batch(g, sorted + at, kept - at < g->batch ? kept - at : g->batch, err);
@@ -333,9 +339,30 @@ static void ask_type(graph_neo4j_request *rq, const edge_batch *b, size_t first,
     put_edges(b, first, n, false, p);
 }
 
+/* Every end once, in ascending order. */
+static void ask_lock(graph_neo4j_request *rq, const edge_batch *b) {
+    uint32_t *nums = malloc(2 * b->n * sizeof *nums);
+    if (nums == NULL) {
+        rq->failed = true;
+        return;
+    }
+    for (size_t i = 0; i < b->n; i++) {
+        nums[2 * i] = b->rows[i].e->from;
+        nums[2 * i + 1] = b->rows[i].e->to;
+    }
+    buf *p = graph_neo4j_ask(rq, graph_neo4j_statements.lock_ends, NULL, NULL);
+    ps_put_map(p, 1);
+    ps_put_str(p, "nums");
+    size_t kept = sort_once(nums, 2 * b->n);
+    ps_put_list(p, kept);
+    for (size_t i = 0; i < kept; i++) ps_put_int(p, nums[i]);
+    free(nums);
+}
+
 static int write_edges(const edge_batch *b, braid_error *err) {
     graph_neo4j_request rq = {0};
     bolt_call call = graph_neo4j_write_call(b->g, NULL);
+    ask_lock(&rq, b);
     if (b->remove) {
         buf *p = graph_neo4j_ask(&rq, graph_neo4j_statements.remember_relations, NULL, NULL);
         ps_put_map(p, 2);

@@ -23,8 +23,8 @@ enum {
     ROWS_NONE_TTL_MS = 60 * 1000,
     ROWS_ACTIONS_MAX = 4096,
     ROWS_SHARE = 4, /* a call to the cache gets this part of what is left, and those who wait for a lease as well */
-    ROWS_SHARE_MS_MAX = 50, /* a call */
-    ROWS_LEASE_MS = 1000,   /* longer than a load takes */
+    ROWS_SHARE_MS_MAX = 200, /* a call */
+    ROWS_LEASE_MS = 1000,    /* longer than a load takes */
     ROWS_NAP_MS_MAX = 8
 };
 
@@ -340,11 +340,11 @@ int policy_rows_get(policy_rows *p, const char *agent, const record_policy_key *
 
 /* ---- writing ---- */
 void policy_rows_changing(policy_rows *p, const record_policy *row) {
-    if (!p->cache || row->version == 0) return;
+    if (!p->cache) return;
     buf key;
     buf_init(&key, 0);
     if (policy_rows_key(row->agent, row->user, row->state_hash, &key))
-        cache_invalidate(p->cache, key.data, key.len, row->version - 1, NULL); /* what fails is owed */
+        cache_invalidate(p->cache, key.data, key.len, row->version, NULL); /* what fails is owed */
     buf_free(&key);
 }
 

@@ -417,6 +417,53 @@ static void eight_threads_that_make_one_node_leave_one(void **state) {
     graph_close(s);
 }
 
+/* Each relates the same few items, in an order of its own, and may not try again. */
+static void *relate_the_same(void *arg) {
+    enum { ROUNDS = 12, EDGES = 40, ENDS = 20 };
+    writer *w = arg;
+    rng r;
+    rng_seed(&r, (uint64_t)(uintptr_t)w);
+    for (uint64_t version = 1; version <= ROUNDS; version++) {
+        graph_edge edges[EDGES];
+        braid_error err = {0};
+        for (size_t i = 0; i < EDGES; i++)
+            edges[i] = (graph_edge){.from = 1 + (uint32_t)rng_below(&r, ENDS), .to = 1 + (uint32_t)rng_below(&r, ENDS),
+                                    .type = rng_below(&r, 2) ? "SIMILAR_TO" : "RELATED_TO", .strength = 1, .version = version};
+        bool remove = rng_below(&r, 4) == 0;
+        int rc = remove ? graph_remove_relations(w->s, edges, EDGES, &err) : graph_upsert_relations(w->s, edges, EDGES, &err);
+        if (rc != BRAID_OK && w->wrong++ == 0)
+            fprintf(stderr, "%s\n", err.message);
+    }
+    return NULL;
+}
+
+static void relations_made_by_many_at_once_stay_single_and_nobody_waits_in_a_circle(void **state) {
+    (void)state;
+    graph_store *s = open_empty(), *once;
+    braid_error err = {0};
+    pthread_t threads[WRITERS];
+    writer writers[WRITERS];
+    for (uint32_t num = 1; num <= 20; num++)
+        put(s, num, num, NULL, 0, NULL, 0);
+    remote_options no_retries = server;
+    no_retries.retries = 0;
+    graph_options o = {.clock = &clock_system, .remote = &no_retries};
+    must(graph_open(&graph_neo4j_ops, &o, &once, &err), &err);
+    for (int i = 0; i < WRITERS; i++) {
+        writers[i] = (writer){.s = once};
+        assert_int_equal(pthread_create(&threads[i], NULL, relate_the_same, &writers[i]), 0);
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(writers[i].wrong, 0);
+    }
+    assert_int_equal(ask("MATCH (a:MediaContent)-[r]->(b:MediaContent) WITH a, b, type(r) AS type, count(*) AS c WHERE c > 1 RETURN count(*)"), 0);
+    assert_true(ask("MATCH (:MediaContent)-[r]->(:MediaContent) RETURN count(r)") > 0);
+    assert_int_equal(ask("MATCH (m:MediaContent) WHERE m.locked IS NOT NULL RETURN count(m)"), 0);
+    graph_close(once);
+    graph_close(s);
+}
+
 /* ---- what comes from outside ---- */
 
 static void nothing_from_outside_becomes_cypher(void **state) {
@@ -433,7 +480,7 @@ static void nothing_from_outside_becomes_cypher(void **state) {
         graph_edge e = {.from = 1, .to = 2, .type = p, .strength = 1, .version = 1};
         assert_int_equal(graph_upsert_relations(s, &e, 1, NULL), BRAID_E_INVALID);
         assert_int_equal(graph_remove_relations(s, &e, 1, NULL), BRAID_E_INVALID);
-        assert_int_equal(graph_neo4j_ops.upsert_relations(NULL, &e, 1, NULL), BRAID_E_INVALID); /* behind the forwarder */
+        assert_int_equal(graph_neo4j_upsert_relations(NULL, &e, 1, NULL), BRAID_E_INVALID); /* behind the forwarder */
         buf text;
         buf_init(&text, 0);
         assert_false(graph_neo4j_put_relations_text(p, &text) || graph_neo4j_remove_relations_text(p, &text));
@@ -700,6 +747,7 @@ int main(void) {
         cmocka_unit_test(an_id_that_was_made_anew_belongs_to_the_new_number),
         cmocka_unit_test(an_item_and_its_vector_leave_one_node_each_in_its_time),
         cmocka_unit_test(eight_threads_that_make_one_node_leave_one),
+        cmocka_unit_test(relations_made_by_many_at_once_stay_single_and_nobody_waits_in_a_circle),
         cmocka_unit_test(nothing_from_outside_becomes_cypher),
         cmocka_unit_test(what_the_server_says_and_makes_no_sense_is_an_error),
         cmocka_unit_test(what_goes_while_it_is_looked_at_is_left_out),
