@@ -42,7 +42,7 @@ TESTS    := $(TEST_SRC:%.c=$(OUT)/%)
 
 DEMO := $(BUILD)/demo/braid.db
 
-.PHONY: all run run-cluster test test-engines bench install install-bolt clean help deps test-programs
+.PHONY: all run run-cluster test test-engines bench bench-engines install install-bolt clean help deps test-programs
 all: $(OUT)/braid
 
 run: ## install what is needed, build, load the sample catalogue, serve on 127.0.0.1:$PORT (8080)
@@ -70,11 +70,15 @@ bench: ## measure; writes bench/results/
 	@scripts/deps.sh run && scripts/deps.sh bench
 	@bench/run.sh
 
+bench-engines: ## measure over the four real engines, next to their own clients; writes bench/results/engines-*
+	@scripts/deps.sh run && scripts/deps.sh test && scripts/deps.sh engines milvus neo4j postgres redis
+	@bench/engines.sh
+
 clean: ## remove everything that was built
 	rm -rf $(BUILD)
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
 
 test-programs: $(TESTS)
 

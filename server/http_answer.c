@@ -37,7 +37,7 @@ enum MHD_Result http_send(server *s, struct MHD_Connection *connection, api_resp
         add_common(s, response, r->content_type, "no-store");
         add(response, "Allow", r->allow);
         add(response, "Braid-Next", r->next);
-        if (r->status == 503) add(response, "Retry-After", "1");
+        if (r->status == 503 || r->status == 504) add(response, "Retry-After", "1");
         result = queue(connection, r->status ? r->status : 503, response);
     }
     api_response_free(r);

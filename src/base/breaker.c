@@ -156,6 +156,13 @@ void breaker_done(breaker *b, breaker_ticket ticket, int code) {
     pthread_mutex_unlock(&b->lock);
 }
 
+void breaker_skip(breaker *b, breaker_ticket ticket) {
+    if (b == NULL || ticket.probe == 0) return;
+    pthread_mutex_lock(&b->lock);
+    if (b->state == BREAKER_HALF_OPEN && ticket.probe == b->probe) b->probing = false;
+    pthread_mutex_unlock(&b->lock);
+}
+
 bool breaker_failure(int code) {
     switch (code) {
     case BRAID_E_DEADLINE:

@@ -49,6 +49,9 @@ typedef struct breaker_ticket {
 } breaker_ticket;
 int breaker_enter(breaker *b, breaker_ticket *ticket, braid_error *err);
 void breaker_done(breaker *b, breaker_ticket ticket, int code);
+/* Instead of breaker_done, for a call that never reached the store (no connection came free in time): it says nothing of
+ * the store. One that was the probe leaves that to the next. */
+void breaker_skip(breaker *b, breaker_ticket ticket);
 
 /* Whether a result speaks against the store. */
 bool breaker_failure(int code);

@@ -131,7 +131,10 @@ static int cache_check_key(const void *key, size_t key_len, braid_error *err) {
 /* After a call that passed the breaker: told to it and to the metrics; a success is the moment to pay what is owed. */
 static int cache_done(cache *c, breaker *b, breaker_ticket ticket, metric_histogram *time, int rc) {
     if (b == NULL) return rc;
-    breaker_done(b, ticket, rc);
+    if (rc == BRAID_E_BUSY)
+        breaker_skip(b, ticket); /* a crowd of ours: no reason to leave the store alone */
+    else
+        breaker_done(b, ticket, rc);
     metric_observe_us(time, (double)(clock_mono_ns(c->clock) - ticket.begun_ns) / 1000.0);
     return rc;
 }

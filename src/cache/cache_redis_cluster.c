@@ -150,6 +150,7 @@ static void redis_set_owner(redis_cluster *c, unsigned slot, size_t index) {
 static void redis_node_told(redis_node *node, int rc) {
     redis_cluster *c = node->cluster;
     bool lost = rc == BRAID_E_UNAVAILABLE || rc == BRAID_E_DEADLINE || rc == BRAID_E_CORRUPT;
+    if (rc == BRAID_E_BUSY) return; /* it was not asked */
     if (!lost) {
         if (atomic_load_explicit(&node->suspect, memory_order_relaxed)) atomic_store(&node->suspect, false);
         return;
@@ -215,11 +216,17 @@ typedef struct redis_leg {
     braid_error err;
 } redis_leg;
 
+/* That the pool had no free connection in time is our crowd's doing and nothing against the server: BUSY, where a
+ * connection that could not be opened in time is DEADLINE. The pool signs its own errors with its name. */
+static int redis_take_verdict(int rc, const braid_error *err) {
+    return rc == BRAID_E_DEADLINE && strncmp(err->store, "redis", 5) == 0 ? BRAID_E_BUSY : rc;
+}
+
 /* Sends those of the commands that belong to the leg. */
 static void redis_leg_send(redis_leg *leg, size_t number, redis_command *cmds, const size_t *leg_of, size_t n,
                            deadline until, redis_answer *answers, const redis_command **list) {
     size_t count = 0;
-    leg->rc = conn_pool_take(leg->node->pool, until, &leg->conn, &leg->err);
+    leg->rc = redis_take_verdict(conn_pool_take(leg->node->pool, until, &leg->conn, &leg->err), &leg->err);
     if (leg->rc != BRAID_OK) return;
     for (size_t i = 0; i < n; i++) {
         if (leg_of[i] != number) continue;

@@ -8,7 +8,7 @@
 
 #define ENGINE_OPTIONS(X)                                                                                                            \
     X("record", "store", ENUM, "sqlite", 0, 0, "sqlite|postgres", "record-store", \
-      "which record store holds the truth: sqlite is one file, postgres is shared by many servers") \
+      "where the truth lies: sqlite is a file, postgres is shared") \
     X("record", "create", BOOL, "true", 0, 0, NULL, "create", "make the database file if it is not there")                           \
     X("record", "read_only", BOOL, "false", 0, 0, NULL, "read-only", "open without the right to write")                              \
     X("record", "readers", INT, "4", 1, 64, NULL, "readers", "read connections to the record store")                                 \
@@ -81,7 +81,7 @@
       "folder of the page's files; empty: those built into the program") \
     X("milvus", "address", STRING, "127.0.0.1:19530", 0, 0, NULL, "milvus-address", "Milvus: HOST:PORT") \
     X("milvus", "database", STRING, "", 0, 0, NULL, "milvus-database", \
-      "Milvus: word before the collection's name, as braid in braid_media_embeddings; empty: none") \
+      "Milvus: word before the collection's name: braid gives braid_media_embeddings") \
     X("milvus", "user", STRING, "", 0, 0, NULL, "milvus-user", "Milvus: user name; empty: none is sent") \
     X("milvus", "password", SECRET, "", 0, 0, NULL, "", \
       "Milvus: password; from braid.yaml or the environment only, and never printed") \

@@ -132,7 +132,17 @@ static void tell_profiles(writer *w, const record_change *c) {
 
 static int batch_flush(writer *w) {
     if (w->count == 0) return BRAID_OK;
-    int rc = record_write(w->db->record, w->changes, w->count, (record_write_flags){false}, w->err);
+    braid_error why = {0};
+    int rc = record_write(w->db->record, w->changes, w->count, (record_write_flags){false}, &why);
+    /* A write has no deadline of the caller's: it was the store that did not answer, maybe after it had kept them. */
+    if (rc == BRAID_E_DEADLINE)
+        rc = error_set(
+            w->err, BRAID_E_UNAVAILABLE, why.store,
+            "%.200s; it is not known whether the changes were kept: send them again (interactions with the same "
+            "Idempotency-Key)",
+            why.message);
+    else if (rc != BRAID_OK)
+        error_set(w->err, rc, why.store, "%s", why.message);
     for (size_t i = 0; i < w->count && rc == BRAID_OK; i++) {
         record_change *c = &w->changes[i];
         if (c->code != BRAID_OK) {

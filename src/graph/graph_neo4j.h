@@ -55,7 +55,7 @@ extern const graph_neo4j_kind graph_neo4j_kinds[GRAPH_NEO4J_KINDS]; /* by graph_
 typedef struct graph_neo4j_cypher {
     const char *release_ids, *put_items, *drop_memberships;
     const char *remember_items, *remove_memberships, *remove_relations_of, *remove_items, *forget_items, *forget_relations;
-    const char *lock_ends, *remember_relations;
+    const char *remember_relations;
     const char *relations_of, *facets_of, *members_of;
     const char *shared_facets, *shared_relations;
     const char *neighbour_head, *neighbour_relations, *neighbour_facets;

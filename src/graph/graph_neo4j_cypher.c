@@ -6,6 +6,12 @@
  * removal; version 0 means that nobody keeps versions, and is always applied. The first statement of a batch decides
  * and stores the version; the later ones recognise the rows that were applied by it.
  *
+ * Many writers. The feed has one at a time; should there be two, the constraints keep nodes single, and MERGE keeps
+ * relationships single: before it makes one it locks both ends and looks again. Rows come in the order of their
+ * numbers; transactions that wait for each other in a circle all the same are refused by the server and done again.
+ * Rejected: locking all ends beforehand with a change that leaves nothing behind. Beside writers of items it made
+ * deadlocks the rule where they had been the exception.
+ *
  * Reading beside a writer. A statement sees what is committed at the moment it looks, not a snapshot: a node that it has
  * found may be deleted before its properties are read, and these are null then, as is the type of a relationship. So
  * what is to be told is read once and looked at; what has gone is left out, as it would have been a moment later.
@@ -43,6 +49,7 @@ const graph_neo4j_kind graph_neo4j_kinds[GRAPH_NEO4J_KINDS] = {
 
 /* A facet whose last member has left goes with it. */
 #define DROP_EMPTY_FACETS "WITH DISTINCT f WHERE f IS NOT NULL AND NOT EXISTS { (f)--() } DELETE f"
+
 /* So does a node that was nothing but the end of relations, once it has none. */
 #define DROP_EMPTY_ENDS                                                                                                \
     "UNWIND [a, b] AS o WITH DISTINCT o "                                                                              \
@@ -98,10 +105,6 @@ const graph_neo4j_cypher graph_neo4j_statements = {
     .forget_relations = "MATCH (gone:RemovedRelation) WHERE gone.at < $before WITH gone LIMIT 1000 DELETE gone",
 
     /* ---- relations ---- */
-    /* Ends that are there are locked before anything else, in the order of their numbers: two transactions that relate
-     * them never wait for each other in a circle, and none MERGEs a relation that the other is just making. Only a
-     * change locks; this one leaves nothing behind. */
-    .lock_ends = "UNWIND $nums AS num MATCH (m:MediaContent {num: num}) SET m.locked = true REMOVE m.locked",
     .remember_relations = "UNWIND $rows AS row "
                           "WITH row WHERE row[2] > 0 "
                           "MERGE (gone:RemovedRelation {from: row[0], to: row[1], type: row[3]}) "

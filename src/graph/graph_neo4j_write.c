@@ -113,8 +113,7 @@ static void ask_items(graph_neo4j_request *rq, const item_batch *b, const char *
     put_now(b->g, p);
     ps_put_str(p, "rows");
     ps_put_list(p, b->n);
-    for (size_t i = 0; i < b->n; i++)
-        put_item(&b->items[b->rows[i].at], b->without_id == NULL || !b->without_id[i], p);
+    for (size_t i = 0; i < b->n; i++) put_item(&b->items[b->rows[i].at], b->without_id == NULL || !b->without_id[i], p);
 }
 
 static void ask_kind(graph_neo4j_request *rq, const item_batch *b, size_t kind) {
@@ -339,32 +338,12 @@ static void ask_type(graph_neo4j_request *rq, const edge_batch *b, size_t first,
     put_edges(b, first, n, false, p);
 }
 
-/* Every end once, in ascending order. */
-static void ask_lock(graph_neo4j_request *rq, const edge_batch *b) {
-    uint32_t *nums = malloc(2 * b->n * sizeof *nums);
-    if (nums == NULL) {
-        rq->failed = true;
-        return;
-    }
-    for (size_t i = 0; i < b->n; i++) {
-        nums[2 * i] = b->rows[i].e->from;
-        nums[2 * i + 1] = b->rows[i].e->to;
-    }
-    buf *p = graph_neo4j_ask(rq, graph_neo4j_statements.lock_ends, NULL, NULL);
-    ps_put_map(p, 1);
-    ps_put_str(p, "nums");
-    size_t kept = sort_once(nums, 2 * b->n);
-    ps_put_list(p, kept);
-    for (size_t i = 0; i < kept; i++) ps_put_int(p, nums[i]);
-    free(nums);
-}
-
 static int write_edges(const edge_batch *b, braid_error *err) {
+    const graph_neo4j_cypher *c = &graph_neo4j_statements;
     graph_neo4j_request rq = {0};
     bolt_call call = graph_neo4j_write_call(b->g, NULL);
-    ask_lock(&rq, b);
     if (b->remove) {
-        buf *p = graph_neo4j_ask(&rq, graph_neo4j_statements.remember_relations, NULL, NULL);
+        buf *p = graph_neo4j_ask(&rq, c->remember_relations, NULL, NULL);
         ps_put_map(p, 2);
         put_now(b->g, p);
         put_edges(b, 0, b->n, true, p);
@@ -373,7 +352,7 @@ static int write_edges(const edge_batch *b, braid_error *err) {
         for (end = first + 1; end < b->n && strcmp(b->rows[end].e->type, b->rows[first].e->type) == 0;) end++;
         ask_type(&rq, b, first, end - first);
     }
-    if (b->remove) ask_forget(&rq, graph_neo4j_statements.forget_relations, b->g);
+    if (b->remove) ask_forget(&rq, c->forget_relations, b->g);
     int rc = graph_neo4j_run(b->g, &rq, &call, err);
     graph_neo4j_request_free(&rq);
     return rc;
@@ -393,8 +372,7 @@ static int write_all_edges(graph_neo4j *g, const graph_edge *edges, size_t n, bo
     for (size_t i = 0; rc == BRAID_OK && i < n; i++)
         if (i + 1 == n || edge_key_compare(rows[i].e, rows[i + 1].e) != 0) rows[kept++] = rows[i];
     for (size_t at = 0; rc == BRAID_OK && at < kept; at += g->batch) {
-        edge_batch b = {
-            .g = g, .rows = rows + at, .n = kept - at < g->batch ? kept - at : g->batch, .remove = remove};
+        edge_batch b = {.g = g, .rows = rows + at, .n = kept - at < g->batch ? kept - at : g->batch, .remove = remove};
         rc = write_edges(&b, err);
     }
     free(rows);

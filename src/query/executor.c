@@ -59,7 +59,9 @@ static void gather_vector(query_run_state *q) {
                        .allow = q->filtered ? &q->allow : NULL,
                        .allow_count = q->allow_count,
                        .where = q->where,
-                       .until = q->gather_until};
+                       .until = q->gather_until,
+                       .bounded = q->rq->min_lsn == 0,
+                       .fresh = q->rq->min_lsn != 0}; /* maybe another server of ours has written what is asked for */
     braid_error err = {0};
     int rc = found ? vector_search(q->rooms->vector, &vq, found, &n, &stats, &err) : BRAID_E_NO_MEMORY;
     if (rc != BRAID_OK || stats.stopped == VECTOR_STOP_DEADLINE) run_degraded(q, vector_name(q->rooms->vector));

@@ -76,6 +76,8 @@ typedef struct record_postgres_writer {
     record_postgres *s;
     pg_session *session; /* NULL: not connected */
     bool staging;        /* the session has its table staged_items */
+    char name[32];       /* of its row in `writers` */
+    uint64_t token;      /* of the transaction in hand; never used again */
     pg_params params;
     rng random;
     pthread_t thread;
@@ -99,8 +101,8 @@ struct record_postgres {
     record_postgres_writer writers[RECORD_POSTGRES_WRITERS];
 
     /* The log's head; log_wait. */
-    _Atomic uint64_t head;   /* settled up to here */
-    _Atomic uint64_t tip;    /* the last settled row */
+    _Atomic uint64_t head;   /* nothing can appear up to here, while the server does not crash */
+    _Atomic uint64_t tip;    /* the last settled row: what is told */
     _Atomic uint64_t newest; /* the last row that was seen or written, settled or not */
     _Atomic int gone;        /* not 0: the database is in another life; see record_postgres_alive */
     pthread_mutex_t head_mutex;
@@ -241,7 +243,7 @@ void record_postgres_log_wake(void *self);
 uint64_t record_postgres_head(void *self);
 /* After a commit: `horizon` as seen just after it, `last` its last row (0: it made no log row). */
 void record_postgres_committed(record_postgres *s, uint64_t horizon, uint64_t last);
-void record_postgres_settled(record_postgres *s, uint64_t horizon); /* as log_read saw it */
+void record_postgres_settled(record_postgres *s, uint64_t lsn); /* the last settled row, as log_read saw it */
 
 /* ---- record_postgres_readers.c: what must not be trimmed ---- */
 void record_postgres_reading(record_postgres *s, uint64_t after); /* somebody goes on from there */

@@ -5,8 +5,9 @@
  *
  * COMMIT is sent when all verdicts are known, and with them the transaction's number. So there is one place only where it
  * can be unclear what became of a group: the connection is lost, or is silent, after COMMIT was sent. The server then
- * knows (pg_xact_status), and is asked on a new connection before anybody is answered. What was lost before is not
- * committed and is written again.
+ * knows, and is asked on a new connection before anybody is answered: each transaction leaves a token of its own in the
+ * writer's row (sql/007_crash.sql). Not pg_xact_status(): a server that crashes before the COMMIT is on disk gives the
+ * transaction's number to somebody else. What was lost before is not committed and is written again.
  *
  * Another server may have been quicker with a key (serialization_failure, unique_violation) or cross our way (deadlock):
  * the group begins again under a higher number. Should the server refuse a statement for what is in a change, the group
@@ -45,8 +46,21 @@ static int commit_connect(record_postgres_writer *w, deadline until, braid_error
     if (w->session != NULL) return BRAID_OK;
     int code = pg_open(&s->writing, until, &w->session, err);
     if (code == BRAID_OK) code = record_postgres_same(s, w->session, until, err);
+    pg_params_reset(&w->params);
+    pg_bind_text(&w->params, w->name);
+    if (code == BRAID_OK) code = pg_run(w->session, SQL_KEEP_WRITER, &w->params, until, "connecting", NULL, err);
     if (code != BRAID_OK) commit_hang_up(w);
     return code;
+}
+
+static void commit_bind_begin(record_postgres_writer *w, const record_postgres_group *g) {
+    pg_params *p = &w->params;
+    w->token++;
+    pg_params_reset(p);
+    pg_bind_int8(p, w->s->space);
+    pg_bind_bool(p, g->alone);
+    pg_bind_text(p, w->name);
+    pg_bind_int8(p, (int64_t)w->token);
 }
 
 /* What the changes were told is untrue once the transaction is rolled back; what was refused without the database stays
@@ -114,9 +128,7 @@ static int piped_send(record_postgres_writer *w, record_postgres_group *g, attem
     walk k = {.r = g->first};
     record_postgres_body *body = NULL;
     int code = pg_pipeline_add(w->session, SQL_BEGIN, NULL, err);
-    pg_params_reset(p);
-    pg_bind_int8(p, w->s->space);
-    pg_bind_bool(p, g->alone);
+    commit_bind_begin(w, g);
     if (code == BRAID_OK) code = pg_pipeline_add(w->session, SQL_BEGIN_WRITE, p, err);
     for (record_change *c; code == BRAID_OK && (c = walk_next(&k, &body)) != NULL;) {
         record_postgres_sql which;
@@ -224,9 +236,7 @@ static int commit_slowly(record_postgres_writer *w, record_postgres_group *g, at
     PGresult *r = NULL;
     int code = g->bulk ? commit_stage(w, t, err) : BRAID_OK;
     if (code == BRAID_OK) code = pg_run(w->session, SQL_BEGIN, NULL, t->until, "beginning a transaction", NULL, err);
-    pg_params_reset(&w->params);
-    pg_bind_int8(&w->params, w->s->space);
-    pg_bind_bool(&w->params, g->alone);
+    commit_bind_begin(w, g);
     if (code == BRAID_OK)
         code = pg_run(w->session, SQL_BEGIN_WRITE, &w->params, t->until, "beginning a transaction", &r, err);
     if (code == BRAID_OK && !commit_xid(r, &t->xid)) code = record_postgres_corrupt("beginning a transaction", err);
@@ -258,28 +268,26 @@ static int commit_slowly(record_postgres_writer *w, record_postgres_group *g, at
 
 /* ---- what became of it ---- */
 
-/* Asks the server what became of a transaction whose COMMIT was sent and not answered. BRAID_OK: *committed is true or
+/* Asks the server what became of the transaction whose COMMIT was sent and not answered. BRAID_OK: *committed is true or
  * false; else nobody knows within the deadline. */
-static int commit_resolve(record_postgres_writer *w, uint64_t xid, deadline until, bool *committed, braid_error *err) {
+static int commit_resolve(record_postgres_writer *w, deadline until, bool *committed, braid_error *err) {
     const record_postgres *s = w->s;
     struct timespec nap = {.tv_nsec = UNSURE_NAP_MS * 1000000L};
-    int code = BRAID_E_UNAVAILABLE;
+    uint64_t token = w->token;
     metric_add(s->unsure, 1);
     commit_hang_up(w);
     while (!deadline_passed(s->options.clock, until)) {
         PGresult *r = NULL;
-        const char *status = "";
-        code = commit_connect(w, until, NULL);
+        int code = commit_connect(w, until, NULL);
         pg_params_reset(&w->params);
-        pg_bind_int8(&w->params, (int64_t)xid);
+        pg_bind_text(&w->params, w->name);
         if (code == BRAID_OK)
-            code = pg_run(w->session, SQL_XACT_STATUS, &w->params, until, "asking what became of a commit", &r, NULL);
+            code = pg_run(w->session, SQL_WRITER_TOKEN, &w->params, until, "asking what became of a commit", &r, NULL);
         pg_row row = {.r = r};
-        if (code == BRAID_OK && pg_rows(r) == 1) status = pg_text(&row, 0, NULL);
-        bool known = strcmp(status, "committed") == 0 || strcmp(status, "aborted") == 0;
-        if (known) *committed = status[0] == 'c';
+        bool known = code == BRAID_OK && pg_rows(r) == 1;
+        if (known) *committed = (uint64_t)pg_int8(&row, 0) == token;
         PQclear(r);
-        if (known) return BRAID_OK;
+        if (known && !row.bad) return BRAID_OK;
         nanosleep(&nap, NULL);
     }
     return error_set(err, BRAID_E_UNAVAILABLE, RECORD_POSTGRES,
@@ -331,7 +339,7 @@ static int commit_until_done(record_postgres_writer *w, record_postgres_group *g
         if (code == BRAID_OK) return code;
         if (t->sent && t->lost) { /* even with an error: it may be about what came after the commit */
             bool committed = false;
-            code = commit_resolve(w, t->xid, until + record_postgres_timeout_ns(s), &committed, err);
+            code = commit_resolve(w, until + record_postgres_timeout_ns(s), &committed, err);
             if (code != BRAID_OK || committed) return code;
             code = BRAID_E_UNAVAILABLE;
         }

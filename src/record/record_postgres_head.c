@@ -1,7 +1,8 @@
 /* How far the log is settled, known without asking: head(), and who waits for more.
  *
- * Three numbers that only grow: `head`, the horizon (nothing at or below it can appear any more); `newest`, the last row
- * that was seen or written; `tip`, the last row that is settled. A writer asks for the horizon in the same round trip as
+ * Three numbers: `head`, the horizon (nothing at or below it can appear any more); `newest`, the last row that was seen or
+ * written; `tip`, the last row that is settled, and the only one that is told: a crash of the server takes the numbers of
+ * transactions back that have left nothing on disk, and with them the horizon, but never a row that was seen. A writer asks for the horizon in the same round trip as
  * its COMMIT, so that after most commits the head has passed them already. Where it has not (another transaction is
  * still open), and for what other servers write, there is the watcher: a thread with a connection of its own that
  * LISTENs, and looks by itself every 10 ms while rows are unsettled, else every 50 ms .. 1 s.
@@ -58,14 +59,14 @@ void record_postgres_committed(record_postgres *s, uint64_t horizon, uint64_t la
     if (wake) watcher_wake(s);
 }
 
-void record_postgres_settled(record_postgres *s, uint64_t horizon) {
+void record_postgres_settled(record_postgres *s, uint64_t lsn) {
     pthread_mutex_lock(&s->head_mutex);
-    head_publish(s, horizon, 0, 0);
+    head_publish(s, lsn, lsn, lsn);
     pthread_mutex_unlock(&s->head_mutex);
 }
 
 uint64_t record_postgres_head(void *self) {
-    return atomic_load_explicit(&((record_postgres *)self)->head, memory_order_acquire);
+    return atomic_load_explicit(&((record_postgres *)self)->tip, memory_order_acquire);
 }
 
 void record_postgres_log_wake(void *self) {
@@ -114,6 +115,7 @@ static int watch_connect(watch *w) {
     if (code == BRAID_OK) code = pg_exec(w->session, sql, NULL, NULL, until, "listening", NULL, NULL);
     if (code == BRAID_OK) {
         w->pause_ms = LOOK_FIRST_MS;
+        atomic_store(&s->head, 0); /* after a crash of the server its numbers go on from lower ones */
         return BRAID_OK;
     }
     pg_close(w->session);

@@ -2,7 +2,8 @@
  *
  * The log is the union of the tables log and interactions in LSN order, read by one statement together with the horizon
  * of its snapshot: rows of transactions below it are all there, rows above it are not looked at, however many have
- * committed already. So nothing that commits late can be skipped. */
+ * committed already. So nothing that commits late can be skipped. A consumer is told that it has read up to the last row
+ * below the horizon, not up to the horizon itself, which a crash of the server takes back (sql/007_crash.sql). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,14 +31,14 @@ static bool log_row(pg_row *row, arena *a, record_log_entry *e, bool *no_memory)
 }
 
 static int log_rows(const PGresult *r, uint64_t after, arena *a, record_log_entry **out, size_t *count,
-                    uint64_t *horizon, braid_error *err) {
+                    uint64_t *settled, braid_error *err) {
     int n = pg_rows(r);
     bool no_memory = false;
     pg_row first = {.r = r};
     record_log_entry *rows = n > 0 ? arena_calloc(a, (size_t)n, sizeof *rows) : NULL;
     if (n == 0) return record_postgres_corrupt("reading the change log", err);
     if (rows == NULL) return record_postgres_no_memory(err);
-    *horizon = (uint64_t)pg_int8(&first, 0);
+    *settled = (uint64_t)pg_int8(&first, 0);
     bool gone = after > 0 && (uint64_t)pg_int8(&first, 7) > after;
     if (!first.bad && gone)
         return error_set(err, BRAID_E_NOT_FOUND, RECORD_POSTGRES,
@@ -48,7 +49,7 @@ static int log_rows(const PGresult *r, uint64_t after, arena *a, record_log_entr
     *count = 0;
     for (int i = 0; i < n; i++) {
         pg_row row = {.r = r, .row = i};
-        if (pg_null(&row, 1)) continue; /* the one row that is there for the horizon's sake */
+        if (pg_null(&row, 1)) continue; /* the one row that is there for that number's sake */
         if (!log_row(&row, a, &rows[*count], &no_memory) || rows[*count].lsn <= after)
             return record_postgres_corrupt("reading the change log", err);
         if (no_memory) return record_postgres_no_memory(err);
@@ -73,7 +74,7 @@ int record_postgres_log_read(void *self, uint64_t after, unsigned kinds, size_t 
     record_postgres *s = self;
     pg_params p;
     PGresult *r = NULL;
-    uint64_t horizon = 0;
+    uint64_t settled = 0;
     *out = NULL;
     *count = 0;
     *upto = after;
@@ -85,12 +86,12 @@ int record_postgres_log_read(void *self, uint64_t after, unsigned kinds, size_t 
     bind_kinds(&p, kinds);
     pg_bind_bool(&p, (kinds & RECORD_MASK(RECORD_INTERACTION)) != 0);
     int code = record_postgres_read(s, SQL_LOG_READ, &p, 0, "reading the change log", &r, err);
-    if (code == BRAID_OK) code = log_rows(r, after, a, out, count, &horizon, err);
+    if (code == BRAID_OK) code = log_rows(r, after, a, out, count, &settled, err);
     if (code == BRAID_OK) {
         bool full = *count >= limit;
-        uint64_t reached = full ? (*out)[*count - 1].lsn : horizon;
+        uint64_t reached = full ? (*out)[*count - 1].lsn : settled;
         *upto = reached > after ? reached : after;
-        record_postgres_settled(s, horizon);
+        record_postgres_settled(s, settled);
     } else {
         *out = NULL;
         *count = 0;

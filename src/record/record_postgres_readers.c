@@ -63,13 +63,20 @@ void record_postgres_readers_tell(record_postgres *s, pg_session *session) {
         (void)reader_keep(s, session, &low, NULL);
 }
 
+/* The first farewell that the server does not hear is the last. */
 void record_postgres_readers_end(record_postgres *s) {
     pg_params p;
     PGresult *r = NULL;
     if (s->pool == NULL || s->reader[0] == '\0' || atomic_load(&s->gone) != 0) return;
     pg_params_init(&p);
     pg_bind_text(&p, s->reader);
-    (void)record_postgres_read(s, SQL_DROP_READER, &p, 0, "closing", &r, NULL);
+    int code = record_postgres_read(s, SQL_DROP_READER, &p, 0, "closing", &r, NULL);
     PQclear(r);
+    for (int i = 0; code == BRAID_OK && i < RECORD_POSTGRES_WRITERS; i++) {
+        pg_params_reset(&p);
+        pg_bind_text(&p, s->writers[i].name);
+        code = record_postgres_read(s, SQL_DROP_WRITER, &p, 0, "closing", &r, NULL);
+        PQclear(r);
+    }
     pg_params_free(&p);
 }

@@ -23,14 +23,16 @@ STEP_BYTES(record_postgres_003, "sql/003_learning.sql");
 STEP_BYTES(record_postgres_004, "sql/004_write.sql");
 STEP_BYTES(record_postgres_005, "sql/005_insight.sql");
 STEP_BYTES(record_postgres_006, "sql/006_readers.sql");
+STEP_BYTES(record_postgres_007, "sql/007_crash.sql");
 
-#define SCHEMA_STEPS 6
+#define SCHEMA_STEPS 7
 
 const char *record_postgres_step(unsigned i, const char **name) {
-    static const char *const names[SCHEMA_STEPS] = {"001_items", "002_people",  "003_learning",
-                                                    "004_write", "005_insight", "006_readers"};
+    static const char *const names[SCHEMA_STEPS] = {"001_items",   "002_people",  "003_learning", "004_write",
+                                                    "005_insight", "006_readers", "007_crash"};
     static const char *const texts[SCHEMA_STEPS] = {record_postgres_001, record_postgres_002, record_postgres_003,
-                                                    record_postgres_004, record_postgres_005, record_postgres_006};
+                                                    record_postgres_004, record_postgres_005, record_postgres_006,
+                                                    record_postgres_007};
     if (i >= SCHEMA_STEPS) return NULL;
     *name = names[i];
     return texts[i];

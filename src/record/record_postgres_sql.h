@@ -22,13 +22,16 @@
 #define RECORD_POSTGRES_STATEMENTS(X)                                                                                  \
     /* transactions */                                                                                                 \
     X(BEGIN, "", "BEGIN")                                                                                              \
-    X(BEGIN_WRITE, "lb", "SELECT begin_write($1, $2)")                                                                 \
+    X(BEGIN_WRITE, "lbtl", "SELECT begin_write($1, $2, $3, $4)")                                                       \
     X(COMMIT, "", "COMMIT")                                                                                            \
     X(ROLLBACK, "", "ROLLBACK")                                                                                        \
     X(SAVEPOINT, "", "SAVEPOINT change")                                                                               \
     X(RELEASE, "", "RELEASE SAVEPOINT change")                                                                         \
     X(UNDO, "", "ROLLBACK TO SAVEPOINT change")                                                                        \
-    X(XACT_STATUS, "x", "SELECT pg_xact_status($1)")                                                                   \
+    X(KEEP_WRITER, "t", "INSERT INTO writers (name, token) VALUES ($1, 0) ON CONFLICT (name) DO NOTHING")              \
+    X(DROP_WRITER, "t", "DELETE FROM writers WHERE name = $1")                                                         \
+    /* waits for a transaction of that writer that is still open */                                                    \
+    X(WRITER_TOKEN, "t", "SELECT token FROM writers WHERE name = $1 FOR UPDATE")                                       \
     /* writing: see sql/004_write.sql */                                                                               \
     X(PUT_ITEM, "ittbyTY", RECORD_POSTGRES_VERDICT "put_item($1, $2, $3, $4, $5, $6, $7)")                             \
     X(DROP_ITEM, "it", RECORD_POSTGRES_VERDICT "drop_item($1, $2)")                                                    \
@@ -46,16 +49,12 @@
     X(PUT_STAGED, "", "SELECT o_n, o_lsn, o_num FROM put_staged_items()")                                              \
     /* the log */                                                                                                      \
     X(HORIZON, "", "SELECT horizon()")                                                                                 \
-    /* how far the log is settled, its last settled row, its last row, and what was trimmed */                         \
-    X(HEAD, "", "SELECT h.at,"                                                                                         \
-      " greatest((SELECT l.lsn FROM log l WHERE l.lsn <= h.at ORDER BY l.lsn DESC LIMIT 1),"                           \
-      " (SELECT i.lsn FROM interactions i WHERE i.lsn <= h.at ORDER BY i.lsn DESC LIMIT 1), 0),"                       \
-      " greatest((SELECT l.lsn FROM log l ORDER BY l.lsn DESC LIMIT 1),"                                               \
-      " (SELECT i.lsn FROM interactions i ORDER BY i.lsn DESC LIMIT 1), 0)"                                            \
-      " FROM (SELECT horizon() AS at) h")                                                                              \
-    /* rows up to the horizon of the same snapshot; always at least one row, for the horizon's sake */                 \
+    /* nothing can appear up to here; the last row that is settled; the last row */                                    \
+    X(HEAD, "", "SELECT horizon(), settled(), greatest((SELECT l.lsn FROM log l ORDER BY l.lsn DESC LIMIT 1),"         \
+      " (SELECT i.lsn FROM interactions i ORDER BY i.lsn DESC LIMIT 1), 0)")                                           \
+    /* rows up to the last that is settled in the same snapshot; always at least one row, for that number's sake */    \
     X(LOG_READ, "llHb", "SELECT h.at, r.lsn, r.kind, r.removed, r.num, r.num2, r.key, h.after"                         \
-      " FROM (SELECT horizon() AS at, greatest($1, (SELECT trimmed FROM meta)) AS after) h LEFT JOIN LATERAL ("        \
+      " FROM (SELECT settled() AS at, greatest($1, (SELECT trimmed FROM meta)) AS after OFFSET 0) h LEFT JOIN LATERAL (" \
       "(SELECT i.lsn, 4::smallint AS kind, false AS removed, i.item AS num, 0::bigint AS num2, p.id AS key"            \
       " FROM interactions i JOIN persons p ON p.num = i.person"                                                        \
       " WHERE $4 AND i.lsn > h.after AND i.lsn <= h.at ORDER BY i.lsn LIMIT $2)"                                       \
@@ -87,7 +86,7 @@
       " (SELECT count(*) FROM rl_policies),"                                                                           \
       " (SELECT count(*) FROM log l LEFT JOIN persons p ON p.num = l.person WHERE l.lsn > m.trimmed"                   \
       " AND (l.person IS NULL OR p.num IS NOT NULL)) + (SELECT count(*) FROM interactions i WHERE i.lsn > m.trimmed)," \
-      " (SELECT count(*) FROM items WHERE given), m.trimmed, horizon() FROM meta m")                                   \
+      " (SELECT count(*) FROM items WHERE given), m.trimmed, settled() FROM meta m")                                   \
     /* reading items */                                                                                                \
     X(ITEM_BY_ID, "t", "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                           \
       " LEFT JOIN vectors v ON v.num = i.num WHERE i.id = $1")                                                         \

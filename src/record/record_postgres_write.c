@@ -10,6 +10,7 @@
  * When the database does not answer, whoever has waited for longer than a call may take is told so together with the
  * group that failed: nobody waits for one time-out after another. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -203,6 +204,8 @@ int record_postgres_writers_start(record_postgres *s, braid_error *err) {
         w->s = s;
         pg_params_init(&w->params);
         rng_seed(&w->random, (uint64_t)clock_mono_ns(&clock_system) + (uint64_t)i);
+        w->token = rng_next(&w->random) >> 2;
+        snprintf(w->name, sizeof w->name, "%s/%d", s->reader, i);
         int rc = pthread_create(&w->thread, NULL, writer_main, w);
         if (rc != 0)
             return error_set(err, BRAID_E_NO_MEMORY, RECORD_POSTGRES, "cannot start a writer: %s", strerror(rc));

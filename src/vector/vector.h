@@ -28,11 +28,11 @@ typedef enum vector_caps {
 
 typedef struct vector_options {
     uint32_t dim;
-    unsigned m;               /* HNSW M, 4..64, default 16: links a level, twice that on level 0 */
-    unsigned ef_construction; /* default 200 */
-    unsigned ef_search;       /* default 64; a search may ask for another */
-    uint64_t seed;            /* of the level generator: same order of inserts, same graph */
-    const char *kernel;       /* "auto", "avx512", "avx2", "scalar" */
+    unsigned m;                   /* HNSW M, 4..64, default 16: links a level, twice that on level 0 */
+    unsigned ef_construction;     /* default 200 */
+    unsigned ef_search;           /* default 64; a search may ask for another */
+    uint64_t seed;                /* of the level generator: same order of inserts, same graph */
+    const char *kernel;           /* "auto", "avx512", "avx2", "scalar" */
     const remote_options *remote; /* VECTOR_CAP_REMOTE: where it is */
     const clock_ops *clock;
     metrics *metrics;
@@ -42,8 +42,8 @@ typedef struct vector_options {
 typedef struct vector_entry {
     uint32_t num;
     const float *values; /* dim floats, finite; need not be normalised, not all zero */
-    uint64_t version;    /* the item's; 0 where nobody keeps versions, or for a repair: it is applied whatever is held */
-    const item *it;      /* the item, for VECTOR_CAP_FIELDS; may be NULL for others */
+    uint64_t version; /* the item's; 0 where nobody keeps versions, or for a repair: it is applied whatever is held */
+    const item *it;   /* the item, for VECTOR_CAP_FIELDS; may be NULL for others */
 } vector_entry;
 
 /* What a search may use; zero means the default. */
@@ -58,6 +58,7 @@ typedef struct vector_query {
     const filter *where;
     deadline until;
     bool fresh; /* sees what other processes wrote before it began, too; it may wait for that. Local stores always do */
+    bool bounded; /* may miss what was written in the last seconds, so that a remote store need not wait for it */
 } vector_query;
 
 typedef enum vector_stop {

@@ -13,8 +13,9 @@
  *
  * What this store wrote, it sees: each mutation's timestamp is kept, and for as long as "bounded" consistency might not
  * cover it, questions ask for it. A server waits with such an answer until its clock tick has passed the timestamp (up to
- * 200 ms by default), so only the first question after a write pays. Writes of other processes are seen within 5 s, or at
- * once when the query says `fresh`. */
+ * 200 ms by default): under a stream of writes every question would. So a search that need not see them says `bounded`,
+ * and vectors of given numbers are waited for only when one of those numbers was written lately. Writes of other processes
+ * are seen within 5 s, or at once when the query says `fresh`. */
 #include "vector/vector_milvus.h"
 
 #include <stdlib.h>
@@ -26,7 +27,7 @@ enum {
     COLLECTION_M = 16,
     COLLECTION_EF_CONSTRUCTION = 200,
     SEARCH_EF = 64,
-    INFO_MS = 500,
+    INFO_MS = 2000, /* a count waits for the server's clock to pass our last write */
     ROW_BYTES = 300, /* beside the vector; a guess for info */
     SEARCH_US = 2000 /* until searches were timed */
 };
@@ -107,6 +108,27 @@ milvus_view milvus_view_now(milvus *s, bool fresh) {
     return (milvus_view){MILVUS_BOUNDED, 0};
 }
 
+static uint32_t recent_ms(const milvus *s) {
+    return (uint32_t)((clock_mono_ns(s->clock) - s->opened_ns) / 1000000) + 1;
+}
+
+milvus_view milvus_view_of(milvus *s, const uint32_t *nums, size_t n) {
+    milvus_view view = milvus_view_now(s, false);
+    if (view.level != MILVUS_SINCE) return view;
+    uint32_t now = recent_ms(s);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t at = atomic_load_explicit(&s->wrote_ms[nums[i] % MILVUS_RECENT], memory_order_acquire);
+        if (at != 0 && now - at < MILVUS_BOUNDED_MS) return view;
+    }
+    return (milvus_view){MILVUS_BOUNDED, 0};
+}
+
+void milvus_note_nums(milvus *s, const uint32_t *nums, size_t n) {
+    uint32_t now = recent_ms(s);
+    for (size_t i = 0; i < n; i++)
+        atomic_store_explicit(&s->wrote_ms[nums[i] % MILVUS_RECENT], now, memory_order_release);
+}
+
 /* ---- opening and closing ---- */
 
 static bool name_is_fit(const char *name) {
@@ -148,6 +170,7 @@ static int take_options(milvus *s, const vector_options *o, braid_error *err) {
     s->ef_search = o->ef_search != 0 ? o->ef_search : SEARCH_EF;
     s->batch = o->remote->batch != 0 ? o->remote->batch : MILVUS_ROWS_BATCH;
     s->clock = o->clock != NULL ? o->clock : &clock_system;
+    s->opened_ns = clock_mono_ns(s->clock);
     s->log = o->log;
     return name_collection(s, o->remote, err);
 }

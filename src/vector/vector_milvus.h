@@ -26,6 +26,7 @@ enum {
     MILVUS_PAGE_BYTES = 4 << 20,       /* of vectors in one page */
     MILVUS_NUMS_PER_QUERY = 1000,      /* numbers in one expression */
     MILVUS_LIMIT_MAX = 16384,          /* rows that one search or query gives */
+    MILVUS_RECENT = 1 << 14,           /* remainders of numbers by which recent writes are known */
     MILVUS_BOUNDED_MS = 6000           /* by then "bounded" covers a write; the server's grace is 5,000 */
 };
 
@@ -51,6 +52,9 @@ typedef struct milvus {
     /* The promise that what this store wrote is seen: the newest timestamp of our own writes, and when it came. */
     _Atomic uint64_t wrote_ts;
     _Atomic int64_t wrote_ns;
+    /* When, in ms since opening + 1, a number with this remainder was written last: which vectors "bounded" may miss. */
+    _Atomic uint32_t wrote_ms[MILVUS_RECENT];
+    int64_t opened_ns;
 
     milvus_versions *versions; /* the feed thread's, with the next two */
     bool looked;               /* milvus_first_look is done */
@@ -73,6 +77,10 @@ int milvus_call(milvus *s, const char *method, const char *what, bool bare, rpc_
 int milvus_no_memory(braid_error *err);
 /* What a question must see: our own writes, or (fresh) anybody's. */
 milvus_view milvus_view_now(milvus *s, bool fresh);
+/* The same for a question about these numbers: what was not written lately need not be waited for. */
+milvus_view milvus_view_of(milvus *s, const uint32_t *nums, size_t n);
+/* Before their write is sent. */
+void milvus_note_nums(milvus *s, const uint32_t *nums, size_t n);
 
 /* ---- schema ---- */
 

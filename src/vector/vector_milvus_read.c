@@ -60,7 +60,7 @@ int milvus_fetch(void *self, uint32_t num, deadline until, float *out, braid_err
     milvus_query q = {.collection = s->collection,
                       .expr = expr,
                       .fields = {MILVUS_NUM, MILVUS_VECTOR},
-                      .view = milvus_view_now(s, false)};
+                      .view = milvus_view_of(s, &num, 1)};
     milvus_rows rows;
     code = milvus_ask_rows(s, &q, false, s->dim, until, &rows, err);
     if (code != BRAID_OK) return code;
@@ -127,7 +127,7 @@ static int gather_some(gathering *g, gather_fn *take, const asked *list, size_t 
         milvus_query q = {.collection = s->collection,
                           .expr = expr.data,
                           .fields = {MILVUS_NUM, MILVUS_VECTOR},
-                          .view = milvus_view_now(s, false)};
+                          .view = milvus_view_of(s, nums, n)};
         code = milvus_ask_rows(s, &q, false, s->dim, until, &rows, err);
     }
     for (size_t i = 0; i < rows.count; i++) {

@@ -254,7 +254,7 @@ int milvus_search_items(void *self, const vector_query *q, candidate *out, size_
               .stats = stats};
     buf_init(&where, 0);
     int code = milvus_ready(s, false, h.until, err);
-    h.view = milvus_view_now(s, q->fresh);
+    h.view = q->bounded && !q->fresh ? (milvus_view){MILVUS_BOUNDED, 0} : milvus_view_now(s, q->fresh);
     h.hits = malloc(MILVUS_LIMIT_MAX * sizeof *h.hits);
     if (code == BRAID_OK && (h.hits == NULL || !vector_milvus_filter(q->where, &where, &exact)))
         code = milvus_no_memory(err);

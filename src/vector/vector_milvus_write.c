@@ -326,7 +326,10 @@ static int send_rows(milvus *s, const choice *list, size_t count, size_t *at, br
     ok = ok && pack_batch(s, &b, &rq);
     arena_free(a);
     if (!ok) return milvus_no_memory(err);
+    for (size_t i = first; i < *at; i++) milvus_note_nums(s, &list[i].entry->num, 1);
     int code = send_change(s, MILVUS_METHOD("Upsert"), "upsert", rq, *at - first, err);
+    /* Once more: what counts is when it could first be missed, and a write may take long. */
+    for (size_t i = first; i < *at; i++) milvus_note_nums(s, &list[i].entry->num, 1);
     for (size_t i = first; i < *at && code == BRAID_OK; i++) {
         const vector_entry *e = list[i].entry;
         uint64_t known = e->version != 0 ? e->version : MILVUS_ABSENT;
@@ -374,7 +377,9 @@ static int remove_some(milvus *s, const uint32_t *nums, size_t n, braid_error *e
     bool ok = milvus_nums_expr(nums, n, &expr) && milvus_pack_delete(s->collection, expr.data, &rq);
     buf_free(&expr);
     if (!ok) return milvus_no_memory(err);
+    milvus_note_nums(s, nums, n);
     code = send_change(s, MILVUS_METHOD("Delete"), "delete", rq, 0, err);
+    milvus_note_nums(s, nums, n); /* as above */
     return code == BRAID_OK ? forget(s, nums, n, err) : code;
 }
 

@@ -32,7 +32,7 @@ OWN = {"BRAID_ENGINES_DIR": os.path.join(ROOT, "build/engines_faults"), "BRAID_E
        "BRAID_ENGINES_REDIS_PORT": "33379", "BRAID_ENGINES_TOXIPROXY_PORT": "33474"}
 DIM, FILMS, SHORTS, PEOPLE = 32, 240, 120, 6
 DEADLINE_MS, DEADLINE_MS_MAX, GRACE_MS = 300, 2000, 50  # the deadline is as long as this machine needs (World.calibrate)
-RATE, WORKERS, WRITERS = 20, 64, 2           # questions a second, threads that ask, threads that write
+RATE, WORKERS, WRITERS = 12, 64, 2           # questions a second, threads that ask, threads that write
 NORMAL_S, LAG_S, GONE_S = 10, 30, 3          # after the fault; a removed item may be shown for GONE_S more (feeds are pictured behind the log)
 STRANGERS = 0.1                              # share of answers that may miss a store that is well: machines that run tests are busy
 BURST_FDS, RSS_MB = 64, 96                   # what a burst of faults may leave open or allocated
@@ -372,7 +372,7 @@ def until(what, check, seconds, pause=0.05):
         try:
             if check():
                 return time.monotonic() - begun
-        except (OSError, http.client.HTTPException, KeyError, ValueError) as e:
+        except (OSError, http.client.HTTPException, KeyError, ValueError, engines.EngineError) as e:
             last = e
         if time.monotonic() - begun > seconds:
             raise Wrong(f"not within {seconds} s: {what}{f' ({last!r})' if last else ''}")
@@ -398,13 +398,16 @@ def judge(load, store, felt, felt_from, felt_to):
     late = sum(a[4] > due or a[3] > due + load.stall_ms for a in load.answers)
     if late:
         raise Wrong(f"{late} late; {text}")
-    strangers = sum(bool(set(a[5]) - {store, "feed"}) for a in load.answers)
+    # a store that is well may be missed by an answer that was short of time, not by one that had half of it left
+    strangers = sum(bool(set(a[5]) - {store, "feed"}) and a[4] < load.world.deadline_ms / 2 for a in load.answers)
     if strangers > STRANGERS * len(load.answers):
         raise Wrong(f"{strangers} answers name stores that are well; {text}")
     if felt and store != "postgres" and not names[store]:
         raise Wrong(f"the fault was not felt; {text}")
     if store != "postgres" and set(load.writes) - {"acknowledged"}:
         raise Wrong(f"writes were refused; {text}")
+    if store == "postgres" and felt and set(load.writes) == {"acknowledged"}:
+        raise Wrong(f"the fault was not felt; {text}")
     if store == "postgres" and any("without" in w for w in load.writes):
         raise Wrong(f"refusals without Retry-After; {text}")
     return text
@@ -494,8 +497,9 @@ class Stage:
         return Server(self.options.braid, self.addresses, self.proxies, self.schema, **settings)
 
     def heal(self):
+        """Whole again. Toxiproxy drains a link before it gives up a toxic, which may take longer than its control connection waits."""
         for p in self.proxies.values():
-            p.clear()
+            until(f"{p.name} cleared", lambda p=p: p.clear() or True, 40)
 
 
 def disturb(proxy, fault):
@@ -520,6 +524,8 @@ def under_load(stage, s, world, store, felt, break_it, mend_it, seconds, normal_
         broken = time.monotonic()
         break_it()
         time.sleep(seconds)
+        if felt and store != "postgres":  # how soon a breaker opens depends on how many calls there are
+            until(f"the breaker of {store} open", lambda: any(name == store and state for name, state in list(load.states)), 10)
         reads = postgres_reads(s) if store == "postgres" and felt else ""
         mending = time.monotonic()
         mend_it()
@@ -535,9 +541,7 @@ def under_load(stage, s, world, store, felt, break_it, mend_it, seconds, normal_
     lag = converged(s, world, lag_s)
     until("breakers closed", lambda: normal(s, world) and breakers_closed(s), normal_s)
     world.shorts.settle()
-    opened = any(state for (name, state), _ in load.states.items() if name == store)
-    if felt and store != "postgres" and not opened:
-        raise Wrong(f"its breaker was never seen open; {text}")
+    opened = any(state for name, state in load.states if name == store)
     return f"{text}; normal {back:.1f} s after (writers ended after {stopped - mended:.1f}), lag gone in {lag:.1f} s more, breaker {'opened' if opened else 'stayed closed'}"
 
 
@@ -561,7 +565,7 @@ def cells(claim, stage, world, faults):
 
             @claim(f"{store}, {fault}: nothing wrong, nothing late, nothing lost")
             def _(s, store=store, fault=fault):
-                text = under_load(stage, s, world, store, must_feel(store, fault), lambda: disturb(stage.proxies[store], fault), stage.proxies[store].clear, stage.options.seconds)
+                text = under_load(stage, s, world, store, must_feel(store, fault), lambda: disturb(stage.proxies[store], fault), stage.heal, stage.options.seconds)
                 print(f"     {text}")
 
 
@@ -623,7 +627,7 @@ def canaries(claim, stage, world):
     def _(s):
         world.patience_ms = 3 * world.deadline_ms
         try:
-            under_load(stage, s, world, "milvus", True, lambda: disturb(stage.proxies["milvus"], "timeout up"), stage.heal, 1.0)
+            under_load(stage, s, world, "milvus", True, lambda: disturb(stage.proxies["milvus"], "timeout up"), stage.heal, 2 * world.deadline_ms / 1000)
         except Wrong as e:
             true(" late; " in str(e), f"found something else: {e}")
         else:
@@ -687,7 +691,7 @@ def main():
     a.add_argument("--all", action="store_true")
     a.add_argument("--kill", action="store_true")
     a.add_argument("--only", default="")
-    a.add_argument("--seconds", type=float, default=1.5)
+    a.add_argument("--seconds", type=float, default=2)
     a.add_argument("--seed", type=int, default=int(time.time()))
     a.add_argument("--keep", action="store_true", help="leave the engines running")
     options = a.parse_args()

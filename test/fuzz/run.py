@@ -17,7 +17,7 @@ OUT = os.path.join(os.environ.get("BUILD", "build"), "fuzz")
 CC = os.environ.get("FUZZ_CC", "clang")
 CHECKS = "address,undefined"
 FLAGS = f"-O1 -gline-tables-only -fsanitize=fuzzer-no-link,{CHECKS} -fno-sanitize-recover=all -Wno-unknown-attributes"
-TARGET_FLAGS = f"-std=c17 -D_GNU_SOURCE -g1 -O1 -I. -Isrc -Iinclude -Wall -Wextra -Werror -Wshadow -fsanitize=fuzzer,{CHECKS}"
+TARGET_FLAGS = f"-std=c17 -D_GNU_SOURCE -g1 -O1 -I. -Isrc -Iinclude -isystem /usr/include/postgresql -Wall -Wextra -Werror -Wshadow -fsanitize=fuzzer,{CHECKS}"
 REMOTE = {"postgresql/libpq-fe.h": "-lpq", "hiredis/hiredis.h": "-lhiredis", "grpc/grpc.h": "-lgrpc -lgpr", "protobuf-c/protobuf-c.h": "-lprotobuf-c"}
 LIBS = "-lsqlite3 -ljansson -lyaml -lxxhash -lroaring -lmicrohttpd".split() + [
     w for header, words in REMOTE.items() if os.path.exists("/usr/include/" + header) for w in words.split()] + "-lssl -lcrypto -lm -pthread".split()
@@ -36,6 +36,8 @@ TARGETS = {
     "packstream": (1024, None, ()),
     "bolt": (1024, None, ()),
     "redis": (1024, None, ()),
+    "milvus": (1024, None, ()),
+    "filter": (1024, "json", ()),
 }
 CANARIES = {"overflow": "heap-buffer-overflow", "undefined": "signed integer overflow", "leak": "detected memory leaks",
             "hang": "libFuzzer: timeout"}  # the planted bug, and how it must be told

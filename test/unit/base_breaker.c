@@ -162,6 +162,33 @@ static void calls_begun_before_it_opened_decide_nothing_when_they_report_late(vo
     breaker_free(b);
 }
 
+static void what_never_reached_the_store_decides_nothing(void **state) {
+    (void)state;
+    breaker *b = new_breaker(&defaults);
+    breaker_ticket t, next;
+    for (int i = 0; i < 1000; i++) {
+        assert_true(enters(b, &t));
+        breaker_skip(b, t);
+    }
+    for (int i = 0; i < 4; i++)
+        call(b, BRAID_E_DEADLINE);
+    assert_int_equal(breaker_now(b), BREAKER_CLOSED); /* it was no success either: */
+    call(b, BRAID_E_DEADLINE);
+    assert_int_equal(breaker_now(b), BREAKER_OPEN);
+    pass_ms(500);
+    assert_true(enters(b, &t));
+    assert_false(enters(b, &next));
+    breaker_skip(b, t); /* and the next one probes at once */
+    assert_int_equal(breaker_now(b), BREAKER_HALF_OPEN);
+    assert_true(enters(b, &next));
+    breaker_skip(b, t); /* the first again: not its to give up any more */
+    assert_false(enters(b, &t));
+    breaker_done(b, next, BRAID_OK);
+    assert_int_equal(breaker_now(b), BREAKER_CLOSED);
+    breaker_skip(NULL, t);
+    breaker_free(b);
+}
+
 static void slow_calls_count_where_a_bound_is_given(void **state) {
     (void)state;
     breaker_options o = defaults;
@@ -413,6 +440,7 @@ int main(void) {
         cmocka_unit_test(one_probe_passes_its_success_closes_its_failure_doubles_the_wait),
         cmocka_unit_test(a_probe_that_never_reports_is_given_up),
         cmocka_unit_test(calls_begun_before_it_opened_decide_nothing_when_they_report_late),
+        cmocka_unit_test(what_never_reached_the_store_decides_nothing),
         cmocka_unit_test(slow_calls_count_where_a_bound_is_given),
         cmocka_unit_test(its_state_is_a_metric_and_has_a_name),
         cmocka_unit_test(no_breaker_lets_everything_pass),
