@@ -102,7 +102,7 @@ def engines_up():
     if os.environ.get("BRAID_TEST_ENGINES") == "no":
         return None, "BRAID_TEST_ENGINES=no"
     were_up = sh(["scripts/engines.sh", "status"], 60)[0] == 0
-    for command, limit in ((["scripts/deps.sh", "engines"], 900), (["scripts/engines.sh", "up"], 1500)):
+    for command, limit in ((["scripts/deps.sh", "engines"], 600), (["scripts/engines.sh", "up"], 900)):
         code, out, seconds = (0, "", 0) if were_up else sh(command, limit)
         if code:
             return None, f"{' '.join(command)} ended with {code} after {seconds:.0f} s: " + " | ".join(out.strip().splitlines()[-3:])[-400:]

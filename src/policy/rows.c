@@ -23,8 +23,8 @@ enum {
     ROWS_NONE_TTL_MS = 60 * 1000,
     ROWS_ACTIONS_MAX = 4096,
     ROWS_SHARE = 4, /* a call to the cache gets this part of what is left, and those who wait for a lease as well */
-    ROWS_SHARE_MS_MAX = 200, /* a call */
-    ROWS_LEASE_MS = 1000,    /* longer than a load takes */
+    ROWS_SHARE_MS_MAX = 1000,
+    ROWS_LEASE_MS = 1000, /* longer than a load takes */
     ROWS_NAP_MS_MAX = 8
 };
 

@@ -76,7 +76,7 @@ typedef struct record_postgres_writer {
     record_postgres *s;
     pg_session *session; /* NULL: not connected */
     bool staging;        /* the session has its table staged_items */
-    char name[32];       /* of its row in `writers` */
+    char name[40];       /* of its row in `writers` */
     uint64_t token;      /* of the transaction in hand; never used again */
     pg_params params;
     rng random;

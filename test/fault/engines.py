@@ -29,7 +29,7 @@ from serving import Claims, equal, true
 
 STORES = {"milvus": "milvus", "neo4j": "neo4j", "redis": "redis", "postgres": "postgres"}
 OWN = {"BRAID_ENGINES_DIR": os.path.join(ROOT, "build/engines_faults"), "BRAID_ENGINES_MILVUS_PORT": "33530", "BRAID_ENGINES_NEO4J_PORT": "33687", "BRAID_ENGINES_POSTGRES_PORT": "33432",
-       "BRAID_ENGINES_REDIS_PORT": "33379", "BRAID_ENGINES_TOXIPROXY_PORT": "33474"}
+       "BRAID_ENGINES_REDIS_PORT": "33379", "BRAID_ENGINES_TOXIPROXY_PORT": "33474", "BRAID_ENGINES_TIMEOUT": "300"}
 DIM, FILMS, SHORTS, PEOPLE = 32, 240, 120, 6
 DEADLINE_MS, DEADLINE_MS_MAX, GRACE_MS = 300, 2000, 50  # the deadline is as long as this machine needs (World.calibrate)
 RATE, WORKERS, WRITERS = 12, 64, 2           # questions a second, threads that ask, threads that write
@@ -639,6 +639,7 @@ def canaries(claim, stage, world):
 
     @claim("canary: another question's answer, a stranger among the items, a removed item and a lost write are found")
     def _(s):
+        world.shorts.settle()
         right, other = (world.ask(s, n)[1] for n in (0, 2))
         right["degraded"] = other["degraded"] = []
         world.check(0, 200, right, time.monotonic())

@@ -12,6 +12,7 @@
 
 enum { HITS = 8, DIM = 2, FIELDS = 4, KINDS = 12 };
 #define STORE "vector/milvus"
+static volatile int64_t looked_at;
 
 static void refused(int code, const braid_error *err) {
     if (code != BRAID_E_CORRUPT) fuzz_fail("what makes no sense is CORRUPT", err->message);
@@ -43,10 +44,9 @@ static void read_rows(const buf *answer, bool versions, uint32_t dim) {
         if (rows.count || rows.nums || rows.versions || rows.vectors || rows.owner) fuzz_fail("a refusal gives nothing", "");
         return;
     }
-    volatile int64_t sum = 0;
     for (size_t i = 0; i < rows.count; i++) {
         if (rows.nums[i] < 0 || rows.nums[i] >= UINT32_MAX) fuzz_fail("a key is an item number", "");
-        if (versions) sum += rows.versions[i] & 1; /* read, so that a column that is too short is seen */
+        if (versions) looked_at = rows.versions[i]; /* so that a column that is too short is seen */
         for (uint32_t d = 0; d < dim; d++)
             if (!isfinite(rows.vectors[i * dim + d])) fuzz_fail("vectors are finite", "");
     }

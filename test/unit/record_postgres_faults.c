@@ -1,5 +1,5 @@
 /* PostgreSQL as the record store on bad days: connections that are cut in the middle of a commit, a network that is slow,
- * silent or gone, a server that is down, restarted or killed. Needs a server (see record_postgres_test.h), and Toxiproxy
+ * silent or gone, a server that is down (one that crashes is in record_postgres_crash.c). Needs a server (see record_postgres_test.h), and Toxiproxy
  * (BRAID_TEST_TOXIPROXY) where the network is to blame. The tests work in a database of their own. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,19 +16,11 @@ int main(void) {
 }
 #else
 
-#include <arpa/inet.h>
-#include <glob.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
-#include <sys/socket.h>
-#include <time.h>
-
 #include "record_postgres_test.h"
-#include "record_test.h"
+#include "record_postgres_load.h"
 #include "test/support/toxiproxy.h"
 
-enum { LATE_MS = 50, LATE_MS_MAX = 500 /* a machine under load */, USERS = 64, WRITES_MAX = 4000 };
+enum { LATE_MS = 50, LATE_MS_MAX = 500 /* a machine under load */, USERS = 64 };
 
 typedef struct scene {
     postgres_place place;
@@ -38,13 +30,6 @@ typedef struct scene {
     metrics *measures;
     pg_session *raw; /* not through the proxy */
 } scene;
-
-static deadline in_ms(int64_t ms) { return clock_mono_ns(&clock_system) + ms * 1000000; }
-static int64_t now_ms(void) { return clock_mono_ns(&clock_system) / 1000000; }
-static void sleep_ms(int64_t ms) {
-    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
-}
 
 static bool possible(void) { return postgres_there() && toxiproxy_there(); }
 
@@ -93,66 +78,6 @@ static scene *there(void **state) {
         skip();
     }
     return *state;
-}
-
-/* ---- many writers, and what each was told ---- */
-
-typedef enum told { TOLD_NOTHING, TOLD_DONE, TOLD_FAILED, TOLD_UNSURE } told;
-typedef struct load {
-    record_store *store;
-    atomic_bool stop;
-    atomic_uint next;
-    _Atomic unsigned char outcome[WRITES_MAX]; /* of interaction number i, whose time is i */
-    atomic_uint done, failed, unsure;
-} load;
-
-static void *load_main(void *ctx) {
-    load *l = ctx;
-    while (!atomic_load(&l->stop)) {
-        unsigned i = atomic_fetch_add(&l->next, 1);
-        if (i >= WRITES_MAX)
-            break;
-        braid_error err = {0};
-        interaction in = plain_interaction("ana", "film");
-        in.at = (int64_t)i;
-        record_change c = {.kind = RECORD_INTERACTION, .interaction = &in};
-        int code = record_write(l->store, &c, 1, (record_write_flags){0}, &err);
-        bool unsure = code != BRAID_OK && strstr(err.message, "may be there") != NULL;
-        told t = code == BRAID_OK && c.code == BRAID_OK ? TOLD_DONE : unsure ? TOLD_UNSURE : TOLD_FAILED;
-        atomic_store(&l->outcome[i], (unsigned char)t);
-        atomic_fetch_add(t == TOLD_DONE ? &l->done : t == TOLD_UNSURE ? &l->unsure : &l->failed, 1);
-        if (t != TOLD_DONE)
-            sleep_ms(20);
-    }
-    return NULL;
-}
-
-/* Compares what was told with what is there: whoever was told that it is done finds it, once; whoever was told that it
- * failed may repeat it. Prints what is wrong. */
-static bool honest(load *l, pg_session *raw) {
-    braid_error err = {0};
-    PGresult *r = NULL;
-    pg_params none;
-    unsigned count[WRITES_MAX] = {0}, lost = 0, doubled = 0, denied = 0;
-    pg_params_init(&none);
-    postgres_must(pg_exec(raw, "SELECT (extract(epoch FROM at) * 1000)::bigint FROM interactions", "", &none, 0, "judging", &r, &err)
-                      == BRAID_OK, err.message);
-    for (int i = 0; i < pg_rows(r); i++) {
-        pg_row row = {.r = r, .row = i};
-        int64_t at = pg_int8(&row, 0);
-        check(at >= 0 && at < WRITES_MAX, "a time that nobody wrote");
-        count[at]++;
-    }
-    PQclear(r);
-    for (unsigned i = 0; i < WRITES_MAX; i++) {
-        told t = (told)atomic_load(&l->outcome[i]);
-        lost += t == TOLD_DONE && count[i] == 0;
-        doubled += count[i] > 1;
-        denied += t == TOLD_FAILED && count[i] > 0;
-    }
-    print_message("told: %u done, %u failed, %u unsure; lost %u, doubled %u, denied %u\n", atomic_load(&l->done),
-                  atomic_load(&l->failed), atomic_load(&l->unsure), lost, doubled, denied);
-    return lost == 0 && doubled == 0 && denied == 0;
 }
 
 /* ---- the ambiguous commit ---- */
@@ -374,16 +299,6 @@ static void an_answer_that_comes_late_reaches_nobody_else(void **state) {
 
 /* ---- servers that are not there ---- */
 
-static void free_port(char address[32]) {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
-    getsockname(fd, (struct sockaddr *)&at, &size);
-    close(fd);
-    snprintf(address, 32, "127.0.0.1:%u", ntohs(at.sin_port));
-}
-
 static int open_fails(const remote_options *remote, braid_error *err) {
     record_store *store = NULL;
     record_options o = {.remote = remote, .dim = 4, .create = true};
@@ -424,174 +339,6 @@ static void a_server_that_does_not_let_us_in_says_so(void **state) {
     assert_non_null(strstr(err.message, "there_is_no_such_database"));
 }
 
-/* ---- a server of our own that is restarted and killed ---- */
-
-static bool installed(void) {
-    char pattern[256];
-    glob_t found;
-    const char *folder = getenv("BRAID_ENGINES_INSTALL"), *home = getenv("HOME");
-    if (folder != NULL)
-        snprintf(pattern, sizeof pattern, "%s/postgres-*", folder);
-    else
-        snprintf(pattern, sizeof pattern, "%s/.cache/braid-engines/postgres-*", home != NULL ? home : "/root");
-    bool there_is = access("scripts/engines.sh", X_OK) == 0 && glob(pattern, 0, NULL, &found) == 0;
-    if (there_is)
-        globfree(&found);
-    return there_is;
-}
-
-/* A PostgreSQL of this test's own. */
-typedef struct server {
-    char folder[64], address[32], *password_file, *database; /* the last two: what the environment said before */
-    bool up;
-    postgres_place place;
-} server;
-
-static bool engines(const server *v, const char *words) {
-    char command[512];
-    snprintf(command, sizeof command, "BRAID_ENGINES_DIR='%s' BRAID_ENGINES_POSTGRES_PORT=%s scripts/engines.sh %s >'%s/out' 2>&1",
-             v->folder, strchr(v->address, ':') + 1, words, v->folder);
-    return system(command) == 0;
-}
-
-static char *environment(const char *name) {
-    const char *value = getenv(name);
-    return strdup(value != NULL ? value : "");
-}
-
-static int server_make(void **state) {
-    server *v = calloc(1, sizeof *v);
-    char file[128];
-    *state = v;
-    given_lsns.count = 0;
-    if (!postgres_there() || !installed())
-        return 0;
-    snprintf(v->folder, sizeof v->folder, "/tmp/braid-engines-XXXXXX");
-    check(mkdtemp(v->folder) != NULL, "no temporary folder");
-    free_port(v->address);
-    v->password_file = environment("BRAID_TEST_POSTGRES_PASSWORD_FILE");
-    v->database = environment("BRAID_TEST_POSTGRES_DATABASE");
-    v->up = engines(v, "up postgres");
-    snprintf(file, sizeof file, "%s/postgres/password", v->folder);
-    setenv("BRAID_TEST_POSTGRES_PASSWORD_FILE", file, 1);
-    setenv("BRAID_TEST_POSTGRES_DATABASE", "braid", 1);
-    if (v->up)
-        postgres_place_make(&v->place, v->address);
-    return 0;
-}
-
-static int server_remove(void **state) {
-    server *v = *state;
-    char command[128];
-    if (v->folder[0] != '\0') {
-        engines(v, "wipe postgres");
-        setenv("BRAID_TEST_POSTGRES_PASSWORD_FILE", v->password_file, 1);
-        setenv("BRAID_TEST_POSTGRES_DATABASE", v->database, 1);
-        snprintf(command, sizeof command, "rm -rf '%s'", v->folder);
-        check(system(command) == 0, "the server's folder cannot be removed");
-    }
-    free(v->password_file);
-    free(v->database);
-    free(v);
-    return 0;
-}
-
-static server *own_server(void **state) {
-    server *v = *state;
-    if (v->folder[0] == '\0') {
-        print_message("BRAID_TEST_POSTGRES is not set, or scripts/engines.sh has no PostgreSQL installed\n");
-        skip();
-    }
-    assert_true(v->up);
-    return v;
-}
-
-static record_store *open_own(server *v) {
-    braid_error err = {0};
-    record_store *store = NULL;
-    v->place.remote.timeout_ms = 3000;
-    record_options o = postgres_record_options(&v->place);
-    if (record_open(record_find("postgres"), &o, &store, &err) != BRAID_OK)
-        fail_msg("%s", err.message);
-    assert_int_equal(put_item(store, "film", "Film", NULL, NULL), BRAID_OK);
-    return store;
-}
-
-static bool more_is_written(load *l) {
-    unsigned before = atomic_load(&l->done);
-    int64_t until = now_ms() + 15000;
-    while (atomic_load(&l->done) < before + 20 && now_ms() < until)
-        sleep_ms(20);
-    return atomic_load(&l->done) >= before + 20;
-}
-
-static void writes_go_on_when_the_server_is_back(void **state) {
-    server *v = own_server(state);
-    static load l;
-    pthread_t threads[8];
-    memset(&l, 0, sizeof l);
-    l.store = open_own(v);
-    for (size_t i = 0; i < 8; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, load_main, &l), 0);
-    sleep_ms(100);
-    bool restarted = engines(v, "restart postgres"), went_on = more_is_written(&l);
-    bool killed = engines(v, "kill postgres") && engines(v, "up postgres"), went_on_again = more_is_written(&l);
-    atomic_store(&l.stop, true);
-    for (size_t i = 0; i < 8; i++)
-        pthread_join(threads[i], NULL);
-    pg_session *raw = postgres_session(&v->place);
-    bool truth = honest(&l, raw);
-    char *text = integrity_text(l.store, true);
-    pg_close(raw);
-    record_close(l.store);
-    assert_true(restarted && killed && went_on && went_on_again);
-    assert_true(truth);
-    assert_string_equal(text, "ok");
-    free(text);
-}
-
-/* The transactions' numbers of the last moments before a crash are given again. */
-static void a_crash_hides_no_row_from_a_consumer(void **state) {
-    server *v = own_server(state);
-    char file[128];
-    int pid = 0;
-    uint64_t upto = 0, later = 0, lsn = 0, moved = 0;
-    size_t n = 0;
-    record_log_entry *rows = NULL;
-    record_store *store = open_own(v);
-    arena *a = arena_new(4096);
-    snprintf(file, sizeof file, "%s/postgres/pid", v->folder);
-    FILE *f = fopen(file, "r");
-    assert_non_null(f);
-    assert_int_equal(fscanf(f, "%d", &pid), 1);
-    fclose(f);
-    pg_session *raw = postgres_session(&v->place);
-    for (int i = 0; i < 100; i++) /* numbers that leave nothing on disk, for a moment */
-        postgres_run(raw, "BEGIN; SELECT pg_current_xact_id(); ROLLBACK");
-    int64_t before = postgres_number(raw, "SELECT pg_current_xact_id()::text::bigint");
-    assert_int_equal(record_log_read(store, 0, RECORD_MASK_ALL, 100, a, &rows, &n, &upto, NULL), BRAID_OK);
-    assert_int_equal(kill(pid, SIGKILL), 0);
-    pg_close(raw);
-    assert_int_equal(n, 1);
-    engines(v, "kill postgres"); /* the rest of its family */
-    assert_true(engines(v, "up postgres"));
-    raw = postgres_session(&v->place);
-    moved = (uint64_t)(before - postgres_number(raw, "SELECT pg_current_xact_id()::text::bigint"));
-    pg_close(raw);
-    int code = BRAID_E_UNAVAILABLE;
-    for (int64_t until = now_ms() + 10000; code != BRAID_OK && now_ms() < until; sleep_ms(20))
-        code = put_item(store, "after", "After", NULL, &lsn);
-    assert_int_equal(code, BRAID_OK);
-    record_log_wait(store, lsn - 1, in_ms(5000));
-    later = upto;
-    assert_int_equal(record_log_read(store, upto, RECORD_MASK_ALL, 100, a, &rows, &n, &later, NULL), BRAID_OK);
-    print_message("numbers went back by %lld\n", (long long)moved);
-    assert_true(n == 1 && rows[0].lsn == lsn && later >= lsn);
-    assert_true(record_head(store) >= lsn);
-    arena_free(a);
-    record_close(store);
-}
-
 /* ---- the database of this program ---- */
 
 static char own[64];
@@ -619,8 +366,6 @@ int main(void) {
         T(an_answer_that_comes_late_reaches_nobody_else),
         cmocka_unit_test(a_server_that_is_not_there_is_named_and_no_secret_told),
         T(a_server_that_does_not_let_us_in_says_so),
-        cmocka_unit_test_setup_teardown(writes_go_on_when_the_server_is_back, server_make, server_remove),
-        cmocka_unit_test_setup_teardown(a_crash_hides_no_row_from_a_consumer, server_make, server_remove),
     };
     if (postgres_there()) {
         snprintf(own, sizeof own, "braid_test_%d", (int)getpid());

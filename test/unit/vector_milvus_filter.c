@@ -4,6 +4,7 @@
  * random items, both full of texts that mean something to the expression language; the rows that Milvus gives must be
  * those that filter_matches takes - exactly where the compiler says so, else at least those. */
 #include "model_test.h"
+#include "vector_injection.h"
 
 #include <unistd.h>
 
@@ -325,6 +326,7 @@ static json_t *random_filter(rng *r, unsigned depth) {
 typedef struct world {
     vector_store *s;
     item *items[ITEMS];
+    bool injected; /* the first of them hold injections */
 } world;
 
 static void must(int code, const braid_error *err) {
@@ -336,7 +338,7 @@ static void load(world *w, rng *r) {
     float values[ITEMS][DIM];
     braid_error err = {0};
     for (int i = 0; i < ITEMS; i++) {
-        json_t *json = random_item(r, i);
+        json_t *json = w->injected && i < INJECTIONS ? injected_item((unsigned)i) : random_item(r, i);
         if (item_from_json(json, &test_limits, a, &w->items[i], &err)) fail_msg("%s", err.message);
         json_decref(json);
         values[i][0] = 1;
@@ -419,6 +421,49 @@ static void milvus_takes_exactly_what_matches(void **state) {
     test_milvus_end();
 }
 
+/* R27: each text, wherever it is put, means itself: the rows that are found are those that filter_matches finds, and all rows
+ * are there afterwards. */
+static void no_text_of_a_caller_is_understood_as_an_expression(void **state) {
+    (void)state;
+    remote_options remote;
+    if (!test_milvus(&remote)) skip();
+    assert_true(INJECTIONS >= 100 && INJECTIONS < ITEMS);
+    rng r = test_rng("injection");
+    braid_error err = {0};
+    world w = {0};
+    json_t *json = NULL;
+    static const char nul[] = "{\"title\":\"a\\u0000\\\" or num >= 0\"}";
+    assert_int_equal(model_json_parse(nul, sizeof nul - 1, &test_limits, &json, &err), BRAID_E_INVALID); /* no NUL comes so far */
+    error_clear(&err);
+    vector_options options = {.dim = DIM, .kernel = "auto", .remote = &remote};
+    must(vector_open(vector_find("milvus"), &options, &w.s, &err), &err);
+    w.injected = true;
+    load(&w, &r);
+    unsigned wrong = 0, asked = 0, found = 0;
+    for (unsigned i = 0; i < INJECTIONS; i++) {
+        for (unsigned place = 0; place < INJECTION_PLACES; place++) {
+            if ((json = injected_filter(i, place)) == NULL) continue;
+            filter *f = filter_of(json);
+            json_decref(json);
+            bool exact;
+            const char *expr = compiled(f, &exact);
+            for (int n = 0; n < ITEMS; n++) found += filter_matches(f, w.items[n]);
+            wrong += compare(&w, f, exact, expr);
+            asked++;
+        }
+    }
+    print_message("%d texts, %u questions\n", (int)INJECTIONS, asked);
+    assert_int_equal(wrong, 0);
+    assert_true(found > asked); /* each is found, by itself at least */
+    vector_check_report report;
+    must(vector_check(w.s, &report, &err), &err);
+    assert_int_equal(report.checked, ITEMS);
+    assert_int_equal(report.problems, 0);
+    vector_close(w.s);
+    for (int i = 0; i < ITEMS; i++) item_release(w.items[i]);
+    test_milvus_end();
+}
+
 static int begin(void **state) {
     (void)state;
     a = arena_new(4096);
@@ -439,6 +484,7 @@ int main(void) {
         cmocka_unit_test(long_texts_are_stored_short_and_apart),
         cmocka_unit_test(deep_and_wide_filters_stay_within_bounds),
         cmocka_unit_test(milvus_takes_exactly_what_matches),
+        cmocka_unit_test(no_text_of_a_caller_is_understood_as_an_expression),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
