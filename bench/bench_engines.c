@@ -8,13 +8,15 @@
  * bench/engines_peers.py can load the very same ones; the vectors that are searched for are left there too. One JSON line
  * a figure goes to stdout. Shares are what the answer itself reports (timing_us): they overlap, so they do not add up.
  *
- * Cold: each question is a new one and the result cache is left out. Warm: the same questions asked again. Nothing is
- * asserted. */
+ * Cold: each question is a new one and the result cache is left out. Warm: the same questions asked again. Besides its
+ * time, the processor's time of an answer is counted for this process and for each server that BENCH_PIDS names
+ * ("milvus=123 neo4j=456"), which a busy machine hardly changes. Nothing is asserted. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "bench_data.h"
 #include "braid.h"
@@ -22,7 +24,8 @@
 enum { BATCH = 1000, USERS = 200, WARM = 50, PARTS = 8, WAIT_MS = 3600000 };
 
 /* Of timing_us, but enrich_vector: the scores of what other strands found, a part of "vector" that the plan's steps tell. */
-static const char *const parts[PARTS] = {"plan", "vector", "enrich_vector", "graph", "policy", "personalise", "shape", "explain"};
+static const char *const parts[PARTS] = {"plan",   "vector",      "enrich_vector", "graph",
+                                         "policy", "personalise", "shape",         "explain"};
 static size_t items, dim;
 
 static double now_us(void) {
@@ -61,6 +64,53 @@ static void spread(const char *name, double *us, size_t n) {
     figure(label, "us", us[n / 2]);
     snprintf(label, sizeof label, "%s_p99", name);
     figure(label, "us", us[n * 99 / 100]);
+}
+
+/* ---- processor time ---- */
+
+/* Of a process and, where it has any, its children (PostgreSQL's connections), in microseconds; 0 when it is gone. */
+static double cpu_us(long pid) {
+    char path[96], line[1024], *at;
+    unsigned long user = 0, system = 0;
+    double sum = 0;
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    FILE *in = fopen(path, "r");
+    if (in && fgets(line, sizeof line, in) && (at = strrchr(line, ')')) &&
+        sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) == 2)
+        sum = (double)(user + system) * 1e6 / (double)sysconf(_SC_CLK_TCK);
+    if (in) fclose(in);
+    snprintf(path, sizeof path, "/proc/%ld/task/%ld/children", pid, pid);
+    in = fopen(path, "r");
+    for (long child; in && fscanf(in, "%ld", &child) == 1;) sum += cpu_us(child);
+    if (in) fclose(in);
+    return sum;
+}
+
+typedef struct cpu {
+    char name[16];
+    long pid;
+    double before;
+} cpu;
+static cpu cpus[8];
+static size_t cpu_count;
+
+static void cpu_begin(void) {
+    const char *at = getenv("BENCH_PIDS");
+    cpu_count = 0;
+    cpus[cpu_count++] = (cpu){.name = "braid", .pid = (long)getpid()};
+    for (int len = 0;
+         at && cpu_count < 8 && sscanf(at, " %15[a-z0-9]=%ld%n", cpus[cpu_count].name, &cpus[cpu_count].pid, &len) == 2;
+         at += len)
+        cpu_count++;
+    for (size_t i = 0; i < cpu_count; i++) cpus[i].before = cpu_us(cpus[i].pid);
+}
+
+static void cpu_end(const char *name, size_t n) {
+    for (size_t i = 0; i < cpu_count; i++) {
+        char label[128];
+        snprintf(label, sizeof label, "%.90s_cpu_%.15s", name, cpus[i].name);
+        figure(label, "us", (cpu_us(cpus[i].pid) - cpus[i].before) / (double)n);
+    }
 }
 
 /* ---- the data ---- */
@@ -131,10 +181,12 @@ static void settle(braid_db *db) {
 
 static void ingest(braid_db *db, const char *folder) {
     double begun = now_us();
+    cpu_begin();
     load(db, folder, "items.ndjson");
     figure("engines_ingest_acknowledged", "items_per_s", (double)items / ((now_us() - begun) / 1e6));
     settle(db);
     figure("engines_ingest_in_all_stores", "items_per_s", (double)items / ((now_us() - begun) / 1e6));
+    cpu_end("engines_ingest", items);
     begun = now_us();
     load(db, folder, "relations.ndjson");
     settle(db);
@@ -185,7 +237,7 @@ static double part_of(json_t *answer, const char *part) {
     size_t i;
     double us = 0;
     if (timing) return json_number_value(timing);
-    json_array_foreach(json_object_get(json_object_get(answer, "plan"), "steps"), i, step) {
+    json_array_foreach (json_object_get(json_object_get(answer, "plan"), "steps"), i, step) {
         const char *name = json_string_value(json_object_get(step, "step"));
         if (name && strcmp(name, part) == 0) us += json_number_value(json_object_get(step, "actual_us"));
     }
@@ -214,12 +266,14 @@ static void search(braid_db *db, const char *name, const char *json, const char 
     float *v = need(malloc(dim * sizeof *v));
     FILE *in = open_in(folder, "queries.f32", "r");
     if (braid_query_new(db, BRAID_SEARCH, json, 0, &q, &err)) die("query", &err);
+    cpu_begin();
     for (size_t i = 0; i < queries && fread(v, sizeof *v, dim, in) == dim; i++) {
         char user[32];
         snprintf(user, sizeof user, "u%zu", i % USERS);
         if (braid_query_bind_vector(q, v, dim, &err) || braid_query_bind_user(q, user, &err)) die("bind", &err);
         ask(db, q, &t);
     }
+    cpu_end(name, t.count);
     times_report(&t, name);
     braid_query_free(q);
     fclose(in);
@@ -231,12 +285,14 @@ static void recommend(braid_db *db, const char *name, const char *json, size_t p
     braid_query *q;
     times t = times_new(queries);
     if (braid_query_new(db, BRAID_RECOMMEND, json, 0, &q, &err)) die("query", &err);
+    cpu_begin();
     for (size_t i = 0; i < queries; i++) {
         char user[32];
         snprintf(user, sizeof user, "u%zu", i % people);
         if (braid_query_bind_user(q, user, &err)) die("bind", &err);
         ask(db, q, &t);
     }
+    cpu_end(name, t.count);
     times_report(&t, name);
     braid_query_free(q);
 }
@@ -273,7 +329,8 @@ int main(int argc, char **argv) {
     make_people(db);
     /* Servers plan statements and load pages when they first meet them; that is start-up, not service. */
     double begun = now_us();
-    static const char cold[] = "{\"user\":\"u0\",\"cache\":false,\"strategy\":\"hybrid_parallel\",\"deadline_ms\":10000}";
+    static const char cold[] =
+        "{\"user\":\"u0\",\"cache\":false,\"strategy\":\"hybrid_parallel\",\"deadline_ms\":10000}";
     times first = times_new(20);
     braid_query *q;
     braid_error err = {0};

@@ -2,6 +2,8 @@
  *
  *     bench_record [FILE] [SECONDS]                  default ./bench_record.db, 2 s a row of the table
  *     bench_record FILE SECONDS WRITERS BATCH        one row, for a profiler
+ *     bench_record postgres [SECONDS]                on the server of BRAID_TEST_POSTGRES (scripts/engines.sh env), beside
+ *                                                    bare libpq; in a schema of its own that is dropped afterwards
  *
  * "bare" is the least that could be written by hand: one thread, one connection, WAL, synchronous=FULL, prepared
  * statements, an append to the same table with the same indexes, no look-up of people and items, no acknowledgement
@@ -15,6 +17,9 @@
 #include <unistd.h>
 
 #include "record/record.h"
+#ifdef BRAID_HAVE_POSTGRES
+#include "bench/bench_postgres.h"
+#endif
 
 enum { ITEMS = 400, PEOPLE = 2000, THREADS = 8, DIM = 384, VECTORS = 20000, VECTOR_DIM = 768 };
 
@@ -89,27 +94,33 @@ static void *write_some(void *arg) {
     return NULL;
 }
 
-static record_store *open_store(const char *path, uint32_t dim, metrics *m) {
+/* Where the store is: a file, or a server. */
+typedef struct place {
+    const char *path;
+    const remote_options *remote;
+} place;
+
+static record_store *open_store(const place *at, uint32_t dim, metrics *m) {
     braid_error err = {0};
     record_store *store = NULL;
-    record_options o = {.path = path, .dim = dim, .create = true, .readers = 2, .metrics = m};
-    remove_files(path);
-    if (record_open(record_find("sqlite"), &o, &store, &err) != BRAID_OK) die("open", &err);
+    record_options o = {.path = at->path, .remote = at->remote, .dim = dim, .create = true, .readers = 2, .metrics = m};
+    if (at->path != NULL) remove_files(at->path);
+    if (record_open(record_find(at->path != NULL ? "sqlite" : "postgres"), &o, &store, &err) != BRAID_OK) die("open", &err);
     return store;
 }
 
-enum { LOAD_BATCH = 100 };
+enum { LOAD_BATCH = 1000 };
 
-static void put_items(record_store *store, unsigned count, uint32_t dim) {
+static void put_items(record_store *store, unsigned count, uint32_t dim, unsigned batch) {
     rng r;
     rng_seed(&r, 7);
     float *vectors = calloc((size_t)LOAD_BATCH * dim, sizeof *vectors);
-    if (vectors == NULL) exit(1);
-    for (unsigned i = 0; i < count; i += LOAD_BATCH) {
-        char ids[LOAD_BATCH][16];
-        item its[LOAD_BATCH];
-        record_change changes[LOAD_BATCH];
-        unsigned n = count - i < LOAD_BATCH ? count - i : LOAD_BATCH;
+    char(*ids)[16] = calloc(LOAD_BATCH, sizeof *ids);
+    item *its = calloc(LOAD_BATCH, sizeof *its);
+    record_change *changes = calloc(LOAD_BATCH, sizeof *changes);
+    if (vectors == NULL || ids == NULL || its == NULL || changes == NULL) exit(1);
+    for (unsigned i = 0; i < count; i += batch) {
+        unsigned n = count - i < batch ? count - i : batch;
         for (size_t d = 0; d < (size_t)n * dim; d++) vectors[d] = (float)rng_uniform(&r);
         for (unsigned k = 0; k < n; k++) {
             snprintf(ids[k], sizeof ids[k], "i%u", i + k);
@@ -130,12 +141,15 @@ static void put_items(record_store *store, unsigned count, uint32_t dim) {
             die("items", &err);
     }
     free(vectors);
+    free(ids);
+    free(its);
+    free(changes);
 }
 
-static double run(const char *path, unsigned threads, size_t batch, double seconds, const char *what, double bare) {
+static double run(const place *at, unsigned threads, size_t batch, double seconds, const char *what, double bare) {
     metrics *m = metrics_new();
-    record_store *store = open_store(path, DIM, m);
-    put_items(store, ITEMS, DIM);
+    record_store *store = open_store(at, DIM, m);
+    put_items(store, ITEMS, DIM, 100);
     atomic_bool stop = false;
     pthread_t ids[THREADS];
     writer ws[THREADS];
@@ -155,7 +169,8 @@ static double run(const char *path, unsigned threads, size_t batch, double secon
     }
     double rate = (double)done / (now_s() - start);
     metric_histogram *calls =
-        metrics_histogram(m, "record_call_duration_seconds", "store=\"sqlite\",call=\"write\"", "");
+        metrics_histogram(m, "record_call_duration_seconds",
+                          at->path != NULL ? "store=\"sqlite\",call=\"write\"" : "store=\"postgres\",call=\"write\"", "");
     metric_histogram *commits = metrics_histogram(m, "record_commit_duration_seconds", "", "");
     printf("%-34s %10.0f /s   %5.2f x bare   call p50 %6.0f us p99 %6.0f us, worst %6.0f us; commit p50 %5.0f us of"
            " %.1f rows\n",
@@ -163,7 +178,7 @@ static double run(const char *path, unsigned threads, size_t batch, double secon
            metric_quantile_us(commits, 0.5, 1, 0), (double)done / (double)metric_count(commits));
     record_close(store);
     metrics_free(m);
-    remove_files(path);
+    if (at->path != NULL) remove_files(at->path);
     return rate;
 }
 
@@ -231,11 +246,13 @@ static bool add_bytes(void *ctx, const record_item *row) {
     return true;
 }
 
-static void scan(const char *path) {
-    record_store *store = open_store(path, VECTOR_DIM, NULL);
+static void scan(const place *at, unsigned batch, double bare) {
+    record_store *store = open_store(at, VECTOR_DIM, NULL);
     double start = now_s(), sum = 0;
-    put_items(store, VECTORS, VECTOR_DIM);
-    printf("items by hundreds, %d x %d   %10.0f /s\n", VECTORS, VECTOR_DIM, VECTORS / (now_s() - start));
+    put_items(store, VECTORS, VECTOR_DIM, batch);
+    double rate = VECTORS / (now_s() - start);
+    printf("items by %u, %d x %d     %10.0f /s", batch, VECTORS, VECTOR_DIM, rate);
+    printf(bare > 0 ? "   %5.2f x bare\n" : "\n", rate / bare);
     braid_error err = {0};
     record_scan_items(store, 0, true, add_bytes, &sum, &err);
     start = now_s();
@@ -243,15 +260,71 @@ static void scan(const char *path) {
     printf("scan with vectors                  %10.0f MB/s%s\n", VECTORS * VECTOR_DIM * 4.0 / 1e6 / (now_s() - start),
            sum > 0 ? "" : " (nothing)");
     record_close(store);
-    remove_files(path);
+    if (at->path != NULL) remove_files(at->path);
 }
+
+#ifdef BRAID_HAVE_POSTGRES
+static const char *environment(const char *name, const char *otherwise) {
+    const char *value = getenv(name);
+    return value != NULL ? value : otherwise;
+}
+
+static void read_password(char *out, size_t cap) {
+    FILE *f = fopen(environment("BRAID_TEST_POSTGRES_PASSWORD_FILE", ""), "r");
+    if (f != NULL && fgets(out, (int)cap, f) != NULL) out[strcspn(out, "\r\n")] = '\0';
+    if (f != NULL) fclose(f);
+}
+
+/* Each row of the table begins with an empty schema. */
+static int on_postgres(double seconds) {
+    char password[256] = "", schema[64], database[160], drop[128];
+    snprintf(schema, sizeof schema, "bench_%d", (int)getpid());
+    snprintf(database, sizeof database, "%.80s/%s", environment("BRAID_TEST_POSTGRES_DATABASE", "braid"), schema);
+    snprintf(drop, sizeof drop, "DROP SCHEMA IF EXISTS %s CASCADE", schema);
+    read_password(password, sizeof password);
+    remote_options remote = {.address = environment("BRAID_TEST_POSTGRES", "127.0.0.1:5432"),
+                             .database = database,
+                             .user = environment("BRAID_TEST_POSTGRES_USER", "braid"),
+                             .password = password,
+                             .connections = 8,
+                             .timeout_ms = 30000};
+    pg_options plain = {.store = "bench", .remote = &remote};
+    place at = {.remote = &remote};
+    char create[96];
+    snprintf(create, sizeof create, "CREATE SCHEMA %s", schema);
+    bare_run(&plain, create);
+    double bare[3] = {bare_interactions(&plain, 1, 1, seconds), bare_interactions(&plain, THREADS, 1, seconds),
+                      bare_interactions(&plain, 1, 1000, seconds)};
+    double copied = bare_items(&plain, VECTORS, VECTOR_DIM);
+    static const struct {
+        unsigned threads;
+        size_t batch;
+        const char *what;
+    } rows[] = {{1, 1, "1 caller, one at a time"}, {THREADS, 1, "8 callers, one at a time"}, {1, 1000, "1 caller, 1,000 at a time"}};
+    for (size_t i = 0; i < 3; i++) {
+        bare_run(&plain, drop);
+        run(&at, rows[i].threads, rows[i].batch, seconds, rows[i].what, bare[i]);
+    }
+    bare_run(&plain, drop);
+    scan(&at, 1000, copied);
+    bare_run(&plain, drop);
+    return 0;
+}
+#else
+static int on_postgres(double seconds) {
+    fprintf(stderr, "bench_record: built without libpq; not measured for %.0f s\n", seconds);
+    return 1;
+}
+#endif
 
 int main(int argc, char **argv) {
     const char *path = argc > 1 ? argv[1] : "bench_record.db";
     double seconds = argc > 2 ? strtod(argv[2], NULL) : 2.0;
+    place at = {.path = path};
+    if (strcmp(path, "postgres") == 0) return on_postgres(seconds);
     if (argc > 4) {
         unsigned threads = (unsigned)strtoul(argv[3], NULL, 10);
-        run(path,
+        run(&at,
             threads < 1         ? 1
             : threads > THREADS ? THREADS
                                 : threads,
@@ -259,10 +332,10 @@ int main(int argc, char **argv) {
         return 0;
     }
     double one = run_bare(path, 1, seconds), eight = run_bare(path, 8, seconds), many = run_bare(path, 1000, seconds);
-    run(path, 1, 1, seconds, "1 writer, one at a time", one);
-    run(path, THREADS, 1, seconds, "8 writers, one at a time", eight);
-    run(path, 1, 1000, seconds, "1 writer, 1,000 at a time", many);
-    run(path, THREADS, 1000, seconds, "8 writers, 1,000 at a time", many);
-    scan(path);
+    run(&at, 1, 1, seconds, "1 writer, one at a time", one);
+    run(&at, THREADS, 1, seconds, "8 writers, one at a time", eight);
+    run(&at, 1, 1000, seconds, "1 writer, 1,000 at a time", many);
+    run(&at, THREADS, 1000, seconds, "8 writers, 1,000 at a time", many);
+    scan(&at, 100, 0);
     return 0;
 }

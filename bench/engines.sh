@@ -13,6 +13,7 @@ out=bench/results work=build/bench/engines build=${BUILD:-build} queries=${QUERI
 peers=build/bench/peers python=build/bench/peers/bin/python
 
 mkdir -p "$out" "$work"
+pids() { for e in "${engines[@]}"; do printf '%s=%s ' "$e" "$(cut -d' ' -f1 "$BRAID_ENGINES_DIR/$e/pid")"; done; }
 ran=1
 scripts/engines.sh status "${engines[@]}" >/dev/null || ran=0
 scripts/engines.sh up "${engines[@]}"
@@ -26,6 +27,9 @@ if [ ! -e "$peers/complete" ]; then
     touch "$peers/complete"
 fi
 make --no-print-directory -j"$(nproc)" BUILD="$build" "$build/release/bench/bench_engines"
+
+BENCH_PIDS=$(pids)
+export BENCH_PIDS
 
 cat >"$work/braid.yaml" <<YAML
 record:

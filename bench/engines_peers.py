@@ -56,6 +56,21 @@ def spread(name, seconds):
     figure(name + "_p99", "us", seconds[len(seconds) * 99 // 100] * 1e6)
 
 
+def cpu_seconds(pid):
+    """Of a process and its children; 0 when it is gone."""
+    try:
+        fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+        children = open(f"/proc/{pid}/task/{pid}/children").read().split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(map(cpu_seconds, children))
+
+
+def processes():
+    """This one and the servers of BENCH_PIDS, by name."""
+    return {"python": os.getpid(), **{name: int(pid) for name, pid in (part.split("=") for part in os.environ.get("BENCH_PIDS", "").split())}}
+
+
 def timed(work):
     begun = time.perf_counter()
     work()
@@ -113,7 +128,10 @@ def ask():
         def answer(i):
             for done in [pool.submit(work, i) for work in parts.values()]:
                 done.result()
+        before = {name: cpu_seconds(pid) for name, pid in processes().items()}
         spread("peers_answer", [timed(lambda: answer(i)) for i in range(QUERIES)])
+        for name, pid in processes().items():
+            figure(f"peers_answer_cpu_{name}", "us", (cpu_seconds(pid) - before[name]) / QUERIES * 1e6)
     session.close()
     driver.close()
     pg.close()

@@ -728,6 +728,62 @@ def a_file_and_a_record_server_exclude_each_other():
     check(r.code == 1 and "127.0.0.1:1" in r.err and "--db" not in r.err, r)
 
 
+# ---------------------------------------------------------------------------------------------- the schema
+
+@claim
+def migrate_schema_makes_the_tables_once_and_says_so():
+    r = ok(braid("migrate-schema", "--db", "schema.db"))
+    check(r.out.startswith("sqlite at schema.db: schema ") and "steps made" in r.out and re.search(r"(?m)^ +1  tables$", r.out), r)
+    check(os.path.exists(path("schema.db")) and not r.err, r)
+    r = ok(braid("migrate-schema", "--db", "schema.db"))
+    check("up to date" in r.out and len(r.out.splitlines()) == 1, r)
+    answer = ok(braid("migrate-schema", "--db", "other.db", "--json")).json
+    check(answer["store"] == "sqlite" and answer["where"] == "other.db" and answer["schema"] == len(answer["steps"]) > 1, answer)
+    check([s["step"] for s in answer["steps"]] == list(range(1, answer["schema"] + 1)) and all(s["name"] for s in answer["steps"]), answer)
+    check(ok(braid("migrate-schema", "--db", "other.db", "--json")).json["steps"] == [])
+    r, verdict = ok(braid("load", "--db", "schema.db", write("schema.ndjson", lines(*FILMS)))), ok(braid("verify", "--db", "schema.db"))
+    check("41 accepted" in r.out and "every store agrees" in verdict.out, r, verdict)
+
+
+@claim
+def migrate_schema_brings_an_older_file_up_to_date_and_leaves_a_newer_one_alone():
+    import sqlite3
+    ok(braid("migrate-schema", "--db", "newer.db"))
+    with contextlib.closing(sqlite3.connect(path("newer.db"))) as file:
+        file.execute("PRAGMA user_version=99")
+    before = open(path("newer.db"), "rb").read()
+    r = braid("migrate-schema", "--db", "newer.db")
+    check(r.code == 1 and "99" in r.err and "newer Braid" in r.err and not r.out, r)
+    check(open(path("newer.db"), "rb").read() == before)
+    write("foreign.db", "this is no database of ours, but a text that is long enough to be looked at\n" * 10)
+    r = braid("migrate-schema", "--db", "foreign.db")
+    check(r.code == 1 and r.err.count("\n") == 1, r)
+    for words, said in ((["more"], "no further word"), (["--url", "http://127.0.0.1:1"], "works on a database file"), (["--db", "a.db", "--record-store", "postgres"], "leave one of them out")):
+        r = braid("migrate-schema", *words)
+        check(r.code == 2 and said in r.err, words, r)
+    r = braid("migrate-schema", "--record-store", "postgres", "--postgres-address", "127.0.0.1:1")
+    check(r.code == 1 and "127.0.0.1:1" in r.err and "PostgreSQL" in r.err, r)
+
+
+@claim
+def migrate_schema_works_on_a_postgresql_server():
+    address, file = os.environ.get("BRAID_TEST_POSTGRES"), os.environ.get("BRAID_TEST_POSTGRES_PASSWORD_FILE")
+    if not address or not file:
+        return print("     BRAID_TEST_POSTGRES is not set: not asked")
+    where = f"{os.environ.get('BRAID_TEST_POSTGRES_DATABASE', 'braid')}/test_cli_{os.getpid()}"
+    words = ["migrate-schema", "--record-store", "postgres", "--postgres-address", address, "--postgres-database", where,
+             "--postgres-user", os.environ.get("BRAID_TEST_POSTGRES_USER", "braid"), "--postgres-password-file", os.path.join(ROOT, file)]
+    try:
+        r = ok(braid(*words))
+        check(r.out.startswith(f"postgres at {address}, database {where}: schema ") and "001_items" in r.out, r)
+        check(ok(braid(*words, "--json")).json["steps"] == [])
+    finally:
+        psql = ["psql", "-Xq", "-h", address.rpartition(":")[0], "-p", address.rpartition(":")[2], "-U", words[8], "-d", where.partition("/")[0]]
+        if shutil.which("psql"):
+            subprocess.run([*psql, "-c", f"SET client_min_messages = warning; DROP SCHEMA IF EXISTS {where.partition('/')[2]} CASCADE"], check=True,
+                           env=dict(ENV, PGPASSWORD=open(os.path.join(ROOT, file)).readline().strip()))
+
+
 def main():
     global HERE
     if not os.access(BRAID, os.X_OK):

@@ -668,8 +668,9 @@ static void *walk_on(void *arg) {
         size_t count, shared;
         graph_walk w = {.seeds = seeds, .seed_count = 2, .depth = 3, .k = 50};
         graph_neighbour common[4];
-        if (graph_walk_from(t->s, &w, hits, &count, NULL, NULL) != BRAID_OK)
-            t->wrong++;
+        braid_error err = {0};
+        if (graph_walk_from(t->s, &w, hits, &count, NULL, &err) != BRAID_OK && t->wrong++ == 0)
+            fprintf(stderr, "%s\n", err.message);
         for (size_t i = 0; i < count; i++)
             t->wrong += hits[i].num == seeds[0] || hits[i].num == seeds[1] || hits[i].connections == 0 ||
                         (i > 0 && hits[i].score > hits[i - 1].score);

@@ -1,4 +1,5 @@
-/* Making or upgrading the record store's schema, and nothing else: for whoever wants to see it done before servers start. */
+/* Making or upgrading the record store's schema, and nothing else: for whoever wants to see it done before servers
+ * start. */
 #include <stdio.h>
 #include <string.h>
 

@@ -348,7 +348,7 @@ int executor_gather(query_run_state *q, braid_error *err) {
     }
     narrow(q);
     bool short_of_k = q->count < q->rq->k && q->count < q->allow_count;
-    bool forced_single = q->plan.strategy == STRATEGY_VECTOR_ONLY || q->plan.strategy == STRATEGY_GRAPH_ONLY;
+    bool forced_single = q->rq->strategy == STRATEGY_VECTOR_ONLY || q->rq->strategy == STRATEGY_GRAPH_ONLY;
     if (q->allow_count && (q->cold || q->plan.strategy == STRATEGY_CACHED_ONLY || (short_of_k && !forced_single))) {
         rc = gather_popular(q, q->rq->k < 10 ? 10 : q->rq->k, err);
         if (rc) return rc;

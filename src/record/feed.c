@@ -2,7 +2,8 @@
  *
  * It reads the rows after its cursor, gives them to `apply`, and moves on only when that succeeded, so delivery is
  * at least once and in LSN order. When apply or the log fails, the same place is tried again after 10, 20, 40 ms ...
- * 5 s; a success resets the pause. Batches are read anew each time, since rows of a deleted person may have left the
+ * 1 s, no longer, since a breaker in front of the store may refuse the first tries after it is back, and both waits add
+ * up; a success resets the pause. Batches are read anew each time, since rows of a deleted person may have left the
  * log meanwhile.
  *
  * No wake-up is lost: the thread looks at the head under the log's own lock before it sleeps (record_log_wait), and
@@ -29,7 +30,7 @@ enum {
     FEED_BATCH_DEFAULT = 1000,
     FEED_NAME_BYTES = 64,
     FEED_BACKOFF_FIRST_MS = 10,
-    FEED_BACKOFF_MAX_MS = 5000,
+    FEED_BACKOFF_MAX_MS = 1000,
     FEED_PACE_MS = 2,
     FEED_IDLE_MS = 1000, /* looks again although nothing woke it */
     FEED_WATCH_MS = 50,  /* between two looks at a cursor that another process moves */

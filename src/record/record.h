@@ -290,7 +290,7 @@ int record_checkpoint(record_store *s, braid_error *err);
 
 /* ---- feed: one consumer of the change log (feed.c) ----
  * A thread that reads the log after its cursor, hands batches to `apply`, and moves on when apply has succeeded; after
- * an error it tries the same batch again with growing pauses (10 ms .. 5 s). Delivery is at least once and in LSN
+ * an error it tries the same batch again with growing pauses (10 ms .. 1 s). Delivery is at least once and in LSN
  * order, so apply must be idempotent. */
 typedef struct feed feed;
 typedef struct feed_options {

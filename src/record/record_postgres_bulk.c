@@ -1,4 +1,5 @@
-/* Many items at once: COPY into a table of the session, then one set-based statement (put_staged_items).
+/* Many items at once: COPY into a table of the session, one set-based statement (put_staged_items), which gives them their
+ * numbers, and COPY of the vectors, which are most of the bytes, straight to where they stay.
  *
  * For requests of at least RECORD_POSTGRES_BULK_MIN items, each id once and without named vectors; anything else goes the
  * ordinary way. The table is temporary: it is not logged, and empties itself at the end of the transaction. */
@@ -24,18 +25,18 @@ bool record_postgres_is_bulk(const record_change *changes, size_t n) {
     return distinct;
 }
 
-static int bulk_copy(record_postgres_writer *w, record_postgres_request *r, deadline until, size_t *rows,
-                     braid_error *err) {
+static int bulk_items(record_postgres_writer *w, record_postgres_request *r, deadline until, size_t *rows,
+                      braid_error *err) {
     pg_copy k;
     uint64_t copied = 0;
     *rows = 0;
-    int code = pg_copy_begin(&k, w->session,
-                             "COPY staged_items (n, id, body, given, vector) FROM STDIN (FORMAT binary)", until, err);
+    int code =
+        pg_copy_begin(&k, w->session, "COPY staged_items (n, id, body, given) FROM STDIN (FORMAT binary)", until, err);
     if (code != BRAID_OK) return code;
     for (size_t i = 0; code == BRAID_OK && i < r->n; i++) {
         const record_change *c = &r->changes[i];
         if (c->code != BRAID_OK) continue;
-        pg_copy_row(&k, 5);
+        pg_copy_row(&k, 4);
         pg_copy_int4(&k, (int32_t)i + 1);
         pg_copy_text(&k, c->item->id);
         pg_copy_bytes(&k, r->bodies[i].text, r->bodies[i].len);
@@ -43,7 +44,6 @@ static int bulk_copy(record_postgres_writer *w, record_postgres_request *r, dead
             pg_copy_bool(&k, c->vector_given);
         else
             pg_copy_null(&k);
-        pg_copy_bytes(&k, c->vector, c->vector != NULL ? sizeof(float) * w->s->dim : 0);
         ++*rows;
         code = pg_copy_push(&k, err);
     }
@@ -53,10 +53,31 @@ static int bulk_copy(record_postgres_writer *w, record_postgres_request *r, dead
     return code;
 }
 
+/* When the items have their numbers, and old vectors are gone. */
+static int bulk_vectors(record_postgres_writer *w, record_postgres_request *r, deadline until, braid_error *err) {
+    pg_copy k;
+    uint64_t copied = 0, rows = 0;
+    int code = pg_copy_begin(&k, w->session, "COPY vectors (num, data) FROM STDIN (FORMAT binary)", until, err);
+    if (code != BRAID_OK) return code;
+    for (size_t i = 0; code == BRAID_OK && i < r->n; i++) {
+        const record_change *c = &r->changes[i];
+        if (c->code != BRAID_OK || c->vector == NULL) continue;
+        pg_copy_row(&k, 2);
+        pg_copy_int8(&k, c->num);
+        pg_copy_bytes(&k, c->vector, sizeof(float) * w->s->dim);
+        rows++;
+        code = pg_copy_push(&k, err);
+    }
+    int ended = pg_copy_end(&k, &copied, code == BRAID_OK ? err : NULL);
+    if (code == BRAID_OK) code = ended;
+    if (code == BRAID_OK && copied != rows) code = record_postgres_corrupt("copying vectors in", err);
+    return code;
+}
+
 int record_postgres_bulk(record_postgres_writer *w, record_postgres_request *r, deadline until, braid_error *err) {
     PGresult *answer = NULL;
     size_t rows = 0;
-    int code = bulk_copy(w, r, until, &rows, err);
+    int code = bulk_items(w, r, until, &rows, err);
     if (code == BRAID_OK) code = pg_run(w->session, SQL_PUT_STAGED, NULL, until, "writing items", &answer, err);
     if (code == BRAID_OK && (size_t)pg_rows(answer) != rows) code = record_postgres_corrupt("writing items", err);
     for (int i = 0; code == BRAID_OK && i < pg_rows(answer); i++) {
@@ -71,5 +92,5 @@ int record_postgres_bulk(record_postgres_writer *w, record_postgres_request *r, 
         r->changes[n - 1].num = (uint32_t)num;
     }
     PQclear(answer);
-    return code;
+    return code == BRAID_OK ? bulk_vectors(w, r, until, err) : code;
 }

@@ -222,8 +222,7 @@ static int careful_change(record_postgres_writer *w, record_change *c, record_po
 static int commit_stage(record_postgres_writer *w, attempt *t, braid_error *err) {
     static const char sql[] =
         "CREATE TEMP TABLE IF NOT EXISTS staged_items (n integer NOT NULL, id text COLLATE \"C\" NOT NULL,"
-        " body text NOT NULL, given boolean, vector bytea) WITH (toast_tuple_target = 8160) ON COMMIT DELETE ROWS;"
-        " ALTER TABLE staged_items ALTER COLUMN vector SET STORAGE EXTERNAL";
+        " body text NOT NULL, given boolean, vector bytea) ON COMMIT DELETE ROWS";
     if (w->staging) return BRAID_OK;
     int code = pg_exec(w->session, sql, NULL, NULL, t->until, "making room for many items", NULL, err);
     w->staging = code == BRAID_OK;

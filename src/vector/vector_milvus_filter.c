@@ -3,8 +3,8 @@
  *
  * Seen on Milvus 2.3.5 and kept to: comparisons need a field, so "everything" is num >= 0; `exists` needs parentheses; a
  * whole number compared with JSON is written as 2.0, which finds 2 and 2.0 alike, in arrays as well; array_length knows
- * == only; a name with / or ~ is not escaped in its JSON pointers, and a name of digits reaches into arrays, where the
- * model does not go; junctions are written as balanced trees, since a long chain costs the server its square. */
+ * == only; a name with / or ~ is not escaped in its JSON pointers, one with ][ is taken apart even inside its quotes
+ * (and then refused), and a name of digits reaches into arrays, where the model does not go; junctions are written as balanced trees, since a long chain costs the server its square. */
 #include "vector/vector_milvus_filter.h"
 
 #include <inttypes.h>
@@ -75,6 +75,7 @@ static bool path_can_be_spelled(const char *path) {
     for (const char *part = path;; part++) {
         size_t len = strcspn(part, ".");
         if (len == 0 || memchr(part, '/', len) != NULL || memchr(part, '~', len) != NULL) return false;
+        if (memmem(part, len, "][", 2) != NULL) return false;
         bool index = strspn(part, "0123456789") >= len || (len == 1 && part[0] == '-');
         if (index && part != path) return false;
         part += len;

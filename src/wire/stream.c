@@ -1,8 +1,9 @@
 /* The socket side of stream: connecting, waiting, reading, writing.
  *
  * Every operation is tried first and waited for only if the kernel says EAGAIN, so that what is already there costs one
- * system call; only the first read after a write waits at once, since no answer comes that fast. Before each try the deadline is looked at: a server whose next byte is always just there must
- * not hold a caller for ever either. MSG_NOSIGNAL everywhere, since a library has no say in SIGPIPE.
+ * system call; only the first read after a write waits at once, since no answer comes that fast. Before each try the
+ * deadline is looked at: a server whose next byte is always just there must not hold a caller for ever either.
+ * MSG_NOSIGNAL everywhere, since a library has no say in SIGPIPE.
  *
  * Of several addresses of a name each gets an even share of what is left, the last one all of it: one that swallows
  * packets does not eat the time of the others. */

@@ -207,7 +207,7 @@ static int64_t crash_once(server *v, record_store *store, const char *id) {
 
 static void a_crash_hides_no_row_from_a_consumer(void **state) {
     server *v = own_server(state);
-    char id[16];
+    char id[32];
     int64_t back = 0;
     if (system("command -v psql >/dev/null") != 0) {
         print_message("there is no psql\n");

@@ -1,6 +1,7 @@
 /* PostgreSQL as the record store on bad days: connections that are cut in the middle of a commit, a network that is slow,
- * silent or gone, a server that is down (one that crashes is in record_postgres_crash.c). Needs a server (see record_postgres_test.h), and Toxiproxy
- * (BRAID_TEST_TOXIPROXY) where the network is to blame. The tests work in a database of their own. */
+ * silent or gone, a server that is down (one that crashes is in record_postgres_crash.c). Needs a server (see
+ * record_postgres_test.h), and Toxiproxy (BRAID_TEST_TOXIPROXY) where the network is to blame. The tests work in a database
+ * of their own. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -31,28 +31,36 @@ static const char *const injections[] = {
 };
 enum { INJECTIONS = sizeof injections / sizeof injections[0], INJECTION_PLACES = 9 };
 
+/* Names are refused when they hold control characters; such a text stands in the long fields and in values. */
+static inline const char *injected_name(unsigned i) {
+    for (const unsigned char *p = (const unsigned char *)injections[i]; *p; p++)
+        if (*p < 0x20 || *p == 0x7f || (p[0] == 0xc2 && p[1] < 0xa0)) return i % 2 ? "control 1" : "control 0";
+    return injections[i];
+}
+
 static inline json_t *injected_item(unsigned i) {
-    const char *p = injections[i];
+    const char *text = injections[i], *p = injected_name(i);
     json_t *list = json_pack("[s,s]", p, "x");
-    json_t *json = json_pack("{ss,ss,ss,ss,ss,ss}", "id", p, "title", p, "original_title", p, "kind", p, "language", p, "synopsis", p);
+    json_t *json = json_pack("{ss,ss,ss,ss,ss,ss}", "id", p, "title", p, "original_title", p, "kind", p, "language", p, "synopsis", text);
     static const char *const lists[] = {"countries", "genres", "themes", "moods", "contexts", "regions"};
     for (size_t n = 0; n < sizeof lists / sizeof lists[0]; n++) json_object_set(json, lists[n], list);
     json_object_set_new(json, "people", json_pack("[{ss,ss}]", "name", p, "role", "cast"));
-    json_t *attributes = json_pack("{ss,s{ss},s[s]}", "k", p, "o", p, p, "l", p);
+    json_t *attributes = json_pack("{ss,s{ss},s[s]}", "k", text, "o", p, text, "l", text);
     if (strcmp(p, "k") != 0) json_object_set_new(attributes, p, json_string("v"));
     json_object_set_new(json, "attributes", attributes);
     json_decref(list);
     return json;
 }
 
-/* The i-th text in one of the places where a filter can hold it; NULL where it cannot stand there (a path of empty names). */
+/* The i-th text in one of the places where a filter can hold it; NULL where it cannot stand there (a path of empty names,
+ * or with control characters). */
 static inline json_t *injected_filter(unsigned i, unsigned place) {
     const char *p = injections[i];
     char path[300];
     static const char *const fields[] = {"id",        "title",  "original_title", "kind",     "language", "synopsis", "countries",
                                          "genres",    "themes", "moods",          "contexts", "people",   "regions"};
     enum { FIELDS = sizeof fields / sizeof fields[0] };
-    bool path_can_be = p[0] != '.' && p[strlen(p) - 1] != '.' && strstr(p, "..") == NULL;
+    bool path_can_be = p[0] != '.' && p[strlen(p) - 1] != '.' && strstr(p, "..") == NULL && injected_name(i) == p;
     snprintf(path, sizeof path, place == 5 ? "attributes.o.%s" : "attributes.%s", p);
     if (place >= 4 && place <= 6 && !path_can_be) return NULL;
     switch (place) {

@@ -3,6 +3,7 @@
  * The conditions run on a real server, over items whose every field holds texts that mean something to SQL, to arrays,
  * to JSON paths and to LIKE; on random filters the rows must be exactly those that filter_matches takes. */
 #include "model_test.h"
+#include "vector_injection.h"
 
 #include "test/support/vector_remote.h"
 
@@ -11,7 +12,7 @@
 
 #include "vector/vector_pgvector.h"
 
-enum { ITEMS = 150, DIM = 2, ROUNDS = 400 };
+enum { ITEMS = 170, DIM = 2, ROUNDS = 400 };
 
 static const char *const nasty[] = {
     "film",
@@ -168,6 +169,7 @@ typedef struct shelf {
     pg_session *session;
     char database[128], table[80];
     item *items[ITEMS];
+    bool injected; /* the first of them hold injections */
 } shelf;
 
 static void must(int code, const braid_error *err) {
@@ -182,16 +184,17 @@ static item *read_item(shelf *s, json_t *json) {
     return it;
 }
 
-static void open_shelf(shelf *s, rng *r) {
+static void open_shelf_of(shelf *s, rng *r, bool injected) {
     braid_error err = {0};
     memset(s, 0, sizeof *s);
+    s->injected = injected;
     s->a = arena_new(1 << 16);
     assert_true(test_vector_remote("pgvector", &s->remote));
     must(vector_open(vector_find("pgvector"), &(vector_options){.dim = DIM, .remote = &s->remote}, &s->store, &err), &err);
     vector_entry entries[ITEMS];
     float values[DIM] = {1, 1};
     for (unsigned i = 0; i < ITEMS; i++) {
-        s->items[i] = read_item(s, random_item(r, i));
+        s->items[i] = read_item(s, injected && i < INJECTIONS ? injected_item(i) : random_item(r, i));
         entries[i] = (vector_entry){.num = i, .values = values, .version = 1, .it = s->items[i]};
     }
     must(vector_upsert(s->store, entries, ITEMS, &err), &err);
@@ -202,6 +205,8 @@ static void open_shelf(shelf *s, rng *r) {
     s->pg = (pg_options){.store = "test", .remote = &s->remote};
     must(pg_open(&s->pg, 0, &s->session, &err), &err);
 }
+
+static void open_shelf(shelf *s, rng *r) { open_shelf_of(s, r, false); }
 
 static void close_shelf(shelf *s) {
     for (unsigned i = 0; i < ITEMS; i++) item_release(s->items[i]);
@@ -310,6 +315,30 @@ static void no_text_of_a_caller_is_understood_as_sql(void **state) {
     close_shelf(&s);
 }
 
+/* R27: the same with every known trick, in the fields, in the bulk form that carries them, and in the filter. */
+static void no_trick_is_more_than_a_text(void **state) {
+    (void)state;
+    rng r = test_rng("tricks");
+    shelf s;
+    char count[160];
+    size_t asked = 0, found = 0;
+    assert_in_range(INJECTIONS, 100, ITEMS);
+    open_shelf_of(&s, &r, true);
+    for (unsigned i = 0; i < INJECTIONS; i++) {
+        for (unsigned place = 0; place < INJECTION_PLACES; place++) {
+            json_t *json = injected_filter(i, place);
+            if (json == NULL) continue;
+            found += compare(&s, json);
+            asked++;
+        }
+    }
+    print_message("%d texts, %zu questions\n", (int)INJECTIONS, asked);
+    assert_true(found > asked);
+    snprintf(count, sizeof count, "SELECT count(*) FROM %s WHERE embedding IS NOT NULL", s.table);
+    assert_int_equal(test_vector_sql(count), ITEMS);
+    close_shelf(&s);
+}
+
 /* What is too large to be said lets more through, and is never half said. */
 static void a_filter_that_is_too_large_is_left_out_where_that_is_safe(void **state) {
     (void)state;
@@ -344,6 +373,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_condition_takes_exactly_what_the_filter_matches),
         cmocka_unit_test(no_text_of_a_caller_is_understood_as_sql),
+        cmocka_unit_test(no_trick_is_more_than_a_text),
         cmocka_unit_test(a_filter_that_is_too_large_is_left_out_where_that_is_safe),
     };
     remote_options remote;
