@@ -68,16 +68,19 @@ static void spread(const char *name, double *us, size_t n) {
 
 /* ---- processor time ---- */
 
-/* Of a process and, where it has any, its children (PostgreSQL's connections), in microseconds; 0 when it is gone. */
+/* Of a process and its children (PostgreSQL's connections), those that ended included, in microseconds; 0 when it is
+ * gone. What a server does at rest counts too. */
 static double cpu_us(long pid) {
     char path[96], line[1024], *at;
     unsigned long user = 0, system = 0;
+    long ended_user = 0, ended_system = 0;
     double sum = 0;
     snprintf(path, sizeof path, "/proc/%ld/stat", pid);
     FILE *in = fopen(path, "r");
     if (in && fgets(line, sizeof line, in) && (at = strrchr(line, ')')) &&
-        sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) == 2)
-        sum = (double)(user + system) * 1e6 / (double)sysconf(_SC_CLK_TCK);
+        sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", &user, &system, &ended_user,
+               &ended_system) == 4)
+        sum = (double)((long)(user + system) + ended_user + ended_system) * 1e6 / (double)sysconf(_SC_CLK_TCK);
     if (in) fclose(in);
     snprintf(path, sizeof path, "/proc/%ld/task/%ld/children", pid, pid);
     in = fopen(path, "r");

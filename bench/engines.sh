@@ -26,7 +26,7 @@ if [ ! -e "$peers/complete" ]; then
         'psycopg[binary]==3.2.*' 'redis==5.*'
     touch "$peers/complete"
 fi
-make --no-print-directory -j"$(nproc)" BUILD="$build" "$build/release/bench/bench_engines"
+make --no-print-directory -j"$(nproc)" BUILD="$build" "$build/release/bench/bench_engines" "$build/release/bench/bench_cache"
 
 BENCH_PIDS=$(pids)
 export BENCH_PIDS
@@ -61,7 +61,7 @@ YAML
 
 [ $# -gt 0 ] || set -- 10000x768 100000x768
 for size in "$@"; do
-    items=${size%x*} dim=${size#*x} result=$out/engines-$size.ndjson
+    items=${size%x*} dim=${size#*x} result=$work/result.ndjson
     echo "engines $size"
     "$python" bench/engines_peers.py clean "$items" "$dim" "$queries" "$work"
     {
@@ -69,6 +69,9 @@ for size in "$@"; do
             "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" "$(nproc)" "$(cut -d' ' -f1 /proc/loadavg)" "$(git rev-parse --short HEAD)"
         "$build/release/bench/bench_engines" "$work/braid.yaml" "$items" "$dim" "$queries" "$work"
         "$python" bench/engines_peers.py run "$items" "$dim" "$queries" "$work"
-    } | tee "$result.new"
-    mv "$result.new" "$result"
+    } | tee "$result"
+    mv "$result" "$out/engines-$size.ndjson"
 done
+
+echo "cache"
+"$build/release/bench/bench_cache" "$BRAID_TEST_REDIS" | tee "$out/cache.ndjson"

@@ -57,13 +57,13 @@ def spread(name, seconds):
 
 
 def cpu_seconds(pid):
-    """Of a process and its children; 0 when it is gone."""
+    """Of a process and its children, those that ended included; 0 when it is gone."""
     try:
         fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
         children = open(f"/proc/{pid}/task/{pid}/children").read().split()
     except OSError:
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(map(cpu_seconds, children))
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK") + sum(map(cpu_seconds, children))
 
 
 def processes():

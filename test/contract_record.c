@@ -678,6 +678,7 @@ static void a_trimmed_log_forgets_and_its_numbers_never_come_again(void **state)
     put_item(f->store, "a", "A", NULL, NULL);
     put_interaction(f->store, "ana", "a", NULL, 5, NULL);
     put_item(f->store, "b", "B", NULL, NULL);
+    head_place(f->store); /* only what is settled is trimmed */
     assert_int_equal(record_log_trim(f->store, lsn_of(2), NULL), BRAID_OK);
     log_text(f->store, 0, 100, text, sizeof text);
     assert_string_equal(text, "3:item(2,0,b) ");
@@ -685,6 +686,7 @@ static void a_trimmed_log_forgets_and_its_numbers_never_come_again(void **state)
     assert_int_equal(lsn_place(info.log_first_lsn - 1), 2);
     assert_int_equal(info.log_rows, 1);
     drop_user(f->store, "ana");
+    head_place(f->store);
     assert_int_equal(record_log_trim(f->store, UINT64_MAX, NULL), BRAID_OK);
     fixture_reopen(f);
     assert_int_equal(head_place(f->store), 4);

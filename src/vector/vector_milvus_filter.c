@@ -1,10 +1,11 @@
 /* The compiler. Each node is written for one of two purposes: an upper bound (holds at least where the filter matches) or
  * a lower bound (holds at most there); NOT swaps them. Most nodes are exact and write the same for both.
  *
- * Seen on Milvus 2.3.5 and kept to: comparisons need a field, so "everything" is num >= 0; `exists` needs parentheses; a
- * whole number compared with JSON is written as 2.0, which finds 2 and 2.0 alike, in arrays as well; array_length knows
- * == only; a name with / or ~ is not escaped in its JSON pointers, one with ][ is taken apart even inside its quotes
- * (and then refused), and a name of digits reaches into arrays, where the model does not go; junctions are written as balanced trees, since a long chain costs the server its square. */
+ * Seen on Milvus 2.3.5 and kept to: comparisons need a field, so "everything" is num >= 0; `exists` needs
+ * parentheses; a whole number compared with JSON is written as 2.0, which finds 2 and 2.0 alike, in arrays as well;
+ * array_length knows == only; a name with / or ~ is not escaped in its JSON pointers, one with ][ is taken apart even
+ * inside its quotes (and then refused), and a name of digits reaches into arrays, where the model does not go;
+ * junctions are written as balanced trees, since a long chain costs the server its square. */
 #include "vector/vector_milvus_filter.h"
 
 #include <inttypes.h>

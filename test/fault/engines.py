@@ -72,11 +72,11 @@ class Server:
         self.braid, self.env = braid, dict(os.environ)
         self.at = at = {name: proxies[name].address for name in proxies}
         secret = lambda name: addresses[f"BRAID_TEST_{name}_PASSWORD_FILE"]
-        rows = {"RECORD__STORE": "postgres", "POSTGRES__ADDRESS": at["postgres"], 
+        rows = {"RECORD__STORE": "postgres", "POSTGRES__ADDRESS": at["postgres"],
                 "POSTGRES__DATABASE": f"{addresses.get('BRAID_TEST_POSTGRES_DATABASE', 'braid')}/{schema}",
                 "POSTGRES__USER": addresses.get("BRAID_TEST_POSTGRES_USER", "braid"), "POSTGRES__PASSWORD_FILE": secret("POSTGRES"),
                 "VECTOR__STORE": "milvus", "VECTOR__DIMENSION": DIM, "MILVUS__ADDRESS": at["milvus"], "MILVUS__DATABASE": schema,
-                "GRAPH__STORE": "neo4j", "NEO4J__ADDRESS": at["neo4j"], "NEO4J__USER": addresses.get("BRAID_TEST_NEO4J_USER", "neo4j"), 
+                "GRAPH__STORE": "neo4j", "NEO4J__ADDRESS": at["neo4j"], "NEO4J__USER": addresses.get("BRAID_TEST_NEO4J_USER", "neo4j"),
                 "NEO4J__PASSWORD_FILE": secret("NEO4J"),
                 "CACHE__STORE": "redis", "REDIS__ADDRESS": at["redis"], "REDIS__DATABASE": schema + ":", "QUERY__DEADLINE_MS": DEADLINE_MS_MAX,
                 "SERVER__LISTEN": "127.0.0.1:0", "SERVER__THREADS": 64, "RIGHTS__REGION": "FR", "LOG__LEVEL": "warn"}
@@ -450,6 +450,17 @@ def normal(s, world):
     return s.call("PUT", "/v1/users/nobody", "{}")[0] == 200
 
 
+def normal_after(s, world, seconds):
+    """Asks every question until each was answered as when all is well, one after the other; gives when the last bad answer was, seconds from now."""
+    begun = bad = time.monotonic()
+    while not normal(s, world):
+        bad = time.monotonic()
+        if bad - begun > seconds:
+            raise Wrong(f"after {bad - begun:.0f} s answers are not normal: {[world.ask(s, n)[1].get('degraded') for n in range(len(world.questions))]}")
+        time.sleep(0.05)
+    return bad - begun
+
+
 def converged(s, world, lag_s=LAG_S):
     """The stores hold what the record store holds; gives the seconds until the feeds had no lag."""
     took = until("feeds without lag", lambda: not any(s.metric("feed_lag").values()), lag_s)
@@ -566,7 +577,7 @@ def under_load(stage, s, world, store, felt, break_it, mend_it, seconds, normal_
         stage.heal()
         load.stop()
     text = judge(load, store, felt, broken, mending) + reads
-    back = until(f"normal after {store}", lambda: normal(s, world), normal_s)
+    back = normal_after(s, world, normal_s)
     lag = converged(s, world, lag_s)
     until("breakers closed", lambda: normal(s, world) and breakers_closed(s), normal_s)
     world.shorts.settle()
@@ -633,7 +644,7 @@ def starts(claim, stage, world):
                         named = {d for _, a in answers for d in a["degraded"]}
                         true(store in named, f"degraded names {named}")  # a cold start may be short of time for others, too
                         stage.heal()
-                        took = until("normal", lambda: normal(s, world), 15)
+                        took = normal_after(s, world, NORMAL_S)
                         converged(s, world)
                         print(f"     started in {s.started_s:.1f} s, first answers name {sorted(named)}, normal {took:.1f} s after {store} came back")
                 finally:

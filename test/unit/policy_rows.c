@@ -376,7 +376,7 @@ static void a_removed_person_is_forgotten_whatever_a_slow_reader_brings(void **s
     place p;
     place_open(&p);
     for (int down = 0; down < (redis ? 1 : 2); down++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "ann%d", down);
         room_user(&p.r, name, "");
         move(&p, name, "", 1 << 20, true);
@@ -446,7 +446,7 @@ static int race_run(place *p, bool told, int percent) {
     pthread_t threads[RACERS + 1];
     for (int i = 0; i < RACE_KEYS; i++) {
         policy_state s;
-        char mood[8];
+        char mood[16];
         snprintf(mood, sizeof mood, "%c%d", told ? 't' : 'n', i);
         policy_state_make("evening", "tv", mood, "", 0, &s);
         memcpy(x.hashes[i], s.hash, sizeof s.hash);

@@ -66,7 +66,7 @@ static int ask(rpc_channel *c, const char *text, deadline until, buf *answer, br
 
 typedef struct script {
     int statuses[8]; /* of the first calls; then well */
-    const char *details;
+    const char *_Atomic details;
     _Atomic int always; /* not 0: of all */
     _Atomic unsigned wait_ms;
     _Atomic int64_t left_ms;
@@ -359,7 +359,7 @@ static void no_more_are_in_flight_than_were_asked_for(void **state) {
     counts late = {0};
     int64_t begun = now_ns();
     ask_together(c, 16, 1, 100 * SLOW, &late);
-    assert_true(now_ns() - begun < (100 * SLOW + LATE_MS) * INT64_C(1000000));
+    if (SLOW < 8) assert_true(now_ns() - begun < (100 * SLOW + LATE_MS) * INT64_C(1000000));
     assert_int_equal(late.good + late.wrong, 0);
     assert_int_equal(late.late + late.full, 16);
     assert_true(late.full > 0 && late.late >= 4);
@@ -391,7 +391,7 @@ static void no_answer_reaches_another_call(void **state) {
     ask_together(c, THREADS, CALLS, 25 * SLOW, &n);
     print_message("%u answered, %u too late, %u found no slot\n", n.good, n.late, n.full);
     assert_int_equal(n.wrong, 0);
-    assert_true(n.good > THREADS && n.late > THREADS);
+    if (SLOW < 8) assert_true(n.good > THREADS && n.late > THREADS); /* else the checker may leave time for neither */
     rpc_close(c);
     grpc_stub_stop(stub);
 }
@@ -401,13 +401,13 @@ static void no_answer_reaches_another_call(void **state) {
 static void answer_large(grpc_stub_call *c) {
     static char large[1 << 21];
     c->answer = large;
-    c->answer_len = *(size_t *)c->ctx;
+    c->answer_len = atomic_load((_Atomic size_t *)c->ctx);
     c->no_answer = c->answer_len == 0;
 }
 
 static void an_answer_too_large_or_none_is_refused(void **state) {
     (void)state;
-    size_t len = 1 << 20;
+    _Atomic size_t len = 1 << 20;
     grpc_stub *stub = grpc_stub_start(answer_large, &len, 2);
     remote_options remote = remote_to(grpc_stub_address(stub));
     rpc_channel *c = open_channel(&remote, NULL);
@@ -498,6 +498,10 @@ static int ask_over_tls(const char *address, const char *ca, bool insecure, char
 
 static void tls_is_verified_by_authority_and_name(void **state) {
     (void)state;
+#ifdef __SANITIZE_THREAD__
+    print_message("left out: OpenSSL on gRPC's threads is not instrumented\n");
+    skip();
+#endif
     script s = {SCRIPT};
     grpc_stub *stub = grpc_stub_start(play, &s, 4);
     char ca[64], other[64], said[300], sent[600];
