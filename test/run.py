@@ -93,8 +93,8 @@ def engine_suites():
         for part in MIX_PROGRAMS:
             yield f"engines mix {mix} engine_{part}", ["env", f"BRAID_TEST_MIX={mix}", os.path.join(ROOT, BUILD, "release/test/unit", f"engine_{part}")], 600
     for name, script, limit in (("script", "test/engines_check.py", 400), ("bolt oracle", "test/wire_oracle.py", 400), ("faults", "test/fault/engines.py", 900)):
-        if os.path.exists(os.path.join(ROOT, script)):
-            yield f"engines {name}", ["python3", script], limit
+        if os.path.exists(os.path.join(ROOT, script)) and (name != "faults" or os.environ.get("BRAID_TEST_ENGINES") == "must"):
+            yield f"engines {name}", ["python3", script], limit  # the faults are a matter of seconds: `make test-engines`, on a machine that has time
 
 
 def engines_up():
