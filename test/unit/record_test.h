@@ -4,6 +4,7 @@
 #define RECORD_TEST_H
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,15 +32,19 @@ static void check(bool ok, const char *what) {
 }
 
 /* The LSNs that writing has given, in order. Stores number differently (a file has 1, 2, 3 ...; a database with many
- * writers leaves gaps), so tests speak of the first, second, third change. One thread at a time. */
+ * writers leaves gaps), so tests speak of the first, second, third change. Threads that write at once may be noted out of
+ * order, and are left out then: a test with such threads does not speak of places. */
 static struct { uint64_t lsns[8192]; size_t count; } given_lsns;
+static pthread_mutex_t given_lock = PTHREAD_MUTEX_INITIALIZER;
 
 RECORD_TEST void lsn_note(const record_change *c) {
+    pthread_mutex_lock(&given_lock);
     if (c->code == BRAID_OK && c->lsn != 0 && !c->duplicate &&
         (given_lsns.count == 0 || c->lsn > given_lsns.lsns[given_lsns.count - 1])) {
         check(given_lsns.count < sizeof given_lsns.lsns / sizeof given_lsns.lsns[0], "more changes than expected");
         given_lsns.lsns[given_lsns.count++] = c->lsn;
     }
+    pthread_mutex_unlock(&given_lock);
 }
 
 /* How many of them are at or below `lsn`: 3 for the third. */
