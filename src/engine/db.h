@@ -55,6 +55,7 @@ struct braid_db {
     policy_learner *learner;
     feed *feeds[FEED_COUNT];
     query_rooms rooms;
+    _Atomic int64_t caught_up_ns; /* when a wait for the derived stores last succeeded */
     _Atomic uint64_t written; /* the last LSN that was acknowledged here; a shared log may settle a moment later */
 
     pthread_mutex_t vector_writer; /* one thread at a time changes or saves the vector store: the feed, or a snapshot */

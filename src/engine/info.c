@@ -151,6 +151,8 @@ static int section_cache(braid_db *db, buf *out, braid_error *err) {
     field_count(out, "bytes", c.bytes);
     field_count(out, "hits", c.hits);
     field_count(out, "misses", c.misses);
+    uint64_t asked = c.hits + c.misses;
+    buf_printf(out, ",\"hit_rate\":%.4f", asked ? (double)c.hits / (double)asked : 0.0);
     field_count(out, "evictions", c.evictions);
     return BRAID_OK;
 }
@@ -301,7 +303,10 @@ int braid_wait(braid_db *db, const char *lsn, unsigned timeout_ms, braid_error *
             return error_set(err, BRAID_E_CONFLICT, "request",
                              "the token is ahead of everything that was written here");
     }
-    if (indexer_wait(db, want, clock_mono_ns(&clock_system) + (int64_t)timeout_ms * 1000000)) return BRAID_OK;
+    if (indexer_wait(db, want, clock_mono_ns(&clock_system) + (int64_t)timeout_ms * 1000000)) {
+        atomic_store(&db->caught_up_ns, clock_mono_ns(&clock_system));
+        return BRAID_OK;
+    }
     int rc = indexer_stuck(db, err);
     if (rc) return rc;
     return error_set(err, BRAID_E_DEADLINE, "feed", "the derived stores did not reach the change within %u ms",

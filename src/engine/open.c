@@ -207,6 +207,7 @@ static void fill_rooms(braid_db *db) {
         .vectors_are_given = db->rooms.vectors_are_given,
         .wait = indexer_wait,
         .applied = indexer_applied,
+        .caught_up_ns = &db->caught_up_ns,
         .ctx = db,
     };
 }

@@ -9,10 +9,13 @@
  *
  * Every call carries the deadline; a strand that fails or is late is left out and named in `degraded`. An answer never
  * fails because a strand did. */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "query/run.h"
+
+#define CAUGHT_UP_NS INT64_C(10000000000) /* longer than any store's "a moment ago" */
 
 enum { SEQUENTIAL_SEEDS = 3, NARROW_TO = 5, NARROW_MIN = 60 };
 
@@ -45,6 +48,15 @@ static int make_room(query_run_state *q, braid_error *err) {
     return q->items && q->slots ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for candidates");
 }
 
+/* Whether a remote store may leave out what was written a moment ago: not when the question names a write, nor soon after
+ * somebody has waited for the stores to catch up. */
+static bool may_be_late(const query_run_state *q) {
+    const _Atomic int64_t *at = q->rooms->caught_up_ns;
+    int64_t caught_up = at ? atomic_load(at) : 0;
+    bool just_now = caught_up != 0 && clock_mono_ns(q->rooms->clock) - caught_up < CAUGHT_UP_NS;
+    return q->rq->min_lsn == 0 && !just_now;
+}
+
 /* ---- vector ---- */
 static void gather_vector(query_run_state *q) {
     if (!q->vector || q->allow_count == 0) return;
@@ -60,7 +72,7 @@ static void gather_vector(query_run_state *q) {
                        .allow_count = q->allow_count,
                        .where = q->where,
                        .until = q->gather_until,
-                       .bounded = q->rq->min_lsn == 0,
+                       .bounded = may_be_late(q),
                        .fresh = q->rq->min_lsn != 0}; /* maybe another server of ours has written what is asked for */
     braid_error err = {0};
     int rc = found ? vector_search(q->rooms->vector, &vq, found, &n, &stats, &err) : BRAID_E_NO_MEMORY;

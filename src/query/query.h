@@ -74,6 +74,7 @@ typedef struct query_rooms {
     /* Waits until the derived stores hold the LSN; false if not in time. */
     bool (*wait)(void *ctx, uint64_t lsn, deadline until);
     uint64_t (*applied)(void *ctx); /* LSN that all derived stores hold */
+    const _Atomic int64_t *caught_up_ns; /* when a wait for the derived stores last succeeded (monotonic), 0 never; may be NULL */
     void *ctx;
 } query_rooms;
 
