@@ -111,7 +111,8 @@ static void a_store_that_is_made_anew_agrees_again(void **state) {
     (void)state;
     fixture f;
     start(&f);
-    static const char *const stores[] = {"vector", "graph", "cache"};
+    /* The graph first: where Neo4j is both, its removal of an item, planted here, holds for the vector too until the graph is made anew. */
+    static const char *const stores[] = {"graph", "vector", "cache"};
     braid_error err = {0};
     char *json = NULL;
     uint32_t nums[2] = {num_of(&f, "i3"), num_of(&f, "i4")};
