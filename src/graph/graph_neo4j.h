@@ -32,6 +32,7 @@ enum {
 /* What walks of one depth have cost lately: moving averages, 0 before the first. */
 typedef struct graph_neo4j_cost {
     double rows_per_seed, microseconds;
+    int64_t at_ns; /* of the last walk */
 } graph_neo4j_cost;
 
 typedef struct graph_neo4j {

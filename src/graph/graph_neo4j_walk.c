@@ -4,6 +4,7 @@
  *
  * Numbers in the small graph are the ranks of the items' numbers: it stays small whatever the numbers are, and equal
  * scores are ordered as they would be by the numbers themselves. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,9 +25,8 @@ static int compare_u32(const void *a, const void *b) {
 
 /* The local number of an item, or 0. */
 static uint32_t local_of(const local *l, uint32_t num) {
-    const uint32_t *at = l->f->items_count > 0
-                             ? bsearch(&num, l->nums, l->f->items_count, sizeof num, compare_u32)
-                             : NULL;
+    const uint32_t *at =
+        l->f->items_count > 0 ? bsearch(&num, l->nums, l->f->items_count, sizeof num, compare_u32) : NULL;
     return at != NULL ? (uint32_t)(at - l->nums) + 1 : 0;
 }
 
@@ -106,10 +106,8 @@ static int put_relations(const local *l, braid_error *err) {
     if (edges == NULL) return graph_neo4j_no_memory(err);
     for (size_t i = 0; i < n; i++) {
         const graph_neo4j_link *k = &l->f->links[i];
-        edges[i] = (graph_edge){.from = l->ranks[k->from],
-                                .to = l->ranks[k->to],
-                                .type = l->f->types[k->type],
-                                .strength = k->strength};
+        edges[i] = (graph_edge){
+            .from = l->ranks[k->from], .to = l->ranks[k->to], .type = l->f->types[k->type], .strength = k->strength};
     }
     qsort(edges, n, sizeof *edges, compare_edge);
     int rc = graph_adjacency_ops.upsert_relations(l->graph, edges, n, err);
@@ -167,12 +165,23 @@ static int local_walk(const local *l, const graph_walk *w, graph_hit *out, size_
 /* ---- cost ---- */
 
 static void follow(double *average, double value) {
-    *average = *average > 0 ? *average * 0.95 + value * 0.05 : value;
+    double share = value < *average ? 0.2 : 0.05; /* one slow walk counts little, and is soon forgotten */
+    *average = *average > 0 ? *average * (1 - share) + value * share : value;
+}
+
+/* A planner that finds walks too dear asks for none, and would never hear that the server has become quick again (it
+ * begins slowly): so what was learned is believed by half less for each second without a walk. */
+static double cost_now(const graph_neo4j_cost *c, int64_t now) {
+    double idle_s = (double)(now - c->at_ns) / 1e9;
+    return idle_s > 1 ? c->microseconds * exp2(1 - idle_s) : c->microseconds;
 }
 
 static void cost_learn(graph_neo4j *g, const graph_walk *w, size_t reached, int64_t ns) {
+    int64_t now = clock_mono_ns(g->options.clock);
     pthread_mutex_lock(&g->lock);
     graph_neo4j_cost *c = &g->costs[w->depth - 1];
+    c->microseconds = cost_now(c, now);
+    c->at_ns = now;
     follow(&c->rows_per_seed, (double)reached / (double)w->seed_count);
     follow(&c->microseconds, (double)ns / 1e3);
     pthread_mutex_unlock(&g->lock);
@@ -187,7 +196,8 @@ void graph_neo4j_estimate(void *self, size_t seeds, unsigned depth, graph_cost *
     pthread_mutex_lock(&g->lock);
     graph_neo4j_cost c = g->costs[depth - 1];
     pthread_mutex_unlock(&g->lock);
-    out->microseconds = c.microseconds > 0 ? c.microseconds : (double)(depth * ROUND_TRIP_US);
+    double learned = cost_now(&c, clock_mono_ns(g->options.clock)), least = (double)(depth * ROUND_TRIP_US);
+    out->microseconds = c.microseconds > least && learned < least ? least : c.microseconds > 0 ? learned : least;
     out->rows = (c.rows_per_seed > 0 ? c.rows_per_seed : ROWS) * (double)seeds;
 }
 
