@@ -17,6 +17,7 @@ vector: {store: milvus}
 graph: {store: neo4j}
 cache: {store: redis}
 rights: {region: CA}
+query: {deadline_ms: 1000} # four servers, a browser and Braid share this machine; beside servers of their own 200 is enough
 postgres: {address: "$(at POSTGRES)", user: "$(at POSTGRES_USER)", database: "$(at POSTGRES_DATABASE)/braid_cluster", password_file: "$(at POSTGRES_PASSWORD_FILE)"}
 milvus: {address: "$(at MILVUS)", database: braid_cluster}
 neo4j: {address: "$(at NEO4J)", user: "$(at NEO4J_USER)", password_file: "$(at NEO4J_PASSWORD_FILE)"}
