@@ -48,7 +48,8 @@ typedef enum record_kind {
     RECORD_POLICY = 5, /* logged */
     RECORD_EPISODE = 6,
     RECORD_STATS = 7,
-    RECORD_CURSOR = 8 /* consequences of a logged interaction; not logged themselves */
+    RECORD_CURSOR = 8, /* consequences of a logged interaction; not logged themselves */
+    RECORD_NEIGHBOURS = 9 /* logged */
 } record_kind;
 #define RECORD_MASK(kind) (1u << (kind))
 #define RECORD_MASK_ALL 0xffffffffu
@@ -91,6 +92,22 @@ typedef struct record_cursor {
     uint64_t lsn;
 } record_cursor; /* never goes back: a lower one changes nothing */
 
+/* What one model has learned of one item: the items that speak for it, strongest first. One row an (item, model), replaced
+ * as a whole. It goes with its item; others that it names may be gone. */
+enum { RECORD_NEIGHBOURS_MAX = 4096, RECORD_MODEL_BYTES_MAX = 32 };
+typedef struct record_neighbour {
+    uint32_t num;
+    float weight; /* finite */
+} record_neighbour;
+typedef struct record_neighbours {
+    uint32_t num;
+    const char *model; /* "slim", "sequence" ..: 1..RECORD_MODEL_BYTES_MAX bytes of a-z 0-9 _ - */
+    int64_t at;        /* when it was learned, wall ms */
+    uint64_t version;  /* reading: LSN of the change */
+    const record_neighbour *list;
+    size_t count; /* writing: 0 removes the row */
+} record_neighbours;
+
 /* ---- writing ---- */
 typedef struct record_change {
     record_kind kind;
@@ -104,6 +121,7 @@ typedef struct record_change {
         const record_episode *episode;
         const record_stats *stats;
         const record_cursor *cursor;
+        const record_neighbours *neighbours; /* NOT_FOUND for an item that is not there */
     };
     const float *vector;     /* ITEM put: dim floats that are indexed */
     bool vector_given;       /* by the caller; false: made by the embedder */
@@ -149,13 +167,14 @@ typedef bool record_policy_fn(void *ctx, const record_policy *row);
 typedef bool record_policy_key_fn(void *ctx, size_t which, const record_policy *row);
 typedef bool record_episode_fn(void *ctx, const record_episode *row);
 typedef bool record_stats_fn(void *ctx, const record_stats *row);
+typedef bool record_neighbours_fn(void *ctx, const record_neighbours *row);
 
 typedef struct record_log_entry {
     uint64_t lsn;
     record_kind kind;
     bool remove;
-    uint32_t num, num2; /* ITEM: number. RELATION: from and to. INTERACTION: the item's number */
-    char *key; /* ITEM: id. RELATION: type. USER, POLICY: the person. INTERACTION: the person, or "" where one process
+    uint32_t num, num2; /* ITEM: number. RELATION: from and to. INTERACTION, NEIGHBOURS: the item's number */
+    char *key; /* ITEM: id. RELATION: type. NEIGHBOURS: model. USER, POLICY: the person. INTERACTION: the person, or "" where one process
                 * writes all. Owned by the batch's arena */
 } record_log_entry;
 
@@ -212,6 +231,11 @@ typedef struct record_ops {
     int (*user_episodes)(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx,
                          braid_error *err);
     int (*scan_stats)(void *self, record_stats_fn *each, void *ctx, braid_error *err);
+    /* Rows of one model, by item number, after `after_num`. */
+    int (*scan_neighbours)(void *self, const char *model, uint32_t after_num, record_neighbours_fn *each, void *ctx,
+                           braid_error *err);
+    /* All models' rows of one item; none is no error. */
+    int (*item_neighbours)(void *self, uint32_t num, record_neighbours_fn *each, void *ctx, braid_error *err);
     /* Log rows after `after` whose kind is in `kinds` (RECORD_MASK(kind) or-ed), at most `limit`, in LSN order; keys live
      * in `a`. *upto is how far the log has been read: every row of those kinds in (after, *upto] is in the answer, and no
      * row at or below *upto will ever appear later. */

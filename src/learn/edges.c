@@ -1,0 +1,136 @@
+/* Tables of edges: per target the few sources that speak for it.
+ *
+ * Fitting cuts per target, because a target that keeps its best speakers is scored well whatever those speakers say of
+ * others (cutting per source loses a tenth of the quality of cosine neighbours). Answering starts from a history, so the
+ * table is turned round once: per source the targets, and a score is a sum over a few dozen short rows.
+ *
+ * A draft holds one list a target, filled by several threads; finishing lays them end to end. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "learn/learn.h"
+
+static int no_memory(braid_error *err) {
+    return error_set(err, BRAID_E_NO_MEMORY, "learn/edges", "no memory for edges between items");
+}
+
+void learn_edges_free(learn_edges *e) {
+    if (!e) return;
+    free(e->at);
+    free(e->item);
+    free(e->weight);
+    free(e);
+}
+
+static learn_edges *edges_new(uint32_t items, uint64_t count) {
+    learn_edges *e = calloc(1, sizeof *e);
+    if (!e) return NULL;
+    e->items = items;
+    e->count = count;
+    e->at = calloc((size_t)items + 2, sizeof *e->at);
+    e->item = malloc((count + 1) * sizeof *e->item);
+    e->weight = malloc((count + 1) * sizeof *e->weight);
+    if (e->at && e->item && e->weight) return e;
+    learn_edges_free(e);
+    return NULL;
+}
+
+int learn_edges_transpose(const learn_edges *e, learn_edges **out, braid_error *err) {
+    learn_edges *t = *out = edges_new(e->items, e->count);
+    if (!t) return no_memory(err);
+    for (uint64_t i = 0; i < e->count; i++) t->at[e->item[i] + 1]++;
+    for (uint32_t i = 0; i < e->items; i++) t->at[i + 1] += t->at[i];
+    for (uint32_t target = 0; target < e->items; target++)
+        for (uint64_t i = e->at[target]; i < e->at[target + 1]; i++) {
+            uint64_t to = t->at[e->item[i]]++;
+            t->item[to] = target;
+            t->weight[to] = e->weight[i];
+        }
+    memmove(t->at + 1, t->at, e->items * sizeof *t->at);
+    t->at[0] = 0;
+    return BRAID_OK;
+}
+
+/* ---- the strongest of a list ---- */
+static bool stronger(const learn_edge *a, const learn_edge *b) {
+    return a->weight != b->weight ? a->weight > b->weight : a->item < b->item;
+}
+
+static int by_strength(const void *a, const void *b) { return stronger(a, b) ? -1 : stronger(b, a); }
+
+/* list[0..n) is a heap whose root is the weakest; restores it below `at`. */
+static void sift_down(learn_edge *list, size_t n, size_t at) {
+    for (size_t child; (child = 2 * at + 1) < n; at = child) {
+        if (child + 1 < n && stronger(&list[child], &list[child + 1])) child++;
+        if (!stronger(&list[at], &list[child])) return;
+        learn_edge swap = list[at];
+        list[at] = list[child];
+        list[child] = swap;
+    }
+}
+
+size_t learn_edges_strongest(learn_edge *list, size_t n, size_t keep) {
+    if (keep == 0) return 0;
+    if (keep < n) {
+        for (size_t i = keep / 2; i-- > 0;) sift_down(list, keep, i);
+        for (size_t i = keep; i < n; i++)
+            if (stronger(&list[i], &list[0])) {
+                learn_edge weakest = list[0];
+                list[0] = list[i];
+                list[i] = weakest;
+                sift_down(list, keep, 0);
+            }
+    } else {
+        keep = n;
+    }
+    qsort(list, keep, sizeof *list, by_strength);
+    return keep;
+}
+
+/* ---- drafts ---- */
+struct learn_edges_draft {
+    uint32_t items;
+    struct draft_list {
+        learn_edge *edges;
+        size_t count;
+    } list[];
+};
+
+learn_edges_draft *learn_edges_draft_new(uint32_t items) {
+    learn_edges_draft *d = calloc(1, sizeof *d + (size_t)items * sizeof d->list[0]);
+    if (d) d->items = items;
+    return d;
+}
+
+void learn_edges_draft_free(learn_edges_draft *d) {
+    if (!d) return;
+    for (uint32_t i = 0; i < d->items; i++) free(d->list[i].edges);
+    free(d);
+}
+
+bool learn_edges_draft_set(learn_edges_draft *d, uint32_t target, const learn_edge *list, size_t n) {
+    BRAID_ASSERT(target < d->items && !d->list[target].edges);
+    if (n == 0) return true;
+    learn_edge *copy = malloc(n * sizeof *copy);
+    if (!copy) return false;
+    memcpy(copy, list, n * sizeof *copy);
+    d->list[target].edges = copy;
+    d->list[target].count = n;
+    return true;
+}
+
+int learn_edges_draft_finish(learn_edges_draft *d, learn_edges **out, braid_error *err) {
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < d->items; i++) count += d->list[i].count;
+    learn_edges *e = *out = edges_new(d->items, count);
+    for (uint32_t i = 0; e && i < d->items; i++) {
+        uint64_t to = e->at[i];
+        for (size_t k = 0; k < d->list[i].count; k++, to++) {
+            e->item[to] = d->list[i].edges[k].item;
+            e->weight[to] = d->list[i].edges[k].weight;
+        }
+        e->at[i + 1] = to;
+    }
+    learn_edges_draft_free(d);
+    return e ? BRAID_OK : no_memory(err);
+}

@@ -1,0 +1,114 @@
+/* learn: the mathematics of learning from what people did. Matrices in, edges and weights out; knows nothing of films,
+ * stores or requests.
+ *
+ *   matrix.c       events of many people -> one sparse matrix, readable by person and by item
+ *   edges.c        per item the few others that speak for it: kept, turned round, packed, added up over a history
+ *   cooccurrence.c cosine neighbours, over whole histories or discounted by the distance in time
+ *   slim.c         sparse linear weights: every item as a non-negative sum of its neighbours
+ *   ease.c         the exact dense linear model in its dual form, for few people and many items
+ *   linear.c       a linear ranking model that learns on line: softmax, LinUCB, Thompson sampling
+ *   parallel.c     the same work for every item, on several threads
+ *
+ * Items and people are dense numbers from 0, given by the caller. What is handed out is immutable and may be read by any
+ * number of threads; making it belongs to one caller. Every function returns a braid_code. */
+#ifndef LEARN_H
+#define LEARN_H
+
+#include "base/base.h"
+
+/* ---- parallel.c ---- */
+/* Told now and then, from the calling thread, how many of `total` items are done; false stops, and the work returns CLOSED. */
+typedef bool learn_progress(void *ctx, uint64_t done, uint64_t total);
+typedef struct learn_work {
+    unsigned threads; /* 0 or 1: the calling one alone */
+    learn_progress *progress;
+    void *ctx;
+} learn_work;
+
+/* ---- matrix.c ---- */
+typedef struct learn_event {
+    uint32_t user, item;
+    float value; /* how much it says, 1 for a plain like; 0 is no event */
+} learn_event;
+
+typedef struct learn_matrix {
+    uint32_t users, items;
+    uint64_t count;
+    uint64_t *user_at;   /* users + 1: where a person's row begins */
+    uint32_t *user_item; /* oldest first, an item once: its latest event stands */
+    float *user_value;
+    uint64_t *item_at;  /* items + 1 */
+    uint32_t *item_user; /* who, ascending */
+    uint32_t *item_pos;  /* and the place in that person's row */
+} learn_matrix;
+
+/* Events of a person in the order of time; people in any order. Only the newest `history_max` of each are kept (0: all).
+ * INVALID for a number out of range. */
+int learn_matrix_build(const learn_event *events, size_t n, uint32_t users, uint32_t items, size_t history_max,
+                       learn_matrix **out, braid_error *err);
+void learn_matrix_free(learn_matrix *m);
+
+/* ---- edges.c ---- */
+/* Per target the sources that speak for it, strongest first; or, turned round, per source its targets. */
+typedef struct learn_edges {
+    uint32_t items;
+    uint64_t count;
+    uint64_t *at; /* items + 1 */
+    uint32_t *item;
+    float *weight;
+} learn_edges;
+typedef struct learn_edge {
+    uint32_t item;
+    float weight;
+} learn_edge;
+
+void learn_edges_free(learn_edges *e);
+int learn_edges_transpose(const learn_edges *e, learn_edges **out, braid_error *err);
+/* Moves the `keep` strongest of `n` to the front, strongest first, the lower item first among equals; how many there are. */
+size_t learn_edges_strongest(learn_edge *list, size_t n, size_t keep);
+
+/* Lists of all targets, filled in any order by several threads, each target by one; then made into one table. */
+typedef struct learn_edges_draft learn_edges_draft;
+learn_edges_draft *learn_edges_draft_new(uint32_t items);
+bool learn_edges_draft_set(learn_edges_draft *d, uint32_t target, const learn_edge *list, size_t n);
+/* Frees the draft in any case. */
+int learn_edges_draft_finish(learn_edges_draft *d, learn_edges **out, braid_error *err);
+void learn_edges_draft_free(learn_edges_draft *d);
+
+/* ---- cooccurrence.c ---- */
+typedef struct learn_cooccurrence {
+    double decay;    /* events between two of one person discount the pair by exp(-distance / decay); 0: not at all */
+    double shrink;   /* added to the norm, so that what few have seen is not called alike */
+    unsigned keep;   /* edges a target */
+} learn_cooccurrence;
+/* co_ij / (|i| |j| + shrink), co the discounted sum of value products, |i|^2 the sum of squared values. */
+int learn_cooccurrence_fit(const learn_matrix *m, const learn_cooccurrence *how, const learn_work *work, learn_edges **out,
+                           braid_error *err);
+
+/* ---- slim.c ---- */
+typedef struct learn_slim {
+    unsigned candidates; /* neighbours by cosine that may speak for a target, 100 */
+    double shrink;       /* of that cosine, 10 */
+    double l1, l2;       /* penalties, 1 and 50 to 100 */
+    unsigned sweeps;     /* of coordinate descent at the most, 20 */
+    unsigned keep;       /* edges a target, 50 */
+    size_t gram_row_max; /* co-counts remembered of one item, the largest; 0: all. Bounds memory: items x this x 8 bytes */
+} learn_slim;
+learn_slim learn_slim_default(void);
+/* Ning & Karypis 2011, restricted to neighbours (fsSLIM): for each target j the w >= 0, w_j = 0, that minimises
+ * |x_j - X w|^2 / 2 + l2 |w|^2 / 2 + l1 |w|_1. */
+int learn_slim_fit(const learn_matrix *m, const learn_slim *how, const learn_work *work, learn_edges **out,
+                   braid_error *err);
+
+/* ---- ease.c ---- */
+typedef struct learn_ease learn_ease;
+enum { LEARN_EASE_USERS_MAX = 4096 };
+/* Steck 2019, in its dual form: a users x users inverse. TOO_LARGE above LEARN_EASE_USERS_MAX people. */
+int learn_ease_fit(const learn_matrix *m, double lambda, learn_ease **out, braid_error *err);
+void learn_ease_free(learn_ease *e);
+/* Scores of every item for a history of anybody, in the matrix or not: `scores` holds `items` floats, `scratch`
+ * learn_ease_scratch() floats. */
+size_t learn_ease_scratch(const learn_ease *e);
+void learn_ease_score(const learn_ease *e, const learn_edge *history, size_t n, float *scratch, float *scores);
+
+#endif
