@@ -33,7 +33,8 @@ void catalogue_close(catalogue *c);
 /* ---- feed side: one thread ---- */
 int catalogue_upsert(catalogue *c, uint32_t num, uint64_t version, const item *it, braid_error *err);
 int catalogue_remove(catalogue *c, uint32_t num, uint64_t version, braid_error *err);
-void catalogue_set_stats(catalogue *c, uint32_t num, double interactions, double reward_sum, int64_t last_at);
+void catalogue_set_stats(catalogue *c, uint32_t num, double interactions, double reward_sum, double recent,
+                         int64_t last_at);
 
 /* ---- reading ---- */
 uint64_t catalogue_version(
@@ -90,12 +91,14 @@ typedef struct catalogue_card {
     int64_t available_from, available_until;
     const uint32_t *facets;
     size_t facet_count; /* facet ids of genres, themes, moods, contexts, people */
-    double interactions, reward_sum;
+    double interactions, reward_sum, recent; /* recent: each worth less the older it is, as of last_at */
     int64_t last_at;
 } catalogue_card;
 bool catalogue_get_card(catalogue *c, uint32_t num, arena *a, catalogue_card *out);
 /* For many at once under one lock; cards of items that are gone have num 0. */
 int catalogue_get_cards(catalogue *c, const uint32_t *nums, size_t n, arena *a, catalogue_card **out, braid_error *err);
+/* Durations in seconds of many items, 0 where unknown or gone. */
+void catalogue_durations(catalogue *c, const uint32_t *nums, size_t n, int32_t *out);
 /* The k best by smoothed popularity (reward_sum + prior) / (interactions + prior weight) x log(1 + interactions), among
  * `allow` (NULL: all); `spread` > 0 takes at most that many of one main genre, so that a cold start is diverse. Returns
  * how many. Ties: most recent year, then lower number. */

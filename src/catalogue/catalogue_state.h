@@ -82,7 +82,7 @@ typedef struct catalogue_columns {
     uint32_t *synopsis_len;
     uint32_t *fields;      /* which facet fields have a value: bits by filter_field */
     uint64_t *title_marks; /* which first letters and pairs the words of the titles have */
-    double *interactions, *reward_sum;
+    double *interactions, *reward_sum, *recent;
     int64_t *last_at;
     float *popularity;
 } catalogue_columns;

@@ -79,6 +79,7 @@ static bool reserve(catalogue *c, uint32_t num) {
                 {&a->title_marks, sizeof *a->title_marks},
                 {&a->interactions, sizeof *a->interactions},
                 {&a->reward_sum, sizeof *a->reward_sum},
+                {&a->recent, sizeof *a->recent},
                 {&a->last_at, sizeof *a->last_at},
                 {&a->popularity, sizeof *a->popularity}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
@@ -335,7 +336,7 @@ int catalogue_remove(catalogue *c, uint32_t num, uint64_t version, braid_error *
     } else if (version >= c->at.versions[num]) {
         take_out(c, num);
         c->at.versions[num] = version;
-        c->at.interactions[num] = c->at.reward_sum[num] = 0;
+        c->at.interactions[num] = c->at.reward_sum[num] = c->at.recent[num] = 0;
         c->at.last_at[num] = 0;
         c->at.popularity[num] = 0;
         c->version++;
@@ -345,12 +346,14 @@ int catalogue_remove(catalogue *c, uint32_t num, uint64_t version, braid_error *
     return rc;
 }
 
-void catalogue_set_stats(catalogue *c, uint32_t num, double interactions, double reward_sum, int64_t last_at) {
+void catalogue_set_stats(catalogue *c, uint32_t num, double interactions, double reward_sum, double recent,
+                         int64_t last_at) {
     if (num == 0 || num > CATALOGUE_NUM_MAX) return;
     pthread_rwlock_wrlock(c->lock);
     if (reserve(c, num)) {
         c->at.interactions[num] = interactions;
         c->at.reward_sum[num] = reward_sum;
+        c->at.recent[num] = recent;
         c->at.last_at[num] = last_at;
         c->at.popularity[num] = popularity(interactions, reward_sum);
     }

@@ -4,6 +4,7 @@
  *   remote.c    how servers are reached
  *   indexer.c   the change log's consumers: catalogue, graph, vector (the learner is policy's)
  *   keeper.c    the housekeeping thread: index snapshots, trimming the log, letting histograms age
+ *   learn.c     fitting the models on request
  *   write.c     the stream format -> changes -> report
  *   ask.c       queries and results
  *   read.c      items, users, neighbourhoods; export.c the whole database as NDJSON
@@ -52,6 +53,8 @@ struct braid_db {
     pool *pool;
     policy_profiles *profiles;
     policy_rows *policies;
+    policy_models *models;
+    pthread_mutex_t learning; /* one at a time */
     policy_learner *learner;
     feed *feeds[FEED_COUNT];
     query_rooms rooms;

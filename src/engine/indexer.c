@@ -179,7 +179,8 @@ int indexer_repair_item(braid_db *db, uint32_t num, bool force, braid_error *err
 
 /* ---- filling the stores at start ---- */
 static bool load_stats(void *ctx, const record_stats *row) {
-    catalogue_set_stats(((braid_db *)ctx)->catalogue, row->num, row->interactions, row->reward_sum, row->last_at);
+    catalogue_set_stats(((braid_db *)ctx)->catalogue, row->num, row->interactions, row->reward_sum, row->recent,
+                        row->last_at);
     return true;
 }
 

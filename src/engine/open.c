@@ -170,6 +170,8 @@ static int open_derived(braid_db *db, braid_error *err) {
     if ((rc = policy_rows_open(db->record, far ? db->cache : NULL, (unsigned)option_get_int(o, "cache.policy_ttl_ms"),
                                db->metrics, &db->policies, err)))
         return rc;
+    if ((rc = policy_models_open(db->record, db->metrics, &db->models, err))) return rc;
+    if ((rc = policy_models_load(db->models, err))) return rc;
     if ((rc = policy_learner_open(db->record, db->policies, db->catalogue, &db->log, db->metrics, &db->learner, err))) return rc;
     unsigned workers = (unsigned)option_get_int(o, "query.workers");
     if (remote_roles(db) && workers < REMOTE_WORKERS) workers = REMOTE_WORKERS; /* they wait more than they work */
@@ -187,6 +189,7 @@ static void fill_rooms(braid_db *db) {
         .catalogue = db->catalogue,
         .profiles = db->profiles,
         .policies = db->policies,
+        .models = db->models,
         .embedder = db->embedder,
         .pool = db->pool,
         .clock = &clock_system,
@@ -220,6 +223,7 @@ int engine_db_new(const char *path, const braid_options *options, braid_db **out
     pthread_condattr_t monotonic;
     pthread_mutex_init(&db->vector_writer, NULL);
     pthread_mutex_init(&db->graph_writer, NULL);
+    pthread_mutex_init(&db->learning, NULL);
     pthread_mutex_init(&db->keeper_lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -276,6 +280,7 @@ void braid_close(braid_db *db) {
     }
     pool_free(db->pool);
     policy_learner_close(db->learner);
+    policy_models_close(db->models);
     policy_rows_close(db->policies);
     policy_profiles_close(db->profiles);
     embed_close(db->embedder);
@@ -290,6 +295,7 @@ void braid_close(braid_db *db) {
     pthread_mutex_destroy(&db->keeper_lock);
     pthread_mutex_destroy(&db->vector_writer);
     pthread_mutex_destroy(&db->graph_writer);
+    pthread_mutex_destroy(&db->learning);
     for (size_t i = 0; i < ROLE_COUNT; i++) engine_secret_free(db->secrets[i]);
     free(db->snapshot_path);
     free(db->path);

@@ -61,6 +61,13 @@
     X("rights", "region", STRING, "", 0, 0, NULL, "region", \
       "region of a request that names none (ISO 3166 code); empty: only items free everywhere") \
     X("policy", "profiles_max", INT, "10000", 1, 1e7, NULL, "profiles-max", "taste profiles kept in memory")                         \
+    X("learn", "threads", INT, "2", 1, 64, NULL, "learn-threads", "threads that fit models on request") \
+    X("learn", "history_max", INT, "500", 10, 100000, NULL, "learn-history-max", \
+      "newest interactions of a person that models are fitted from") \
+    X("learn", "hold_out", ENUM, "latest", 0, 0, "latest|random", "learn-hold-out", \
+      "which fifth of a person's interactions the ranking is fitted on") \
+    X("learn", "baselines", BOOL, "false", 0, 0, NULL, "learn-baselines", \
+      "also fit the models that are there to compare with (rankers neighbours and ease)") \
     X("feed", "batch", INT, "1000", 1, 100000, NULL, "feed-batch", "changes that a derived store applies at once")                   \
     X("feed", "ready_lag", INT, "10000", 0, 1e12, NULL, "ready-lag", \
       "changes a store may lag behind while /readyz still says yes") \

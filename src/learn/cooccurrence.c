@@ -2,14 +2,14 @@
  *
  * With a decay, pairs count less the further apart they lie in a person's own order: what was watched in the same weeks
  * belongs together more than what is years apart, and the newest end of a history then speaks for what comes next. Pairs
- * beyond REACH decays are not looked at; they would add a five-hundredth. */
+ * beyond REACH decays are not looked at; all of them together would add a fiftieth. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "learn/counts.h"
 #include "learn/parallel.h"
 
-enum { REACH = 6, HISTORY_ALL = INT32_MAX };
+enum { REACH = 4 };
 
 typedef struct fit {
     const learn_matrix *m;
@@ -26,7 +26,7 @@ static bool fit_item(void *ctx, void *scratch, uint32_t target) {
     fit *f = ctx;
     learn_counts *c = scratch;
     size_t n = 0;
-    learn_counts_add(c, f->m, target, f->fade, f->reach);
+    learn_counts_add(c, f->m, target, f->fade, f->reach, f->how->follows ? 0 : f->reach);
     for (size_t i = 0; i < c->met_count; i++) {
         uint32_t other = c->met[i];
         double norm = f->norms[target] * f->norms[other] + f->how->shrink;
@@ -41,14 +41,15 @@ static bool fit_item(void *ctx, void *scratch, uint32_t target) {
 int learn_cooccurrence_fit(const learn_matrix *m, const learn_cooccurrence *how, const learn_work *work,
                            learn_edges **out, braid_error *err) {
     *out = NULL;
-    fit f = {.m = m, .how = how, .reach = HISTORY_ALL};
+    fit f = {.m = m, .how = how, .reach = UINT32_MAX};
     int rc = BRAID_OK;
     f.norms = learn_norms(m);
     f.draft = learn_edges_draft_new(m->items);
     if (how->decay > 0) {
         f.reach = (size_t)ceil(how->decay * REACH);
         f.fade = malloc((f.reach + 1) * sizeof *f.fade);
-        for (size_t d = 0; f.fade && d <= f.reach; d++) f.fade[d] = (float)exp(-(double)d / how->decay);
+        for (size_t d = 0; f.fade && d <= f.reach; d++)
+            f.fade[d] = (float)exp(-((double)d - 1) / how->decay);
     }
     if (!f.norms || !f.draft || (how->decay > 0 && !f.fade)) {
         rc = error_set(err, BRAID_E_NO_MEMORY, "learn/cooccurrence", "no memory for neighbours of %u items", m->items);

@@ -35,13 +35,14 @@ static inline void add(learn_counts *c, uint32_t item, float value) {
     c->sum[item] += value;
 }
 
-void learn_counts_add(learn_counts *c, const learn_matrix *m, uint32_t item, const float *fade, size_t reach) {
+void learn_counts_add(learn_counts *c, const learn_matrix *m, uint32_t item, const float *fade, size_t before,
+                      size_t after) {
     for (uint64_t i = m->item_at[item]; i < m->item_at[item + 1]; i++) {
         uint64_t begin = m->user_at[m->item_user[i]], end = m->user_at[m->item_user[i] + 1];
         uint64_t at = begin + m->item_pos[i];
         float mine = m->user_value[at];
-        if (at - begin > reach) begin = at - reach;
-        if (end - at > reach + 1) end = at + reach + 1;
+        if (at - begin > before) begin = at - before;
+        if (end - at > after + 1) end = at + after + 1;
         for (uint64_t k = begin; k < end; k++) {
             float together = mine * m->user_value[k];
             if (fade) together *= fade[k < at ? at - k : k - at];

@@ -14,9 +14,10 @@ typedef struct learn_counts {
 learn_counts *learn_counts_new(uint32_t items); /* NULL: no memory */
 void learn_counts_free(void *counts);
 void learn_counts_clear(learn_counts *c);
-/* Adds the value products of `item` with everything that its people did, each discounted by fade[distance in that person's
- * row]; fade NULL: none is. Pairs further apart than `reach` are not looked at. */
-void learn_counts_add(learn_counts *c, const learn_matrix *m, uint32_t item, const float *fade, size_t reach);
+/* Adds the value products of `item` with what its people did, from `before` events before it to `after` events after it in
+ * that person's row, itself included; each discounted by fade[distance], NULL: none is. */
+void learn_counts_add(learn_counts *c, const learn_matrix *m, uint32_t item, const float *fade, size_t before,
+                      size_t after);
 /* norms[i] = sqrt of the sum of squared values of item i. The caller frees. */
 double *learn_norms(const learn_matrix *m);
 

@@ -35,6 +35,20 @@ static learn_edges *edges_new(uint32_t items, uint64_t count) {
     return NULL;
 }
 
+int learn_edges_of(uint32_t items, const uint32_t *target, const learn_edge *edge, size_t n, learn_edges **out,
+                   braid_error *err) {
+    learn_edges *e = *out = edges_new(items, n);
+    if (!e) return no_memory(err);
+    for (size_t i = 0; i < n; i++) {
+        BRAID_ASSERT(target[i] < items && edge[i].item < items && (i == 0 || target[i - 1] <= target[i]));
+        e->at[target[i] + 1]++;
+        e->item[i] = edge[i].item;
+        e->weight[i] = edge[i].weight;
+    }
+    for (uint32_t i = 0; i < items; i++) e->at[i + 1] += e->at[i];
+    return BRAID_OK;
+}
+
 int learn_edges_transpose(const learn_edges *e, learn_edges **out, braid_error *err) {
     learn_edges *t = *out = edges_new(e->items, e->count);
     if (!t) return no_memory(err);

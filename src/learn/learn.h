@@ -6,7 +6,7 @@
  *   cooccurrence.c cosine neighbours, over whole histories or discounted by the distance in time
  *   slim.c         sparse linear weights: every item as a non-negative sum of its neighbours
  *   ease.c         the exact dense linear model in its dual form, for few people and many items
- *   linear.c       a linear ranking model that learns on line: softmax, LinUCB, Thompson sampling
+ *   listwise.c     weights of a linear ranking from lists in which some were chosen
  *   parallel.c     the same work for every item, on several threads
  *
  * Items and people are dense numbers from 0, given by the caller. What is handed out is immutable and may be read by any
@@ -63,6 +63,9 @@ typedef struct learn_edge {
 } learn_edge;
 
 void learn_edges_free(learn_edges *e);
+/* A table from a flat list in the order of targets. */
+int learn_edges_of(uint32_t items, const uint32_t *target, const learn_edge *edge, size_t n, learn_edges **out,
+                   braid_error *err);
 int learn_edges_transpose(const learn_edges *e, learn_edges **out, braid_error *err);
 /* Moves the `keep` strongest of `n` to the front, strongest first, the lower item first among equals; how many there are. */
 size_t learn_edges_strongest(learn_edge *list, size_t n, size_t keep);
@@ -77,7 +80,8 @@ void learn_edges_draft_free(learn_edges_draft *d);
 
 /* ---- cooccurrence.c ---- */
 typedef struct learn_cooccurrence {
-    double decay;    /* events between two of one person discount the pair by exp(-distance / decay); 0: not at all */
+    double decay;    /* a pair that is d events of its person apart counts exp(-(d - 1) / decay); 0: always 1 */
+    bool follows;    /* only sources that came before the target */
     double shrink;   /* added to the norm, so that what few have seen is not called alike */
     unsigned keep;   /* edges a target */
 } learn_cooccurrence;
@@ -101,14 +105,28 @@ int learn_slim_fit(const learn_matrix *m, const learn_slim *how, const learn_wor
                    braid_error *err);
 
 /* ---- ease.c ---- */
+enum { LEARN_EASE_USERS_MAX = 4096 }; /* the inverse of that many people is 128 MiB */
 typedef struct learn_ease learn_ease;
-enum { LEARN_EASE_USERS_MAX = 4096 };
-/* Steck 2019, in its dual form: a users x users inverse. TOO_LARGE above LEARN_EASE_USERS_MAX people. */
-int learn_ease_fit(const learn_matrix *m, double lambda, learn_ease **out, braid_error *err);
+/* Steck 2019, in its dual form. Takes `m` over in any case. TOO_LARGE above LEARN_EASE_USERS_MAX people. */
+int learn_ease_fit(learn_matrix *m, double lambda, learn_ease **out, braid_error *err);
 void learn_ease_free(learn_ease *e);
-/* Scores of every item for a history of anybody, in the matrix or not: `scores` holds `items` floats, `scratch`
- * learn_ease_scratch() floats. */
-size_t learn_ease_scratch(const learn_ease *e);
-void learn_ease_score(const learn_ease *e, const learn_edge *history, size_t n, float *scratch, float *scores);
+/* Scores of every item below `items` for the history of anybody, known to the matrix or not; right for items that are not
+ * in the history. NO_MEMORY. */
+int learn_ease_score(const learn_ease *e, const learn_edge *history, size_t n, uint32_t items, float *scores,
+                     braid_error *err);
+
+/* ---- listwise.c ---- */
+enum { LEARN_FEATURES_MAX = 32 };
+/* Lists of rows with the same features; in each some rows were chosen. */
+typedef struct learn_lists {
+    unsigned features;
+    size_t lists;
+    const size_t *at;      /* lists + 1: where a list's rows begin */
+    const float *rows;     /* features numbers a row */
+    const bool *chosen;    /* by row */
+} learn_lists;
+/* The w that maximises the mean over lists (of those with a choice and without one) of the mean log softmax(w . x) of the
+ * chosen, less l2 |w|^2 / 2: a convex problem, by Newton's method. *lists_used may be NULL. */
+int learn_listwise_fit(const learn_lists *l, double l2, double *weights, size_t *lists_used, braid_error *err);
 
 #endif

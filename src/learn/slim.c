@@ -63,7 +63,7 @@ static bool make_row(void *ctx, void *scratch, uint32_t item) {
     fit *f = ctx;
     learn_counts *c = scratch;
     gram_row *row = &f->rows[item];
-    learn_counts_add(c, f->m, item, NULL, INT32_MAX);
+    learn_counts_add(c, f->m, item, NULL, UINT32_MAX, UINT32_MAX);
     bool ok = choose_candidates(f, row, item, c);
     row->self = c->sum[item];
     size_t n = 0;

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "policy/learner_private.h"
+#include "policy/times.h"
 
 enum { LEVELS = 4 };
 
@@ -260,7 +261,13 @@ static bool learn_row(batch *b, const batch_row *r, batch_item *it) {
         if (!learn_policy(b, &b->policies[r->policies[level]], r, it)) return false;
     it->stats.interactions += 1;
     it->stats.reward_sum += r->reward;
-    if (r->at > it->stats.last_at) it->stats.last_at = r->at;
+    if (r->at >= it->stats.last_at) {
+        bool first = it->stats.last_at == INT64_MIN;
+        it->stats.recent = 1 + (first ? 0 : it->stats.recent * policy_trend_left(r->at - it->stats.last_at));
+        it->stats.last_at = r->at;
+    } else {
+        it->stats.recent += policy_trend_left(it->stats.last_at - r->at);
+    }
     return true;
 }
 
@@ -409,7 +416,7 @@ static void batch_publish(const batch *b) {
         const record_stats *s = &b->items[i].stats;
         if (b->items[i].gone || s->interactions <= 0) continue;
         b->l->stats[s->num] = *s;
-        catalogue_set_stats(b->l->cat, s->num, s->interactions, s->reward_sum, s->last_at);
+        catalogue_set_stats(b->l->cat, s->num, s->interactions, s->reward_sum, s->recent, s->last_at);
     }
 }
 

@@ -17,14 +17,20 @@
 #include "base/base.h"
 #include "cache/cache.h"
 #include "catalogue/catalogue.h"
+#include "learn/learn.h"
 #include "model/model.h"
 #include "record/record.h"
+#include "vector/vector.h"
 
 /* ---- reward (reward.c) ----
  * complete 1; like 1; dislike 0; skip 0; rate (rating - 0.5) / 4.5; watch: the watched share of the duration (a rating,
  * if also there, has half the say), raised to 1 from a share of 0.9 on; without a known duration 0.5; click 0.3; view
  * 0.15. */
 double policy_reward(const interaction *in, int32_t duration_s);
+/* A reward from here on says that the person liked it: four stars of five, nearly all of it watched. */
+#define POLICY_LIKED 0.75f
+/* A reward below this says that they did not: fewer than three stars, a skip. */
+#define POLICY_DISLIKED 0.55f
 
 /* ---- state (state.c) ---- */
 typedef struct policy_state {
@@ -67,7 +73,7 @@ typedef struct policy_profile { /* immutable once handed out; reference-counted 
     const uint32_t *seen;
     size_t seen_count; /* every item interacted with (any type but view), ascending numbers */
     const policy_seen *recent;
-    size_t recent_count; /* newest first, at most 200, one entry an item (its latest) */
+    size_t recent_count; /* newest first, at most 1,000, one entry an item (its latest) */
     const policy_affinity *affinities;
     size_t affinity_count; /* by facet id, ascending; learned + stated preferences */
     const user *person;    /* NULL if there is no user record */
@@ -141,5 +147,145 @@ int policy_learner_begin(policy_learner *l, uint64_t learned, braid_error *err);
  * not depend on another feed's progress; counters also go to catalogue_set_stats. */
 int policy_learner_apply(void *learner, const record_log_entry *entries, size_t n, uint64_t upto, arena *a,
                          braid_error *err);
+
+/* ---- item-item models in memory (models.c) ---- */
+typedef enum policy_model {
+    POLICY_MODEL_SLIM,     /* sparse linear weights between what people liked */
+    POLICY_MODEL_TOGETHER, /* liked by the same people at about the same time */
+    POLICY_MODEL_FOLLOWS,  /* chosen some time after */
+    POLICY_MODEL_NEXT,     /* chosen right after */
+    POLICY_MODEL_COUNT
+} policy_model;
+const char *policy_model_name(policy_model m); /* "slim" ...: as the record store knows it */
+
+typedef struct policy_weights policy_weights;
+/* When everything was chosen: audiences of any past moment. In memory only; for evaluation and for fitting. */
+typedef struct policy_times policy_times;
+
+/* What is fitted only to compare with, and lives in this process alone. */
+typedef struct policy_baselines {
+    const learn_edges *cosine; /* per source its targets */
+    const learn_ease *ease;    /* NULL: too many people */
+    const policy_times *times; /* so that a question may be put in the past */
+} policy_baselines;
+
+/* Immutable, reference-counted. Items are their numbers. */
+typedef struct policy_model_set {
+    uint32_t items;                              /* numbers are below this */
+    const learn_edges *from[POLICY_MODEL_COUNT]; /* per source its targets; NULL: not learned */
+    int64_t at;                                  /* when the newest was learned, wall ms */
+    const policy_weights *weights;        /* of the ranking: learned, or the default */
+    const policy_baselines *baselines;           /* NULL: not asked for */
+} policy_model_set;
+
+typedef struct policy_models policy_models; /* thread-safe */
+int policy_models_open(record_store *record, metrics *m, policy_models **out, braid_error *err);
+void policy_models_close(policy_models *p);
+/* Reads every model anew from the record store; what answers hold meanwhile stays as it is. */
+int policy_models_load(policy_models *p, braid_error *err);
+/* Takes all over in any case; they are shown from the next load on. */
+int policy_models_compare(policy_models *p, learn_edges *cosine, learn_ease *ease, policy_times *times,
+                          braid_error *err);
+/* NULL while nothing was learned. Release when done. */
+const policy_model_set *policy_models_get(policy_models *p);
+void policy_models_release(const policy_model_set *set);
+
+/* ---- learned ranking (history.c, features.c, candidates.c, ranking.c) ---- */
+typedef enum policy_feature {
+    POLICY_FEATURE_SLIM,
+    POLICY_FEATURE_TOGETHER,       /* with what was liked last */
+    POLICY_FEATURE_TOGETHER_EVER,  /* with anything that was liked */
+    POLICY_FEATURE_FOLLOWS,
+    POLICY_FEATURE_NEXT,
+    POLICY_FEATURE_CONTENT,        /* likeness of vectors to everything that was liked */
+    POLICY_FEATURE_CONTENT_RECENT, /* to what was liked last */
+    POLICY_FEATURE_GENRES,         /* shared with what was liked */
+    POLICY_FEATURE_GENRES_AGAINST, /* shared with what was not */
+    POLICY_FEATURE_THEMES,
+    POLICY_FEATURE_PEOPLE,
+    POLICY_FEATURE_POPULAR, /* how many chose it, up to the moment */
+    POLICY_FEATURE_TREND,   /* lately */
+    POLICY_FEATURE_VALUE,   /* mean reward, shrunk */
+    POLICY_FEATURE_UNTRIED, /* nobody chose it yet */
+    POLICY_FEATURE_AGE,     /* years since it was made */
+    POLICY_FEATURE_YEAR,    /* nearness to the years of what was chosen last */
+    POLICY_FEATURE_COUNT
+} policy_feature;
+const char *policy_feature_name(policy_feature f);
+
+/* What is known of an item's audience at one moment. */
+typedef struct policy_audience {
+    double count, reward_sum; /* of all interactions but views and clicks */
+    double recent;            /* the count, each halved for every POLICY_TREND_DAYS it is old */
+} policy_audience;
+enum { POLICY_TREND_DAYS = 60 };
+
+typedef struct policy_question {
+    const policy_model_set *models; /* NULL: nothing learned; features of edges are zero */
+    catalogue *cat;
+    vector_store *vectors;      /* NULL: no features of content */
+    uint32_t dim;               /* of its vectors */
+    const policy_times *times;  /* NULL: audiences are those of the catalogue, now */
+    const policy_seen *history; /* newest first */
+    size_t count;
+    int64_t as_of;       /* wall ms */
+    const bitset *allow; /* what may be a candidate */
+    bool all;            /* everything in `allow` is one; else the strongest of each source */
+    size_t width;        /* from each source, 200 */
+    const uint32_t *more; /* candidates that other strands brought, in `allow` */
+    size_t more_count;
+    deadline until;
+} policy_question;
+typedef struct policy_candidate {
+    uint32_t num;
+    uint32_t because; /* the item of the history that spoke most for it; UINT32_MAX: none did */
+    float x[POLICY_FEATURE_COUNT]; /* standardised over the candidates */
+} policy_candidate;
+/* Memory in `a`; in the order of item numbers. A vector store that fails costs its features: *missing says so. */
+int policy_candidates(const policy_question *q, arena *a, policy_candidate **out, size_t *count, bool *missing,
+                      braid_error *err);
+
+/* Weights of the ranking of one agent. */
+struct policy_weights {
+    double mean[POLICY_FEATURE_COUNT];
+    bool learned;
+    uint64_t lists; /* choices that they were fitted on */
+};
+policy_weights policy_weights_default(void); /* fitted on public data; where nothing was learned here */
+double policy_rank(const policy_weights *w, const policy_candidate *c);
+policy_audience policy_times_at(const policy_times *t, uint32_t num, int64_t at);
+
+/* ---- fitting them (fit.c) ---- */
+typedef struct policy_fit_report {
+    uint64_t interactions, users, items;
+    struct policy_fit_model {
+        const char *name;
+        uint64_t edges;
+        double seconds;
+    } models[POLICY_MODEL_COUNT + 3];
+    size_t model_count;
+    double seconds;
+} policy_fit_report;
+typedef struct policy_fit_options {
+    unsigned threads;   /* 1.. */
+    size_t history_max; /* newest interactions of a person that are learned from */
+    bool ranking;       /* also the weights of the ranking */
+    bool baselines;     /* also what is only there to compare with */
+    bool random_hold_out; /* weights from events that are held out at random, not the latest */
+} policy_fit_options;
+typedef bool policy_fit_progress(void *ctx, const char *phase, uint64_t done, uint64_t total);
+typedef struct policy_fit_rooms {
+    policy_models *models;
+    record_store *record;
+    catalogue *catalogue;
+    vector_store *vectors;
+    uint32_t dim;
+    const clock_ops *clock;
+} policy_fit_rooms;
+/* Reads every interaction, fits the item-item models and the ranking, writes them to the record store and loads them into
+ * `models`. It holds no lock while it works. CLOSED when `progress` stops it: before writing began nothing was changed,
+ * after that learning again writes the rest. */
+int policy_fit(const policy_fit_rooms *rooms, const policy_fit_options *options, policy_fit_progress *progress,
+               void *ctx, policy_fit_report *report, braid_error *err);
 
 #endif

@@ -7,6 +7,10 @@
 /* Pseudo-observations with which a level leans on the one above it, and with which a sample is drawn. */
 #define POLICY_N0 4.0
 
+/* Where the weights of the ranking lie among the policies: of all agents, of everybody. */
+#define POLICY_RANKING_AGENT "*"
+#define POLICY_RANKING_STATE "ranking"
+
 /* Actions are genres: their text is this and the genre's name. */
 #define POLICY_ACTION_PREFIX "genres="
 #define POLICY_ACTION_FIELD  FIELD_GENRES

@@ -12,7 +12,8 @@
 #include "policy/policy_private.h"
 
 enum {
-    PROFILE_RECENT_MAX = 200,
+    PROFILE_HISTORY_MAX = 1000, /* what the item-item models are asked with */
+    PROFILE_TASTE_MAX = 200,    /* of these the newest: what facets are read from */
     PROFILE_AFFINITIES_MAX = 4096 /* the strongest are kept */
 };
 

@@ -151,7 +151,7 @@ static bool history_row(void *ctx, const record_interaction *row) {
     bitset *set = click ? &h->clicked : &h->judged;
     if (bitset_has(&h->judged, row->item_num) || bitset_has(set, row->item_num)) return true;
     bool ok = history_mark(set, row->item_num);
-    if (ok && h->judgements < PROFILE_RECENT_MAX) { /* then the newest 200 are settled, whatever is older */
+    if (ok && h->judgements < PROFILE_HISTORY_MAX) { /* then the newest are settled, whatever is older */
         profile_event e = profile_event_of(&row->in, row->item_num, row->lsn);
         ok = history_add(h, &e);
         if (!click) h->judgements++;
@@ -179,9 +179,9 @@ static bool history_seen(const history *h, profile_snapshot *s) {
 }
 
 static bool history_recent(const history *h, profile_snapshot *s) {
-    s->events = malloc(PROFILE_RECENT_MAX * sizeof *s->events);
+    s->events = malloc((h->count + 1) * sizeof *s->events);
     if (!s->events) return false;
-    for (size_t i = 0; i < h->count && s->event_count < PROFILE_RECENT_MAX; i++) {
+    for (size_t i = 0; i < h->count && s->event_count < PROFILE_HISTORY_MAX; i++) {
         const profile_event *e = &h->events[i];
         if (e->type == INTERACTION_CLICK && bitset_has(&h->judged, e->num)) continue; /* an older judgement stands */
         s->events[s->event_count++] = *e;
@@ -299,8 +299,8 @@ static void events_place(profile_snapshot *s, const profile_event *e) {
         events_remove(s, i);
     }
     for (i = 0; i < s->event_count && s->events[i].at > e->at;) i++;
-    if (i == PROFILE_RECENT_MAX) return;
-    if (s->event_count == PROFILE_RECENT_MAX) s->event_count--;
+    if (i == PROFILE_HISTORY_MAX) return;
+    if (s->event_count == PROFILE_HISTORY_MAX) s->event_count--;
     memmove(s->events + i + 1, s->events + i, (s->event_count - i) * sizeof *s->events);
     s->events[i] = *e;
     s->event_count++;
@@ -316,7 +316,8 @@ int profile_snapshot_advance(const profile_snapshot *old, const profile_event *e
     s->loaded_lsn = old->loaded_lsn;
     s->person = old->person;
     if (s->person) atomic_fetch_add_explicit(&s->person->refs, 1, memory_order_relaxed);
-    s->events = malloc(PROFILE_RECENT_MAX * sizeof *s->events);
+    size_t room = old->event_count + n < PROFILE_HISTORY_MAX ? old->event_count + n : PROFILE_HISTORY_MAX;
+    s->events = malloc((room + 1) * sizeof *s->events);
     if (!s->events || !seen_advance(s, old->seen, events, n)) {
         profile_snapshot_release(s);
         return snapshot_no_memory(err);

@@ -63,23 +63,25 @@ static bool taste_item(taste *t, const catalogue_card *card, double weight) {
 }
 
 static int taste_recent(taste *t, profile_snapshot *s, braid_error *err) {
-    size_t n = s->event_count;
+    size_t n = s->event_count, near = n < PROFILE_TASTE_MAX ? n : PROFILE_TASTE_MAX;
     if (n == 0) return BRAID_OK;
     uint32_t *nums = arena_alloc(t->a, n * sizeof *nums);
+    int32_t *durations = arena_alloc(t->a, n * sizeof *durations);
     s->recent = malloc(n * sizeof *s->recent);
-    if (!nums || !s->recent) return taste_no_memory(err);
+    if (!nums || !durations || !s->recent) return taste_no_memory(err);
     for (size_t i = 0; i < n; i++) nums[i] = s->events[i].num;
     catalogue_card *cards = NULL;
-    int rc = catalogue_get_cards(t->cat, nums, n, t->a, &cards, err);
+    int rc = catalogue_get_cards(t->cat, nums, near, t->a, &cards, err);
     if (rc != BRAID_OK) return rc;
+    catalogue_durations(t->cat, nums, n, durations);
     double weight = 1;
     for (size_t i = 0; i < n; i++, weight *= taste_decay) {
         const profile_event *e = &s->events[i];
         interaction in = {.type = e->type, .watch_s = e->watch_s, .rating = e->rating};
-        bool there = cards[i].num != 0;
-        double reward = policy_reward(&in, there ? cards[i].duration_s : 0);
+        double reward = policy_reward(&in, durations[i]);
         s->recent[i] = (policy_seen){.num = e->num, .reward = (float)reward, .at = e->at, .type = e->type};
-        if (!there)
+        if (i >= near) continue;
+        if (cards[i].num == 0)
             s->incomplete = true;
         else if (!taste_item(t, &cards[i], (reward - taste_neutral) * weight))
             return taste_no_memory(err);

@@ -21,7 +21,7 @@ enum { SEQUENTIAL_SEEDS = 3, NARROW_TO = 5, NARROW_MIN = 60 };
 
 /* ---- candidates ---- */
 /* Candidates by number: open addressing over positions, at most half full, so a look-up is a probe or two. */
-static scored *candidate_of(query_run_state *q, uint32_t num) {
+scored *candidate_of(query_run_state *q, uint32_t num) {
     uint32_t at = num * UINT32_C(2654435769) & q->slot_mask;
     while (q->slots[at]) {
         if (q->items[q->slots[at] - 1].num == num) return &q->items[q->slots[at] - 1];
@@ -32,14 +32,35 @@ static scored *candidate_of(query_run_state *q, uint32_t num) {
     q->slots[at] = (uint32_t)q->count;
     memset(s, 0, sizeof *s);
     s->num = num;
-    s->affinity_facet = UINT32_MAX;
+    s->affinity_facet = s->because = UINT32_MAX;
     s->policy.best = UINT32_MAX;
     return s;
 }
 
+static void find_slots(query_run_state *q) {
+    memset(q->slots, 0, (q->slot_mask + 1) * sizeof *q->slots);
+    for (size_t i = 0; i < q->count; i++) {
+        uint32_t at = q->items[i].num * UINT32_C(2654435769) & q->slot_mask;
+        while (q->slots[at]) at = (at + 1) & q->slot_mask;
+        q->slots[at] = (uint32_t)i + 1;
+    }
+}
+
+void candidates_mark(query_run_state *q, bool ranked) {
+    for (size_t i = 0; i < q->count; i++) q->items[i].ranked = ranked;
+}
+
+void candidates_keep_ranked(query_run_state *q) {
+    size_t kept = 0;
+    for (size_t i = 0; i < q->count; i++)
+        if (q->items[i].ranked) q->items[kept++] = q->items[i];
+    q->count = kept;
+    find_slots(q);
+}
+
 static int make_room(query_run_state *q, braid_error *err) {
     size_t graph = q->plan.fetch * GRAPH_WIDTH < GRAPH_K_MAX ? q->plan.fetch * GRAPH_WIDTH : GRAPH_K_MAX;
-    q->cap = q->plan.fetch * 2 + graph + q->rq->k * 2 + 16;
+    q->cap = q->plan.fetch * 2 + graph + q->rq->k * 2 + learned_room(q) + 16;
     uint32_t slots = 64;
     while (slots < q->cap * 2) slots *= 2;
     q->slot_mask = slots - 1;
@@ -277,12 +298,7 @@ static void narrow(query_run_state *q) {
     fusion_combine(q);
     qsort(q->items, q->count, sizeof *q->items, by_fused);
     q->count = keep;
-    memset(q->slots, 0, (q->slot_mask + 1) * sizeof *q->slots);
-    for (size_t i = 0; i < keep; i++) {
-        uint32_t at = q->items[i].num * UINT32_C(2654435769) & q->slot_mask;
-        while (q->slots[at]) at = (at + 1) & q->slot_mask;
-        q->slots[at] = (uint32_t)i + 1;
-    }
+    find_slots(q);
 }
 
 /* ---- policy ---- */
@@ -312,7 +328,7 @@ static int gather_policy(query_run_state *q, braid_error *err) {
         scored *s = &q->items[i];
         if (!s->card) continue;
         s->policy = policy_score_item(scorer, s->card);
-        s->raw[STRAND_POLICY] = s->policy.sampled;
+        s->raw[STRAND_POLICY] = q->rq->explore ? s->policy.sampled : s->policy.mean;
         s->has[STRAND_POLICY] = true;
     }
     step->rows = (double)q->count;
@@ -359,6 +375,10 @@ int executor_gather(query_run_state *q, braid_error *err) {
     default: gather_parallel(q);
     }
     narrow(q);
+    if (learned_wanted(q)) {
+        if ((rc = learned_gather(q, err))) return rc;
+        enrich_vector(q);
+    }
     bool short_of_k = q->count < q->rq->k && q->count < q->allow_count;
     bool forced_single = q->rq->strategy == STRATEGY_VECTOR_ONLY || q->rq->strategy == STRATEGY_GRAPH_ONLY;
     if (q->allow_count && (q->cold || q->plan.strategy == STRATEGY_CACHED_ONLY || (short_of_k && !forced_single))) {

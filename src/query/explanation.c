@@ -25,6 +25,7 @@ typedef enum phrase {
     P_EXPLORED,
     P_POPULAR,
     P_NEW,
+    P_ALSO,
     P_COUNT
 } phrase;
 
@@ -44,6 +45,7 @@ static const char *const fr[P_COUNT] = {
     [P_POLICY_ALL] = "%s plaît en général (moyenne %s)",
     [P_EXPLORED] = "proposé pour découvrir %s : nous connaissons encore peu vos goûts ici",
     [P_POPULAR] = "souvent regardé et apprécié",
+    [P_ALSO] = "aimé par ceux qui ont aimé « %s »",
     [P_NEW] = "fait partie des titres disponibles pour vous",
 };
 static const char *const en[P_COUNT] = {
@@ -62,6 +64,7 @@ static const char *const en[P_COUNT] = {
     [P_POLICY_ALL] = "%s is generally liked (mean %s)",
     [P_EXPLORED] = "offered to discover %s: we know little of your taste here yet",
     [P_POPULAR] = "often watched and liked",
+    [P_ALSO] = "liked by people who liked “%s”",
     [P_NEW] = "one of the titles available to you",
 };
 
@@ -248,6 +251,8 @@ static void say_policy(speaker *s, query_item *it, const scored *c) {
 }
 
 static void explain_item(speaker *s, query_item *it, const scored *c) {
+    const char *spoke = c->because != UINT32_MAX ? title_of(s, c->because) : NULL;
+    if (spoke) say(it, PHRASE(s, P_ALSO, spoke));
     if (c->hit && !s->q->cold) {
         say_history(s, it, c->hit->seed);
         if (!bitset_has(&s->q->allow, c->hit->seed) || s->q->profile || s->q->rq->like) say_shared(s, it, c);

@@ -16,9 +16,12 @@ static const double OVERLAP_US = 60;
 /* Sequential asks the graph only about what vectors brought, so it can miss what only the graph would bring. Where less
  * than one in NARROW_SHARE items may be shown, vectors bring most of them anyway. */
 enum { NARROW_SHARE = 4 };
+/* A learned ranking tells more candidates apart than fused strands do. */
+enum { LEARNED_FETCH = 100 };
 
 static size_t fetch_width(const query_run_state *q) {
     size_t fetch = q->rq->k * OVERFETCH;
+    if (q->rq->recommend && q->models && fetch < LEARNED_FETCH) fetch = LEARNED_FETCH;
     if (fetch > q->allow_count) fetch = q->allow_count;
     return fetch ? fetch : 1;
 }

@@ -28,6 +28,7 @@
 enum {
     QUERY_K_MAX = 1000,
     QUERY_EXCLUDE_MAX = 200000,
+    QUERY_CANDIDATES_MAX = 10000,
     QUERY_DEADLINE_MS_MAX = 60000,
     QUERY_SLATE_MAX = 10000, /* items remembered under one recommendation_id over all its pages */
     QUERY_SEEDS_MAX = 16
@@ -42,6 +43,19 @@ typedef enum query_strategy {
     STRATEGY_CACHED_ONLY,
     STRATEGY_COUNT
 } query_strategy;
+/* Who puts candidates in order. AUTO: the learned model where there is one and the person has a history, else the strands as
+ * fused. The others are there to compare with. */
+typedef enum query_ranker {
+    RANKER_AUTO,
+    RANKER_LEARNED,
+    RANKER_FUSED,
+    RANKER_POPULAR,    /* what most people chose */
+    RANKER_NEIGHBOURS, /* cosine neighbours of the history */
+    RANKER_EASE,       /* the exact dense item-item model */
+    RANKER_THOMPSON,   /* posteriors of genres */
+    RANKER_COUNT
+} query_ranker;
+const char *query_ranker_name(query_ranker r);
 typedef enum query_fusion { FUSION_WEIGHTED, FUSION_RRF } query_fusion;
 enum { STRAND_VECTOR, STRAND_GRAPH, STRAND_POLICY, STRAND_COUNT };
 
@@ -57,6 +71,7 @@ typedef struct query_rooms {
     catalogue *catalogue;
     policy_profiles *profiles;
     policy_rows *policies;
+    policy_models *models;
     embedder *embedder;
     pool *pool;
     const clock_ops *clock;
@@ -92,6 +107,11 @@ typedef struct query_request {
     const char *filter_text; /* canonical */
     const char **exclude;
     size_t exclude_count;
+    const char **candidates; /* NULL: every item; else only these */
+    size_t candidate_count;
+    query_ranker ranker;
+    int64_t as_of; /* TIME_NONE: now; the moment whose popularity and ages rank. Rights are those of `at` */
+    bool explore;  /* sample posteriors, or take their means */
     bool include_seen, use_cache, diversity_given, deadline_given;
     query_strategy strategy;
     query_fusion fusion;

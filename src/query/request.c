@@ -8,10 +8,15 @@
 
 static const char *const strategy_names[STRATEGY_COUNT] = {
     "auto", "vector_only", "graph_only", "hybrid_parallel", "hybrid_sequential", "cached_only"};
+static const char *const ranker_names[RANKER_COUNT] = {"auto", "learned", "fused", "popular", "neighbours", "ease", "thompson"};
 static const char *const strand_names[STRAND_COUNT] = {"vector", "graph", "policy"};
 
 const char *query_strategy_name(query_strategy s) {
     return strategy_names[s];
+}
+
+const char *query_ranker_name(query_ranker r) {
+    return ranker_names[r];
 }
 
 const char *query_strand_name(int strand) {
@@ -134,19 +139,39 @@ static int take_filter(parser *p, const json_t *v) {
     return filter_from_json(v, p->a, (filter **)&p->rq->filter, p->err);
 }
 
-static int take_exclude(parser *p, const json_t *v) {
-    if (!json_is_array(v)) return bad(p, "%s", "\"exclude\" wants an array of ids");
+static int take_ids(parser *p, const json_t *v, const char *name, size_t max, const char ***out, size_t *count) {
+    if (!json_is_array(v)) return bad(p, "\"%s\" wants an array of ids", name);
     size_t n = json_array_size(v);
-    if (n > QUERY_EXCLUDE_MAX)
-        return error_set(p->err, BRAID_E_TOO_LARGE, "request", "\"exclude\" holds %zu ids; the most is %d", n,
-                         QUERY_EXCLUDE_MAX);
-    if (!(p->rq->exclude = arena_alloc(p->a, (n + 1) * sizeof(char *)))) return no_memory(p);
+    if (n > max)
+        return error_set(p->err, BRAID_E_TOO_LARGE, "request", "\"%s\" holds %zu ids; the most is %zu", name, n, max);
+    if (!(*out = arena_alloc(p->a, (n + 1) * sizeof(char *)))) return no_memory(p);
     for (size_t i = 0; i < n; i++) {
-        int rc = copy_id(p, json_array_get(v, i), "exclude", &p->rq->exclude[i]);
+        int rc = copy_id(p, json_array_get(v, i), name, &(*out)[i]);
         if (rc) return rc;
     }
-    p->rq->exclude_count = n;
+    *count = n;
     return BRAID_OK;
+}
+
+static int take_exclude(parser *p, const json_t *v) {
+    return take_ids(p, v, "exclude", QUERY_EXCLUDE_MAX, &p->rq->exclude, &p->rq->exclude_count);
+}
+
+static int take_candidates(parser *p, const json_t *v) {
+    return take_ids(p, v, "candidates", QUERY_CANDIDATES_MAX, &p->rq->candidates, &p->rq->candidate_count);
+}
+
+static int take_ranker(parser *p, const json_t *v) {
+    for (int r = 0; json_is_string(v) && r < RANKER_COUNT; r++)
+        if (strcmp(json_string_value(v), ranker_names[r]) == 0) {
+            p->rq->ranker = (query_ranker)r;
+            return BRAID_OK;
+        }
+    return bad(p, "%s", "\"ranker\" is one of auto, learned, fused, popular, neighbours, ease, thompson");
+}
+
+static int take_explore(parser *p, const json_t *v) {
+    return boolean(p, v, "explore", &p->rq->explore);
 }
 
 static int take_include_seen(parser *p, const json_t *v) {
@@ -262,6 +287,11 @@ static int context_at(parser *p, const json_t *v) {
     return BRAID_OK;
 }
 
+static int context_as_of(parser *p, const json_t *v) {
+    if (json_is_string(v) && clock_parse_rfc3339(json_string_value(v), &p->rq->as_of)) return BRAID_OK;
+    return bad(p, "%s", "\"context.as_of\" wants a time, RFC 3339");
+}
+
 static int take_context(parser *p, const json_t *v) {
     if (!json_is_object(v)) return bad(p, "%s", "\"context\" wants an object");
     const char *key;
@@ -280,13 +310,15 @@ static int take_context(parser *p, const json_t *v) {
             rc = copy_text(p, x, key, 64, &rq->mood);
         else if (strcmp(key, "at") == 0)
             rc = context_at(p, x);
+        else if (strcmp(key, "as_of") == 0)
+            rc = context_as_of(p, x);
         else if (strcmp(key, "age") == 0)
             rc = whole(p, x, key, 0, 150, &n), rq->age = (int32_t)n;
         else if (strcmp(key, "tier") == 0)
             rc = whole(p, x, key, 0, 255, &n), rq->tier = (int32_t)n;
         else
             rc = error_set(p->err, BRAID_E_UNKNOWN_FIELD, "request",
-                           "\"context\" has no \"%s\"; it has region, device, daypart, mood, age, tier, at", key);
+                           "\"context\" has no \"%s\"; it has region, device, daypart, mood, age, tier, at, as_of", key);
         if (rc) return rc;
     }
     return BRAID_OK;
@@ -307,7 +339,10 @@ static const struct {
     {"k", take_k, false, true},
     {"filter", take_filter, false, false},
     {"exclude", take_exclude, false, true},
+    {"candidates", take_candidates, false, true},
     {"include_seen", take_include_seen, false, true},
+    {"ranker", take_ranker, false, true},
+    {"explore", take_explore, false, true},
     {"strategy", take_strategy, false, false},
     {"fusion", take_fusion, false, true},
     {"diversity", take_diversity, false, true},
@@ -321,7 +356,7 @@ static const struct {
 enum { FIELD_ROWS = sizeof fields / sizeof fields[0] };
 
 static int unknown_field(parser *p, const char *key) {
-    char known[256] = "";
+    char known[320] = "";
     for (size_t i = 0; i < FIELD_ROWS; i++) {
         if (fields[i].search_only && p->rq->recommend) continue;
         size_t used = strlen(known);
@@ -388,8 +423,8 @@ int query_request_parse(const query_rooms *rooms, bool recommend, const char *js
     rq->user = rq->region = rq->device = rq->daypart = rq->mood = "";
     rq->agent = "default";
     rq->age = rq->tier = -1;
-    rq->at = TIME_NONE;
-    rq->use_cache = true;
+    rq->at = rq->as_of = TIME_NONE;
+    rq->use_cache = rq->explore = true;
     rq->deadline_ms = rooms->default_deadline_ms;
     rq->lang = rooms->default_lang;
     for (int s = 0; s < STRAND_COUNT; s++) rq->weights[s] = rooms->weights[recommend][s];

@@ -46,6 +46,7 @@ static bool make_key(const query_run_state *q, buf *key) {
     uint64_t numbers[] = {q->rooms->epoch,
                           q->content,
                           q->profile ? q->profile->version : 0,
+                          q->models ? (uint64_t)q->models->at : 0,
                           rq->k,
                           (uint64_t)q->rights.age,
                           (uint64_t)q->rights.tier,
@@ -63,7 +64,8 @@ static bool make_key(const query_run_state *q, buf *key) {
 }
 
 static bool usable(const query_run_state *q) {
-    return q->rq->use_cache && q->rooms->cache_ttl_ms > 0 && !q->rq->after && q->rq->at == TIME_NONE;
+    return q->rq->use_cache && q->rooms->cache_ttl_ms > 0 && !q->rq->after && q->rq->at == TIME_NONE &&
+           q->rq->as_of == TIME_NONE;
 }
 
 static bool take(const char **at, const char *end, void *out, size_t len) {

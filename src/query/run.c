@@ -144,6 +144,7 @@ int query_run(const query_rooms *rooms, const query_request *request, arena *a, 
     int rc = run_begin(&q, rooms, request, a, err);
     if (rc) return rc;
     wait_for_writes(&q);
+    q.models = policy_models_get(rooms->models);
     rc = scope_make(&q, err);
     if (rc == BRAID_OK && !result_cache_get(&q, &items, &count)) {
         rc = run_stages(&q, &items, &count, err);
@@ -152,6 +153,7 @@ int query_run(const query_rooms *rooms, const query_request *request, arena *a, 
     if (rc == BRAID_OK) slate_keep(&q, items, count);
     if (rc == BRAID_OK) rc = finish(&q, items, count, out, err);
     policy_load_release(&q);
+    policy_models_release(q.models);
     scope_release(&q);
     return rc;
 }

@@ -46,6 +46,9 @@ typedef struct scored {
     const graph_hit *hit; /* NULL if the graph did not reach it */
     policy_score policy;
     bool popular; /* came from the popular list */
+    bool ranked;  /* by what was learned, with this score; `because` spoke most for it, UINT32_MAX: none did */
+    double learned;
+    uint32_t because;
 } scored;
 
 typedef struct query_run_state {
@@ -59,6 +62,8 @@ typedef struct query_run_state {
     uint64_t seed;
 
     const policy_profile *profile; /* NULL without a user */
+    const policy_model_set *models; /* NULL: nothing was learned */
+    bool ranked;                    /* candidates are in the order of a ranker, not of the fused strands */
     viewer_rights rights;
     policy_state state;
     bool cold;
@@ -109,6 +114,15 @@ void scope_release(query_run_state *q);
 int planner_choose(query_run_state *q, braid_error *err);
 /* executor.c */
 int executor_gather(query_run_state *q, braid_error *err);
+/* The candidate of that number, added if it is not there; NULL when there is no more room. */
+scored *candidate_of(query_run_state *q, uint32_t num);
+/* Sets `ranked` of all candidates; drops those that are not. */
+void candidates_mark(query_run_state *q, bool ranked);
+void candidates_keep_ranked(query_run_state *q);
+/* learned.c */
+bool learned_wanted(const query_run_state *q);
+size_t learned_room(const query_run_state *q); /* candidates that it may add */
+int learned_gather(query_run_state *q, braid_error *err);
 /* executor_policy.c: the posteriors of one answer, loaded on a worker where that pays */
 bool policy_load_begin(query_run_state *q, bool on_worker); /* false: no memory */
 /* Waits for it; the scorer, or NULL and the answer goes without that strand. */

@@ -99,6 +99,18 @@ static void take_out_ids(query_run_state *q, const char *const *ids, size_t n) {
         if (catalogue_num(q->rooms->catalogue, ids[i], &num)) bitset_unset(&q->allow, num);
 }
 
+/* Only what the request names; ids that are no items are left out. */
+static bool keep_candidates(query_run_state *q) {
+    bitset named;
+    uint32_t num;
+    if (!bitset_init(&named, q->allow.bits)) return false;
+    for (size_t i = 0; i < q->rq->candidate_count; i++)
+        if (catalogue_num(q->rooms->catalogue, q->rq->candidates[i], &num)) bitset_set(&named, num);
+    bitset_and(&q->allow, &named);
+    bitset_free(&named);
+    return true;
+}
+
 static int make_allow(query_run_state *q, braid_error *err) {
     const query_request *rq = q->rq;
     const filter *f = whole_filter(q);
@@ -111,6 +123,7 @@ static int make_allow(query_run_state *q, braid_error *err) {
     catalogue_apply_rights(q->rooms->catalogue, &q->rights, &q->allow);
     q->rights_left = bitset_count(&q->allow);
     take_out_ids(q, rq->exclude, rq->exclude_count);
+    if (rq->candidates && !keep_candidates(q)) return no_memory(err);
     if (q->profile) {
         if (!rq->include_seen)
             for (size_t i = 0; i < q->profile->seen_count; i++) bitset_unset(&q->allow, q->profile->seen[i]);

@@ -14,6 +14,7 @@
 static const double AFFINITY_WEIGHT = 0.2, POPULAR_WEIGHT = 0.03, POPULAR_COLD_WEIGHT = 0.5, RECENCY_WEIGHT = 0.02;
 /* For somebody unknown the popular list, which is spread over genres, leads; strands that grew from a guess follow. */
 static const double START_WEIGHT = 0.4;
+static const double EXPLORE_WEIGHT = 0.1;
 enum { DIVERSE_MAX = 100, RECENT_YEARS = 20 };
 
 static double popularity(const catalogue_card *c) {
@@ -38,12 +39,32 @@ static void drop_gone(query_run_state *q) {
     q->count = kept;
 }
 
+/* The order is the ranker's; the scale 0..1, so that diversity weighs as much as elsewhere. What is uncertain may rise a
+ * little, as far as the posteriors were sampled above their mean. */
+static void score_ranked(query_run_state *q) {
+    double low = INFINITY, high = -INFINITY;
+    for (size_t i = 0; i < q->count; i++) {
+        low = fmin(low, q->items[i].learned);
+        high = fmax(high, q->items[i].learned);
+    }
+    for (size_t i = 0; i < q->count; i++) {
+        scored *s = &q->items[i];
+        s->score = high > low ? (s->learned - low) / (high - low) : 1;
+        if (q->profile) s->affinity = policy_affinity_score(q->profile, s->card, &s->affinity_facet);
+        if (q->rq->explore && s->has[STRAND_POLICY]) s->score += EXPLORE_WEIGHT * (s->policy.sampled - s->policy.mean);
+    }
+}
+
 int shaping_personalise(query_run_state *q, braid_error *err) {
     (void)err;
     drop_gone(q);
     int64_t begun = clock_mono_ns(q->rooms->clock);
     fusion_combine(q);
     q->us_fuse = run_elapsed_us(q, begun);
+    if (q->ranked) {
+        score_ranked(q);
+        return BRAID_OK;
+    }
     bool plain = q->plan.strategy == STRATEGY_VECTOR_ONLY || q->plan.strategy == STRATEGY_GRAPH_ONLY;
     for (size_t i = 0; i < q->count; i++) {
         scored *s = &q->items[i];

@@ -85,6 +85,7 @@ typedef struct record_episode {
 typedef struct record_stats {
     uint32_t num;
     double interactions, reward_sum;
+    double recent; /* interactions, each worth less the older it is, as of last_at */
     int64_t last_at;
 } record_stats; /* absolute values, not increments */
 typedef struct record_cursor {
@@ -298,6 +299,9 @@ int record_get_policies(record_store *s, const char *agent, const record_policy_
 int record_user_episodes(record_store *s, const char *user, size_t limit, record_episode_fn *each, void *ctx,
                          braid_error *err);
 int record_scan_stats(record_store *s, record_stats_fn *each, void *ctx, braid_error *err);
+int record_scan_neighbours(record_store *s, const char *model, uint32_t after_num, record_neighbours_fn *each, void *ctx,
+                           braid_error *err);
+int record_item_neighbours(record_store *s, uint32_t num, record_neighbours_fn *each, void *ctx, braid_error *err);
 int record_log_read(record_store *s, uint64_t after, unsigned kinds, size_t limit, arena *a, record_log_entry **out,
                     size_t *count, uint64_t *upto, braid_error *err);
 void record_log_wait(record_store *s, uint64_t after, deadline until);

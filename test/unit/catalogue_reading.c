@@ -84,7 +84,7 @@ static void a_card_says_what_the_item_said_and_outlives_it(void **state) {
                  "'genres':['g1','g2'],'themes':['t'],'moods':['m'],'contexts':['c'],'people':[{'name':'P','role':'cast'},"
                  "{'name':'P','role':'director'}],'age_rating':12,'tier':2,'available_from':'2020-01-01','countries':['FR'],"
                  "'regions':['FR']}");
-    catalogue_set_stats(c, 3, 4, 3.5, 77);
+    catalogue_set_stats(c, 3, 4, 3.5, 2.5, 77);
     catalogue_card *cards;
     const uint32_t nums[] = {3, 4, 9000};
     assert_int_equal(catalogue_get_cards(c, nums, 3, a, &cards, NULL), BRAID_OK);
@@ -105,7 +105,7 @@ static void a_card_says_what_the_item_said_and_outlives_it(void **state) {
     assert_int_equal(card->tier, 2);
     assert_int_equal(card->available_from, 1577836800000);
     assert_true(card->available_until == TIME_NONE);
-    assert_true(card->interactions == 4 && card->reward_sum == 3.5 && card->last_at == 77);
+    assert_true(card->interactions == 4 && card->reward_sum == 3.5 && card->recent == 2.5 && card->last_at == 77);
     const struct { filter_field field; const char *name; } wanted[] = {
         {FIELD_GENRES, "g1"}, {FIELD_GENRES, "g2"}, {FIELD_THEMES, "t"}, {FIELD_MOODS, "m"}, {FIELD_CONTEXTS, "c"},
         {FIELD_PEOPLE, "P"}};
@@ -171,7 +171,7 @@ static void the_popular_are_the_best_liked_spread_over_genres(void **state) {
                  num % 4);
         put(c, num, num, text);
         if (num <= 20)
-            catalogue_set_stats(c, num, num * 5, num % 4 == 0 ? num * 5 : num, 0);
+            catalogue_set_stats(c, num, num * 5, num % 4 == 0 ? num * 5 : num, 0, 0);
     }
     candidate out[40];
     bitset allow;
@@ -312,7 +312,7 @@ static void readers_see_no_half_change_while_the_feed_writes(void **state) {
                 catalogue_remove(t.c, num, version++, NULL);
             else
                 put(t.c, num, version++, text);
-            catalogue_set_stats(t.c, num, round, round, 0);
+            catalogue_set_stats(t.c, num, round, round, round, 0);
         }
     }
     t.done = true;

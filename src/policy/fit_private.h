@@ -1,0 +1,57 @@
+/* What the files of fitting share. Private to the room. */
+#ifndef POLICY_FIT_PRIVATE_H
+#define POLICY_FIT_PRIVATE_H
+
+#include "policy/policy_private.h"
+#include "policy/times.h"
+
+typedef struct fit_event {
+    uint32_t user, num;
+    float reward;
+    uint32_t order; /* among events of one moment */
+    int64_t at;
+    bool judged;    /* says what they think of it: not a view or a click */
+    bool held_out;  /* kept from the models, to fit the ranking on */
+} fit_event;
+
+typedef struct fit {
+    policy_models *models;
+    record_store *record;
+    catalogue *cat;
+    vector_store *vectors;
+    uint32_t dim;
+    const policy_fit_options *options;
+    policy_fit_progress *progress;
+    void *ctx;
+    const char *phase;
+    policy_fit_report *report;
+    const clock_ops *clock;
+    braid_error *err;
+
+    map *users;
+    fit_event *events; /* by person and time */
+    size_t count, cap;
+    uint32_t items;
+    uint64_t last_lsn;
+    int rc;
+} fit;
+
+/* The models of one part of the events, and when its items were chosen. */
+typedef struct fit_models {
+    learn_edges *by_target[POLICY_MODEL_COUNT];
+    policy_times *times;
+} fit_models;
+
+int fit_no_memory(braid_error *err);
+bool fit_tell(void *ctx, uint64_t done, uint64_t total);
+/* Of everything, or of what is not held out. `note`: for the report. */
+int fit_models_make(fit *f, bool without_held_out, bool note, fit_models *out);
+void fit_models_free(fit_models *m);
+void fit_note(fit *f, const char *name, uint64_t edges, int64_t begun);
+/* fit_write.c */
+int fit_write(fit *f, policy_model model, const learn_edges *edges);
+int fit_write_weights(fit *f, const policy_weights *w);
+/* fit_weights.c: the weights of the ranking, from what each person chose last. *found false: too few choices. */
+int fit_weights(fit *f, policy_weights *w, bool *found);
+
+#endif
