@@ -1,8 +1,8 @@
 /* The contract of a record store (src/record/record.h), told as claims and run over every row of the registry.
  *
  * Stores number their changes differently, so claims speak of the first, second, third change (lsn_place, lsn_of in
- * unit/record_test.h). PostgreSQL is asked where BRAID_TEST_POSTGRES names one, each claim in a schema of its own. What
- * only one store can be asked (files, faults, power loss, several servers) is in test/unit/record_*.c. */
+ * unit/record_test.h). What is learned of items has its claims in contract_record_neighbours.c. What only one store can be
+ * asked (files, faults, power loss, several servers) is in test/unit/record_*.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,55 +18,10 @@
 #include <unistd.h>
 
 #include "record/record.h"
-#include "unit/record_test.h"
-#ifdef BRAID_HAVE_POSTGRES
-#include "unit/record_postgres_test.h"
-#endif
+#include "unit/record_contract.h"
 
 static const float east[4] = {1, 0, 0, 0}, north[4] = {0, 1, 0, 0};
 static const char hash_a[] = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
-
-#ifdef BRAID_HAVE_POSTGRES
-static postgres_place place;
-
-static void place_make(fixture *f) {
-    postgres_place_make(&place, NULL);
-    f->remote = place.remote;
-}
-static void place_remove(void) { postgres_place_remove(&place); }
-static bool place_there(void) { return postgres_there(); }
-#else
-static void place_make(fixture *f) { (void)f; }
-static void place_remove(void) {}
-static bool place_there(void) { return false; }
-#endif
-
-static bool remote(const record_ops *ops) { return ops->caps & RECORD_CAP_REMOTE; }
-
-static int setup(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    fixture_make(f, *state);
-    if (remote(f->ops))
-        place_make(f);
-    fixture_open(f);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    fixture *f = *state;
-    char *text = integrity_text(f->store, true);
-    int wrong = strcmp(text, "ok") != 0;
-    if (wrong)
-        fprintf(stderr, "integrity: %s\n", text);
-    free(text);
-    bool at_a_place = remote(f->ops);
-    fixture_end(f);
-    if (at_a_place)
-        place_remove();
-    free(f);
-    return wrong;
-}
 
 /* ---- collectors ---- */
 
@@ -125,13 +80,6 @@ static bool see_vector(void *ctx, const char *name, const float *values, uint32_
     return see(ctx, "%s[%u]=%g ", name, dim, (double)values[0]);
 }
 
-/* Waits until everything that was written is settled, and gives the place of the head. */
-static uint64_t head_place(record_store *s) {
-    if (given_lsns.count > 0)
-        record_log_wait(s, lsn_of(given_lsns.count) - 1, clock_mono_ns(&clock_system) + INT64_C(10000000000));
-    return lsn_place(record_head(s));
-}
-
 /* `after` is a place. */
 static void log_text(record_store *s, uint64_t after, size_t limit, char *out, size_t size) {
     static const char *const kinds[] = {"?", "item", "relation", "user", "interaction", "policy"};
@@ -155,14 +103,6 @@ static void log_text(record_store *s, uint64_t after, size_t limit, char *out, s
                  person_told ? "" : rows[i].key);
     }
     arena_free(a);
-}
-
-static int write_all(record_store *s, record_change *c, size_t n) {
-    braid_error err = {0};
-    int code = record_write(s, c, n, (record_write_flags){0}, &err);
-    for (size_t i = 0; code == BRAID_OK && i < n; i++)
-        lsn_note(&c[i]);
-    return code;
 }
 
 /* ---- items ---- */
@@ -851,7 +791,6 @@ static void eight_writers_readers_and_a_feed_agree(void **state) {
     feed_stop(feeder);
 }
 
-#define CLAIM(name, row) {#name, name, setup, teardown, (void *)(uintptr_t)(row)}
 #define CLAIMS(X)                                                                                                      \
     X(a_written_item_is_read_back_whole) X(a_put_replaces_the_whole_item_and_keeps_its_number)                         \
     X(named_vectors_are_kept_beside_the_indexed_one) X(an_unknown_item_is_not_found)                                   \
@@ -876,11 +815,8 @@ int main(void) {
     int failed = 0;
     for (size_t i = 0; record_registry(i) != NULL; i++) {
         const record_ops *row = record_registry(i);
-        if (remote(row) && !place_there()) {
-            printf("record store %s skipped: BRAID_TEST_POSTGRES is not set (HOST:PORT of a PostgreSQL server)\n",
-                   row->name);
+        if (!contract_can_ask(row))
             continue;
-        }
         const struct CMUnitTest tests[] = {
 #define CONTRACT_CLAIM(name) CLAIM(name, row),
             CLAIMS(CONTRACT_CLAIM)

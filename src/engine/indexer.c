@@ -302,6 +302,7 @@ int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_err
     bool writes = !option_get_bool(db->options, "record.read_only");
     bool shared = !(record_caps_of(db->record) & RECORD_CAP_SINGLE_PROCESS);
     const unsigned items = RECORD_MASK(RECORD_ITEM), people = RECORD_MASK(RECORD_USER) | RECORD_MASK(RECORD_INTERACTION);
+    const unsigned learned_rows = RECORD_MASK(RECORD_POLICY) | RECORD_MASK(RECORD_NEIGHBOURS);
     const char *vector = cursor_of(db, ROLE_VECTOR), *graph = cursor_of(db, ROLE_GRAPH);
     const consumer consumers[FEED_COUNT] = {
         [FEED_CATALOGUE] = {"catalogue", start, catalogue_apply, db, STORE_PACE_MS, items, .wanted = true},
@@ -310,7 +311,7 @@ int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_err
         [FEED_VECTOR] = {"vector", vector_start, vector_apply, db, STORE_PACE_MS, items, vector, begin_vector,
                          .wanted = writes || !vector},
         [FEED_POLICY] = {POLICY_LEARNER_NAME, learned, policy_learner_apply, db->learner, LEARNER_PACE_MS,
-                         RECORD_MASK_ALL & ~RECORD_MASK(RECORD_POLICY), shared ? POLICY_LEARNER_NAME : NULL, begin_policy,
+                         RECORD_MASK_ALL & ~learned_rows, shared ? POLICY_LEARNER_NAME : NULL, begin_policy,
                          .wanted = writes, .own_cursor = true},
         [FEED_PROFILES] = {"profiles", start, profiles_apply, db, STORE_PACE_MS, people, .wanted = shared},
     };

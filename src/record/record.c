@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "record/neighbours.h"
+
 extern const record_ops record_ops_sqlite, record_ops_postgres;
 
 static const record_ops *const record_rows[] = {
@@ -201,6 +203,19 @@ int record_user_episodes(record_store *s, const char *user_id, size_t limit, rec
 
 int record_scan_stats(record_store *s, record_stats_fn *each, void *ctx, braid_error *err) {
     RECORD_CALL(s, CALL_SCAN, s->ops->scan_stats(s->self, each, ctx, err));
+}
+
+int record_scan_neighbours(record_store *s, const char *model, uint32_t after_num, record_neighbours_fn *each,
+                           void *ctx, braid_error *err) {
+    if (each == NULL || !record_neighbours_model_valid(model))
+        return error_set(err, BRAID_E_INVALID, "record", "a model has a name of 1..%d letters a-z, digits, _ or -",
+                         RECORD_MODEL_BYTES_MAX);
+    RECORD_CALL(s, CALL_SCAN, s->ops->scan_neighbours(s->self, model, after_num, each, ctx, err));
+}
+
+int record_item_neighbours(record_store *s, uint32_t num, record_neighbours_fn *each, void *ctx, braid_error *err) {
+    if (each == NULL) return record_invalid(err, "neighbours are read by somebody");
+    RECORD_CALL(s, CALL_GET, s->ops->item_neighbours(s->self, num, each, ctx, err));
 }
 
 int record_log_read(record_store *s, uint64_t after, unsigned kinds, size_t limit, arena *a, record_log_entry **out,

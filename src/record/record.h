@@ -17,7 +17,7 @@
 
 /* Of the file: "BRAD" in SQLite's application_id, and the schema step in user_version. */
 #define RECORD_APPLICATION_ID 0x42524144
-#define RECORD_SCHEMA_VERSION 2
+#define RECORD_SCHEMA_VERSION 3
 
 /* A step of the schema that opening made: its number from 1, and what it is called. */
 typedef void record_step_fn(void *ctx, unsigned step, const char *name);
@@ -97,7 +97,7 @@ typedef struct record_cursor {
  * as a whole. It goes with its item; others that it names may be gone. */
 enum { RECORD_NEIGHBOURS_MAX = 4096, RECORD_MODEL_BYTES_MAX = 32 };
 typedef struct record_neighbour {
-    uint32_t num;
+    uint32_t num; /* of an item, never 0, once a list */
     float weight; /* finite */
 } record_neighbour;
 typedef struct record_neighbours {
@@ -106,13 +106,13 @@ typedef struct record_neighbours {
     int64_t at;        /* when it was learned, wall ms */
     uint64_t version;  /* reading: LSN of the change */
     const record_neighbour *list;
-    size_t count; /* writing: 0 removes the row */
+    size_t count; /* writing: 0 removes the row; that there was none is no error: `duplicate`, and no LSN */
 } record_neighbours;
 
 /* ---- writing ---- */
 typedef struct record_change {
     record_kind kind;
-    bool remove; /* ITEM, RELATION, USER */
+    bool remove; /* ITEM, RELATION, USER; NEIGHBOURS, like a count of 0 */
     union {
         const item *item; /* remove: only id is read. The text vectors other than "default" are stored from the item */
         const relation *relation;
@@ -131,7 +131,7 @@ typedef struct record_change {
     int code; /* BRAID_OK, or why this one was refused: NOT_FOUND (unknown item or thing to remove), CONFLICT ... */
     char message[160];
     uint64_t lsn;
-    uint32_t num; /* ITEM: its number; INTERACTION: the item's */
+    uint32_t num; /* ITEM: its number; INTERACTION, NEIGHBOURS: the item's */
     bool duplicate;
 } record_change;
 
@@ -175,15 +175,15 @@ typedef struct record_log_entry {
     record_kind kind;
     bool remove;
     uint32_t num, num2; /* ITEM: number. RELATION: from and to. INTERACTION, NEIGHBOURS: the item's number */
-    char *key; /* ITEM: id. RELATION: type. NEIGHBOURS: model. USER, POLICY: the person. INTERACTION: the person, or "" where one process
-                * writes all. Owned by the batch's arena */
+    char *key; /* ITEM: id. RELATION: type. NEIGHBOURS: model. USER, POLICY: the person. INTERACTION: the person, or ""
+                * where one process writes all. Owned by the batch's arena */
 } record_log_entry;
 
 typedef struct record_info {
     uint32_t dim;
     uint64_t epoch; /* epoch: random at creation, so that a snapshot of another file is not taken for ours */
     uint64_t head_lsn, log_first_lsn; /* log_first_lsn: the oldest row still there (head+1 when empty) */
-    uint64_t items, relations, users, interactions, episodes, policies, log_rows;
+    uint64_t items, relations, users, interactions, episodes, policies, neighbours, log_rows;
     uint64_t vectors_given; /* items whose vector came from the caller */
     uint64_t file_bytes, wal_bytes;
     int schema_version;
@@ -257,7 +257,7 @@ typedef struct record_ops {
     int (*cursor_get)(void *self, const char *name, uint64_t *lsn, braid_error *err);
     int (*info)(void *self, record_info *out, braid_error *err);
     /* "ok" or what is wrong. deep: integrity_check, else quick_check; also: every row has its log row's LSN order,
-     * every relation's ends exist. */
+     * every relation's ends exist, every list of neighbours has the size of one. */
     int (*integrity)(void *self, bool deep, buf *out, braid_error *err);
     int (*checkpoint)(void *self, braid_error *err);
 } record_ops;
@@ -299,8 +299,8 @@ int record_get_policies(record_store *s, const char *agent, const record_policy_
 int record_user_episodes(record_store *s, const char *user, size_t limit, record_episode_fn *each, void *ctx,
                          braid_error *err);
 int record_scan_stats(record_store *s, record_stats_fn *each, void *ctx, braid_error *err);
-int record_scan_neighbours(record_store *s, const char *model, uint32_t after_num, record_neighbours_fn *each, void *ctx,
-                           braid_error *err);
+int record_scan_neighbours(record_store *s, const char *model, uint32_t after_num, record_neighbours_fn *each,
+                           void *ctx, braid_error *err);
 int record_item_neighbours(record_store *s, uint32_t num, record_neighbours_fn *each, void *ctx, braid_error *err);
 int record_log_read(record_store *s, uint64_t after, unsigned kinds, size_t limit, arena *a, record_log_entry **out,
                     size_t *count, uint64_t *upto, braid_error *err);

@@ -33,7 +33,7 @@ enum {
     RECORD_POSTGRES_PAGE = 1000,                 /* rows of a scan in one round trip */
     RECORD_POSTGRES_PAGE_VECTORS = 256,          /* the same, with vectors */
     RECORD_POSTGRES_TRIM_SLICE = 5000,           /* log rows forgotten in one statement */
-    RECORD_POSTGRES_BULK_MIN = 256,              /* items from which on COPY is quicker */
+    RECORD_POSTGRES_BULK_MIN = 256,              /* items, lists of neighbours: from here on COPY is quicker */
     RECORD_POSTGRES_CHANGES_MAX = (1 << 20) - 2, /* of one transaction: 20 bits of an LSN */
     RECORD_POSTGRES_LEASES_MAX = 64
 };
@@ -75,7 +75,7 @@ typedef struct record_postgres_group {
 typedef struct record_postgres_writer {
     record_postgres *s;
     pg_session *session; /* NULL: not connected */
-    bool staging;        /* the session has its table staged_items */
+    bool staging;        /* the session has its tables staged_items and staged_neighbours */
     char name[40];       /* of its row in `writers` */
     uint64_t token;      /* of the transaction in hand; never used again */
     pg_params params;
@@ -172,6 +172,7 @@ void record_postgres_bind(record_postgres *s, pg_params *p, const record_change 
                           const record_postgres_body *body, uint32_t n, uint32_t since, record_postgres_sql *which);
 /* Reads the verdict into the change; false if the answer makes no sense. */
 bool record_postgres_verdict(record_change *change, const PGresult *r);
+bool record_postgres_judge(record_change *change, int verdict, int64_t lsn);
 
 /* ---- record_postgres_write.c: the queue and the writers ---- */
 int record_postgres_writers_start(record_postgres *s, braid_error *err);
@@ -224,6 +225,11 @@ int record_postgres_get_policies(void *self, const char *agent, const record_pol
 int record_postgres_user_episodes(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx,
                                   braid_error *err);
 int record_postgres_scan_stats(void *self, record_stats_fn *each, void *ctx, braid_error *err);
+
+/* ---- record_postgres_neighbours.c: what models have learned of items ---- */
+int record_postgres_scan_neighbours(void *self, const char *model, uint32_t after_num, record_neighbours_fn *each,
+                                    void *ctx, braid_error *err);
+int record_postgres_item_neighbours(void *self, uint32_t num, record_neighbours_fn *each, void *ctx, braid_error *err);
 
 /* ---- record_postgres_log.c: the log, cursors, facts, checks ---- */
 int record_postgres_log_read(void *self, uint64_t after, unsigned kinds, size_t limit, arena *a, record_log_entry **out,

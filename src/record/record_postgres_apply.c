@@ -116,6 +116,16 @@ static record_postgres_sql bind_stats(pg_params *p, const record_stats *t) {
     return SQL_PUT_STATS;
 }
 
+static record_postgres_sql bind_neighbours(pg_params *p, const record_change *c) {
+    const record_neighbours *row = c->neighbours;
+    size_t count = c->remove ? 0 : row->count;
+    pg_bind_int8(p, row->num);
+    pg_bind_text(p, row->model);
+    pg_bind_int8(p, row->at);
+    pg_bind_bytes(p, count > 0 ? (const void *)row->list : "", count * sizeof *row->list);
+    return SQL_PUT_NEIGHBOURS;
+}
+
 static record_postgres_sql bind_cursor(record_postgres *s, pg_params *p, const record_cursor *cursor) {
     pg_bind_text(p, cursor->name);
     pg_bind_int8(p, cursor->lsn > INT64_MAX ? INT64_MAX : (int64_t)cursor->lsn);
@@ -126,7 +136,7 @@ static record_postgres_sql bind_cursor(record_postgres *s, pg_params *p, const r
 void record_postgres_bind(record_postgres *s, pg_params *p, const record_change *c, const record_postgres_body *body,
                           uint32_t n, uint32_t since, record_postgres_sql *which) {
     pg_params_reset(p);
-    if (c->kind <= RECORD_POLICY) pg_bind_int4(p, (int32_t)n);
+    if (c->kind <= RECORD_POLICY || c->kind == RECORD_NEIGHBOURS) pg_bind_int4(p, (int32_t)n);
     switch (c->kind) {
     case RECORD_ITEM:
         *which = c->remove ? SQL_DROP_ITEM : SQL_PUT_ITEM;
@@ -156,6 +166,7 @@ void record_postgres_bind(record_postgres *s, pg_params *p, const record_change 
         return;
     case RECORD_STATS: *which = bind_stats(p, c->stats); return;
     case RECORD_CURSOR: *which = bind_cursor(s, p, c->cursor); return;
+    case RECORD_NEIGHBOURS: *which = bind_neighbours(p, c); return;
     }
 }
 
@@ -169,7 +180,8 @@ static void refuse_item(record_change *c, bool other_end) {
     if (id != NULL)
         record_postgres_refuse(c, BRAID_E_NOT_FOUND, "there is no item '%s'", id);
     else
-        record_postgres_refuse(c, BRAID_E_NOT_FOUND, "there is no item number %u (any more)", c->stats->num);
+        record_postgres_refuse(c, BRAID_E_NOT_FOUND, "there is no item number %u (any more)",
+                               c->kind == RECORD_NEIGHBOURS ? c->neighbours->num : c->stats->num);
 }
 
 static bool refuse_user(record_change *c) {
@@ -188,9 +200,14 @@ bool record_postgres_verdict(record_change *c, const PGresult *r) {
     if (pg_rows(r) != 1 || PQnfields(r) != 3) return false;
     int verdict = pg_int2(&row, 0);
     int64_t lsn = pg_null(&row, 1) ? 0 : pg_int8(&row, 1), num = pg_null(&row, 2) ? 0 : pg_int8(&row, 2);
-    if (row.bad || lsn < 0 || num < 0 || num > UINT32_MAX) return false;
-    c->lsn = verdict <= 1 ? (uint64_t)lsn : 0;
+    if (row.bad || num < 0 || num > UINT32_MAX) return false;
     c->num = (uint32_t)num;
+    return record_postgres_judge(c, verdict, lsn);
+}
+
+bool record_postgres_judge(record_change *c, int verdict, int64_t lsn) {
+    if (lsn < 0) return false;
+    c->lsn = verdict <= 1 ? (uint64_t)lsn : 0;
     c->duplicate = verdict == 1;
     switch (verdict) {
     case 0:

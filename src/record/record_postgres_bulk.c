@@ -1,29 +1,47 @@
-/* Many items at once: COPY into a table of the session, one set-based statement (put_staged_items), which gives them their
- * numbers, and COPY of the vectors, which are most of the bytes, straight to where they stay.
+/* Many changes of one kind at once: COPY into a table of the session, then one set-based statement.
  *
- * For requests of at least RECORD_POSTGRES_BULK_MIN items, each id once and without named vectors; anything else goes the
- * ordinary way. The table is temporary: it is not logged, and empties itself at the end of the transaction. */
+ * Items (put_staged_items gives them their numbers) without named vectors, each id once; the vectors, which are most
+ * of the bytes, are then copied straight to where they stay. Lists of neighbours (put_staged_neighbours), each item
+ * and model once. Requests of fewer than RECORD_POSTGRES_BULK_MIN changes, and all others, go the ordinary way. The
+ * tables are temporary: they are not logged, and empty themselves at the end of the transaction. */
+#include <stdio.h>
 #include <string.h>
 
 #include "record/record_postgres.h"
 
+static bool fit_for_bulk(const record_change *c, record_kind kind) {
+    if (c->kind != kind || c->item == NULL) return false;
+    if (kind == RECORD_NEIGHBOURS) return true;
+    if (kind != RECORD_ITEM || c->remove) return false;
+    for (size_t v = 0; v < c->item->vectors_count; v++)
+        if (strcmp(c->item->vectors[v].name, "default") != 0) return false;
+    return true;
+}
+
+/* What no two changes of a bulk request may share; `room` is for a key that is put together. */
+static const char *bulk_key(const record_change *c, char *room, size_t size) {
+    if (c->kind == RECORD_ITEM) return c->item->id;
+    snprintf(room, size, "%u/%s", c->neighbours->num, c->neighbours->model);
+    return room;
+}
+
 bool record_postgres_is_bulk(const record_change *changes, size_t n) {
+    char room[16 + RECORD_MODEL_BYTES_MAX];
     if (n < RECORD_POSTGRES_BULK_MIN) return false;
-    for (size_t i = 0; i < n; i++) {
-        const record_change *c = &changes[i];
-        if (c->kind != RECORD_ITEM || c->remove || c->item == NULL) return false;
-        for (size_t v = 0; v < c->item->vectors_count; v++)
-            if (strcmp(c->item->vectors[v].name, "default") != 0) return false;
-    }
-    map *ids = map_new(n);
-    bool distinct = ids != NULL;
+    for (size_t i = 0; i < n; i++)
+        if (!fit_for_bulk(&changes[i], changes[0].kind)) return false;
+    map *keys = map_new(n);
+    bool distinct = keys != NULL;
     for (size_t i = 0; distinct && i < n; i++) {
-        const char *id = changes[i].item->id;
-        distinct = changes[i].code != BRAID_OK || (!map_get(ids, id, NULL) && map_put(ids, id, i));
+        if (changes[i].code != BRAID_OK) continue;
+        const char *key = bulk_key(&changes[i], room, sizeof room);
+        distinct = !map_get(keys, key, NULL) && map_put(keys, key, i);
     }
-    map_free(ids);
+    map_free(keys);
     return distinct;
 }
+
+/* ---- items ---- */
 
 static int bulk_items(record_postgres_writer *w, record_postgres_request *r, deadline until, size_t *rows,
                       braid_error *err) {
@@ -74,7 +92,7 @@ static int bulk_vectors(record_postgres_writer *w, record_postgres_request *r, d
     return code;
 }
 
-int record_postgres_bulk(record_postgres_writer *w, record_postgres_request *r, deadline until, braid_error *err) {
+static int bulk_put_items(record_postgres_writer *w, record_postgres_request *r, deadline until, braid_error *err) {
     PGresult *answer = NULL;
     size_t rows = 0;
     int code = bulk_items(w, r, until, &rows, err);
@@ -93,4 +111,60 @@ int record_postgres_bulk(record_postgres_writer *w, record_postgres_request *r, 
     }
     PQclear(answer);
     return code == BRAID_OK ? bulk_vectors(w, r, until, err) : code;
+}
+
+/* ---- neighbours ---- */
+static int bulk_lists(record_postgres_writer *w, record_postgres_request *r, deadline until, size_t *rows,
+                      braid_error *err) {
+    pg_copy k;
+    uint64_t copied = 0;
+    *rows = 0;
+    int code = pg_copy_begin(&k, w->session,
+                             "COPY staged_neighbours (n, num, model, at, list) FROM STDIN (FORMAT binary)", until, err);
+    if (code != BRAID_OK) return code;
+    for (size_t i = 0; code == BRAID_OK && i < r->n; i++) {
+        const record_change *c = &r->changes[i];
+        const record_neighbours *row = c->neighbours;
+        size_t count = c->remove ? 0 : row->count;
+        if (c->code != BRAID_OK) continue;
+        pg_copy_row(&k, 5);
+        pg_copy_int4(&k, (int32_t)i + 1);
+        pg_copy_int8(&k, row->num);
+        pg_copy_text(&k, row->model);
+        pg_copy_int8(&k, row->at);
+        pg_copy_bytes(&k, count > 0 ? (const void *)row->list : "", count * sizeof *row->list);
+        ++*rows;
+        code = pg_copy_push(&k, err);
+    }
+    int ended = pg_copy_end(&k, &copied, code == BRAID_OK ? err : NULL);
+    if (code == BRAID_OK) code = ended;
+    if (code == BRAID_OK && copied != *rows) code = record_postgres_corrupt("copying neighbours in", err);
+    return code;
+}
+
+static int bulk_put_neighbours(record_postgres_writer *w, record_postgres_request *r, deadline until,
+                               braid_error *err) {
+    PGresult *answer = NULL;
+    size_t rows = 0;
+    int code = bulk_lists(w, r, until, &rows, err);
+    if (code == BRAID_OK)
+        code = pg_run(w->session, SQL_PUT_STAGED_NEIGHBOURS, NULL, until, "writing neighbours", &answer, err);
+    if (code == BRAID_OK && (size_t)pg_rows(answer) != rows) code = record_postgres_corrupt("writing neighbours", err);
+    for (int i = 0; code == BRAID_OK && i < pg_rows(answer); i++) {
+        pg_row row = {.r = answer, .row = i};
+        int32_t n = pg_int4(&row, 0);
+        int verdict = pg_int2(&row, 1);
+        int64_t lsn = pg_int8(&row, 2);
+        if (row.bad || n < 1 || (size_t)n > r->n || !record_postgres_judge(&r->changes[n - 1], verdict, lsn))
+            code = record_postgres_corrupt("writing neighbours", err);
+        else
+            r->changes[n - 1].num = r->changes[n - 1].neighbours->num;
+    }
+    PQclear(answer);
+    return code;
+}
+
+int record_postgres_bulk(record_postgres_writer *w, record_postgres_request *r, deadline until, braid_error *err) {
+    return r->changes[0].kind == RECORD_NEIGHBOURS ? bulk_put_neighbours(w, r, until, err)
+                                                   : bulk_put_items(w, r, until, err);
 }

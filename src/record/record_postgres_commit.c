@@ -222,9 +222,11 @@ static int careful_change(record_postgres_writer *w, record_change *c, record_po
 static int commit_stage(record_postgres_writer *w, attempt *t, braid_error *err) {
     static const char sql[] =
         "CREATE TEMP TABLE IF NOT EXISTS staged_items (n integer NOT NULL, id text COLLATE \"C\" NOT NULL,"
-        " body text NOT NULL, given boolean, vector bytea) ON COMMIT DELETE ROWS";
+        " body text NOT NULL, given boolean, vector bytea) ON COMMIT DELETE ROWS;"
+        "CREATE TEMP TABLE IF NOT EXISTS staged_neighbours (n integer NOT NULL, num bigint NOT NULL,"
+        " model text COLLATE \"C\" NOT NULL, at bigint NOT NULL, list bytea NOT NULL) ON COMMIT DELETE ROWS";
     if (w->staging) return BRAID_OK;
-    int code = pg_exec(w->session, sql, NULL, NULL, t->until, "making room for many items", NULL, err);
+    int code = pg_exec(w->session, sql, NULL, NULL, t->until, "making room for many changes", NULL, err);
     w->staging = code == BRAID_OK;
     return code;
 }
@@ -246,7 +248,7 @@ static int commit_slowly(record_postgres_writer *w, record_postgres_group *g, at
         if (!g->bulk)
             code = careful_change(w, c, body, &k, t, err);
         else if (!commit_lsn(t, c))
-            code = record_postgres_corrupt("writing items", err);
+            code = record_postgres_corrupt("writing many changes", err);
     }
     if (code == BRAID_OK) {
         t->sent = true;

@@ -13,6 +13,16 @@ enum { RECORD_POSTGRES_LAG_MAX = 100000, RECORD_POSTGRES_LAG_MS = 250 };
 
 /* ---- reading ---- */
 
+/* The kinds that the table log holds; interactions are their own rows. */
+static const record_kind log_kinds[] = {RECORD_ITEM, RECORD_RELATION, RECORD_USER, RECORD_POLICY, RECORD_NEIGHBOURS};
+enum { LOG_KINDS = sizeof log_kinds / sizeof log_kinds[0] };
+
+static bool logged(int kind) {
+    bool known = kind == (int)RECORD_INTERACTION;
+    for (size_t i = 0; i < LOG_KINDS; i++) known |= kind == (int)log_kinds[i];
+    return known;
+}
+
 static bool log_row(pg_row *row, arena *a, record_log_entry *e, bool *no_memory) {
     int64_t num = pg_int8(row, 4), num2 = pg_int8(row, 5);
     int kind = pg_int2(row, 2);
@@ -22,9 +32,7 @@ static bool log_row(pg_row *row, arena *a, record_log_entry *e, bool *no_memory)
     e->num = (uint32_t)num;
     e->num2 = (uint32_t)num2;
     const char *key = pg_text(row, 6, NULL);
-    if (row->bad || kind < RECORD_ITEM || kind > RECORD_POLICY || num < 0 || num > UINT32_MAX || num2 < 0 ||
-        num2 > UINT32_MAX)
-        return false;
+    if (row->bad || !logged(kind) || num < 0 || num > UINT32_MAX || num2 < 0 || num2 > UINT32_MAX) return false;
     e->key = arena_strdup(a, key);
     *no_memory = e->key == NULL;
     return true;
@@ -60,12 +68,11 @@ static int log_rows(const PGresult *r, uint64_t after, arena *a, record_log_entr
 }
 
 static void bind_kinds(pg_params *p, unsigned kinds) {
-    static const record_kind logged[] = {RECORD_ITEM, RECORD_RELATION, RECORD_USER, RECORD_POLICY};
-    size_t n = 0, max = sizeof logged / sizeof logged[0];
-    for (size_t i = 0; i < max; i++) n += (kinds & RECORD_MASK(logged[i])) != 0;
+    size_t n = 0;
+    for (size_t i = 0; i < LOG_KINDS; i++) n += (kinds & RECORD_MASK(log_kinds[i])) != 0;
     pg_array_begin(p, 'h', n);
-    for (size_t i = 0; i < max; i++)
-        if (kinds & RECORD_MASK(logged[i])) pg_add_int2(p, (int16_t)logged[i]);
+    for (size_t i = 0; i < LOG_KINDS; i++)
+        if (kinds & RECORD_MASK(log_kinds[i])) pg_add_int2(p, (int16_t)log_kinds[i]);
     pg_array_end(p);
 }
 
@@ -193,12 +200,12 @@ int record_postgres_info(void *self, record_info *out, braid_error *err) {
     int code = record_postgres_read(s, SQL_COUNTS, NULL, 0, "counting", &r, err);
     if (code == BRAID_OK) {
         pg_row row = {.r = r};
-        uint64_t *counts[] = {&out->items,    &out->relations, &out->users,    &out->interactions,
-                              &out->episodes, &out->policies,  &out->log_rows, &out->vectors_given};
+        uint64_t *counts[] = {&out->items,    &out->relations, &out->users,         &out->interactions, &out->episodes,
+                              &out->policies, &out->log_rows,  &out->vectors_given, &out->neighbours};
         if (pg_rows(r) != 1) row.bad = true;
-        for (int i = 0; !row.bad && i < 8; i++) *counts[i] = (uint64_t)pg_int8(&row, i);
-        out->log_first_lsn = row.bad ? 0 : (uint64_t)pg_int8(&row, 8) + 1;
-        out->head_lsn = row.bad ? 0 : (uint64_t)pg_int8(&row, 9);
+        for (int i = 0; !row.bad && i < 9; i++) *counts[i] = (uint64_t)pg_int8(&row, i);
+        out->log_first_lsn = row.bad ? 0 : (uint64_t)pg_int8(&row, 9) + 1;
+        out->head_lsn = row.bad ? 0 : (uint64_t)pg_int8(&row, 10);
         if (row.bad) code = record_postgres_corrupt("counting", err);
     }
     PQclear(r);
@@ -235,15 +242,16 @@ static int check_one(record_postgres *s, record_postgres_sql which, buf *out, br
 
 /* PostgreSQL checks its own pages; what is ours to check is that the tables agree with each other. */
 int record_postgres_integrity(void *self, bool deep, buf *out, braid_error *err) {
-    static const record_postgres_sql checks[] = {
-        SQL_CHECK_LSN_AHEAD,    SQL_CHECK_ITEM_LOG,  SQL_CHECK_RELATION_LOG, SQL_CHECK_USER_LOG, SQL_CHECK_VECTORS,
-        SQL_CHECK_VECTORS_LACK, SQL_CHECK_LSN_TWICE, SQL_CHECK_PERSONS,      SQL_CHECK_ITEMS,    SQL_CHECK_EPISODES};
+    static const record_postgres_sql checks[] = {SQL_CHECK_LSN_AHEAD,  SQL_CHECK_ITEM_LOG,       SQL_CHECK_RELATION_LOG,
+                                                 SQL_CHECK_USER_LOG,   SQL_CHECK_VECTORS,        SQL_CHECK_VECTORS_LACK,
+                                                 SQL_CHECK_NEIGHBOURS, SQL_CHECK_NEIGHBOURS_LOG, SQL_CHECK_LSN_TWICE,
+                                                 SQL_CHECK_PERSONS,    SQL_CHECK_ITEMS,          SQL_CHECK_EPISODES};
     record_postgres *s = self;
     size_t n = sizeof checks / sizeof checks[0];
     int code = BRAID_OK;
     buf found;
     buf_init(&found, 1 << 20);
-    if (!deep) n = 6; /* the others read every interaction */
+    if (!deep) n = 8; /* the others read every interaction */
     for (size_t i = 0; code == BRAID_OK && i < n; i++) code = check_one(s, checks[i], &found, err);
     if (code == BRAID_OK) buf_puts(out, found.len > 0 ? found.data : "ok");
     if (code == BRAID_OK && (out->failed || found.failed)) code = record_postgres_no_memory(err);

@@ -24,15 +24,16 @@ STEP_BYTES(record_postgres_004, "sql/004_write.sql");
 STEP_BYTES(record_postgres_005, "sql/005_insight.sql");
 STEP_BYTES(record_postgres_006, "sql/006_readers.sql");
 STEP_BYTES(record_postgres_007, "sql/007_crash.sql");
+STEP_BYTES(record_postgres_008, "sql/008_neighbours.sql");
 
-#define SCHEMA_STEPS 7
+#define SCHEMA_STEPS 8
 
 const char *record_postgres_step(unsigned i, const char **name) {
     static const char *const names[SCHEMA_STEPS] = {"001_items",   "002_people",  "003_learning", "004_write",
-                                                    "005_insight", "006_readers", "007_crash"};
+                                                    "005_insight", "006_readers", "007_crash",    "008_neighbours"};
     static const char *const texts[SCHEMA_STEPS] = {record_postgres_001, record_postgres_002, record_postgres_003,
                                                     record_postgres_004, record_postgres_005, record_postgres_006,
-                                                    record_postgres_007};
+                                                    record_postgres_007, record_postgres_008};
     if (i >= SCHEMA_STEPS) return NULL;
     *name = names[i];
     return texts[i];

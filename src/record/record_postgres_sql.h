@@ -45,8 +45,10 @@
     X(PUT_EPISODE, "lttttttt" "db", RECORD_POSTGRES_VERDICT                                                            \
       "put_episode($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")                                                          \
     X(PUT_STATS, "lddl", RECORD_POSTGRES_VERDICT "put_stats($1, $2, $3, $4)")                                          \
+    X(PUT_NEIGHBOURS, "iltly", RECORD_POSTGRES_VERDICT "put_neighbours($1, $2, $3, $4, $5)")                           \
     X(PUT_CURSOR, "tll", RECORD_POSTGRES_VERDICT "put_cursor($1, $2, $3)")                                             \
     X(PUT_STAGED, "", "SELECT o_n, o_lsn, o_num FROM put_staged_items()")                                              \
+    X(PUT_STAGED_NEIGHBOURS, "", "SELECT o_n, o_verdict, o_lsn FROM put_staged_neighbours()")                          \
     /* the log */                                                                                                      \
     X(HORIZON, "", "SELECT horizon()")                                                                                 \
     /* nothing can appear up to here; the last row that is settled; the last row */                                    \
@@ -86,7 +88,8 @@
       " (SELECT count(*) FROM rl_policies),"                                                                           \
       " (SELECT count(*) FROM log l LEFT JOIN persons p ON p.num = l.person WHERE l.lsn > m.trimmed"                   \
       " AND (l.person IS NULL OR p.num IS NOT NULL)) + (SELECT count(*) FROM interactions i WHERE i.lsn > m.trimmed)," \
-      " (SELECT count(*) FROM items WHERE given), m.trimmed, settled() FROM meta m")                                   \
+      " (SELECT count(*) FROM items WHERE given), (SELECT count(*) FROM neighbours WHERE list <> ''), m.trimmed,"      \
+      " settled() FROM meta m")                                                                                        \
     /* reading items */                                                                                                \
     X(ITEM_BY_ID, "t", "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                           \
       " LEFT JOIN vectors v ON v.num = i.num WHERE i.id = $1")                                                         \
@@ -127,6 +130,10 @@
       " FROM unnest($2, $3) WITH ORDINALITY AS k (person, state_hash, which) JOIN persons p ON p.id = k.person"        \
       " JOIN rl_policies y ON y.person = p.num AND y.agent = $1 AND y.state_hash = k.state_hash ORDER BY k.which")                      \
     X(STATS_SCAN, "ll", "SELECT num, interactions, reward_sum, last_at FROM stats WHERE num > $1 ORDER BY num LIMIT $2") \
+    X(NEIGHBOURS_SCAN, "tll", "SELECT num, model, at, version, list FROM neighbours WHERE model = $1 AND num > $2"     \
+      " AND list <> '' ORDER BY num LIMIT $3")                                                                         \
+    X(ITEM_NEIGHBOURS, "l", "SELECT num, model, at, version, list FROM neighbours WHERE num = $1 AND list <> ''"       \
+      " ORDER BY model")                                                                                               \
     /* each returns one line for a defect, none when all is well; $1 bytes of a vector */                              \
     X(CHECK_ITEM_LOG, "", "SELECT format('item %s has no log row for its version %s', id, version)"                    \
       " FROM items WHERE version > (SELECT trimmed FROM meta) AND NOT EXISTS (SELECT 1 FROM log l"                     \
@@ -153,7 +160,13 @@
       " WHERE NOT EXISTS (SELECT 1 FROM items t WHERE t.num = i.item)"                                                 \
       " AND NOT EXISTS (SELECT 1 FROM items_gone g WHERE g.num = i.item) LIMIT 5")                                     \
     X(CHECK_EPISODES, "", "SELECT format('episode %s has no interaction', interaction) FROM agent_episodes e"          \
-      " WHERE NOT EXISTS (SELECT 1 FROM interactions i WHERE i.lsn = e.interaction) LIMIT 5")
+      " WHERE NOT EXISTS (SELECT 1 FROM interactions i WHERE i.lsn = e.interaction) LIMIT 5")                          \
+    X(CHECK_NEIGHBOURS, "", "SELECT format('neighbours of item number %s by %s are wrong', n.num, n.model) FROM neighbours n"\
+      " WHERE NOT EXISTS (SELECT 1 FROM items i WHERE i.num = n.num) OR octet_length(n.list) % 8 <> 0"                 \
+      " OR octet_length(n.list) > 8 * 4096 LIMIT 5")                                                                   \
+    X(CHECK_NEIGHBOURS_LOG, "", "SELECT format('neighbours of item number %s by %s have no log row for their version %s',"\
+      " n.num, n.model, n.version) FROM neighbours n WHERE n.version > (SELECT trimmed FROM meta) AND NOT EXISTS"      \
+      " (SELECT 1 FROM log l WHERE l.lsn = n.version AND l.kind = 9 AND l.num = n.num) LIMIT 5")
 
 typedef enum record_postgres_sql {
 #define RECORD_POSTGRES_SQL_ID(name, types, text) SQL_##name,

@@ -108,7 +108,7 @@ static int prepare_all(record_postgres *s, record_postgres_request *r, braid_err
     for (size_t i = 0; code == BRAID_OK && i < r->n; i++) {
         code = record_postgres_prepare(s, &r->changes[i], &r->bodies[i], err);
         r->bodies[i].refused = r->changes[i].code != BRAID_OK;
-        r->alone |= r->changes[i].remove;
+        r->alone |= r->changes[i].remove && r->changes[i].kind != RECORD_NEIGHBOURS;
     }
     r->bulk = code == BRAID_OK && record_postgres_is_bulk(r->changes, r->n);
     return code;

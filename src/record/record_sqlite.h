@@ -250,6 +250,11 @@ int record_sqlite_user_episodes(void *self, const char *user, size_t limit, reco
                                 braid_error *err);
 int record_sqlite_scan_stats(void *self, record_stats_fn *each, void *ctx, braid_error *err);
 
+/* ---- record_sqlite_neighbours.c: what models have learned of items ---- */
+int record_sqlite_scan_neighbours(void *self, const char *model, uint32_t after_num, record_neighbours_fn *each,
+                                  void *ctx, braid_error *err);
+int record_sqlite_item_neighbours(void *self, uint32_t num, record_neighbours_fn *each, void *ctx, braid_error *err);
+
 /* ---- record_sqlite_log.c: the log, cursors, facts, checks ---- */
 int record_sqlite_log_read(void *self, uint64_t after, unsigned kinds, size_t limit, arena *a, record_log_entry **out,
                            size_t *count, uint64_t *upto, braid_error *err);

@@ -80,13 +80,18 @@ static int run_number(record_sqlite *s, record_sqlite_sql id, int64_t value) {
     return rc == SQLITE_OK ? record_sqlite_run(st) : rc;
 }
 
+/* Nothing learned is no row. */
+static bool removes(const record_change *c) {
+    return c->remove || (c->kind == RECORD_NEIGHBOURS && c->neighbours->count == 0);
+}
+
 /* Gives the change its LSN and its log row. person 0: none. */
 static int log_change(record_sqlite *s, record_change *c, int64_t num, int64_t num2, int64_t person, const char *key) {
     sqlite3_stmt *st = stmt(s, SQL_LOG_ADD);
     if (st == NULL) return lost(s);
     uint64_t lsn = s->next_lsn;
     int rc = sqlite3_bind_int64(st, 1, (int64_t)lsn) | sqlite3_bind_int(st, 2, (int)c->kind) |
-             sqlite3_bind_int(st, 3, c->remove) | sqlite3_bind_int64(st, 4, num) | sqlite3_bind_int64(st, 5, num2) |
+             sqlite3_bind_int(st, 3, removes(c)) | sqlite3_bind_int64(st, 4, num) | sqlite3_bind_int64(st, 5, num2) |
              record_sqlite_bind_text(st, 7, key);
     rc |= person > 0 ? sqlite3_bind_int64(st, 6, person) : sqlite3_bind_null(st, 6);
     if (rc == SQLITE_OK) rc = record_sqlite_run(st);
@@ -145,8 +150,9 @@ static int apply_item_put(record_sqlite *s, record_change *c, const record_sqlit
 }
 
 static int apply_item_remove(record_sqlite *s, record_change *c) {
-    static const record_sqlite_sql drops[] = {SQL_RELATIONS_DROP_FROM, SQL_RELATIONS_DROP_TO, SQL_VECTOR_DROP,
-                                              SQL_NAMED_DROP,          SQL_STATS_DROP,        SQL_ITEM_DROP};
+    static const record_sqlite_sql drops[] = {
+        SQL_RELATIONS_DROP_FROM, SQL_RELATIONS_DROP_TO,    SQL_VECTOR_DROP, SQL_NAMED_DROP,
+        SQL_STATS_DROP,          SQL_ITEM_NEIGHBOURS_DROP, SQL_ITEM_DROP};
     bool known = false;
     int64_t num = 0;
     int rc = item_number(s, c->item->id, &known, &num);
@@ -205,9 +211,9 @@ static int apply_user_put(record_sqlite *s, record_change *c, const record_sqlit
 }
 
 static int apply_user_remove(record_sqlite *s, record_change *c) {
-    static const record_sqlite_sql drops[] = {SQL_PERSON_TIMELINE_FILL, SQL_PERSON_EPISODES_DROP,
+    static const record_sqlite_sql drops[] = {SQL_PERSON_TIMELINE_FILL,     SQL_PERSON_EPISODES_DROP,
                                               SQL_PERSON_INTERACTIONS_DROP, SQL_PERSON_TIMELINE_DROP,
-                                              SQL_PERSON_POLICIES_DROP, SQL_USER_DROP};
+                                              SQL_PERSON_POLICIES_DROP,     SQL_USER_DROP};
     bool known = false;
     int64_t person = 0, born = 0;
     int rc = person_number(s, c->user->id, &known, &person, &born);
@@ -350,24 +356,45 @@ static int apply_episode(record_sqlite *s, record_change *c) {
     return rc;
 }
 
-static int apply_stats(record_sqlite *s, record_change *c) {
-    const record_stats *t = c->stats;
-    bool there = false;
+/* Refuses the change when the item of that number is not there; *there false then. */
+static int item_there(record_sqlite *s, record_change *c, uint32_t num, bool *there) {
     int64_t one = 0;
     sqlite3_stmt *st = stmt(s, SQL_ITEM_THERE);
     if (st == NULL) return lost(s);
-    int rc = sqlite3_bind_int64(st, 1, t->num);
-    if (rc == SQLITE_OK) rc = look_up(st, &there, &one, NULL);
-    if (rc != SQLITE_OK) return rc;
-    if (!there) {
-        record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no item number %u (any more)", t->num);
-        return SQLITE_OK;
-    }
-    if ((st = stmt(s, SQL_STATS_PUT)) == NULL) return lost(s);
+    int rc = sqlite3_bind_int64(st, 1, num);
+    if (rc == SQLITE_OK) rc = look_up(st, there, &one, NULL);
+    if (rc == SQLITE_OK && !*there)
+        record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no item number %u (any more)", num);
+    c->num = num;
+    return rc;
+}
+
+static int apply_stats(record_sqlite *s, record_change *c) {
+    const record_stats *t = c->stats;
+    bool there = false;
+    int rc = item_there(s, c, t->num, &there);
+    if (rc != SQLITE_OK || !there) return rc;
+    sqlite3_stmt *st = stmt(s, SQL_STATS_PUT);
+    if (st == NULL) return lost(s);
     rc = sqlite3_bind_int64(st, 1, t->num) | sqlite3_bind_double(st, 2, t->interactions) |
          sqlite3_bind_double(st, 3, t->reward_sum) | sqlite3_bind_int64(st, 4, t->last_at);
-    c->num = t->num;
     return rc == SQLITE_OK ? record_sqlite_run(st) : rc;
+}
+
+static int apply_neighbours(record_sqlite *s, record_change *c) {
+    const record_neighbours *n = c->neighbours;
+    bool there = false, drop = removes(c);
+    int rc = item_there(s, c, n->num, &there);
+    if (rc != SQLITE_OK || !there) return rc;
+    sqlite3_stmt *st = stmt(s, drop ? SQL_NEIGHBOURS_DROP : SQL_NEIGHBOURS_PUT);
+    if (st == NULL) return lost(s);
+    rc = sqlite3_bind_text(st, 1, n->model, -1, SQLITE_STATIC) | sqlite3_bind_int64(st, 2, n->num);
+    if (!drop)
+        rc |= sqlite3_bind_int64(st, 3, n->at) | sqlite3_bind_int64(st, 4, (int64_t)s->next_lsn) |
+              sqlite3_bind_blob(st, 5, n->list, (int)(n->count * sizeof *n->list), SQLITE_STATIC);
+    if (rc == SQLITE_OK) rc = record_sqlite_run(st);
+    c->duplicate = rc == SQLITE_OK && drop && sqlite3_changes(s->writer.db) == 0;
+    return rc == SQLITE_OK && !c->duplicate ? log_change(s, c, n->num, 0, 0, n->model) : rc;
 }
 
 static int apply_cursor(record_sqlite *s, record_change *c) {
@@ -388,6 +415,7 @@ int record_sqlite_apply(record_sqlite *s, record_change *c, const record_sqlite_
     case RECORD_EPISODE: return apply_episode(s, c);
     case RECORD_STATS: return apply_stats(s, c);
     case RECORD_CURSOR: return apply_cursor(s, c);
+    case RECORD_NEIGHBOURS: return apply_neighbours(s, c);
     }
     return SQLITE_MISUSE;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "record/neighbours.h"
 #include "record/record_sqlite.h"
 
 /* Copies a refusal into the change, cut between characters. */
@@ -89,12 +90,13 @@ static int prepare_policy(record_change *c, record_sqlite_body *body, braid_erro
 }
 
 int record_sqlite_prepare(record_sqlite *s, record_change *c, record_sqlite_body *body, braid_error *err) {
-    if ((c->kind < RECORD_ITEM || c->kind > RECORD_CURSOR) || c->item == NULL) {
+    if ((c->kind < RECORD_ITEM || c->kind > RECORD_NEIGHBOURS) || c->item == NULL) {
         record_sqlite_refuse(c, BRAID_E_INVALID, "a change without content");
         return BRAID_OK;
     }
-    if (c->remove && c->kind != RECORD_ITEM && c->kind != RECORD_RELATION && c->kind != RECORD_USER) {
-        record_sqlite_refuse(c, BRAID_E_INVALID, "only items, relations and users can be removed");
+    if (c->remove && c->kind != RECORD_ITEM && c->kind != RECORD_RELATION && c->kind != RECORD_USER &&
+        c->kind != RECORD_NEIGHBOURS) {
+        record_sqlite_refuse(c, BRAID_E_INVALID, "only items, relations, users and neighbours can be removed");
         return BRAID_OK;
     }
     if (c->kind == RECORD_ITEM) return prepare_item(s, c, body, err);
@@ -109,5 +111,8 @@ int record_sqlite_prepare(record_sqlite *s, record_change *c, record_sqlite_body
         record_sqlite_refuse(c, BRAID_E_NOT_FINITE, "an episode's reward is NaN or infinite");
     if (c->kind == RECORD_STATS && !(isfinite(c->stats->interactions) && isfinite(c->stats->reward_sum)))
         record_sqlite_refuse(c, BRAID_E_NOT_FINITE, "statistics hold NaN or infinity");
+    const char *why = NULL;
+    int code = c->kind == RECORD_NEIGHBOURS ? record_neighbours_check(c->neighbours, c->remove, &why) : BRAID_OK;
+    if (code != BRAID_OK) record_sqlite_refuse(c, code, "%s", why);
     return BRAID_OK;
 }

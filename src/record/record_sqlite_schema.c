@@ -9,6 +9,8 @@
  *   persons      everyone who was ever named: the text id once, a number everywhere else; born: their first LSN
  *   interactions the rowid is the LSN: the row is its own log row, so the hottest write appends to one b-tree, not two
  *   log          the log rows of everything else; a reader sees the union of both in LSN order
+ *   neighbours   what a model has learned of an item, a row an (model, item): a start reads all rows of one model, in
+ *                the order of their key; the index finds an item's rows when it is removed
  *
  * A new file is made in rollback-journal mode in one transaction and only then switched to WAL: its header carries
  * application_id and user_version from its first committed byte, and a kill in between leaves a file that is empty
@@ -77,10 +79,14 @@ static const char *const record_sqlite_steps[RECORD_SCHEMA_VERSION] = {
     "    PRIMARY KEY(person, at, lsn)) STRICT, WITHOUT ROWID;"
     "INSERT INTO timeline(person, at, lsn) SELECT person, at, lsn FROM interactions;"
     "INSERT INTO meta(key, value) SELECT 'timeline', coalesce(max(lsn), 0) FROM interactions;",
+    /* 3: what models learn of items; the list is bytes (neighbours.c) */
+    "CREATE TABLE neighbours(model TEXT NOT NULL, num INTEGER NOT NULL REFERENCES items, at INTEGER NOT NULL,"
+    "    version INTEGER NOT NULL, list BLOB NOT NULL, PRIMARY KEY(model, num)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX neighbours_item ON neighbours(num);",
 };
 
 static void record_sqlite_tell(const record_sqlite *s, int step) {
-    static const char *const names[RECORD_SCHEMA_VERSION] = {"tables", "policies_in_one_row"};
+    static const char *const names[RECORD_SCHEMA_VERSION] = {"tables", "policies_in_one_row", "neighbours"};
     if (s->options.on_step != NULL) s->options.on_step(s->options.on_step_ctx, (unsigned)step + 1, names[step]);
 }
 

@@ -49,6 +49,7 @@
     X(NAMED_PUT, "INSERT INTO named_vectors(num, name, data) VALUES(?1, ?2, ?3)")                                      \
     X(NAMED_DROP, "DELETE FROM named_vectors WHERE num = ?1")                                                          \
     X(STATS_DROP, "DELETE FROM stats WHERE num = ?1")                                                                  \
+    X(ITEM_NEIGHBOURS_DROP, "DELETE FROM neighbours WHERE num = ?1")                                                   \
     /* writing relations */                                                                                            \
     X(RELATION_PUT, "INSERT INTO relations(from_num, to_num, type, strength, version) VALUES(?1, ?2, ?3, ?4, ?5)"      \
                     " ON CONFLICT DO UPDATE SET strength = excluded.strength, version = excluded.version")             \
@@ -86,6 +87,9 @@
     X(STATS_PUT, "INSERT INTO stats(num, interactions, reward_sum, last_at) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(num)"   \
                  " DO UPDATE SET interactions = excluded.interactions, reward_sum = excluded.reward_sum,"              \
                  " last_at = excluded.last_at")                                                                        \
+    X(NEIGHBOURS_PUT, "INSERT INTO neighbours(model, num, at, version, list) VALUES(?1, ?2, ?3, ?4, ?5)"               \
+                      " ON CONFLICT DO UPDATE SET at = excluded.at, version = excluded.version, list = excluded.list") \
+    X(NEIGHBOURS_DROP, "DELETE FROM neighbours WHERE model = ?1 AND num = ?2")                                         \
     X(CURSOR_PUT, "INSERT INTO cursors(name, lsn) VALUES(?1, ?2)"                                                      \
                   " ON CONFLICT(name) DO UPDATE SET lsn = max(lsn, excluded.lsn)")                                     \
     /* the log */                                                                                                      \
@@ -144,6 +148,9 @@
     X(POLICY_GET, "SELECT " RECORD_SQLITE_POLICY_COLUMNS " FROM policies y"                                            \
                   " WHERE y.person = ?1 AND y.agent = ?2 AND y.state_hash = ?3")                                       \
     X(STATS_SCAN, "SELECT num, interactions, reward_sum, last_at FROM stats WHERE num > ?1 ORDER BY num")              \
+    X(NEIGHBOURS_SCAN, "SELECT num, model, at, version, list FROM neighbours WHERE model = ?1 AND num > ?2"            \
+                       " ORDER BY num")                                                                                \
+    X(ITEM_NEIGHBOURS, "SELECT num, model, at, version, list FROM neighbours WHERE num = ?1 ORDER BY model")           \
     /* counting and checking */                                                                                        \
     X(COUNTS, "SELECT (SELECT count(*) FROM items), (SELECT count(*) FROM relations), (SELECT count(*) FROM users),"   \
               " (SELECT count(*) FROM interactions), (SELECT count(*) FROM episodes), (SELECT count(*) FROM"           \
@@ -151,7 +158,7 @@
               " (SELECT count(*) FROM log l LEFT JOIN persons p ON p.num = l.person"                                   \
               "  WHERE l.lsn > ?1 AND (l.person IS NULL OR p.num IS NOT NULL))"                                        \
               " + (SELECT count(*) FROM interactions WHERE lsn > ?1),"                                                 \
-              " (SELECT count(*) FROM items WHERE given = 1)")                                                         \
+              " (SELECT count(*) FROM items WHERE given = 1), (SELECT count(*) FROM neighbours)")                      \
     X(QUICK_CHECK, "PRAGMA quick_check(5)")                                                                            \
     X(INTEGRITY_CHECK, "PRAGMA integrity_check(5)")                                                                    \
     X(FOREIGN_KEY_CHECK, "PRAGMA foreign_key_check")                                                                   \
@@ -187,7 +194,13 @@
     X(CHECK_TIMELINE_ENDS, "SELECT 'the timeline names ' || lsn || ', which is no interaction' FROM timeline t WHERE"  \
                            " NOT EXISTS(SELECT 1 FROM interactions i WHERE i.lsn = t.lsn) LIMIT 5")                    \
     X(CHECK_EPISODES, "SELECT 'episode ' || interaction || ' has no interaction' FROM episodes e WHERE"                \
-                      " NOT EXISTS(SELECT 1 FROM interactions i WHERE i.lsn = e.interaction) LIMIT 5")
+                      " NOT EXISTS(SELECT 1 FROM interactions i WHERE i.lsn = e.interaction) LIMIT 5")                 \
+    X(CHECK_NEIGHBOURS, "SELECT 'neighbours of item number ' || n.num || ' by ' || n.model || ' are wrong' FROM"       \
+                        " neighbours n WHERE NOT EXISTS(SELECT 1 FROM items i WHERE i.num = n.num)"                    \
+                        " OR length(n.list) % 8 <> 0 OR length(n.list) NOT BETWEEN 8 AND 8 * 4096 LIMIT 5")            \
+    X(CHECK_NEIGHBOURS_LOG, "SELECT 'neighbours of item number ' || n.num || ' by ' || n.model || ' have no log row for"\
+                            " their version ' || n.version FROM neighbours n WHERE n.version > ?1 AND NOT EXISTS(SELECT"\
+                            " 1 FROM log l WHERE l.lsn = n.version AND l.kind = 9 AND l.num = n.num) LIMIT 5")
 
 typedef enum record_sqlite_sql {
 #define RECORD_SQLITE_SQL_ID(name, text) SQL_##name,
