@@ -169,9 +169,12 @@ static void a_newer_database_is_refused_untouched(void **state) {
     expect_refusal(f, BRAID_E_NEWER_FORMAT);
 }
 
-static void make_first_schema(fixture *f) {
+/* As schema step `version` left it. */
+static void make_old_schema(fixture *f, int version) {
     size_t len;
-    char *text = file_read("test/fixtures/record_v1.sql", &len);
+    char name[64];
+    snprintf(name, sizeof name, "test/fixtures/record_v%d.sql", version);
+    char *text = file_read(name, &len);
     sqlite3 *db;
     text[len] = '\0';
     assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
@@ -199,7 +202,7 @@ static void a_database_of_the_first_schema_is_brought_up_to_date(void **state) {
     int policies = 0;
     uint64_t learned = 1;
     buf report;
-    make_first_schema(f);
+    make_old_schema(f, 1);
     fixture_open(f);
     assert_int_equal(record_get_info(f->store, &info, NULL), BRAID_OK);
     assert_int_equal(info.schema_version, RECORD_SCHEMA_VERSION);
@@ -216,10 +219,112 @@ static void a_database_of_the_first_schema_is_brought_up_to_date(void **state) {
     buf_free(&report);
 }
 
+static bool see_neighbours(void *ctx, const record_neighbours *row) {
+    (void)row;
+    ++*(int *)ctx;
+    return true;
+}
+
+static int put_neighbours(record_store *s, uint32_t num, uint32_t other) {
+    record_neighbour list[] = {{other, 0.5f}, {other + 1, 0.25f}, {other + 2, 0.125f}};
+    record_neighbours row = {.num = num, .model = "slim", .at = 1, .list = list, .count = 3};
+    record_change c = {.kind = RECORD_NEIGHBOURS, .neighbours = &row};
+    return write_one(s, &c, NULL);
+}
+
+static void a_database_of_the_second_schema_keeps_everything_and_learns_neighbours(void **state) {
+    fixture *f = *state;
+    record_info info;
+    int policies = 0, rows = 0;
+    uint64_t learned = 0;
+    make_old_schema(f, 2);
+    fixture_open(f);
+    assert_int_equal(record_get_info(f->store, &info, NULL), BRAID_OK);
+    assert_int_equal(info.schema_version, RECORD_SCHEMA_VERSION);
+    assert_true(info.items == 2 && info.relations == 1 && info.users == 1 && info.interactions == 3);
+    assert_true(info.episodes == 3 && info.policies == 6 && info.neighbours == 0);
+    record_user_policies(f->store, NULL, "ana", count_rows, &policies, NULL);
+    assert_int_equal(policies, 2);
+    assert_int_equal(record_cursor_get(f->store, "policy", &learned, NULL), BRAID_OK);
+    assert_int_equal(learned, 7); /* nothing is learned twice */
+    assert_int_equal(put_neighbours(f->store, 2, 1), BRAID_OK);
+    fixture_reopen(f);
+    record_scan_neighbours(f->store, "slim", 0, see_neighbours, &rows, NULL);
+    assert_int_equal(rows, 1);
+    char *text = integrity_text(f->store, true);
+    assert_string_equal(text, "ok");
+    free(text);
+}
+
+/* The file is closed while this writes into it. */
+static void file_statement(fixture *f, const char *sql) {
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_changes(db), 1);
+    sqlite3_close(db);
+}
+
+static void a_damaged_list_of_neighbours_is_corrupt_and_the_others_are_read(void **state) {
+    static const struct { const char *bytes; bool found; } damages[] = {
+        {"x''", true}, {"x'01'", true}, {"substr(list, 1, 7)", true}, {"list || x'00'", true}, {"zeroblob(32776)", true},
+        {"substr(list, 1, 4) || x'0000c07f'", false}, {"substr(list, 1, 4) || x'000080ff'", false}, {"zeroblob(8)", false}};
+    fixture *f = *state;
+    fixture_open(f);
+    for (int i = 0; i < 3; i++)
+        put_item(f->store, (const char *const[]){"a", "b", "c"}[i], "A film", NULL, NULL);
+    for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
+        char sql[128];
+        int rows = 0;
+        braid_error err = {0};
+        for (uint32_t num = 1; num <= 3; num++)
+            assert_int_equal(put_neighbours(f->store, num, 1), BRAID_OK);
+        record_close(f->store);
+        f->store = NULL;
+        snprintf(sql, sizeof sql, "UPDATE neighbours SET list = CAST(%s AS BLOB) WHERE num = 2", damages[i].bytes);
+        file_statement(f, sql);
+        fixture_open(f);
+        assert_int_equal(record_scan_neighbours(f->store, "slim", 0, see_neighbours, &rows, &err), BRAID_E_CORRUPT);
+        assert_int_equal(rows, 1);
+        assert_true(err.message[0] != '\0');
+        assert_int_equal(record_item_neighbours(f->store, 2, see_neighbours, &rows, NULL), BRAID_E_CORRUPT);
+        assert_int_equal(record_scan_neighbours(f->store, "slim", 2, see_neighbours, &rows, NULL), BRAID_OK);
+        assert_int_equal(rows, 2);
+        char *text = integrity_text(f->store, false);
+        assert_true((strstr(text, "neighbours of item number 2 by slim") != NULL) == damages[i].found);
+        free(text);
+        assert_int_equal(put_neighbours(f->store, 2, 1), BRAID_OK); /* learning again mends it */
+        text = integrity_text(f->store, true);
+        assert_string_equal(text, "ok");
+        free(text);
+    }
+}
+
+static void neighbours_without_their_log_row_or_item_are_found(void **state) {
+    fixture *f = *state;
+    fixture_open(f);
+    put_item(f->store, "a", "A film", NULL, NULL);
+    assert_int_equal(put_neighbours(f->store, 1, 1), BRAID_OK);
+    record_close(f->store);
+    f->store = NULL;
+    file_statement(f, "UPDATE neighbours SET version = 1");
+    fixture_open(f);
+    char *text = integrity_text(f->store, false);
+    assert_non_null(strstr(text, "neighbours of item number 1 by slim have no log row"));
+    free(text);
+    record_close(f->store);
+    f->store = NULL;
+    file_statement(f, "UPDATE neighbours SET num = 7, version = 2");
+    fixture_open(f);
+    text = integrity_text(f->store, false);
+    assert_non_null(strstr(text, "neighbours of item number 7 by slim are wrong"));
+    free(text);
+}
+
 static void a_database_of_an_older_schema_is_not_read_without_the_right_to_write(void **state) {
     fixture *f = *state;
     braid_error err = {0};
-    make_first_schema(f);
+    make_old_schema(f, 1);
     record_options o = fixture_options(f);
     o.read_only = true;
     assert_int_equal(try_open(f, o, &err), BRAID_E_READ_ONLY);
@@ -424,6 +529,9 @@ int main(void) {
         FILE_CLAIM(a_database_of_another_application_is_refused_untouched),
         FILE_CLAIM(a_newer_database_is_refused_untouched),
         FILE_CLAIM(a_database_of_the_first_schema_is_brought_up_to_date),
+        FILE_CLAIM(a_database_of_the_second_schema_keeps_everything_and_learns_neighbours),
+        FILE_CLAIM(a_damaged_list_of_neighbours_is_corrupt_and_the_others_are_read),
+        FILE_CLAIM(neighbours_without_their_log_row_or_item_are_found),
         FILE_CLAIM(a_database_of_an_older_schema_is_not_read_without_the_right_to_write),
         FILE_CLAIM(a_database_that_is_cut_short_is_refused_untouched),
         FILE_CLAIM(damage_in_the_middle_is_an_error_and_never_a_crash),
