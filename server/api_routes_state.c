@@ -1,4 +1,5 @@
 /* State: export, info, doctor, verify, metrics, liveness, readiness, the specification. */
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +49,25 @@ void api_rebuild(api_call *call) {
     const char *store = call->values[0].text ? call->values[0].text : "";
     int rc = braid_rebuild(call->db, store, NULL, NULL, &json, &err);
     api_answer_text(call, rc, json, &err);
+}
+
+/* The body is {"what":"all"}; an empty one means the same. */
+void api_learn(api_call *call) {
+    braid_error err = {0};
+    char *json = NULL;
+    json_error_t why = {.text = "memory ran out"};
+    json_t *body = call->len ? json_loadb(call->text, call->len, JSON_REJECT_DUPLICATES, &why) : json_object();
+    const char *what = NULL;
+    int good = json_is_object(body) ? json_unpack(body, "{s?s !}", "what", &what) : -1;
+    if (!body)
+        api_refuse_invalid(call, "the body is not JSON: %s (line %d, column %d)", why.text, why.line, why.column);
+    else if (good != 0)
+        api_refuse_invalid(call, "the body must be {\"what\":\"all\"}, with similar, policy, patterns or all");
+    else {
+        int rc = braid_learn(call->db, what ? what : "all", NULL, NULL, &json, &err);
+        api_answer_text(call, rc, json, &err);
+    }
+    json_decref(body);
 }
 
 void api_metrics(api_call *call) {

@@ -101,7 +101,7 @@ def commands():
 
 @claim
 def every_command_teaches_with_usage_and_two_examples():
-    wanted = set("serve load export import search recommend record similar item user explain info doctor verify rebuild migrate-schema simulate bench version help".split())
+    wanted = set("serve load export import search recommend record similar item user explain info doctor verify rebuild learn migrate-schema simulate bench version help".split())
     check(set(commands()) == wanted, commands())
     for name in commands():
         page = ok(braid(name, "--help")).out
@@ -125,6 +125,7 @@ def wrong_usage_exits_with_2_and_says_how_to_go_on():
                         (["search", "x", "--filter", "{"], "not valid JSON"), (["load", "--kind", "film", "x"], "--kind must be one of"),
                         (["search", "x", "--db", "a", "--url", "http://b"], "exclude each other"), (["bench", "--url", "http://b"], "works on a database file"),
                         (["search", "x", "--url", "http://b", "--ef-search", "9"], "a server has its own"), (["search", "x", "--url", "gopher://b"], "http://"),
+                        (["learn", "similar", "policy"], "one word too many"),
                         (["help", "serch"], 'did you mean "search"'), (["search", "-x"], "two dashes"), (["simulate", "--until", "soon"], "must be a date")):
         r = braid(*words)
         check(r.code == 2 and r.err.startswith("braid: ") and said in r.err and not r.out, words, said, r)
@@ -398,6 +399,9 @@ def similar_graph_explain_info_doctor_verify_and_bench_answer():
     for store in ("vector", "graph", "cache"):
         check(f"{store}: made anew from 41 items" in ok(braid("rebuild", store, "--db", db)).out)
     check(ok(braid("rebuild", "graph", "--db", db, "--json")).json["items"] == 41 and ok(braid("verify", "--db", db)))
+    check(ok(braid("learn", "--db", db)).out.startswith("learned from ") and isinstance(ok(braid("learn", "similar", "--db", db, "--json")).json["models"], list))
+    r = braid("learn", "everything", "--db", db)
+    check(r.code == 2 and "similar" in r.err and r.err.count("\n") == 1, r)
     r = braid("rebuild", "catalogue", "--db", db)
     check(r.code == 2 and "there are vector, graph, cache" in r.err, r)
     bench = ok(braid("bench", "--db", db, "--queries", "60", "--threads", "2", "--json")).json
@@ -429,6 +433,7 @@ def a_file_and_a_server_give_the_same_answers():
         for q, expected in zip(questions, here):
             check(shape(ok(braid(*q, "--url", url, "--json")).json) == expected, q)
         check(ok(braid("export", "--url", url)).out == exported)
+        check(ok(braid("learn", "--url", url)).out.startswith("learned from ") and braid("learn", "everything", "--url", url).code == 2)
         for words, code in ((["item", "get", "nope"], 1), (["recommend", "ana", "-k", "0"], 2)):
             there, local = braid(*words, "--url", url), braid(*words, "--db", filled())
             check(there.code == code and there.err == local.err, there, local)

@@ -152,6 +152,19 @@ def _(s):
     true(b"film" not in text, "no id becomes a label")
 
 
+@claim("what people did is learned from, whole or in parts; an unknown word or field is refused")
+def _(s):
+    for body in ({"what": "all"}, {"what": "similar"}, {"what": "policy"}, {"what": "patterns"}, {}, b""):
+        status, learned = s.json("POST", "/v1/learn", body)
+        equal(status, 200, str(body))
+        true(isinstance(learned["models"], list) and learned["interactions"] >= 0 and learned["seconds"] >= 0, str(learned))
+    problem(s.call("POST", "/v1/learn", json.dumps({"what": "everything"})), 400, says="similar")
+    for body in ('{"all":true}', '{"what":1}', "[]", "{", "[" * 100000, '{"what":"all","what":"all"}'):
+        problem(s.call("POST", "/v1/learn", body), 400, says="the body")
+    problem(s.call("POST", "/v1/learn?what=all", "{}"), 400, says="what")
+    problem(s.call("GET", "/v1/learn"), 405, "METHOD")
+
+
 @claim("an export is followed by its header to the end and taken back whole")
 def _(s):
     cursor, lines = "", b""

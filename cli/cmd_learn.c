@@ -1,0 +1,87 @@
+/* braid learn: learns from what people did, and ranks by it from then on. In a file the work is done here, under a progress
+ * bar; a server does it while it goes on answering. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+enum { LEARN_MS = 24 * 3600 * 1000 }; /* twenty million interactions take their time */
+
+static bool show(void *ctx, const char *phase, uint64_t done, uint64_t total) {
+    cli_progress *bar = ctx;
+    bar->what = phase;
+    bar->total = total;
+    cli_progress_to(bar, done, done);
+    return !cli_stop_asked();
+}
+
+static int learn_here(cli *c, const char *what, json_t **answer) {
+    braid_error err = {0};
+    char *json = NULL;
+    cli_progress bar;
+    cli_stop_catch();
+    cli_progress_begin(&bar, c, "learning", "steps", 0);
+    int rc = braid_learn(cli_db(c), what, show, &bar, &json, &err);
+    cli_progress_end(&bar);
+    if (rc != BRAID_OK) return cli_fail(c, braid_error_exit_code(rc), "%s", err.message);
+    *answer = json_loads(json, 0, NULL);
+    braid_free(json);
+    return CLI_OK;
+}
+
+static int learn_there(cli *c, const char *what, json_t **answer) {
+    json_t *body = json_pack("{s:s}", "what", what);
+    char *text = json_dumps(body, JSON_COMPACT);
+    json_decref(body);
+    if (!text) return cli_fail(c, CLI_USAGE, "the word is not valid UTF-8");
+    cli_request q = {.method = "POST", .path = "/v1/learn", .body = text, .len = strlen(text), .wait_ms = LEARN_MS};
+    int rc = cli_call_json(c, &q, answer);
+    free(text);
+    return rc;
+}
+
+static void print_learned(const json_t *answer) {
+    char a[CLI_SHORT], b[CLI_SHORT];
+    const json_t *models = json_object_get(answer, "models"), *model;
+    size_t i;
+    printf("learned from %s interactions of %s people in %.1f s\n",
+           cli_count_text(a, (uint64_t)cli_json_num(answer, "interactions")),
+           cli_count_text(b, (uint64_t)cli_json_num(answer, "users")), cli_json_num(answer, "seconds"));
+    if (json_array_size(models) == 0) return;
+    cli_table *t = cli_table_new("model|>items|>edges|>seconds");
+    json_array_foreach (models, i, model) {
+        cli_table_cell(t, cli_json_str(model, "model"));
+        cli_table_cell(t, cli_count_text(a, (uint64_t)cli_json_num(model, "items")));
+        cli_table_cell(t, cli_count_text(b, (uint64_t)cli_json_num(model, "edges")));
+        cli_table_cellf(t, "%.2f", cli_json_num(model, "seconds"));
+    }
+    cli_table_print(t, stdout);
+    cli_table_free(t);
+}
+
+static int run(cli *c) {
+    const char *what = c->word_count ? c->words[0] : "all";
+    json_t *answer = NULL;
+    int rc = cli_words_between(c, 0, 1, "one of similar, policy, patterns, all");
+    if (rc == CLI_OK) rc = cli_target_open(c);
+    if (rc == CLI_OK) rc = cli_is_remote(c) ? learn_there(c, what, &answer) : learn_here(c, what, &answer);
+    if (rc == CLI_OK && c->json)
+        cli_print_json(answer);
+    else if (rc == CLI_OK)
+        print_learned(answer);
+    json_decref(answer);
+    return rc;
+}
+
+const cli_command cmd_learn = {
+    .name = "learn",
+    .summary = "learn from what people did, and rank by it from then on",
+    .usage = "braid learn [similar|policy|patterns|all] [flags]",
+    .about = "similar: which items speak for which; policy: the weights of the ranking model; patterns: what recurs;\n"
+             "all of them without a word. What is learned is written to the record store and ranks from then on;\n"
+             "doing it again replaces it. Answers go on meanwhile. Ctrl-C stops it and leaves what was there.",
+    .examples = "braid learn --db films.db\n"
+                "braid learn similar --url http://127.0.0.1:8080 --json",
+    .need = CLI_NEEDS_TARGET,
+    .run = run,
+};
