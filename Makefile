@@ -133,6 +133,15 @@ $(OUT)/test/unit/server_%: $(OUT)/test/unit/server_%.o $(OUT)/libserver.a $(OUT)
 	@echo "  LINK $@"
 	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ -lcmocka $(LIBS)
 
+CLI_OBJ := $(patsubst %.c,$(OUT)/%.o,$(filter-out cli/main.c,$(wildcard cli/*.c)))
+$(OUT)/libcli.a: $(CLI_OBJ)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+$(OUT)/test/unit/cli_%: $(OUT)/test/unit/cli_%.o $(OUT)/libcli.a $(OUT)/libserver.a $(OUT)/libinternal.a
+	@echo "  LINK $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $^ -o $@ -lcmocka $(LIBS)
+
 # The library as others link it: only braid_* is visible, in the shared form and in the static one (one object, the rest made local).
 SOVERSION := 0
 VERSION := $(shell sed -n 's/^\#define BRAID_VERSION "\(.*\)"/\1/p' include/braid.h)

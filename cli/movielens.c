@@ -48,7 +48,7 @@ typedef int take_row(importer *m, const csv_reader *r, const int *column);
 
 /* ---- fields ---- */
 
-static bool read_id(const char *text, long long *out) {
+bool movielens_id(const char *text, long long *out) {
     size_t len = strlen(text);
     if (len == 0 || len > 15 || strspn(text, "0123456789") != len) return false;
     *out = strtoll(text, NULL, 10);
@@ -61,14 +61,14 @@ static int reject(importer *m, const csv_reader *r, const char *why) {
 }
 
 /* Latin letters of ASCII only: tags are English, and a wrong fold is worse than none. */
-static char *lower(const char *text, size_t len) {
+char *movielens_lower(const char *text, size_t len) {
     char *out = cli_format("%.*s", (int)len, text);
     for (char *s = out; *s; s++) *s = (char)tolower((unsigned char)*s);
     return out;
 }
 
 /* "Toy Story (1995)" -> "Toy Story", 1995; a title without a year keeps all of its text. */
-static json_t *split_title(const char *title, int *year) {
+json_t *movielens_title(const char *title, int *year) {
     size_t len = strlen(title);
     *year = 0;
     while (len > 0 && title[len - 1] == ' ') len--;
@@ -136,20 +136,20 @@ static int read_csv(importer *m, const char *name, bool optional, const char *co
 static int take_tag(importer *m, const csv_reader *r, const int *column) {
     long long movie;
     const char *text = r->field[column[1]];
-    if (!read_id(r->field[column[0]], &movie)) return reject(m, r, "movieId is not a number");
+    if (!movielens_id(r->field[column[0]], &movie)) return reject(m, r, "movieId is not a number");
     while (*text == ' ') text++;
     size_t len = strlen(text);
     while (len > 0 && text[len - 1] == ' ') len--;
     if (len == 0 || len > 255) return reject(m, r, "the tag is empty or longer than 255 bytes");
     if (m->tag_count == m->tag_cap)
         m->tags = cli_grow(m->tags, sizeof *m->tags * (m->tag_cap = m->tag_cap ? m->tag_cap * 2 : 1024));
-    m->tags[m->tag_count++] = (tag){movie, lower(text, len), 1};
+    m->tags[m->tag_count++] = (tag){movie, movielens_lower(text, len), 1};
     return CLI_OK;
 }
 
 static int take_link(importer *m, const csv_reader *r, const int *column) {
     long long movie;
-    if (!read_id(r->field[column[0]], &movie)) return reject(m, r, "movieId is not a number");
+    if (!movielens_id(r->field[column[0]], &movie)) return reject(m, r, "movieId is not a number");
     if (m->link_count == m->link_cap)
         m->links = cli_grow(m->links, sizeof *m->links * (m->link_cap = m->link_cap ? m->link_cap * 2 : 1024));
     m->links[m->link_count++] = (movie_link){movie, cli_copy(r->field[column[1]]), cli_copy(r->field[column[2]])};
@@ -191,12 +191,12 @@ static void sort_tags(importer *m) {
 
 /* ---- movies ---- */
 
-static json_t *genres_of(const char *text) {
+json_t *movielens_genres(const char *text) {
     json_t *genres = json_array();
     if (text[0] == '(') return genres; /* "(no genres listed)" */
     while (*text) {
         size_t len = strcspn(text, "|");
-        char *genre = lower(text, len);
+        char *genre = movielens_lower(text, len);
         if (*genre) json_array_append_new(genres, json_string(genre));
         free(genre);
         text += len + (text[len] == '|');
@@ -232,13 +232,13 @@ static json_t *attributes_of(const importer *m, long long movie) {
 static int take_movie(importer *m, const csv_reader *r, const int *column) {
     long long movie;
     int year;
-    if (!read_id(r->field[column[0]], &movie)) return reject(m, r, "movieId is not a number");
-    json_t *title = split_title(r->field[column[1]], &year);
+    if (!movielens_id(r->field[column[0]], &movie)) return reject(m, r, "movieId is not a number");
+    json_t *title = movielens_title(r->field[column[1]], &year);
     if (!title) return reject(m, r, "the title is not valid UTF-8");
     char *id = cli_format("ml-%lld", movie);
     json_t *item =
         json_pack("{s:s, s:o, s:s, s:o, s:o, s:o}", "id", id, "title", title, "kind", "film", "genres",
-                  genres_of(r->field[column[2]]), "themes", themes_of(m, movie), "attributes", attributes_of(m, movie));
+                  movielens_genres(r->field[column[2]]), "themes", themes_of(m, movie), "attributes", attributes_of(m, movie));
     free(id);
     if (year) json_object_set_new(item, "year", json_integer(year));
     return cli_stream_add_json(&m->stream, json_pack("{s:o}", "item", item), r->line);
@@ -259,12 +259,12 @@ static int take_rating(importer *m, const csv_reader *r, const int *column) {
     long long user, movie, when;
     char *end, at[32], item[40], person[40], key[64];
     double rating = strtod(r->field[column[2]], &end);
-    if (!read_id(r->field[column[0]], &user)) return reject(m, r, "userId is not a number");
-    if (!read_id(r->field[column[1]], &movie)) return reject(m, r, "movieId is not a number");
+    if (!movielens_id(r->field[column[0]], &user)) return reject(m, r, "userId is not a number");
+    if (!movielens_id(r->field[column[1]], &movie)) return reject(m, r, "movieId is not a number");
     if (end == r->field[column[2]] || *end || !(rating >= 0.5 && rating <= 5))
         return reject(m, r, "the rating is not a number from 0.5 to 5");
     struct tm utc;
-    if (!read_id(r->field[column[3]], &when) || when > 253402300799 || !gmtime_r(&(time_t){when}, &utc))
+    if (!movielens_id(r->field[column[3]], &when) || when > 253402300799 || !gmtime_r(&(time_t){when}, &utc))
         return reject(m, r, "the timestamp is not a number of seconds");
     strftime(at, sizeof at, "%Y-%m-%dT%H:%M:%SZ", &utc);
     snprintf(item, sizeof item, "ml-%lld", movie);

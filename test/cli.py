@@ -101,7 +101,7 @@ def commands():
 
 @claim
 def every_command_teaches_with_usage_and_two_examples():
-    wanted = set("serve load export import search recommend record similar item user explain info doctor verify rebuild learn migrate-schema simulate bench version help".split())
+    wanted = set("serve load export import search recommend record similar item user explain info doctor verify rebuild learn migrate-schema simulate bench eval version help".split())
     check(set(commands()) == wanted, commands())
     for name in commands():
         page = ok(braid(name, "--help")).out
@@ -125,7 +125,10 @@ def wrong_usage_exits_with_2_and_says_how_to_go_on():
                         (["search", "x", "--filter", "{"], "not valid JSON"), (["load", "--kind", "film", "x"], "--kind must be one of"),
                         (["search", "x", "--db", "a", "--url", "http://b"], "exclude each other"), (["bench", "--url", "http://b"], "works on a database file"),
                         (["search", "x", "--url", "http://b", "--ef-search", "9"], "a server has its own"), (["search", "x", "--url", "gopher://b"], "http://"),
-                        (["learn", "similar", "policy"], "one word too many"),
+                        (["eval", "netflix", "x"], "there is \"movielens\""), (["eval", "movielens", "x", "--protocol", "p5"], "none of p1, p2, p3, p4"),
+                        (["eval", "movielens", "x", "--on", "train"], "--on must be test or validation"), (["eval", "movielens", "x", "--db", "y"], "--keep"),
+                        (["eval", "movielens", "x", "--rankers", "a,,b"], "separated by commas"), (["eval", "movielens", "x", "--content", "y"], "needs --content-items"),
+                        (["eval", "movielens", "x", "--on", "validation", "--protocol", "p4"], "no validation part"), (["learn", "similar", "policy"], "one word too many"),
                         (["help", "serch"], 'did you mean "search"'), (["search", "-x"], "two dashes"), (["simulate", "--until", "soon"], "must be a date")):
         r = braid(*words)
         check(r.code == 2 and r.err.startswith("braid: ") and said in r.err and not r.out, words, said, r)

@@ -62,6 +62,7 @@ def scripts():
         ("http conformance", ["python3", "test/http_api.py", braid], 240),
         ("http slow clients", ["python3", "test/fault/slow.py", braid], 240),
         ("cli commands", ["python3", "test/cli.py", braid], 300),
+        ("eval protocols", ["python3", "test/eval.py", braid], 300),
         ("example hello.c", ["python3", "test/install.py"], 240),
         ("example bolt.c", ["python3", "test/bolt_library.py"], 240),
         ("fault kill -9", ["python3", "test/fault/kill9.py", "--rounds", os.environ.get("KILL9_ROUNDS", "40")], 400),
