@@ -125,6 +125,7 @@ typedef struct eval_fit {
     const unsigned char *known; /* per rating: whether it is written */
     bool tags;                  /* as themes: those whose author's rating of the film is written */
     int64_t tags_before;        /* and that are older; INT64_MAX: of any time */
+    bool at_random;             /* what is asked for was held back at random, so the ranking is to be fitted that way */
 } eval_fit;
 
 typedef struct eval_base {

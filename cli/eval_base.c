@@ -38,13 +38,16 @@ static void remove_files(const char *folder, const char *name) {
     if (dir) closedir(dir);
 }
 
-static int open_base(eval_base *b) {
+static int open_base(eval_base *b, const eval_fit *fit) {
     cli *c = b->e->c;
     braid_error err = {0};
     b->path = cli_format("%s/%s.db", b->e->folder, b->name);
     if (access(b->path, F_OK) == 0)
         return cli_fail(c, CLI_FAILED, "%s is there already; remove it, or name another folder with --keep", b->path);
     int rc = braid_options_set(c->options, "record.create", "true", &err);
+    if (rc == BRAID_OK) rc = braid_options_set(c->options, "learn.baselines", "true", &err);
+    if (rc == BRAID_OK)
+        rc = braid_options_set(c->options, "learn.hold_out", fit->at_random ? "random" : "latest", &err);
     if (strcmp(braid_options_get(c->options, "log.level"), "info") == 0)
         braid_options_set(c->options, "log.level", "error", NULL); /* a command speaks for itself */
     if (rc == BRAID_OK && b->e->data.dimension) {
@@ -286,7 +289,7 @@ int eval_base_make(eval *e, const char *name, const eval_fit *fit, eval_base *b)
     b->counts = cli_alloc(e->data.film_count * sizeof *b->counts);
     b->last = cli_alloc(e->data.user_count * sizeof *b->last);
     for (uint32_t u = 0; u < e->data.user_count; u++) b->last[u] = INT64_MIN;
-    int rc = open_base(b);
+    int rc = open_base(b, fit);
     if (rc != CLI_OK && !b->db) { /* what is there is not ours to remove */
         free(b->path);
         b->path = NULL;

@@ -206,7 +206,7 @@ static int run_split(eval *e, const char *name, unsigned char *sets, bool core, 
     json_t *figures = NULL;
     choose(e, sets, known, held);
     for (size_t i = 0; core && i < d->rating_count; i++) films[d->ratings[i].film] |= sets[i] != EVAL_OUT;
-    int rc = eval_base_make(e, name, &(eval_fit){films, known, true, INT64_MAX}, &b);
+    int rc = eval_base_make(e, name, &(eval_fit){films, known, true, INT64_MAX, core}, &b);
     if (rc == CLI_OK) {
         rc = run_task(&(task){&b, known, held, films, NULL, b.films, true}, &figures);
         eval_base_close(&b);
@@ -255,7 +255,7 @@ static int run_fold(eval *e, unsigned fold, json_t *folds) {
     }
     for (uint32_t f = 0; f < d->film_count; f++) sets[f] = sets[f] == wanted;
     char *candidates = eval_candidates(d, cold, n), *name = cli_format("p3-%u", fold);
-    int rc = eval_base_make(e, name, &(eval_fit){NULL, known, false, 0}, &b);
+    int rc = eval_base_make(e, name, &(eval_fit){NULL, known, false, 0, true}, &b);
     if (rc == CLI_OK) {
         rc = run_task(&(task){&b, known, held, sets, candidates, n, false}, &figures);
         eval_base_close(&b);

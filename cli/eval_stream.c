@@ -158,7 +158,7 @@ static int run_kind(eval *e, bool popular, json_t *out) {
                    : r->user != edge->user ? r->user < edge->user
                                            : r->film < edge->film;
     }
-    int rc = eval_base_make(e, popular ? "p4-popular" : "p4-uniform", &(eval_fit){NULL, known, true, edge->at}, &b);
+    int rc = eval_base_make(e, popular ? "p4-popular" : "p4-uniform", &(eval_fit){NULL, known, true, edge->at, false}, &b);
     if (rc == CLI_OK) {
         tally *ys = cli_alloc(e->ranker_count * sizeof *ys);
         for (size_t i = 0; i < e->ranker_count; i++)

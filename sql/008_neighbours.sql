@@ -96,3 +96,25 @@ BEGIN
     INSERT INTO items_gone (num, id) VALUES (o_num, p_id);
     INSERT INTO log (lsn, kind, removed, num, key) VALUES (o_lsn, 1, true, o_num, p_id);
 END $$;
+
+-- What was watched lately counts for more: `recent` is the count in which an interaction is worth less the older it is, as of
+-- last_at.
+ALTER TABLE stats ADD COLUMN recent double precision NOT NULL DEFAULT 0;
+DROP FUNCTION put_stats(bigint, double precision, double precision, bigint);
+CREATE FUNCTION put_stats(p_num bigint, p_interactions double precision, p_reward_sum double precision,
+                          p_last_at bigint, p_recent double precision,
+                          OUT o_verdict smallint, OUT o_lsn bigint, OUT o_num bigint)
+LANGUAGE plpgsql AS $$
+BEGIN
+    o_num := p_num;
+    PERFORM 1 FROM items WHERE num = p_num;
+    o_verdict := CASE WHEN FOUND THEN 0 ELSE 2 END;
+    IF o_verdict > 0 THEN
+        RETURN;
+    END IF;
+    o_lsn := 0;
+    INSERT INTO stats (num, interactions, reward_sum, last_at, recent)
+        VALUES (p_num, p_interactions, p_reward_sum, p_last_at, p_recent)
+        ON CONFLICT (num) DO UPDATE SET interactions = excluded.interactions, reward_sum = excluded.reward_sum,
+            last_at = excluded.last_at, recent = excluded.recent;
+END $$;

@@ -74,8 +74,8 @@ static bool see_policy_of_key(void *ctx, size_t which, const record_policy *row)
 static bool see_episode(void *ctx, const record_episode *row) {
     return see(ctx, "%s/%s=%.2f/%.4s>%.4s ", row->user, row->action, row->reward, row->state_hash, row->next_state_hash);
 }
-static bool see_stats(void *ctx, const record_stats *row) { return see(ctx, "%u:%.0f:%.2f ", row->num,
-        row->interactions, row->reward_sum); }
+static bool see_stats(void *ctx, const record_stats *row) { return see(ctx, "%u:%.0f:%.2f:%.2f ", row->num,
+        row->interactions, row->reward_sum, row->recent); }
 static bool see_vector(void *ctx, const char *name, const float *values, uint32_t dim) {
     return see(ctx, "%s[%u]=%g ", name, dim, (double)values[0]);
 }
@@ -169,7 +169,7 @@ static void a_removed_item_takes_its_relations_vectors_and_statistics_along(void
     put_relation(f->store, "a", "SEQUEL_OF", "b", 1);
     put_relation(f->store, "b", "SEQUEL_OF", "c", 1);
     put_relation(f->store, "c", "SEQUEL_OF", "a", 1);
-    record_stats stats = {.num = 2, .interactions = 3, .reward_sum = 1.5, .last_at = 9};
+    record_stats stats = {.num = 2, .interactions = 3, .reward_sum = 1.5, .recent = 2.25, .last_at = 9};
     record_change c = {.kind = RECORD_STATS, .stats = &stats};
     assert_int_equal(write_all(f->store, &c, 1), BRAID_OK);
     assert_int_equal(drop_item(f->store, "b"), BRAID_OK);
@@ -534,7 +534,7 @@ static void learned_rows_and_their_cursor_are_read_back(void **state) {
                        .action_count = 1, .version = lsn};
     record_policy all = {.agent = "x", .user = "", .state_hash = "", .state = "", .actions = &of_all,
                          .action_count = 1, .version = lsn};
-    record_stats t = {.num = 1, .interactions = 1, .reward_sum = 0.5, .last_at = 5};
+    record_stats t = {.num = 1, .interactions = 1, .reward_sum = 0.5, .recent = 0.75, .last_at = 5};
     record_cursor cursor = {.name = "policy", .lsn = lsn};
     record_change c[] = {{.kind = RECORD_EPISODE, .episode = &e}, {.kind = RECORD_POLICY, .policy = &p},
                          {.kind = RECORD_POLICY, .policy = &q},
@@ -554,7 +554,7 @@ static void learned_rows_and_their_cursor_are_read_back(void **state) {
     record_user_episodes(f->store, "ana", 10, see_episode, &episodes, NULL);
     assert_string_equal(episodes.text, "ana/a=0.50/0011>not  ");
     record_scan_stats(f->store, see_stats, &stats, NULL);
-    assert_string_equal(stats.text, "1:1:0.50 ");
+    assert_string_equal(stats.text, "1:1:0.50:0.75 ");
     record_cursor_get(f->store, "policy", &at, NULL);
     assert_int_equal(at, lsn);
 }

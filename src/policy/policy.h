@@ -254,6 +254,8 @@ struct policy_weights {
 policy_weights policy_weights_default(void); /* fitted on public data; where nothing was learned here */
 double policy_rank(const policy_weights *w, const policy_candidate *c);
 policy_audience policy_times_at(const policy_times *t, uint32_t num, int64_t at);
+/* Whether the moment is within what they cover: later ones have an audience that they have not seen. */
+bool policy_times_know(const policy_times *t, int64_t at);
 
 /* ---- fitting them (fit.c) ---- */
 typedef struct policy_fit_report {

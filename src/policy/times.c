@@ -11,6 +11,7 @@ struct policy_times {
     uint32_t items;
     uint64_t *begin; /* items + 1 */
     int64_t *at;
+    int64_t newest;
     double *reward_sum; /* up to and with this event */
     double *recent;     /* the trend at this event, itself included */
 };
@@ -57,12 +58,17 @@ int policy_times_make(const policy_time *events, size_t n, uint32_t items, polic
         bool first = i == 0 || sorted[i - 1].num != sorted[i].num;
         t->begin[sorted[i].num + 1]++;
         t->at[i] = sorted[i].at;
+        if (i == 0 || sorted[i].at > t->newest) t->newest = sorted[i].at;
         t->reward_sum[i] = sorted[i].reward + (first ? 0 : t->reward_sum[i - 1]);
         t->recent[i] = 1 + (first ? 0 : t->recent[i - 1] * policy_trend_left(sorted[i].at - sorted[i - 1].at));
     }
     for (uint32_t i = 0; i < items; i++) t->begin[i + 1] += t->begin[i];
     free(sorted);
     return BRAID_OK;
+}
+
+bool policy_times_know(const policy_times *t, int64_t at) {
+    return at < t->newest;
 }
 
 policy_audience policy_times_at(const policy_times *t, uint32_t num, int64_t at) {

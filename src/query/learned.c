@@ -44,8 +44,8 @@ size_t learned_room(const query_run_state *q) {
 }
 
 static const policy_times *times_of(const query_run_state *q) {
-    bool past = q->rq->as_of != TIME_NONE && q->models && q->models->baselines;
-    return past ? q->models->baselines->times : NULL;
+    const policy_times *times = q->models && q->models->baselines ? q->models->baselines->times : NULL;
+    return times && q->rq->as_of != TIME_NONE && policy_times_know(times, q->rq->as_of) ? times : NULL;
 }
 
 typedef struct placed {

@@ -113,6 +113,7 @@ static record_postgres_sql bind_stats(pg_params *p, const record_stats *t) {
     pg_bind_double(p, t->interactions);
     pg_bind_double(p, t->reward_sum);
     pg_bind_int8(p, t->last_at);
+    pg_bind_double(p, t->recent);
     return SQL_PUT_STATS;
 }
 

@@ -271,7 +271,8 @@ int record_postgres_scan_stats(void *self, record_stats_fn *each, void *ctx, bra
             record_stats one = {.num = (uint32_t)after,
                                 .interactions = pg_double(&row, 1),
                                 .reward_sum = pg_double(&row, 2),
-                                .last_at = pg_int8(&row, 3)};
+                                .last_at = pg_int8(&row, 3),
+                                .recent = pg_double(&row, 4)};
             if (row.bad || after <= 0 || after > UINT32_MAX) {
                 code = record_postgres_corrupt("reading statistics", err);
                 break;

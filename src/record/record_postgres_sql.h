@@ -44,7 +44,7 @@
       "put_policy($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)")                                                 \
     X(PUT_EPISODE, "lttttttt" "db", RECORD_POSTGRES_VERDICT                                                            \
       "put_episode($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")                                                          \
-    X(PUT_STATS, "lddl", RECORD_POSTGRES_VERDICT "put_stats($1, $2, $3, $4)")                                          \
+    X(PUT_STATS, "lddld", RECORD_POSTGRES_VERDICT "put_stats($1, $2, $3, $4, $5)")                                     \
     X(PUT_NEIGHBOURS, "iltly", RECORD_POSTGRES_VERDICT "put_neighbours($1, $2, $3, $4, $5)")                           \
     X(PUT_CURSOR, "tll", RECORD_POSTGRES_VERDICT "put_cursor($1, $2, $3)")                                             \
     X(PUT_STAGED, "", "SELECT o_n, o_lsn, o_num FROM put_staged_items()")                                              \
@@ -129,7 +129,7 @@
     X(POLICIES_GET, "tTT", "SELECT " RECORD_POSTGRES_POLICY_COLUMNS ", k.which"                                        \
       " FROM unnest($2, $3) WITH ORDINALITY AS k (person, state_hash, which) JOIN persons p ON p.id = k.person"        \
       " JOIN rl_policies y ON y.person = p.num AND y.agent = $1 AND y.state_hash = k.state_hash ORDER BY k.which")                      \
-    X(STATS_SCAN, "ll", "SELECT num, interactions, reward_sum, last_at FROM stats WHERE num > $1 ORDER BY num LIMIT $2") \
+    X(STATS_SCAN, "ll", "SELECT num, interactions, reward_sum, last_at, recent FROM stats WHERE num > $1 ORDER BY num LIMIT $2") \
     X(NEIGHBOURS_SCAN, "tll", "SELECT num, model, at, version, list FROM neighbours WHERE model = $1 AND num > $2"     \
       " AND list <> '' ORDER BY num LIMIT $3")                                                                         \
     X(ITEM_NEIGHBOURS, "l", "SELECT num, model, at, version, list FROM neighbours WHERE num = $1 AND list <> ''"       \

@@ -377,7 +377,8 @@ static int apply_stats(record_sqlite *s, record_change *c) {
     sqlite3_stmt *st = stmt(s, SQL_STATS_PUT);
     if (st == NULL) return lost(s);
     rc = sqlite3_bind_int64(st, 1, t->num) | sqlite3_bind_double(st, 2, t->interactions) |
-         sqlite3_bind_double(st, 3, t->reward_sum) | sqlite3_bind_int64(st, 4, t->last_at);
+         sqlite3_bind_double(st, 3, t->reward_sum) | sqlite3_bind_int64(st, 4, t->last_at) |
+         sqlite3_bind_double(st, 5, t->recent);
     return rc == SQLITE_OK ? record_sqlite_run(st) : rc;
 }
 

@@ -248,7 +248,8 @@ static bool stats_slice(record_sqlite *s, sqlite3_stmt *st, uint32_t *after, rec
         record_stats row = {.num = (uint32_t)sqlite3_column_int64(st, 0),
                             .interactions = sqlite3_column_double(st, 1),
                             .reward_sum = sqlite3_column_double(st, 2),
-                            .last_at = sqlite3_column_int64(st, 3)};
+                            .last_at = sqlite3_column_int64(st, 3),
+                            .recent = sqlite3_column_double(st, 4)};
         *after = row.num;
         if (!each(ctx, &row)) return false;
         if (n % 16 == 0 && record_sqlite_now(s) > until) return true;

@@ -79,7 +79,8 @@ static const char *const record_sqlite_steps[RECORD_SCHEMA_VERSION] = {
     "    PRIMARY KEY(person, at, lsn)) STRICT, WITHOUT ROWID;"
     "INSERT INTO timeline(person, at, lsn) SELECT person, at, lsn FROM interactions;"
     "INSERT INTO meta(key, value) SELECT 'timeline', coalesce(max(lsn), 0) FROM interactions;",
-    /* 3: what models learn of items; the list is bytes (neighbours.c) */
+    /* 3: what models learn of items; the list is bytes (neighbours.c). What was watched lately counts for more. */
+    "ALTER TABLE stats ADD COLUMN recent REAL NOT NULL DEFAULT 0;"
     "CREATE TABLE neighbours(model TEXT NOT NULL, num INTEGER NOT NULL REFERENCES items, at INTEGER NOT NULL,"
     "    version INTEGER NOT NULL, list BLOB NOT NULL, PRIMARY KEY(model, num)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX neighbours_item ON neighbours(num);",

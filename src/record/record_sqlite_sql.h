@@ -84,9 +84,9 @@
     X(POLICY_PUT, "INSERT INTO policies(person, agent, state_hash, state, version, actions)"                           \
                   " VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET state = excluded.state,"                  \
                   " version = excluded.version, actions = excluded.actions WHERE excluded.version >= version")         \
-    X(STATS_PUT, "INSERT INTO stats(num, interactions, reward_sum, last_at) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(num)"   \
-                 " DO UPDATE SET interactions = excluded.interactions, reward_sum = excluded.reward_sum,"              \
-                 " last_at = excluded.last_at")                                                                        \
+    X(STATS_PUT, "INSERT INTO stats(num, interactions, reward_sum, last_at, recent) VALUES(?1, ?2, ?3, ?4, ?5)"        \
+                 " ON CONFLICT(num) DO UPDATE SET interactions = excluded.interactions,"                               \
+                 " reward_sum = excluded.reward_sum, last_at = excluded.last_at, recent = excluded.recent")            \
     X(NEIGHBOURS_PUT, "INSERT INTO neighbours(model, num, at, version, list) VALUES(?1, ?2, ?3, ?4, ?5)"               \
                       " ON CONFLICT DO UPDATE SET at = excluded.at, version = excluded.version, list = excluded.list") \
     X(NEIGHBOURS_DROP, "DELETE FROM neighbours WHERE model = ?1 AND num = ?2")                                         \
@@ -147,7 +147,7 @@
                           " WHERE y.person = ?1 AND y.agent = ?2 ORDER BY y.state_hash")                               \
     X(POLICY_GET, "SELECT " RECORD_SQLITE_POLICY_COLUMNS " FROM policies y"                                            \
                   " WHERE y.person = ?1 AND y.agent = ?2 AND y.state_hash = ?3")                                       \
-    X(STATS_SCAN, "SELECT num, interactions, reward_sum, last_at FROM stats WHERE num > ?1 ORDER BY num")              \
+    X(STATS_SCAN, "SELECT num, interactions, reward_sum, last_at, recent FROM stats WHERE num > ?1 ORDER BY num")      \
     X(NEIGHBOURS_SCAN, "SELECT num, model, at, version, list FROM neighbours WHERE model = ?1 AND num > ?2"            \
                        " ORDER BY num")                                                                                \
     X(ITEM_NEIGHBOURS, "SELECT num, model, at, version, list FROM neighbours WHERE num = ?1 ORDER BY model")           \

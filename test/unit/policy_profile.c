@@ -37,7 +37,7 @@ static void assert_sound(const policy_profile *p) {
     for (size_t i = 1; i < p->recent_count; i++) assert_true(p->recent[i - 1].at >= p->recent[i].at);
     for (size_t i = 1; i < p->affinity_count; i++) assert_true(p->affinities[i - 1].facet < p->affinities[i].facet);
     for (size_t i = 0; i < p->affinity_count; i++) assert_true(fabsf(p->affinities[i].weight) <= 1);
-    assert_true(p->recent_count <= 200);
+    assert_true(p->recent_count <= 1000);
 }
 
 static void assert_same(const policy_profile *a, const policy_profile *b) {
@@ -256,29 +256,29 @@ static void moving_on_ends_where_reading_anew_does(void **state) {
     room_close(&r);
 }
 
-static void only_the_newest_two_hundred_are_recent(void **state) {
+static void only_the_newest_thousand_are_recent(void **state) {
     (void)state;
     room r;
     room_open(&r);
-    static char ids[260][16];
-    static interaction list[260];
-    for (int i = 0; i < 260; i++) {
+    static char ids[1060][16];
+    static interaction list[1060];
+    for (int i = 0; i < 1060; i++) {
         snprintf(ids[i], sizeof ids[i], "i%d", i);
         room_item(&r, ids[i], "");
         list[i] = did("ann", ids[i], INTERACTION_COMPLETE, 1000 + i);
     }
-    room_did_many(&r, list, 259);
+    room_did_many(&r, list, 1059);
     policy_profiles *p = profiles_open(&r, 10);
     const policy_profile *x = get(p, "ann");
-    assert_true(x->recent_count == 200 && x->seen_count == 259 && x->recent[0].at == 1258 && x->recent[199].at == 1059);
+    assert_true(x->recent_count == 1000 && x->seen_count == 1059 && x->recent[0].at == 2058 && x->recent[999].at == 1059);
     policy_profile_release(x);
-    act(&r, p, "ann", "i259", INTERACTION_LIKE, 5); /* older than all of them */
+    act(&r, p, "ann", "i1059", INTERACTION_LIKE, 5); /* older than all of them */
     x = get(p, "ann");
-    assert_true(x->recent_count == 200 && x->seen_count == 260 && x->recent[0].at == 1258 && x->interactions == 260);
+    assert_true(x->recent_count == 1000 && x->seen_count == 1060 && x->recent[0].at == 2058 && x->interactions == 1060);
     policy_profile_release(x);
     act(&r, p, "ann", "i0", INTERACTION_LIKE, 9000);
     x = get(p, "ann");
-    assert_true(x->recent_count == 200 && x->seen_count == 260 && x->recent[0].at == 9000 && x->recent[199].at == 1060);
+    assert_true(x->recent_count == 1000 && x->seen_count == 1060 && x->recent[0].at == 9000 && x->recent[999].at == 1060);
     policy_profile_release(x);
     policy_profiles_close(p);
     room_close(&r);
@@ -462,7 +462,7 @@ static void a_person_of_a_hundred_thousand_interactions(void **state) {
     double start = test_ms();
     const policy_profile *x = get(p, "ann");
     double load = test_ms() - start;
-    assert_true(x->interactions == N && x->seen_count == ITEMS && x->recent_count == 200);
+    assert_true(x->interactions == N && x->seen_count == ITEMS && x->recent_count == (ITEMS < 1000 ? ITEMS : 1000));
     policy_profile_release(x);
     start = test_ms();
     for (int i = 0; i < 10000; i++) policy_profile_release(get(p, "ann"));
@@ -489,7 +489,7 @@ int main(void) {
         cmocka_unit_test(a_rare_facet_says_more_than_a_common_one),
         cmocka_unit_test(affinity_of_an_item_is_within_one_and_names_the_best_facet),
         cmocka_unit_test(moving_on_ends_where_reading_anew_does),
-        cmocka_unit_test(only_the_newest_two_hundred_are_recent),
+        cmocka_unit_test(only_the_newest_thousand_are_recent),
         cmocka_unit_test(a_flood_of_writes_is_read_anew),
         cmocka_unit_test(an_interaction_is_not_counted_twice),
         cmocka_unit_test(a_dropped_profile_is_read_anew),
