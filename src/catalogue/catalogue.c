@@ -293,3 +293,10 @@ void catalogue_durations(catalogue *c, const uint32_t *nums, size_t n, int32_t *
         out[i] = bitset_has(&c->present, nums[i]) ? c->at.duration_s[nums[i]] : 0;
     pthread_rwlock_unlock(c->lock);
 }
+
+double catalogue_interactions(catalogue *c, uint32_t num) {
+    pthread_rwlock_rdlock(c->lock);
+    double count = bitset_has(&c->present, num) ? c->at.interactions[num] : 0;
+    pthread_rwlock_unlock(c->lock);
+    return count;
+}

@@ -97,6 +97,8 @@ typedef struct catalogue_card {
 bool catalogue_get_card(catalogue *c, uint32_t num, arena *a, catalogue_card *out);
 /* For many at once under one lock; cards of items that are gone have num 0. */
 int catalogue_get_cards(catalogue *c, const uint32_t *nums, size_t n, arena *a, catalogue_card **out, braid_error *err);
+/* How often it was chosen, 0 if it is gone. */
+double catalogue_interactions(catalogue *c, uint32_t num);
 /* Durations in seconds of many items, 0 where unknown or gone. */
 void catalogue_durations(catalogue *c, const uint32_t *nums, size_t n, int32_t *out);
 /* The k best by smoothed popularity (reward_sum + prior) / (interactions + prior weight) x log(1 + interactions), among

@@ -19,8 +19,9 @@ static const double VALUE_PRIOR = 5, VALUE_PRIOR_MEAN = 0.7, MS_A_YEAR = 365.242
 
 const char *policy_feature_name(policy_feature f) {
     static const char *const names[POLICY_FEATURE_COUNT] = {
-        "slim",   "together", "together_ever", "follows", "next",  "content", "content_recent", "genres", "genres_against",
-        "themes", "people",   "popular",       "trend",   "value", "untried", "age",            "year"};
+        "slim",   "together", "together_ever", "follows", "next",  "content",    "content_recent",
+        "alike",  "neighbours", "expected",   "genres",  "genres_against", "themes",  "people", "popular",
+        "trend",  "value",    "untried",       "age",     "year"};
     return names[f];
 }
 
@@ -159,6 +160,7 @@ static int describe_cards(const policy_question *q, const history_weights *h, po
         const catalogue_card *card = &cards[i];
         float *x = c[i].x, for_it[FACET_GROUPS], against_it[FACET_GROUPS];
         if (!card->num) continue;
+        c[i].tried = audience_of(q, card).count > 0;
         facet_profile_score(liked, card, for_it);
         facet_profile_score(against, card, against_it);
         policy_audience seen = audience_of(q, card);
@@ -215,6 +217,54 @@ static bool describe_vectors(const policy_question *q, const history_weights *h,
     return true;
 }
 
+/* ---- describe what nobody has chosen yet ---- */
+/* What the models say of the content neighbours, and how many chose those. */
+static int describe_neighbours(const policy_question *q, const spoken *s, const history_weights *h, policy_candidate *c,
+                               size_t n, arena *a, braid_error *err) {
+    const learn_edges *e = q->models->from[POLICY_MODEL_CONTENT];
+    float *value = arena_calloc(a, (size_t)q->models->items + 1, sizeof *value);
+    if (!value) return error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for candidates");
+    memcpy(value, s->sum[ASK_SLIM], s->items * sizeof *value);
+    for (size_t i = 0; i < h->count; i++)
+        if (h->nums[i] < s->items) value[h->nums[i]] += h->ask[ASK_SLIM][i];
+    for (size_t i = 0; i < n; i++) {
+        if (!e || c[i].num >= e->items) continue;
+        float say = 0, audience = 0;
+        for (uint64_t k = e->at[c[i].num]; k < e->at[c[i].num + 1]; k++) {
+            uint32_t other = e->item[k];
+            double count = q->times ? policy_times_at(q->times, other, q->as_of).count : catalogue_interactions(q->cat, other);
+            say += e->weight[k] * value[other];
+            audience += e->weight[k] * (float)log1p(count);
+        }
+        c[i].x[POLICY_FEATURE_NEIGHBOURS] = root(say);
+        c[i].x[POLICY_FEATURE_EXPECTED] = audience;
+    }
+    return BRAID_OK;
+}
+
+/* Likeness to each liked thing, to the fourth power, so that one near thing says more than many far ones. */
+static bool describe_alike(const policy_question *q, const history_weights *h, policy_candidate *c, size_t n, arena *a) {
+    float *one = arena_alloc(a, q->dim * sizeof *one), *score = arena_alloc(a, (n + 1) * sizeof *score);
+    uint32_t *ask = arena_alloc(a, (n + 1) * sizeof *ask);
+    size_t asked = 0;
+    if (!one || !score || !ask) return false;
+    for (size_t i = 0; i < n; i++) ask[i] = c[i].num;
+    for (size_t k = 0; k < h->count && asked < CONTENT_ITEMS_MAX; k++) {
+        if (h->liked[k] == 0) continue;
+        asked++;
+        int rc = vector_fetch(q->vectors, h->nums[k], q->until, one, NULL);
+        if (rc == BRAID_OK) rc = vector_score(q->vectors, one, ask, n, q->until, score, NULL);
+        if (rc == BRAID_E_NOT_FOUND) continue;
+        if (rc != BRAID_OK) return false;
+        for (size_t i = 0; i < n; i++) {
+            float near = score[i] == SIMILARITY_NONE || score[i] < 0 ? 0 : score[i];
+            c[i].x[POLICY_FEATURE_ALIKE] += h->liked[k] * near * near * near * near;
+        }
+    }
+    for (size_t i = 0; i < n; i++) c[i].x[POLICY_FEATURE_ALIKE] = root(c[i].x[POLICY_FEATURE_ALIKE]);
+    return true;
+}
+
 /* ---- standardise ---- */
 static void standardise(policy_candidate *c, size_t n) {
     for (int f = 0; f < POLICY_FEATURE_COUNT; f++) {
@@ -257,6 +307,11 @@ int policy_candidates(const policy_question *q, arena *a, policy_candidate **out
     rc = describe_cards(q, h, c, n, a, err);
     if (rc != BRAID_OK) goto cleanup;
     if (q->vectors && !describe_vectors(q, h, c, n, a)) *missing = true;
+    if (q->models && policy_all_fresh(c, n)) {
+        rc = describe_neighbours(q, &s, h, c, n, a, err);
+        if (rc != BRAID_OK) goto cleanup;
+        if (q->vectors && !describe_alike(q, h, c, n, a)) *missing = true;
+    }
     standardise(c, n);
     *out = c;
     *count = n;

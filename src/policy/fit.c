@@ -144,12 +144,16 @@ int fit_models_make(fit *f, bool without_held_out, bool note, fit_models *out) {
     *out = (fit_models){0};
     int rc = matrix_of(f, true, without_held_out, &liked);
     if (rc == BRAID_OK) rc = matrix_of(f, false, without_held_out, &chosen);
-    for (int m = 0; rc == BRAID_OK && m < POLICY_MODEL_COUNT; m++) {
+    for (int m = 0; rc == BRAID_OK && m < POLICY_MODEL_CONTENT; m++) {
         int64_t begun = clock_mono_ns(f->clock);
         rc = model_make(f, (policy_model)m, liked, chosen, &out->by_target[m]);
         if (rc == BRAID_OK && note) fit_note(f, policy_model_name((policy_model)m), out->by_target[m]->count, begun);
     }
     if (rc == BRAID_OK) rc = times_make(f, without_held_out, &out->times);
+    int64_t begun = clock_mono_ns(f->clock);
+    if (rc == BRAID_OK) rc = fit_content(f, out->times, &out->by_target[POLICY_MODEL_CONTENT]);
+    if (rc == BRAID_OK && note)
+        fit_note(f, policy_model_name(POLICY_MODEL_CONTENT), out->by_target[POLICY_MODEL_CONTENT]->count, begun);
     learn_matrix_free(liked);
     learn_matrix_free(chosen);
     if (rc != BRAID_OK) fit_models_free(out);

@@ -12,6 +12,7 @@ typedef struct fit_event {
     int64_t at;
     bool judged;    /* says what they think of it: not a view or a click */
     bool held_out;  /* kept from the models, to fit the ranking on */
+    bool new_item;  /* held out because its item is to look new */
 } fit_event;
 
 typedef struct fit {
@@ -48,6 +49,8 @@ bool fit_tell(void *ctx, uint64_t done, uint64_t total);
 int fit_models_make(fit *f, bool without_held_out, bool note, fit_models *out);
 void fit_models_free(fit_models *m);
 void fit_note(fit *f, const char *name, uint64_t edges, int64_t begun);
+/* fit_content.c */
+int fit_content(fit *f, const policy_times *times, learn_edges **out);
 /* fit_write.c */
 int fit_write(fit *f, policy_model model, const learn_edges *edges);
 int fit_write_weights(fit *f, const policy_weights *w);

@@ -1,5 +1,6 @@
 /* What was fitted -> the record store: one row an item and model, in slices that let acknowledged writers in between. What an
  * earlier fit said and this one does not goes in the same pass. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "policy/fit_private.h"
@@ -75,19 +76,23 @@ cleanup:
 }
 
 int fit_write_weights(fit *f, const policy_weights *w) {
-    record_action actions[POLICY_FEATURE_COUNT];
+    enum { ACTIONS = 2 * POLICY_FEATURE_COUNT + 1 };
+    record_action actions[ACTIONS];
+    char names[POLICY_FEATURE_COUNT][48];
     record_policy row = {.agent = POLICY_RANKING_AGENT,
                          .user = "",
                          .state_hash = POLICY_RANKING_STATE,
                          .state = "the ranking",
                          .actions = actions,
-                         .action_count = POLICY_FEATURE_COUNT,
+                         .action_count = ACTIONS,
                          .version = f->last_lsn};
-    for (int i = 0; i < POLICY_FEATURE_COUNT; i++)
-        actions[i] = (record_action){.action = policy_feature_name((policy_feature)i),
-                                     .mean = w->mean[i],
-                                     .count = (double)w->lists,
-                                     .version = f->last_lsn};
+    for (int i = 0; i < POLICY_FEATURE_COUNT; i++) {
+        const char *name = policy_feature_name((policy_feature)i);
+        snprintf(names[i], sizeof names[i], "%s%s", POLICY_RANKING_FRESH, name);
+        actions[2 * i] = (record_action){name, w->mean[i], 0, (double)w->lists, f->last_lsn};
+        actions[2 * i + 1] = (record_action){names[i], w->fresh[i], 0, (double)w->fresh_lists, f->last_lsn};
+    }
+    actions[ACTIONS - 1] = (record_action){POLICY_RANKING_BASE, 0, 0, (double)f->last_lsn, f->last_lsn};
     record_change change = {.kind = RECORD_POLICY, .policy = &row};
     int rc = record_write(f->record, &change, 1, (record_write_flags){.background = true}, f->err);
     if (rc == BRAID_OK && change.code != BRAID_OK)

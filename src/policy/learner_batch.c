@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "policy/learner_private.h"
+#include "policy/shown.h"
 #include "policy/times.h"
 
 enum { LEVELS = 4 };
@@ -39,6 +40,8 @@ typedef struct batch_row {
     int32_t watch_s;
     double rating, reward;
     uint32_t policies[LEVELS]; /* indices into policies */
+    uint32_t ranking;          /* the same, of the agent's weights */
+    const policy_shown *shown; /* the list that it was chosen from; NULL: not known */
 } batch_row;
 
 typedef struct triple {
@@ -64,9 +67,11 @@ typedef struct batch {
     batch_row *rows;
     size_t count, rows_max;
     policy_intern users, agents, sessions, states, nums, actions, triples;
-    policy_state *state_list; /* by number in `states`; rows_max + 1 */
+    policy_state *state_list; /* by number in `states`; rows_max + 2 */
+    uint32_t ranking_state;
+    policy_weights base; /* what an agent's weights begin with */
     batch_item *items;        /* by number in `nums`; rows_max */
-    batch_policy *policies;   /* by number in `triples`; LEVELS a row */
+    batch_policy *policies;   /* by number in `triples`; LEVELS + 1 a row */
 } batch;
 
 static int batch_no_memory(const batch *b) {
@@ -81,14 +86,23 @@ static int batch_open(batch *b, policy_learner *l, size_t expected, braid_error 
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) policy_intern_init(tables[i], b->a);
     b->rows = arena_alloc(b->a, b->rows_max * sizeof *b->rows);
     b->items = arena_calloc(b->a, b->rows_max, sizeof *b->items);
-    b->state_list = arena_calloc(b->a, b->rows_max + 1, sizeof *b->state_list);
-    b->policies = arena_calloc(b->a, LEVELS * b->rows_max, sizeof *b->policies);
+    b->state_list = arena_calloc(b->a, b->rows_max + 2, sizeof *b->state_list);
+    b->policies = arena_calloc(b->a, (LEVELS + 1) * b->rows_max, sizeof *b->policies);
     bool ok = b->rows && b->items && b->state_list && b->policies && policy_intern_text(&b->users, "") == 0 &&
               policy_intern_text(&b->states, "") == 0 && policy_intern_text(&b->sessions, "") == 0;
-    return ok ? BRAID_OK : batch_no_memory(b);
+    if (ok) b->ranking_state = policy_intern_text(&b->states, POLICY_RANKING_STATE);
+    if (!ok || b->ranking_state == POLICY_INTERN_NONE) return batch_no_memory(b);
+    b->state_list[b->ranking_state] = (policy_state){.text = "the ranking", .hash = POLICY_RANKING_STATE};
+    return BRAID_OK;
 }
 
 /* ---- scan ---- */
+/* A list of which something was liked; others teach the ranking nothing. */
+static const policy_shown *scan_shown(batch *b, const record_interaction *row) {
+    policy_shown *s = row->attribution ? arena_alloc(b->a, sizeof *s) : NULL;
+    return s && policy_shown_read(row->attribution, b->a, s) ? s : NULL;
+}
+
 static bool scan_row(void *ctx, const record_interaction *row) {
     batch *b = ctx;
     BRAID_ASSERT(b->count < b->rows_max && (b->count == 0 || b->rows[b->count - 1].lsn < row->lsn));
@@ -105,6 +119,7 @@ static bool scan_row(void *ctx, const record_interaction *row) {
     r->agent = policy_intern_text(&b->agents, row->in.agent);
     r->session = policy_intern_text(&b->sessions, row->in.session);
     r->state = policy_intern_text(&b->states, state.text);
+    r->shown = scan_shown(b, row);
     r->item = policy_intern_add(&b->nums, &r->item_num, sizeof r->item_num);
     b->no_memory = r->user == POLICY_INTERN_NONE || r->agent == POLICY_INTERN_NONE ||
                    r->session == POLICY_INTERN_NONE || r->state == POLICY_INTERN_NONE || r->item == POLICY_INTERN_NONE;
@@ -160,14 +175,17 @@ static bool key_row(batch *b, batch_row *r) {
         r->policies[level] = policy_intern_add(&b->triples, &levels[level], sizeof levels[level]);
         if (r->policies[level] == POLICY_INTERN_NONE) return false;
     }
-    return true;
+    if (r->reward < POLICY_LIKED) r->shown = NULL;
+    const triple ranking = {r->agent, 0, b->ranking_state};
+    if (r->shown) r->ranking = policy_intern_add(&b->triples, &ranking, sizeof ranking);
+    return !r->shown || r->ranking != POLICY_INTERN_NONE;
 }
 
 /* Cuts the batch where one transaction would become too large. */
 static int key_rows(batch *b) {
     for (size_t i = 0; i < b->count; i++) {
         if (b->items[b->rows[i].item].gone) continue;
-        if (i > 0 && b->triples.count + LEVELS + 2 * (i + 1) + 1 > LEARNER_CHANGES_MAX) {
+        if (i > 0 && b->triples.count + LEVELS + 1 + 2 * (i + 1) + 1 > LEARNER_CHANGES_MAX) {
             b->count = i;
             break;
         }
@@ -243,7 +261,62 @@ static int load_policies(batch *b) {
     return BRAID_OK;
 }
 
+static bool load_base_row(void *ctx, size_t which, const record_policy *row) {
+    (void)which;
+    return policy_weights_read(row, ctx);
+}
+
+/* What agents' weights begin with, wherever a list was chosen from. */
+static int load_base(batch *b) {
+    const record_policy_key key = {"", POLICY_RANKING_STATE};
+    bool any = false;
+    for (size_t i = 0; i < b->count && !any; i++) any = b->rows[i].shown != NULL;
+    b->base = policy_weights_default();
+    if (!any) return BRAID_OK;
+    return record_get_policies(b->l->record, POLICY_RANKING_AGENT, &key, 1, 0, load_base_row, &b->base, b->err);
+}
+
 /* ---- learn ---- */
+/* The agent's weights, begun anew from the base when they were not there, or came from an older base. */
+static bool ranking_begin(batch *b, batch_policy *p, uint32_t at[POLICY_FEATURE_COUNT], batch_action **base) {
+    uint32_t name = policy_intern_text(&b->actions, POLICY_RANKING_BASE);
+    if (name == POLICY_INTERN_NONE || !action_of(b, p, name)) return false;
+    for (int f = 0; f < POLICY_FEATURE_COUNT; f++) {
+        uint32_t action = policy_intern_text(&b->actions, policy_feature_name((policy_feature)f));
+        batch_action *act = action == POLICY_INTERN_NONE ? NULL : action_of(b, p, action);
+        if (!act) return false;
+        at[f] = (uint32_t)(act - p->actions);
+    }
+    *base = action_of(b, p, name);
+    bool fresh = (*base)->version == 0 || (*base)->p.count != (double)b->base.version;
+    for (int f = 0; fresh && f < POLICY_FEATURE_COUNT; f++)
+        p->actions[at[f]].p = (policy_posterior){b->base.mean[f], 0, 0};
+    (*base)->p = (policy_posterior){0, 0, (double)b->base.version};
+    return true;
+}
+
+static bool learn_ranking(batch *b, const batch_row *r) {
+    batch_policy *p = &b->policies[r->ranking];
+    double mean[POLICY_FEATURE_COUNT], squares[POLICY_FEATURE_COUNT];
+    uint32_t at[POLICY_FEATURE_COUNT];
+    batch_action *base;
+    if (!ranking_begin(b, p, at, &base)) return false;
+    if (base->version >= r->lsn) return true;
+    for (int f = 0; f < POLICY_FEATURE_COUNT; f++) {
+        mean[f] = p->actions[at[f]].p.mean;
+        squares[f] = p->actions[at[f]].p.variance;
+    }
+    policy_online_step(r->shown, mean, squares);
+    for (int f = 0; f < POLICY_FEATURE_COUNT; f++) {
+        batch_action *act = &p->actions[at[f]];
+        act->p = (policy_posterior){mean[f], squares[f], act->p.count + 1};
+        act->version = r->lsn;
+    }
+    base->version = r->lsn;
+    p->moved = true;
+    return true;
+}
+
 static bool learn_policy(batch *b, batch_policy *p, const batch_row *r, const batch_item *it) {
     for (uint32_t i = 0; i < it->action_count; i++) {
         batch_action *act = action_of(b, p, it->actions[i]);
@@ -259,6 +332,7 @@ static bool learn_policy(batch *b, batch_policy *p, const batch_row *r, const ba
 static bool learn_row(batch *b, const batch_row *r, batch_item *it) {
     for (uint32_t level = 0; level < LEVELS; level++)
         if (!learn_policy(b, &b->policies[r->policies[level]], r, it)) return false;
+    if (r->shown && !learn_ranking(b, r)) return false;
     it->stats.interactions += 1;
     it->stats.reward_sum += r->reward;
     if (r->at >= it->stats.last_at) {
@@ -463,6 +537,7 @@ int learner_batch_run(policy_learner *l, uint64_t after, uint64_t upto, size_t e
     rc = resolve_items(&b);
     if (rc == BRAID_OK) rc = key_rows(&b);
     if (rc == BRAID_OK) rc = load_policies(&b);
+    if (rc == BRAID_OK) rc = load_base(&b);
     if (rc == BRAID_OK) rc = learn(&b);
     uint64_t last = b.count < found || found == b.rows_max ? b.rows[b.count - 1].lsn : upto;
     if (rc == BRAID_OK) rc = batch_write(&b, last);

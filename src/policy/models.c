@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "policy/times.h"
 
@@ -32,7 +31,7 @@ struct policy_models {
 };
 
 const char *policy_model_name(policy_model m) {
-    static const char *const names[POLICY_MODEL_COUNT] = {"slim", "together", "follows", "next"};
+    static const char *const names[POLICY_MODEL_COUNT] = {"slim", "together", "follows", "next", "content"};
     return names[m];
 }
 
@@ -149,6 +148,10 @@ static int model_load(policy_models *p, policy_model m, uint32_t *items, int64_t
     if (rc == BRAID_OK && l.no_memory)
         rc = error_set(err, BRAID_E_NO_MEMORY, "policy/models", "no memory for what was learned of items");
     if (rc == BRAID_OK && l.count) rc = learn_edges_of(l.items, l.target, l.edge, l.count, &by_target, err);
+    if (rc == BRAID_OK && by_target && m == POLICY_MODEL_CONTENT) {
+        *out = by_target;
+        by_target = NULL;
+    }
     if (rc == BRAID_OK && by_target) rc = learn_edges_transpose(by_target, out, err);
     *items = l.items;
     *at = l.at;
@@ -159,16 +162,8 @@ static int model_load(policy_models *p, policy_model m, uint32_t *items, int64_t
 }
 
 static bool weights_row(void *ctx, size_t which, const record_policy *row) {
-    policy_weights *w = ctx;
     (void)which;
-    *w = (policy_weights){.learned = true};
-    for (size_t i = 0; i < row->action_count; i++)
-        for (int f = 0; f < POLICY_FEATURE_COUNT; f++)
-            if (strcmp(row->actions[i].action, policy_feature_name((policy_feature)f)) == 0) {
-                w->mean[f] = row->actions[i].mean;
-                w->lists = (uint64_t)row->actions[i].count;
-            }
-    return true;
+    return policy_weights_read(row, ctx);
 }
 
 static int weights_load(policy_models *p, policy_weights *w, braid_error *err) {

@@ -154,6 +154,7 @@ typedef enum policy_model {
     POLICY_MODEL_TOGETHER, /* liked by the same people at about the same time */
     POLICY_MODEL_FOLLOWS,  /* chosen some time after */
     POLICY_MODEL_NEXT,     /* chosen right after */
+    POLICY_MODEL_CONTENT,  /* alike by what is written of them: for what few have watched. Kept per target */
     POLICY_MODEL_COUNT
 } policy_model;
 const char *policy_model_name(policy_model m); /* "slim" ...: as the record store knows it */
@@ -172,7 +173,7 @@ typedef struct policy_baselines {
 /* Immutable, reference-counted. Items are their numbers. */
 typedef struct policy_model_set {
     uint32_t items;                              /* numbers are below this */
-    const learn_edges *from[POLICY_MODEL_COUNT]; /* per source its targets; NULL: not learned */
+    const learn_edges *from[POLICY_MODEL_COUNT]; /* per source its targets (CONTENT: per target its sources); NULL: not learned */
     int64_t at;                                  /* when the newest was learned, wall ms */
     const policy_weights *weights;        /* of the ranking: learned, or the default */
     const policy_baselines *baselines;           /* NULL: not asked for */
@@ -199,6 +200,9 @@ typedef enum policy_feature {
     POLICY_FEATURE_NEXT,
     POLICY_FEATURE_CONTENT,        /* likeness of vectors to everything that was liked */
     POLICY_FEATURE_CONTENT_RECENT, /* to what was liked last */
+    POLICY_FEATURE_ALIKE,          /* to single things that were liked, the nearest counting most */
+    POLICY_FEATURE_NEIGHBOURS,     /* what the models say of its content neighbours */
+    POLICY_FEATURE_EXPECTED,       /* the audience of its content neighbours */
     POLICY_FEATURE_GENRES,         /* shared with what was liked */
     POLICY_FEATURE_GENRES_AGAINST, /* shared with what was not */
     POLICY_FEATURE_THEMES,
@@ -238,6 +242,7 @@ typedef struct policy_question {
 } policy_question;
 typedef struct policy_candidate {
     uint32_t num;
+    bool tried;       /* somebody chose it */
     uint32_t because; /* the item of the history that spoke most for it; UINT32_MAX: none did */
     float x[POLICY_FEATURE_COUNT]; /* standardised over the candidates */
 } policy_candidate;
@@ -248,11 +253,23 @@ int policy_candidates(const policy_question *q, arena *a, policy_candidate **out
 /* Weights of the ranking of one agent. */
 struct policy_weights {
     double mean[POLICY_FEATURE_COUNT];
+    double fresh[POLICY_FEATURE_COUNT]; /* among candidates that nobody has chosen yet */
     bool learned;
-    uint64_t lists; /* choices that they were fitted on */
+    uint64_t lists, fresh_lists; /* choices that they were fitted on */
+    uint64_t version; /* LSN up to which interactions were known when they were fitted; 0: the default */
 };
 policy_weights policy_weights_default(void); /* fitted on public data; where nothing was learned here */
-double policy_rank(const policy_weights *w, const policy_candidate *c);
+/* `fresh`: none of the candidates has been chosen by anybody. */
+double policy_rank(const policy_weights *w, bool fresh, const policy_candidate *c);
+bool policy_all_fresh(const policy_candidate *c, size_t n);
+/* Those of an agent, which learns on line from its own lists; `base` where it has not yet, or since `base` was fitted anew. */
+int policy_weights_of(policy_rows *rows, const char *agent, const policy_weights *base, deadline until,
+                      policy_weights *out, braid_error *err);
+/* A list that was shown, for the interaction that chooses from it (shown.c): the features of an item packed, and n rows of
+ * them as JSON fields (",\"features\":.."), appended. */
+enum { POLICY_SHOWN_MAX = 20 };
+void policy_shown_pack(const float x[POLICY_FEATURE_COUNT], int16_t out[POLICY_FEATURE_COUNT]);
+bool policy_shown_print(const int16_t *rows, size_t n, size_t chosen, buf *out);
 policy_audience policy_times_at(const policy_times *t, uint32_t num, int64_t at);
 /* Whether the moment is within what they cover: later ones have an audience that they have not seen. */
 bool policy_times_know(const policy_times *t, int64_t at);

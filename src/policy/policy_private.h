@@ -10,6 +10,12 @@
 /* Where the weights of the ranking lie among the policies: of all agents, of everybody. */
 #define POLICY_RANKING_AGENT "*"
 #define POLICY_RANKING_STATE "ranking"
+/* The action whose count is the version of the weights that a row began with. */
+#define POLICY_RANKING_BASE "base"
+/* What the names of the weights of fresh lists begin with. */
+#define POLICY_RANKING_FRESH "fresh_"
+
+bool policy_weights_read(const record_policy *row, policy_weights *w);
 
 /* Actions are genres: their text is this and the genre's name. */
 #define POLICY_ACTION_PREFIX "genres="

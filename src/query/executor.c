@@ -37,6 +37,12 @@ scored *candidate_of(query_run_state *q, uint32_t num) {
     return s;
 }
 
+const scored *candidate_find(const query_run_state *q, uint32_t num) {
+    for (size_t i = 0; i < q->count; i++) /* slots went when the list was put in order */
+        if (q->items[i].num == num) return &q->items[i];
+    return NULL;
+}
+
 static void find_slots(query_run_state *q) {
     memset(q->slots, 0, (q->slot_mask + 1) * sizeof *q->slots);
     for (size_t i = 0; i < q->count; i++) {

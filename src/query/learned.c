@@ -62,9 +62,13 @@ static int by_score(const void *a, const void *b) {
 static int place(query_run_state *q, const policy_candidate *c, size_t n, placed **out) {
     placed *list = *out = arena_alloc(q->a, (n + 1) * sizeof *list);
     if (!list) return BRAID_E_NO_MEMORY;
-    policy_weights fallback = policy_weights_default();
-    const policy_weights *w = q->models ? q->models->weights : &fallback;
-    for (size_t i = 0; i < n; i++) list[i] = (placed){policy_rank(w, &c[i]), &c[i]};
+    policy_weights base = policy_weights_default(), own;
+    braid_error lost = {0};
+    if (q->models) base = *q->models->weights;
+    if (policy_weights_of(q->rooms->policies, q->rq->agent, &base, q->gather_until, &own, &lost) != BRAID_OK)
+        run_degraded(q, record_name(q->rooms->record));
+    bool fresh = policy_all_fresh(c, n);
+    for (size_t i = 0; i < n; i++) list[i] = (placed){policy_rank(&own, fresh, &c[i]), &c[i]};
     qsort(list, n, sizeof *list, by_score);
     return BRAID_OK;
 }
@@ -96,6 +100,7 @@ static int gather_learned(query_run_state *q, braid_error *err) {
     if (missing) run_degraded(q, vector_name(q->rooms->vector));
     if (place(q, c, n, &best) != BRAID_OK) return no_memory(err);
     size_t keep = room_for(q);
+    bool fresh = policy_all_fresh(c, n);
     if (n > keep) n = keep;
     candidates_mark(q, false);
     for (size_t i = 0; i < n; i++) {
@@ -104,6 +109,7 @@ static int gather_learned(query_run_state *q, braid_error *err) {
         s->ranked = true;
         s->learned = best[i].score;
         s->because = best[i].c->because;
+        s->described = fresh ? NULL : best[i].c; /* weights of fresh lists are fitted, not learned on line */
     }
     candidates_keep_ranked(q);
     return BRAID_OK;

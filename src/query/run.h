@@ -49,6 +49,7 @@ typedef struct scored {
     bool ranked;  /* by what was learned, with this score; `because` spoke most for it, UINT32_MAX: none did */
     double learned;
     uint32_t because;
+    const policy_candidate *described; /* what it was ranked by; NULL: nothing */
 } scored;
 
 typedef struct query_run_state {
@@ -116,6 +117,8 @@ int planner_choose(query_run_state *q, braid_error *err);
 int executor_gather(query_run_state *q, braid_error *err);
 /* The candidate of that number, added if it is not there; NULL when there is no more room. */
 scored *candidate_of(query_run_state *q, uint32_t num);
+/* The same, without adding: NULL if it is not there. */
+const scored *candidate_find(const query_run_state *q, uint32_t num);
 /* Sets `ranked` of all candidates; drops those that are not. */
 void candidates_mark(query_run_state *q, bool ranked);
 void candidates_keep_ranked(query_run_state *q);
