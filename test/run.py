@@ -78,8 +78,8 @@ def scripts():
 # On the engines: every suite in release, and with a sanitizer those whose own code talks to a server.
 ENGINE_PROGRAMS = {
     "release": r"contract_\w+|unit/(graph_neo4j|vector_(neo4j|milvus|pgvector)\w*|cache_redis\w*|record_postgres\w*|wire_(bolt_client|grpc|pg\w*)|engine_cache|policy_rows\w*)",
-    "asan": r"contract_(record|cache|graph)|unit/(graph_neo4j|vector_neo4j|cache_redis|record_postgres|wire_pg\w*|wire_bolt_client)",
-    "tsan": r"contract_(record|cache)",
+    "asan": r"contract_(record\w*|cache|graph)|unit/(graph_neo4j|vector_neo4j|cache_redis|record_postgres(_neighbours)?|wire_pg\w*|wire_bolt_client)",
+    "tsan": r"contract_(record\w*|cache)",
 }
 MIXES = ("remote", "milvus", "postgres", "neo4j")
 MIX_PROGRAMS = ("answers", "learning", "rights", "verify", "threads")
