@@ -17,7 +17,7 @@ enum { PROTOCOLS = sizeof protocols / sizeof protocols[0] };
 
 typedef struct asked {
     const char *splits, *content, *lines, *keep;
-    bool wanted[PROTOCOLS];
+    bool wanted[PROTOCOLS], both;
     char *rankers; /* cut at its commas */
 } asked;
 
@@ -77,6 +77,8 @@ static int read_flags(cli *c, asked *a, eval *e) {
     a->content = cli_flag_text(c, "content");
     a->lines = cli_flag_text(c, "content-items");
     a->keep = cli_flag_text(c, "keep");
+    a->both = cli_flag_on(c, "both");
+    if (a->both && !a->content) return cli_fail(c, CLI_USAGE, "--both needs --content: with and without the vectors");
     if (a->content && !a->lines)
         return cli_fail(c, CLI_USAGE, "--content needs --content-items, whose lines say which film each row is");
     if ((rc = read_protocols(c, a, e->validation))) return rc;
@@ -113,6 +115,21 @@ static int read_data(cli *c, const asked *a, eval *e) {
     return rc;
 }
 
+/* The same without the vectors: its rows stand beside those of the results that the protocol gave last. */
+static int run_bare(eval *e, const char *name, int (*protocol)(eval *e, json_t *out), json_t *out) {
+    json_t *bare = json_array();
+    cli_note(e->c, "%s without the vectors ...", name);
+    e->bare = true;
+    int rc = protocol(e, bare);
+    e->bare = false;
+    size_t n = json_array_size(bare), first = json_array_size(out) - n;
+    for (size_t i = 0; rc == CLI_OK && i < n; i++)
+        json_object_set(json_array_get(out, first + i), "without_vectors",
+                        json_object_get(json_array_get(bare, i), "rankers"));
+    json_decref(bare);
+    return rc;
+}
+
 static int run_protocols(eval *e, const asked *a, json_t *results) {
     double began = cli_now();
     int rc = CLI_OK;
@@ -121,6 +138,7 @@ static int run_protocols(eval *e, const asked *a, json_t *results) {
         if (!a->wanted[i]) continue;
         cli_note(e->c, "%s ...", protocols[i].name);
         rc = protocols[i].run(e, out);
+        if (rc == CLI_OK && a->both) rc = run_bare(e, protocols[i].name, protocols[i].run, out);
     }
     json_object_set_new(results, "films", json_integer(e->data.film_count));
     json_object_set_new(results, "people", json_integer(e->data.user_count));
@@ -143,6 +161,7 @@ static int run(cli *c) {
     if (rc == CLI_OK) rc = make_folder(c, &a, &folder);
     if (rc == CLI_OK) {
         e.folder = folder;
+        snprintf(e.dimension, sizeof e.dimension, "%s", braid_options_get(c->options, "vector.dimension"));
         e.keep = a.keep != NULL;
         rc = run_protocols(&e, &a, results);
         if (!e.keep) rmdir(folder);
@@ -163,6 +182,7 @@ static const cli_flag flags[] = {
     {"rankers", "LIST", "what is compared (learned,popular,neighbours,ease,thompson)"},
     {"content", "FILE", "vectors of the films: a matrix of numpy, float16 or float32"},
     {"content-items", "FILE", "lines {\"movieId\":..,\"cast\":[..]}: its rows in order, and people"},
+    {"both", NULL, "with --content: without the vectors too, in a column of its own"},
     {"on", "PART", "test, or validation: what settings may be chosen by (test)"},
     {"splits", "FOLDER", "stop unless its p1.csv, p2.csv, p3_items.csv, p4_head_*.csv say the same"},
     {"limit-users", "N", "p1 to p3: ask for the first N people only"},

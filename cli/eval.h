@@ -44,8 +44,9 @@ typedef struct eval_data {
     uint32_t film_count, user_count;
     int64_t *films, *users; /* ids, ascending */
     json_t **items;         /* title, year, genres, people; until eval_data_finish */
-    char **lines;           /* the same with the vector as JSON, without the last brace */
-    eval_rating *ratings;   /* by user, then film */
+    char **lines;           /* the same as JSON, without the last brace */
+    char **vectors;       /* numbers with commas between them; NULL where none is given, the whole where no matrix is */
+    eval_rating *ratings; /* by user, then film */
     size_t rating_count;
     eval_tag *tags; /* by film, then text; of films and people that have ratings */
     size_t tag_count;
@@ -111,8 +112,9 @@ double eval_quantile(double *values, size_t n, double share); /* sorts them */
 typedef struct eval {
     cli *c;
     eval_data data;
-    const char *folder; /* of the databases */
-    bool keep, validation;
+    const char *folder;          /* of the databases */
+    bool keep, validation, bare; /* bare: without the given vectors */
+    char dimension[CLI_SHORT];   /* of the database, where vectors are not given */
     const char *rankers[EVAL_RANKERS_MAX];
     size_t ranker_count;
     int64_t users_max, events_max; /* 0: all */
@@ -132,8 +134,8 @@ typedef struct eval_base {
     eval *e;
     braid_db *db;
     char *path;
-    const char *name; /* "p1" */
-    json_t *learned;  /* what braid_learn said */
+    char *name;      /* "p1" */
+    json_t *learned; /* what braid_learn said */
     double write_s, learn_s;
     size_t films, ratings;
     uint32_t *counts; /* ratings written of each film */

@@ -50,11 +50,11 @@ static int open_base(eval_base *b, const eval_fit *fit) {
         rc = braid_options_set(c->options, "learn.hold_out", fit->at_random ? "random" : "latest", &err);
     if (strcmp(braid_options_get(c->options, "log.level"), "info") == 0)
         braid_options_set(c->options, "log.level", "error", NULL); /* a command speaks for itself */
-    if (rc == BRAID_OK && b->e->data.dimension) {
-        char dimension[CLI_SHORT];
-        snprintf(dimension, sizeof dimension, "%u", b->e->data.dimension);
-        rc = braid_options_set(c->options, "vector.dimension", dimension, &err);
-    }
+    char dimension[CLI_SHORT];
+    snprintf(dimension, sizeof dimension, "%u", b->e->data.dimension);
+    bool given = b->e->data.vectors && !b->e->bare;
+    if (rc == BRAID_OK)
+        rc = braid_options_set(c->options, "vector.dimension", given ? dimension : b->e->dimension, &err);
     if (rc == BRAID_OK) rc = braid_open(b->path, c->options, &b->db, &err);
     return rc == BRAID_OK ? CLI_OK : failed(b, b->path, rc, &err);
 }
@@ -68,6 +68,7 @@ void eval_base_close(eval_base *b) {
     }
     json_decref(b->learned);
     free(b->path);
+    free(b->name);
     free(b->counts);
     free(b->last);
     b->db = NULL;
@@ -191,6 +192,8 @@ static int write_films(eval_base *b, const eval_fit *fit) {
     for (uint32_t f = 0; rc == CLI_OK && f < d->film_count; f++) {
         if (fit->films && !fit->films[f]) continue;
         fprintf(w.out, "{\"item\":%s", d->lines[f]);
+        if (!b->e->bare && d->vectors && d->vectors[f])
+            fprintf(w.out, ",\"vectors\":{\"default\":[%s]}", d->vectors[f]);
         write_themes(w.out, d, fit, f, &tag);
         fputs("}}\n", w.out);
         rc = batch_line(&w);
@@ -285,7 +288,7 @@ static int learn(eval_base *b) {
 
 int eval_base_make(eval *e, const char *name, const eval_fit *fit, eval_base *b) {
     double began = cli_now();
-    *b = (eval_base){.e = e, .name = name};
+    *b = (eval_base){.e = e, .name = cli_format("%s%s", name, e->bare ? "-bare" : "")};
     b->counts = cli_alloc(e->data.film_count * sizeof *b->counts);
     b->last = cli_alloc(e->data.user_count * sizeof *b->last);
     for (uint32_t u = 0; u < e->data.user_count; u++) b->last[u] = INT64_MIN;

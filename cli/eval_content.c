@@ -29,8 +29,8 @@ static void add_vector(eval_data *d, uint32_t film, const float *vector) {
     if (!out) return;
     for (uint32_t i = 0; i < d->dimension; i++) fprintf(out, "%s%.9g", i ? "," : "", (double)vector[i]);
     fclose(out);
-    free(d->lines[film]);
-    d->lines[film] = text;
+    free(d->vectors[film]);
+    d->vectors[film] = text;
 }
 
 typedef struct content {
@@ -74,7 +74,7 @@ int eval_content_read(const cli *c, const char *lines, const char *matrix, eval_
         rc =
             cli_fail(c, CLI_FAILED, "%s: a vector has %zu numbers; 2 to 4096 can be indexed", matrix, m.matrix.columns);
     d->dimension = (uint32_t)m.matrix.columns;
-    d->lines = cli_alloc(d->film_count * sizeof *d->lines);
+    if (matrix) d->vectors = cli_alloc(d->film_count * sizeof *d->vectors);
     if (rc == CLI_OK) rc = cli_read_file(c, lines, LINES_BYTES_MAX, &text, &len);
     for (size_t at = 0; rc == CLI_OK && at < len;) {
         const char *stop = memchr(text + at, '\n', len - at);
@@ -92,14 +92,11 @@ int eval_content_read(const cli *c, const char *lines, const char *matrix, eval_
 }
 
 void eval_data_finish(eval_data *d) {
-    if (!d->lines) d->lines = cli_alloc(d->film_count * sizeof *d->lines);
+    d->lines = cli_alloc(d->film_count * sizeof *d->lines);
     for (uint32_t i = 0; i < d->film_count; i++) {
-        char *item = json_dumps(d->items[i], JSON_COMPACT), *vector = d->lines[i];
-        size_t len = item ? strlen(item) : 0;
-        d->lines[i] = vector ? cli_format("%.*s,\"vectors\":{\"default\":[%s]}", (int)len - 1, item, vector)
-                             : cli_format("%.*s", (int)len - 1, item);
-        free(vector);
-        free(item);
+        d->lines[i] = json_dumps(d->items[i], JSON_COMPACT);
+        if (!d->lines[i]) d->lines[i] = cli_copy("{}"); /* nothing that was read as JSON fails to be written */
+        d->lines[i][strlen(d->lines[i]) - 1] = '\0';
         json_decref(d->items[i]);
     }
     free(d->items);

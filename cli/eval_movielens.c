@@ -216,12 +216,14 @@ void eval_data_free(eval_data *d) {
     for (uint32_t i = 0; i < d->film_count; i++) {
         if (d->items) json_decref(d->items[i]);
         if (d->lines) free(d->lines[i]);
+        if (d->vectors) free(d->vectors[i]);
     }
     for (size_t i = 0; i < d->tag_count; i++) free(d->tags[i].text);
     free(d->films);
     free(d->users);
     free(d->items);
     free(d->lines);
+    free(d->vectors);
     free(d->ratings);
     free(d->tags);
     *d = (eval_data){0};

@@ -1,4 +1,5 @@
 /* The results as tables: one a protocol, a line a ranker. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "eval.h"
@@ -30,15 +31,17 @@ static void cell_us(cli_table *t, const json_t *row, const char *name) {
     cli_table_cell(t, cli_us_text(text, cli_json_num(row, name)));
 }
 
-static void print_lists(const json_t *rows, bool folds) {
-    cli_table *t = cli_table_new(folds ? "ranker|>NDCG@10|folds|>recall|>hit|>coverage|>pop. rank|>novelty|>p50|>p99"
-                                       : "ranker|>NDCG@10|95 %|>recall|>hit|>coverage|>pop. rank|>novelty|>p50|>p99");
+static void print_lists(const json_t *rows, const json_t *bare, bool folds) {
+    char *columns = cli_format("ranker|>NDCG@10|%s%s|>recall|>hit|>coverage|>pop. rank|>novelty|>p50|>p99",
+                               folds ? "folds" : "95 %", bare ? "|>no vectors" : "");
+    cli_table *t = cli_table_new(columns);
     const json_t *row;
     size_t i;
     json_array_foreach (rows, i, row) {
         cli_table_cell(t, cli_json_str(row, "ranker"));
         cell_figure(t, row, "ndcg");
         cell_spread(t, row, "ndcg");
+        if (bare) cell_figure(t, json_array_get(bare, i), "ndcg");
         cell_figure(t, row, "recall");
         cell_figure(t, row, "hit");
         cell_figure(t, row, "coverage");
@@ -54,24 +57,29 @@ static void print_lists(const json_t *rows, bool folds) {
     }
     cli_table_print(t, stdout);
     cli_table_free(t);
+    free(columns);
 }
 
-static void print_stream(const json_t *rows) {
+static void print_stream(const json_t *rows, const json_t *bare) {
     static const char *const figures[] = {"reward_rated_before", "mrr_liked", "hit1_liked", "reward_first_5000",
                                           "reward_last_10000"};
-    cli_table *t = cli_table_new("ranker|>reward|95 %|>rated before|>MRR|>hit@1|>first 5k|>last 10k|>p50|>p99");
+    char *columns = cli_format("ranker|>reward|95 %%%s|>rated before|>MRR|>hit@1|>first 5k|>last 10k|>p50|>p99",
+                               bare ? "|>no vectors" : "");
+    cli_table *t = cli_table_new(columns);
     const json_t *row;
     size_t i;
     json_array_foreach (rows, i, row) {
         cli_table_cell(t, cli_json_str(row, "ranker"));
         cell_figure(t, row, "reward");
         cell_spread(t, row, "reward");
+        if (bare) cell_figure(t, json_array_get(bare, i), "reward");
         for (size_t f = 0; f < sizeof figures / sizeof figures[0]; f++) cell_figure(t, row, figures[f]);
         cell_us(t, row, "ask_p50_us");
         cell_us(t, row, "ask_p99_us");
     }
     cli_table_print(t, stdout);
     cli_table_free(t);
+    free(columns);
 }
 
 /* What makes a figure doubtful is said under it. */
@@ -94,7 +102,8 @@ static void print_doubts(const json_t *rows) {
 
 static void print_one(const json_t *p, const char *on) {
     char a[CLI_SHORT], b[CLI_SHORT], c[CLI_SHORT];
-    const json_t *rows = json_object_get(p, "rankers"), *folds = json_object_get(p, "folds");
+    const json_t *rows = json_object_get(p, "rankers"), *folds = json_object_get(p, "folds"),
+                 *bare = json_object_get(p, "without_vectors");
     const char *negatives = cli_json_str(p, "negatives");
     bool stream = *negatives != '\0';
     printf("%s%s%s%s, ", cli_bold(), cli_json_str(p, "protocol"), cli_plain(), folds ? ", first of the folds" : "");
@@ -111,9 +120,9 @@ static void print_one(const json_t *p, const char *on) {
     printf("; %s ratings known, written in %.1f s, learned in %.1f s\n",
            cli_count_text(a, (uint64_t)cli_json_num(p, "fit")), cli_json_num(p, "write_s"), cli_json_num(p, "learn_s"));
     if (stream)
-        print_stream(rows);
+        print_stream(rows, bare);
     else
-        print_lists(rows, folds != NULL);
+        print_lists(rows, bare, folds != NULL);
     print_doubts(rows);
     putchar('\n');
 }

@@ -127,7 +127,7 @@ def wrong_usage_exits_with_2_and_says_how_to_go_on():
                         (["search", "x", "--url", "http://b", "--ef-search", "9"], "a server has its own"), (["search", "x", "--url", "gopher://b"], "http://"),
                         (["eval", "netflix", "x"], "there is \"movielens\""), (["eval", "movielens", "x", "--protocol", "p5"], "none of p1, p2, p3, p4"),
                         (["eval", "movielens", "x", "--on", "train"], "--on must be test or validation"), (["eval", "movielens", "x", "--db", "y"], "--keep"),
-                        (["eval", "movielens", "x", "--rankers", "a,,b"], "separated by commas"), (["eval", "movielens", "x", "--content", "y"], "needs --content-items"),
+                        (["eval", "movielens", "x", "--rankers", "a,,b"], "separated by commas"), (["eval", "movielens", "x", "--content", "y"], "needs --content-items"), (["eval", "movielens", "x", "--both"], "--both needs --content"),
                         (["eval", "movielens", "x", "--on", "validation", "--protocol", "p4"], "no validation part"), (["learn", "similar", "policy"], "one word too many"),
                         (["help", "serch"], 'did you mean "search"'), (["search", "-x"], "two dashes"), (["simulate", "--until", "soon"], "must be a date")):
         r = braid(*words)

@@ -261,9 +261,12 @@ def vectors_and_people_are_taken_from_files():
             f.write(struct.pack("<6f", *(1.0 if j == i % CIRCLES else 0.01 * (j == 5) for j in range(6))))
     with open(f"{HERE}/i.ndjson", "w") as f:
         f.write("".join(json.dumps({"movieId": m, "cast": [f"Star {m % CIRCLES}", "(voices)"]}) + "\n" for m in ids))
-    done = evaluate("ml", "--protocol", "p1,p3", "--rankers", "learned,popular", "--content", "v.npy", "--content-items", "i.ndjson", "--keep", "contents")
+    done = evaluate("ml", "--protocol", "p1,p3", "--rankers", "learned,popular", "--content", "v.npy", "--content-items", "i.ndjson", "--both", "--keep", "contents")
     check(done["vectors"] == 6, done["vectors"])
-    p3 = done["protocols"][1]
+    p1, p3 = done["protocols"]
+    alone = evaluate("ml", "--protocol", "p1", "--rankers", "learned,popular", "--content-items", "i.ndjson")["protocols"][0]
+    check([r["ndcg"] for r in p1["without_vectors"]] == [r["ndcg"] for r in alone["rankers"]], p1["without_vectors"], alone["rankers"])
+    check(os.path.exists(f"{HERE}/contents/p1-bare.db") and os.path.exists(f"{HERE}/contents/p3-4-bare.db"), os.listdir(f"{HERE}/contents"))
     check(row(p3, "learned")["ndcg"] > row(p3, "popular")["ndcg"], p3["rankers"])
     item = json.loads(run("item", "get", "ml-10", "--db", "contents/p1.db", "--json").stdout)
     check([p["name"] for p in item["people"]] == ["Star 0"], item)
