@@ -84,6 +84,7 @@ static int read_flags(cli *c, asked *a, eval *e) {
     if ((rc = read_protocols(c, a, e->validation))) return rc;
     if ((rc = read_rankers(c, a, e))) return rc;
     if ((rc = cli_flag_int(c, "limit-users", 1, 1000000000, &e->users_max))) return rc;
+    if ((rc = cli_flag_int(c, "relearn", 1, 1000000000, &e->relearn))) return rc;
     return cli_flag_int(c, "events", 1, 1000000000, &e->events_max);
 }
 
@@ -187,6 +188,7 @@ static const cli_flag flags[] = {
     {"splits", "FOLDER", "stop unless its p1.csv, p2.csv, p3_items.csv, p4_head_*.csv say the same"},
     {"limit-users", "N", "p1 to p3: ask for the first N people only"},
     {"events", "N", "p4: the first N events only"},
+    {"relearn", "N", "p4: learn again after every N events (else once, before the first)"},
     {"keep", "FOLDER", "make the databases there and leave them (else: temporary)"},
     {0},
 };

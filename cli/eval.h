@@ -118,6 +118,7 @@ typedef struct eval {
     const char *rankers[EVAL_RANKERS_MAX];
     size_t ranker_count;
     int64_t users_max, events_max; /* 0: all */
+    int64_t relearn;               /* p4: events between two times of learning; 0: once, before them */
 } eval;
 
 /* ---- a database of its own (eval_base.c) ---- */
@@ -134,9 +135,9 @@ typedef struct eval_base {
     eval *e;
     braid_db *db;
     char *path;
-    char *name;      /* "p1" */
-    json_t *learned; /* what braid_learn said */
-    double write_s, learn_s;
+    char *name;              /* "p1" */
+    json_t *learned;         /* what braid_learn said */
+    double write_s, learn_s; /* learn_s: of the last time */
     size_t films, ratings;
     uint32_t *counts; /* ratings written of each film */
     int64_t *last;    /* time of each person's last one; INT64_MIN: none */
@@ -145,6 +146,8 @@ typedef struct eval_base {
 /* Makes the database, writes, learns. Prints the error; then there is nothing to close. */
 int eval_base_make(eval *e, const char *name, const eval_fit *fit, eval_base *b);
 void eval_base_close(eval_base *b);
+/* Learns again from what was written since. */
+int eval_base_learn(eval_base *b);
 
 typedef struct eval_question {
     uint32_t user;

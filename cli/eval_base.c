@@ -272,7 +272,7 @@ static int wait_for(eval_base *b, const char *lsn) {
     return rc == BRAID_OK ? CLI_OK : failed(b, "waiting for the stores", rc, &err);
 }
 
-static int learn(eval_base *b) {
+int eval_base_learn(eval_base *b) {
     braid_error err = {0};
     char *json = NULL;
     learning l = {.e = b->e};
@@ -281,9 +281,10 @@ static int learn(eval_base *b) {
     int rc = braid_learn(b->db, "all", show_learning, &l, &json, &err);
     cli_progress_end(&l.bar);
     b->learn_s = cli_now() - began;
+    json_decref(b->learned);
     b->learned = json ? json_loads(json, 0, NULL) : NULL;
     braid_free(json);
-    return rc == BRAID_OK ? CLI_OK : failed(b, "learning", rc, &err);
+    return rc == BRAID_OK ? wait_for(b, NULL) : failed(b, "learning", rc, &err);
 }
 
 int eval_base_make(eval *e, const char *name, const eval_fit *fit, eval_base *b) {
@@ -301,8 +302,7 @@ int eval_base_make(eval *e, const char *name, const eval_fit *fit, eval_base *b)
     if (rc == CLI_OK) rc = write_ratings(b, fit);
     if (rc == CLI_OK) rc = wait_for(b, NULL);
     b->write_s = cli_now() - began;
-    if (rc == CLI_OK) rc = learn(b);
-    if (rc == CLI_OK) rc = wait_for(b, NULL);
+    if (rc == CLI_OK) rc = eval_base_learn(b);
     if (rc != CLI_OK) eval_base_close(b);
     return rc;
 }

@@ -21,7 +21,7 @@ typedef struct tally {
 
 /* What the events were, whoever ranked. */
 typedef struct course {
-    size_t total, events, liked, known, head, tail;
+    size_t total, events, liked, known, head, tail, learned;
     double write_us;
 } course;
 
@@ -90,6 +90,11 @@ static int run_stream(eval_base *b, eval_slates *s, tally *ys, course *k) {
     cli_progress_begin(&bar, b->e->c, b->name, "events", k->total);
     while (rc == CLI_OK && k->events < k->total && eval_slates_next(s, &event, slate)) {
         rc = run_event(b, event, slate, ys, k, a);
+        bool again = b->e->relearn && k->events < k->total && k->events % (size_t)b->e->relearn == 0;
+        if (rc == CLI_OK && again) {
+            rc = eval_base_learn(b);
+            k->learned++;
+        }
         cli_progress_to(&bar, k->events, k->events);
     }
     cli_progress_end(&bar);
@@ -132,12 +137,13 @@ static void put_figures(eval_base *b, tally *ys, const course *k, const char *ne
     for (uint32_t u = 0; u < b->e->data.user_count; u++) people += ys[0].asked[u] > 0;
     for (size_t i = 0; i < b->e->ranker_count; i++)
         json_array_append_new(rows, row_of(b->e, b->e->rankers[i], &ys[i], k));
-    json_array_append_new(out, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:O?, s:o}", "protocol",
-                                         "p4", "negatives", negatives, "users", (json_int_t)people, "events",
-                                         (json_int_t)k->events, "liked", (json_int_t)k->liked, "rated_before",
-                                         (json_int_t)k->known, "fit", (json_int_t)(b->ratings - k->events), "write_s",
-                                         b->write_s, "learn_s", b->learn_s, "tell_us", share(k->write_us, k->events),
-                                         "learned", b->learned, "rankers", rows));
+    json_array_append_new(out,
+                          json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:f, s:O?, s:o}", "protocol",
+                                    "p4", "negatives", negatives, "users", (json_int_t)people, "events",
+                                    (json_int_t)k->events, "liked", (json_int_t)k->liked, "rated_before",
+                                    (json_int_t)k->known, "fit", (json_int_t)(b->ratings - k->events), "write_s",
+                                    b->write_s, "learn_s", b->learn_s, "lessons", (json_int_t)k->learned, "tell_us",
+                                    share(k->write_us, k->events), "learned", b->learned, "rankers", rows));
 }
 
 /* ---- one stream ---- */
@@ -146,7 +152,7 @@ static int run_kind(eval *e, bool popular, json_t *out) {
     const eval_data *d = &e->data;
     eval_slates *s = eval_slates_new(d, popular);
     size_t first = eval_slates_first(s);
-    course k = {.total = d->rating_count - first};
+    course k = {.total = d->rating_count - first, .learned = 1};
     if (e->events_max && (size_t)e->events_max < k.total) k.total = (size_t)e->events_max;
     unsigned char *known = cli_alloc(d->rating_count);
     eval_base b;

@@ -149,7 +149,7 @@ def the_figures_are_those_that_the_same_questions_give_over_http():
 @claim
 def who_has_learned_beats_what_is_popular_under_every_protocol():
     invent(f"{HERE}/ml")
-    done = evaluate("ml", "--rankers", "learned,popular", "--events", "300")
+    done = evaluate("ml", "--rankers", "learned,popular", "--events", "300", "--relearn", "100")
     check([p["protocol"] for p in done["protocols"]] == ["p1", "p2", "p3", "p4", "p4"], done)
     for p in done["protocols"]:
         figure = "reward" if p["protocol"] == "p4" else "ndcg"
@@ -160,7 +160,7 @@ def who_has_learned_beats_what_is_popular_under_every_protocol():
         low, high = learned.get(figure + "_95", (0, 1))
         check(low <= learned[figure] <= high, learned)
     check(len(done["protocols"][2]["folds"]) == 5 and "ndcg_sd" in row(done["protocols"][2], "learned"), done["protocols"][2])
-    check(done["protocols"][3]["events"] == 300 and done["protocols"][3]["fit"] == PEOPLE * 30 // 2, done["protocols"][3])
+    check(done["protocols"][3]["lessons"] == 3 and done["protocols"][3]["events"] == 300 and done["protocols"][3]["fit"] == PEOPLE * 30 // 2, done["protocols"][3])
 
 
 @claim
