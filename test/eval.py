@@ -92,7 +92,7 @@ def moment(seconds):
 
 class Served:
     def __init__(self, db):
-        self.p = subprocess.Popen([BRAID, "serve", "--db", db, "--listen", "127.0.0.1:0"], cwd=HERE, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.p = subprocess.Popen([BRAID, "serve", "--db", db, "--listen", "127.0.0.1:0", "--learn-baselines"], cwd=HERE, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         found = re.search(r"http://[\d.:]+", self.p.stdout.readline().decode())
         check(found, "no address was printed", self.p.poll())
         self.url = found[0]
@@ -104,9 +104,9 @@ class Served:
         self.p.send_signal(signal.SIGINT)
         self.p.communicate(timeout=30)
 
-    def ask(self, **question):
-        request = urllib.request.Request(self.url + "/v1/recommend", json.dumps(question).encode(), {"Content-Type": "application/json"})
-        return json.load(urllib.request.urlopen(request, timeout=60))["results"]
+    def post(self, path, **body):
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        return json.load(urllib.request.urlopen(request, timeout=60))
 
 
 @claim
@@ -123,11 +123,12 @@ def the_figures_are_those_that_the_same_questions_give_over_http():
         for r in known:
             counts[r[1]] = counts.get(r[1], 0) + 1
     with Served("kept/p1.db") as s:
+        s.post("/v1/learn", what="all")  # what is there to compare with is not kept over a restart
         for ranker in shown:
             sums = [0, 0, 0]
             for u, good in looked_for.items():
                 known = people[u][0]
-                hits = s.ask(user=f"ml-user-{u}", agent="eval", k=10, ranker=ranker, explore=False, diversity=0, cache=False, context={"as_of": moment(known[-1][3] + 1)})
+                hits = s.post("/v1/recommend", user=f"ml-user-{u}", agent="eval", k=10, ranker=ranker, explore=False, diversity=0, cache=False, context={"as_of": moment(known[-1][3] + 1)})["results"]
                 listed = [int(h["id"][3:]) for h in hits]
                 check(not set(listed) & {r[1] for r in known}, "what was seen is shown", u, listed)
                 shown[ranker] += listed
@@ -269,7 +270,7 @@ def vectors_and_people_are_taken_from_files():
     check(os.path.exists(f"{HERE}/contents/p1-bare.db") and os.path.exists(f"{HERE}/contents/p3-4-bare.db"), os.listdir(f"{HERE}/contents"))
     check(row(p3, "learned")["ndcg"] > row(p3, "popular")["ndcg"], p3["rankers"])
     item = json.loads(run("item", "get", "ml-10", "--db", "contents/p1.db", "--json").stdout)
-    check([p["name"] for p in item["people"]] == ["Star 0"], item)
+    check(item["people"] == ["Star 0"], item)
     with open(f"{HERE}/i.ndjson", "a") as f:
         f.write('{"movieId":10}\n')
     p = run("eval", "movielens", "ml", "--protocol", "p1", "--content", "v.npy", "--content-items", "i.ndjson")
