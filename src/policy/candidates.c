@@ -21,7 +21,7 @@ const char *policy_feature_name(policy_feature f) {
     static const char *const names[POLICY_FEATURE_COUNT] = {
         "slim",   "together", "together_ever", "follows", "next",  "content",    "content_recent",
         "alike",  "neighbours", "expected",   "genres",  "genres_against", "themes",  "people", "popular",
-        "trend",  "value",    "untried",       "age",     "year"};
+        "trend",  "value",    "untried",       "age",     "ahead", "year"};
     return names[f];
 }
 
@@ -175,6 +175,7 @@ static int describe_cards(const policy_question *q, const history_weights *h, po
             (float)((seen.reward_sum + VALUE_PRIOR * VALUE_PRIOR_MEAN) / (seen.count + VALUE_PRIOR));
         x[POLICY_FEATURE_UNTRIED] = seen.count == 0;
         x[POLICY_FEATURE_AGE] = (float)log1p(fmax(now - year, 0));
+        x[POLICY_FEATURE_AHEAD] = year > now + 0.5;
         x[POLICY_FEATURE_YEAR] = lately > 0 ? (float)-fabs(year - lately) : 0;
     }
     return rc;
@@ -218,51 +219,39 @@ static bool describe_vectors(const policy_question *q, const history_weights *h,
 }
 
 /* ---- describe what nobody has chosen yet ---- */
-/* What the models say of the content neighbours, and how many chose those. */
-static int describe_neighbours(const policy_question *q, const spoken *s, const history_weights *h, policy_candidate *c,
-                               size_t n, arena *a, braid_error *err) {
+/* From the content neighbours: what the person thought of them, how near the nearest liked ones are, how many chose them. */
+static int describe_fresh(const policy_question *q, const history_weights *h, policy_candidate *c, size_t n, arena *a,
+                          braid_error *err) {
     const learn_edges *e = q->models->from[POLICY_MODEL_CONTENT];
-    float *value = arena_calloc(a, (size_t)q->models->items + 1, sizeof *value);
-    if (!value) return error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for candidates");
-    memcpy(value, s->sum[ASK_SLIM], s->items * sizeof *value);
-    for (size_t i = 0; i < h->count; i++)
-        if (h->nums[i] < s->items) value[h->nums[i]] += h->ask[ASK_SLIM][i];
+    uint32_t items = e ? e->items : 0;
+    float *thought = arena_calloc(a, (size_t)items + 1, sizeof *thought);
+    float *liked = arena_calloc(a, (size_t)items + 1, sizeof *liked);
+    float *audience = arena_alloc(a, ((size_t)items + 1) * sizeof *audience); /* looked up once, NAN before */
+    if (!thought || !liked || !audience) return error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for candidates");
+    for (uint32_t i = 0; i < items; i++) audience[i] = NAN;
+    for (size_t i = 0; i < h->count; i++) {
+        if (h->nums[i] >= items) continue;
+        thought[h->nums[i]] = h->ask[ASK_SLIM][i];
+        liked[h->nums[i]] = h->liked[i];
+    }
     for (size_t i = 0; i < n; i++) {
-        if (!e || c[i].num >= e->items) continue;
-        float say = 0, audience = 0;
+        if (c[i].num >= items) continue;
+        float say = 0, near = 0, seen = 0, all = 0;
         for (uint64_t k = e->at[c[i].num]; k < e->at[c[i].num + 1]; k++) {
             uint32_t other = e->item[k];
-            double count = q->times ? policy_times_at(q->times, other, q->as_of).count : catalogue_interactions(q->cat, other);
-            say += e->weight[k] * value[other];
-            audience += e->weight[k] * (float)log1p(count);
+            if (isnan(audience[other]))
+                audience[other] = (float)log1p(q->times ? policy_times_at(q->times, other, INT64_MAX).count
+                                                        : catalogue_interactions(q->cat, other));
+            all += e->weight[k];
+            say += e->weight[k] * thought[other];
+            near += e->weight[k] * liked[other];
+            seen += e->weight[k] * audience[other];
         }
-        c[i].x[POLICY_FEATURE_NEIGHBOURS] = root(say);
-        c[i].x[POLICY_FEATURE_EXPECTED] = audience;
+        c[i].x[POLICY_FEATURE_NEIGHBOURS] = all > 0 ? root(say / all) : 0;
+        c[i].x[POLICY_FEATURE_ALIKE] = root(near);
+        c[i].x[POLICY_FEATURE_EXPECTED] = all > 0 ? seen / all : 0;
     }
     return BRAID_OK;
-}
-
-/* Likeness to each liked thing, to the fourth power, so that one near thing says more than many far ones. */
-static bool describe_alike(const policy_question *q, const history_weights *h, policy_candidate *c, size_t n, arena *a) {
-    float *one = arena_alloc(a, q->dim * sizeof *one), *score = arena_alloc(a, (n + 1) * sizeof *score);
-    uint32_t *ask = arena_alloc(a, (n + 1) * sizeof *ask);
-    size_t asked = 0;
-    if (!one || !score || !ask) return false;
-    for (size_t i = 0; i < n; i++) ask[i] = c[i].num;
-    for (size_t k = 0; k < h->count && asked < CONTENT_ITEMS_MAX; k++) {
-        if (h->liked[k] == 0) continue;
-        asked++;
-        int rc = vector_fetch(q->vectors, h->nums[k], q->until, one, NULL);
-        if (rc == BRAID_OK) rc = vector_score(q->vectors, one, ask, n, q->until, score, NULL);
-        if (rc == BRAID_E_NOT_FOUND) continue;
-        if (rc != BRAID_OK) return false;
-        for (size_t i = 0; i < n; i++) {
-            float near = score[i] == SIMILARITY_NONE || score[i] < 0 ? 0 : score[i];
-            c[i].x[POLICY_FEATURE_ALIKE] += h->liked[k] * near * near * near * near;
-        }
-    }
-    for (size_t i = 0; i < n; i++) c[i].x[POLICY_FEATURE_ALIKE] = root(c[i].x[POLICY_FEATURE_ALIKE]);
-    return true;
 }
 
 /* ---- standardise ---- */
@@ -308,9 +297,8 @@ int policy_candidates(const policy_question *q, arena *a, policy_candidate **out
     if (rc != BRAID_OK) goto cleanup;
     if (q->vectors && !describe_vectors(q, h, c, n, a)) *missing = true;
     if (q->models && policy_all_fresh(c, n)) {
-        rc = describe_neighbours(q, &s, h, c, n, a, err);
+        rc = describe_fresh(q, h, c, n, a, err);
         if (rc != BRAID_OK) goto cleanup;
-        if (q->vectors && !describe_alike(q, h, c, n, a)) *missing = true;
     }
     standardise(c, n);
     *out = c;

@@ -127,7 +127,7 @@ static int model_make(fit *f, policy_model model, const learn_matrix *liked, con
     }
 }
 
-static int times_make(fit *f, bool without_held_out, policy_times **out) {
+int fit_times_make(fit *f, bool without_held_out, policy_times **out) {
     policy_time *list = malloc((f->count + 1) * sizeof *list);
     if (!list) return fit_no_memory(f->err);
     size_t n = 0;
@@ -149,10 +149,10 @@ int fit_models_make(fit *f, bool without_held_out, bool note, fit_models *out) {
         rc = model_make(f, (policy_model)m, liked, chosen, &out->by_target[m]);
         if (rc == BRAID_OK && note) fit_note(f, policy_model_name((policy_model)m), out->by_target[m]->count, begun);
     }
-    if (rc == BRAID_OK) rc = times_make(f, without_held_out, &out->times);
+    if (rc == BRAID_OK) rc = fit_times_make(f, without_held_out, &out->times);
     int64_t begun = clock_mono_ns(f->clock);
-    if (rc == BRAID_OK) rc = fit_content(f, out->times, &out->by_target[POLICY_MODEL_CONTENT]);
-    if (rc == BRAID_OK && note)
+    if (rc == BRAID_OK && !without_held_out) rc = fit_content_all(f, out->times, &out->by_target[POLICY_MODEL_CONTENT]);
+    if (rc == BRAID_OK && note && out->by_target[POLICY_MODEL_CONTENT])
         fit_note(f, policy_model_name(POLICY_MODEL_CONTENT), out->by_target[POLICY_MODEL_CONTENT]->count, begun);
     learn_matrix_free(liked);
     learn_matrix_free(chosen);
@@ -202,6 +202,8 @@ static int fit_all(fit *f) {
     if (rc != BRAID_OK) return rc;
     qsort(f->events, f->count, sizeof *f->events, by_person_and_time);
     if (f->options->ranking) rc = fit_weights(f, &weights, &found);
+    if (rc == BRAID_OK && f->options->ranking) rc = fit_fresh(f, &weights);
+    found = found || weights.fresh_lists > 0;
     if (rc == BRAID_OK) rc = fit_models_make(f, false, true, &all);
     if (rc == BRAID_OK && f->options->baselines) {
         rc = fit_baselines(f, all.times);

@@ -1,14 +1,15 @@
-/* Content neighbours: for what few have watched, the fifty watched items that are most alike.
+/* Content neighbours: for what nobody has watched yet, the watched items that are most alike.
  *
  * Alike means: vectors point the same way, genres and people are shared, the years are near; each 0..1, the mean of them to
- * the fourth power, so that a few near ones outweigh many far ones. The nearest by vector are looked at and no others: what
- * shares genres and nothing else is not alike. Weights of a target sum to 1, so that a score over them is a mean. */
+ * the fourth power, so that a few near ones outweigh many far ones. The nearest by vector are looked at and no others. An
+ * item's own history takes over with its first viewers, so only those without any have such neighbours: a few at a time in a
+ * running service, which is why each may look at thousands. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "policy/fit_private.h"
 
-enum { LOOK_AT = 200, KEEP = 50, FEW = 10, BATCH = 64 };
+enum { LOOK_AT = 10000, KEEP = 400, BATCH = 64 };
 static const float GENRES = 0.5f, PEOPLE = 0.5f, YEARS = 0.5f, VECTORS = 1;
 static const double YEARS_NEAR = 5;
 
@@ -19,8 +20,12 @@ typedef struct content {
     uint8_t *group;
     uint32_t facets;
     float *mark; /* the target's unit vector, by facet id */
-    candidate found[LOOK_AT];
-    learn_edge edges[LOOK_AT];
+    const uint32_t *sources;
+    const catalogue_card *source_cards;
+    size_t source_count;
+    float *cosine;
+    learn_edge *edges;
+    arena *a;
 } content;
 
 static void content_free(content *c) {
@@ -28,6 +33,9 @@ static void content_free(content *c) {
     free(c->weight);
     free(c->group);
     free(c->mark);
+    free(c->cosine);
+    free(c->edges);
+    arena_free(c->a);
     free(c);
 }
 
@@ -85,42 +93,77 @@ static float alike(const content *c, const catalogue_card *target, const catalog
     return (float)(sum / (GENRES + PEOPLE + YEARS + VECTORS));
 }
 
-static int target_edges(content *c, const catalogue_card *target, const float *vector, const bitset *sources,
-                        uint64_t source_count, arena *a, learn_edges_draft *draft) {
-    uint32_t nums[LOOK_AT];
+/* Numbers and cards of what may be a neighbour; beyond LOOK_AT a sample of every so-manieth. */
+static int take_sources(content *c, const bitset *sources) {
+    size_t all = (size_t)bitset_count(sources), n = 0, step = all / LOOK_AT + 1;
+    uint32_t *nums = arena_alloc(c->a, (all + 1) * sizeof *nums);
     catalogue_card *cards = NULL;
-    vector_stats stats = {0};
-    size_t n = 0;
-    vector_query q = {.values = vector, .k = LOOK_AT, .ef = LOOK_AT, .allow = sources, .allow_count = source_count};
-    int rc = vector_search(c->f->vectors, &q, c->found, &n, &stats, c->f->err);
-    for (size_t i = 0; i < n; i++) nums[i] = c->found[i].num;
-    if (rc == BRAID_OK) rc = catalogue_get_cards(c->f->cat, nums, n, a, &cards, c->f->err);
+    c->cosine = malloc((all + 1) * sizeof *c->cosine);
+    c->edges = malloc((all + 1) * sizeof *c->edges);
+    if (!nums || !c->cosine || !c->edges) return fit_no_memory(c->f->err);
+    size_t met = 0;
+    for (uint32_t i = 0; (i = bitset_next(sources, i)) != UINT32_MAX; i++)
+        if (met++ % step == 0) nums[n++] = i;
+    int rc = catalogue_get_cards(c->f->cat, nums, n, c->a, &cards, c->f->err);
+    c->sources = nums;
+    c->source_cards = cards;
+    c->source_count = n;
+    return rc;
+}
+
+static int target_edges(content *c, const catalogue_card *target, const float *vector, learn_edges_draft *draft) {
+    int rc = vector_score(c->f->vectors, vector, c->sources, c->source_count, 0, c->cosine, c->f->err);
     if (rc != BRAID_OK) return rc;
     mark(c, target, true);
-    size_t kept = 0;
-    for (size_t i = 0; i < n; i++) {
-        float s = cards[i].num && nums[i] != target->num ? alike(c, target, &cards[i], c->found[i].score) : 0;
-        if (s > 0) c->edges[kept++] = (learn_edge){nums[i], s * s * s * s};
+    size_t n = 0;
+    for (size_t i = 0; i < c->source_count; i++) {
+        float cosine = c->cosine[i] == SIMILARITY_NONE ? 0 : c->cosine[i];
+        float s = c->source_cards[i].num ? alike(c, target, &c->source_cards[i], cosine) : 0;
+        if (s > 0) c->edges[n++] = (learn_edge){c->sources[i], s * s * s * s};
     }
     mark(c, target, false);
-    kept = learn_edges_strongest(c->edges, kept, KEEP);
-    float sum = 0;
-    for (size_t i = 0; i < kept; i++) sum += c->edges[i].weight;
-    for (size_t i = 0; i < kept; i++) c->edges[i].weight /= sum;
-    return learn_edges_draft_set(draft, target->num, c->edges, kept) ? BRAID_OK : fit_no_memory(c->f->err);
+    n = learn_edges_strongest(c->edges, n, KEEP);
+    return learn_edges_draft_set(draft, target->num, c->edges, n) ? BRAID_OK : fit_no_memory(c->f->err);
 }
 
 /* A batch of targets: one call for their vectors. */
-static int batch_edges(content *c, const uint32_t *targets, size_t n, const bitset *sources, uint64_t source_count,
-                       arena *a, learn_edges_draft *draft) {
+static int batch_edges(content *c, const uint32_t *targets, size_t n, arena *a, learn_edges_draft *draft) {
     catalogue_card *cards = NULL;
     bool found[BATCH];
     float *vectors = arena_alloc(a, n * c->f->dim * sizeof *vectors);
     int rc = vectors ? vector_fetch_many(c->f->vectors, targets, n, 0, vectors, found, c->f->err) : fit_no_memory(c->f->err);
     if (rc == BRAID_OK) rc = catalogue_get_cards(c->f->cat, targets, n, a, &cards, c->f->err);
     for (size_t i = 0; rc == BRAID_OK && i < n; i++)
-        if (found[i] && cards[i].num)
-            rc = target_edges(c, &cards[i], vectors + i * c->f->dim, sources, source_count, a, draft);
+        if (found[i] && cards[i].num) rc = target_edges(c, &cards[i], vectors + i * c->f->dim, draft);
+    return rc;
+}
+
+int fit_content(fit *f, const bitset *targets, const bitset *sources, learn_edges **out) {
+    content *c = content_new(f);
+    learn_edges_draft *draft = learn_edges_draft_new(targets->bits);
+    arena *a = arena_new(1 << 18);
+    uint32_t batch[BATCH];
+    size_t n = 0;
+    *out = NULL;
+    int rc = c && draft && a && (c->a = arena_new(1 << 20)) ? take_sources(c, sources) : fit_no_memory(f->err);
+    f->phase = "content";
+    for (uint32_t i = 0; rc == BRAID_OK && c->source_count && (i = bitset_next(targets, i)) != UINT32_MAX; i++) {
+        batch[n++] = i;
+        if (n < BATCH) continue;
+        rc = batch_edges(c, batch, n, a, draft);
+        n = 0;
+        arena_reset(a);
+        if (rc == BRAID_OK && !fit_tell(f, i, targets->bits))
+            rc = error_set(f->err, BRAID_E_CLOSED, "policy/fit", "stopped before the end; nothing was changed");
+    }
+    if (rc == BRAID_OK && n) rc = batch_edges(c, batch, n, a, draft);
+    if (rc == BRAID_OK) {
+        rc = learn_edges_draft_finish(draft, out, f->err);
+        draft = NULL;
+    }
+    learn_edges_draft_free(draft);
+    arena_free(a);
+    content_free(c);
     return rc;
 }
 
@@ -131,38 +174,25 @@ static bool present(void *ctx, uint32_t num, const char *id, uint64_t version) {
     return true;
 }
 
-int fit_content(fit *f, const policy_times *times, learn_edges **out) {
-    uint32_t bits = catalogue_bits(f->cat) > f->items ? catalogue_bits(f->cat) : f->items, targets[BATCH];
-    content *c = content_new(f);
-    learn_edges_draft *draft = learn_edges_draft_new(bits);
-    arena *a = arena_new(1 << 18);
-    bitset there = {0}, sources = {0};
-    size_t n = 0;
-    int rc = c && draft && a && bitset_init(&there, bits) && bitset_init(&sources, bits) ? BRAID_OK : fit_no_memory(f->err);
+int fit_present(fit *f, const policy_times *times, bitset *tried, bitset *untried) {
+    uint32_t bits = catalogue_bits(f->cat) > f->items ? catalogue_bits(f->cat) : f->items;
+    bool ok = bitset_init(tried, bits) && bitset_init(untried, bits);
+    if (!ok) return fit_no_memory(f->err);
+    catalogue_scan(f->cat, present, untried);
+    for (uint32_t i = 0; (i = bitset_next(untried, i)) != UINT32_MAX; i++)
+        if (policy_times_at(times, i, INT64_MAX).count > 0) {
+            bitset_unset(untried, i);
+            bitset_set(tried, i);
+        }
+    return BRAID_OK;
+}
+
+int fit_content_all(fit *f, const policy_times *times, learn_edges **out) {
+    bitset tried = {0}, untried = {0};
+    int rc = fit_present(f, times, &tried, &untried);
     *out = NULL;
-    if (rc == BRAID_OK) catalogue_scan(f->cat, present, &there);
-    for (uint32_t i = 0; rc == BRAID_OK && (i = bitset_next(&there, i)) != UINT32_MAX; i++)
-        if (policy_times_at(times, i, INT64_MAX).count > 0) bitset_set(&sources, i);
-    uint64_t source_count = rc == BRAID_OK ? bitset_count(&sources) : 0;
-    f->phase = "content";
-    for (uint32_t i = 0; rc == BRAID_OK && source_count && (i = bitset_next(&there, i)) != UINT32_MAX; i++) {
-        if (policy_times_at(times, i, INT64_MAX).count < FEW) targets[n++] = i;
-        if (n < BATCH) continue;
-        rc = batch_edges(c, targets, n, &sources, source_count, a, draft);
-        n = 0;
-        arena_reset(a);
-        if (rc == BRAID_OK && !fit_tell(f, i, bits))
-            rc = error_set(f->err, BRAID_E_CLOSED, "policy/fit", "stopped before the end; nothing was changed");
-    }
-    if (rc == BRAID_OK && n) rc = batch_edges(c, targets, n, &sources, source_count, a, draft);
-    if (rc == BRAID_OK) {
-        rc = learn_edges_draft_finish(draft, out, f->err);
-        draft = NULL;
-    }
-    learn_edges_draft_free(draft);
-    bitset_free(&there);
-    bitset_free(&sources);
-    arena_free(a);
-    content_free(c);
+    if (rc == BRAID_OK) rc = fit_content(f, &untried, &tried, out);
+    bitset_free(&tried);
+    bitset_free(&untried);
     return rc;
 }

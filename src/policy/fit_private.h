@@ -12,7 +12,6 @@ typedef struct fit_event {
     int64_t at;
     bool judged;    /* says what they think of it: not a view or a click */
     bool held_out;  /* kept from the models, to fit the ranking on */
-    bool new_item;  /* held out because its item is to look new */
 } fit_event;
 
 typedef struct fit {
@@ -48,13 +47,33 @@ bool fit_tell(void *ctx, uint64_t done, uint64_t total);
 /* Of everything, or of what is not held out. `note`: for the report. */
 int fit_models_make(fit *f, bool without_held_out, bool note, fit_models *out);
 void fit_models_free(fit_models *m);
+int fit_times_make(fit *f, bool without_held_out, policy_times **out);
 void fit_note(fit *f, const char *name, uint64_t edges, int64_t begun);
 /* fit_content.c */
-int fit_content(fit *f, const policy_times *times, learn_edges **out);
+int fit_content(fit *f, const bitset *targets, const bitset *sources, learn_edges **out);
+int fit_content_all(fit *f, const policy_times *times, learn_edges **out); /* of everything that nobody has chosen */
+/* What is in the catalogue, by whether somebody chose it; both are freed by the caller. */
+int fit_present(fit *f, const policy_times *times, bitset *tried, bitset *untried);
 /* fit_write.c */
 int fit_write(fit *f, policy_model model, const learn_edges *edges);
 int fit_write_weights(fit *f, const policy_weights *w);
+/* fit_lists.c: lists in which some were chosen, as the ranking would have seen them. */
+typedef struct fit_lists fit_lists;
+fit_lists *fit_lists_new(size_t max); /* NULL: no memory */
+void fit_lists_free(fit_lists *l);
+size_t fit_lists_count(const fit_lists *l);
+bool fit_lists_full(const fit_lists *l);
+/* A list for the person whose events are [begin, end): candidates of `q` (history and as_of are filled in here, from the events
+ * that `kept` says), chosen what `wanted` says. None is added when nothing was wanted. `allow` is left as it was. */
+typedef bool fit_choose_fn(const void *ctx, const fit_event *e);
+int fit_lists_add(fit_lists *l, fit *f, policy_question *q, bitset *allow, size_t begin, size_t end, fit_choose_fn *kept,
+                  fit_choose_fn *wanted, const void *ctx, arena *a);
+/* False in *enough: too few of them tell anything, and the weights are left as they are. */
+int fit_lists_weigh(const fit_lists *l, double penalty, double *weights, uint64_t *used, braid_error *err);
+size_t fit_person_end(const fit *f, size_t begin);
 /* fit_weights.c: the weights of the ranking, from what each person chose last. *found false: too few choices. */
 int fit_weights(fit *f, policy_weights *w, bool *found);
+/* fit_fresh.c: its weights for lists of which nobody has chosen anything. */
+int fit_fresh(fit *f, policy_weights *w);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include "policy/shown.h"
 
-static const double RATE = 0.05, TINY = 1e-8;
+static const double RATE = 0.2, TINY = 1e-8;
 
 void policy_online_step(const policy_shown *s, double mean[POLICY_FEATURE_COUNT],
                         double squares[POLICY_FEATURE_COUNT]) {

@@ -200,9 +200,9 @@ typedef enum policy_feature {
     POLICY_FEATURE_NEXT,
     POLICY_FEATURE_CONTENT,        /* likeness of vectors to everything that was liked */
     POLICY_FEATURE_CONTENT_RECENT, /* to what was liked last */
-    POLICY_FEATURE_ALIKE,          /* to single things that were liked, the nearest counting most */
-    POLICY_FEATURE_NEIGHBOURS,     /* what the models say of its content neighbours */
-    POLICY_FEATURE_EXPECTED,       /* the audience of its content neighbours */
+    POLICY_FEATURE_ALIKE,          /* content neighbours that were liked (these three in fresh lists only) */
+    POLICY_FEATURE_NEIGHBOURS,     /* what was thought of the content neighbours */
+    POLICY_FEATURE_EXPECTED,       /* their audience */
     POLICY_FEATURE_GENRES,         /* shared with what was liked */
     POLICY_FEATURE_GENRES_AGAINST, /* shared with what was not */
     POLICY_FEATURE_THEMES,
@@ -212,6 +212,7 @@ typedef enum policy_feature {
     POLICY_FEATURE_VALUE,   /* mean reward, shrunk */
     POLICY_FEATURE_UNTRIED, /* nobody chose it yet */
     POLICY_FEATURE_AGE,     /* years since it was made */
+    POLICY_FEATURE_AHEAD,   /* made later than the moment asked about: only the past has such */
     POLICY_FEATURE_YEAR,    /* nearness to the years of what was chosen last */
     POLICY_FEATURE_COUNT
 } policy_feature;
@@ -281,7 +282,7 @@ typedef struct policy_fit_report {
         const char *name;
         uint64_t edges;
         double seconds;
-    } models[POLICY_MODEL_COUNT + 3];
+    } models[POLICY_MODEL_COUNT + 4];
     size_t model_count;
     double seconds;
 } policy_fit_report;
