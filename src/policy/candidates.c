@@ -20,7 +20,7 @@ static const double VALUE_PRIOR = 5, VALUE_PRIOR_MEAN = 0.7, MS_A_YEAR = 365.242
 const char *policy_feature_name(policy_feature f) {
     static const char *const names[POLICY_FEATURE_COUNT] = {
         "slim",   "together", "together_ever", "follows", "next",  "content",    "content_recent",
-        "alike",  "neighbours", "expected",   "genres",  "genres_against", "themes",  "people", "popular",
+        "alike",  "neighbours", "around", "linear", "expected",   "genres",  "genres_against", "themes",  "people", "popular",
         "trend",  "value",    "untried",       "age",     "ahead", "year"};
     return names[f];
 }
@@ -219,6 +219,20 @@ static bool describe_vectors(const policy_question *q, const history_weights *h,
 }
 
 /* ---- describe what nobody has chosen yet ---- */
+static void describe_linear(const learn_edges *e, const float *thought, uint32_t items, policy_candidate *c, size_t n) {
+    for (size_t i = 0; e && i < n; i++) {
+        float say = 0;
+        if (c[i].num >= e->items) continue;
+        for (uint64_t k = e->at[c[i].num]; k < e->at[c[i].num + 1]; k++) {
+            if (e->item[k] == c[i].num)
+                c[i].x[POLICY_FEATURE_EXPECTED] = e->weight[k];
+            else if (e->item[k] < items)
+                say += e->weight[k] * thought[e->item[k]];
+        }
+        c[i].x[POLICY_FEATURE_LINEAR] = root(say);
+    }
+}
+
 /* From the content neighbours: what the person thought of them, how near the nearest liked ones are, how many chose them. */
 static int describe_fresh(const policy_question *q, const history_weights *h, policy_candidate *c, size_t n, arena *a,
                           braid_error *err) {
@@ -249,8 +263,9 @@ static int describe_fresh(const policy_question *q, const history_weights *h, po
         }
         c[i].x[POLICY_FEATURE_NEIGHBOURS] = all > 0 ? root(say / all) : 0;
         c[i].x[POLICY_FEATURE_ALIKE] = root(near);
-        c[i].x[POLICY_FEATURE_EXPECTED] = all > 0 ? seen / all : 0;
+        c[i].x[POLICY_FEATURE_AROUND] = all > 0 ? seen / all : 0;
     }
+    describe_linear(q->models->from[POLICY_MODEL_RIDGE], thought, items, c, n);
     return BRAID_OK;
 }
 

@@ -151,7 +151,8 @@ int fit_models_make(fit *f, bool without_held_out, bool note, fit_models *out) {
     }
     if (rc == BRAID_OK) rc = fit_times_make(f, without_held_out, &out->times);
     int64_t begun = clock_mono_ns(f->clock);
-    if (rc == BRAID_OK && !without_held_out) rc = fit_content_all(f, out->times, &out->by_target[POLICY_MODEL_CONTENT]);
+    if (rc == BRAID_OK && !without_held_out)
+        rc = fit_content_all(f, out->times, &out->by_target[POLICY_MODEL_CONTENT], &out->by_target[POLICY_MODEL_RIDGE]);
     if (rc == BRAID_OK && note && out->by_target[POLICY_MODEL_CONTENT])
         fit_note(f, policy_model_name(POLICY_MODEL_CONTENT), out->by_target[POLICY_MODEL_CONTENT]->count, begun);
     learn_matrix_free(liked);

@@ -25,6 +25,7 @@ typedef struct content {
     size_t source_count;
     float *cosine;
     learn_edge *edges;
+    fit_ridge *ridge;
     arena *a;
 } content;
 
@@ -33,6 +34,7 @@ static void content_free(content *c) {
     free(c->weight);
     free(c->group);
     free(c->mark);
+    fit_ridge_free(c->ridge);
     free(c->cosine);
     free(c->edges);
     arena_free(c->a);
@@ -99,7 +101,7 @@ static int take_sources(content *c, const bitset *sources) {
     uint32_t *nums = arena_alloc(c->a, (all + 1) * sizeof *nums);
     catalogue_card *cards = NULL;
     c->cosine = malloc((all + 1) * sizeof *c->cosine);
-    c->edges = malloc((all + 1) * sizeof *c->edges);
+    c->edges = malloc((all + 2) * sizeof *c->edges);
     if (!nums || !c->cosine || !c->edges) return fit_no_memory(c->f->err);
     size_t met = 0;
     for (uint32_t i = 0; (i = bitset_next(sources, i)) != UINT32_MAX; i++)
@@ -127,41 +129,56 @@ static int target_edges(content *c, const catalogue_card *target, const float *v
 }
 
 /* A batch of targets: one call for their vectors. */
-static int batch_edges(content *c, const uint32_t *targets, size_t n, arena *a, learn_edges_draft *draft) {
+static int batch_edges(content *c, const uint32_t *targets, size_t n, arena *a, learn_edges_draft *near,
+                       learn_edges_draft *linear) {
     catalogue_card *cards = NULL;
     bool found[BATCH];
     float *vectors = arena_alloc(a, n * c->f->dim * sizeof *vectors);
     int rc = vectors ? vector_fetch_many(c->f->vectors, targets, n, 0, vectors, found, c->f->err) : fit_no_memory(c->f->err);
     if (rc == BRAID_OK) rc = catalogue_get_cards(c->f->cat, targets, n, a, &cards, c->f->err);
-    for (size_t i = 0; rc == BRAID_OK && i < n; i++)
-        if (found[i] && cards[i].num) rc = target_edges(c, &cards[i], vectors + i * c->f->dim, draft);
+    for (size_t i = 0; rc == BRAID_OK && i < n; i++) {
+        if (!found[i] || !cards[i].num) continue;
+        rc = target_edges(c, &cards[i], vectors + i * c->f->dim, near);
+        size_t weighed = fit_ridge_weigh(c->ridge, targets[i], vectors + i * c->f->dim, c->edges);
+        if (rc == BRAID_OK && !learn_edges_draft_set(linear, targets[i], c->edges, weighed)) rc = fit_no_memory(c->f->err);
+    }
     return rc;
 }
 
-int fit_content(fit *f, const bitset *targets, const bitset *sources, learn_edges **out) {
+int fit_content(fit *f, const bitset *targets, const bitset *sources, const policy_times *times, learn_edges **near,
+                learn_edges **linear) {
     content *c = content_new(f);
-    learn_edges_draft *draft = learn_edges_draft_new(targets->bits);
+    learn_edges_draft *draft = learn_edges_draft_new(targets->bits), *weights = learn_edges_draft_new(targets->bits);
     arena *a = arena_new(1 << 18);
     uint32_t batch[BATCH];
     size_t n = 0;
-    *out = NULL;
-    int rc = c && draft && a && (c->a = arena_new(1 << 20)) ? take_sources(c, sources) : fit_no_memory(f->err);
+    *near = *linear = NULL;
+    int rc = c && draft && weights && a && (c->a = arena_new(1 << 20)) ? take_sources(c, sources) : fit_no_memory(f->err);
     f->phase = "content";
+    if (rc == BRAID_OK && bitset_count(targets) && c->source_count) {
+        c->ridge = fit_ridge_new(f, c->sources, c->source_count, times);
+        if (!c->ridge) rc = fit_no_memory(f->err);
+    }
     for (uint32_t i = 0; rc == BRAID_OK && c->source_count && (i = bitset_next(targets, i)) != UINT32_MAX; i++) {
         batch[n++] = i;
         if (n < BATCH) continue;
-        rc = batch_edges(c, batch, n, a, draft);
+        rc = batch_edges(c, batch, n, a, draft, weights);
         n = 0;
         arena_reset(a);
         if (rc == BRAID_OK && !fit_tell(f, i, targets->bits))
             rc = error_set(f->err, BRAID_E_CLOSED, "policy/fit", "stopped before the end; nothing was changed");
     }
-    if (rc == BRAID_OK && n) rc = batch_edges(c, batch, n, a, draft);
+    if (rc == BRAID_OK && n) rc = batch_edges(c, batch, n, a, draft, weights);
     if (rc == BRAID_OK) {
-        rc = learn_edges_draft_finish(draft, out, f->err);
+        rc = learn_edges_draft_finish(draft, near, f->err);
         draft = NULL;
     }
+    if (rc == BRAID_OK) {
+        rc = learn_edges_draft_finish(weights, linear, f->err);
+        weights = NULL;
+    }
     learn_edges_draft_free(draft);
+    learn_edges_draft_free(weights);
     arena_free(a);
     content_free(c);
     return rc;
@@ -187,11 +204,11 @@ int fit_present(fit *f, const policy_times *times, bitset *tried, bitset *untrie
     return BRAID_OK;
 }
 
-int fit_content_all(fit *f, const policy_times *times, learn_edges **out) {
+int fit_content_all(fit *f, const policy_times *times, learn_edges **near, learn_edges **linear) {
     bitset tried = {0}, untried = {0};
     int rc = fit_present(f, times, &tried, &untried);
-    *out = NULL;
-    if (rc == BRAID_OK) rc = fit_content(f, &untried, &tried, out);
+    *near = *linear = NULL;
+    if (rc == BRAID_OK) rc = fit_content(f, &untried, &tried, times, near, linear);
     bitset_free(&tried);
     bitset_free(&untried);
     return rc;

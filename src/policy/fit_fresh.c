@@ -1,15 +1,15 @@
 /* The weights of fresh lists: of which nobody has chosen anything, so that only content speaks.
  *
- * Three tenths of the items are made to look new: their events are hidden, their neighbours are sought among the others, and
- * each tenth is a list for everybody who liked something in it. Three sets and not one: what is the same for all people (the
+ * An eighth of the items is made to look new: their events are hidden, their neighbours are sought among the others, and
+ * each quarter of these is a list for everybody who liked something in it. Four sets and not one: what is the same for all people (the
  * audience of the neighbours) would else be fitted to the chance of one set. No model of what people chose together is
  * needed, so this costs little. */
 #include "policy/fit_private.h"
 
-enum { SETS = 3, PARTS = 10, LISTS_MAX = 400, LISTS_A_SET = LISTS_MAX / SETS };
+enum { SETS = 4, PARTS = 32, LISTS_MAX = 400, LISTS_A_SET = LISTS_MAX / SETS };
 static const double PENALTY = 0.1;
 
-/* Which tenth an item is of, by a hash of its number: it depends on nothing else. */
+/* Which part an item is of, by a hash of its number: it depends on nothing else. */
 static unsigned part_of(uint32_t num) {
     return (num * UINT32_C(2654435769) >> 16) % PARTS;
 }
@@ -51,7 +51,7 @@ static int make_lists(fit *f, policy_question *q, unsigned set, const bitset *it
 int fit_fresh(fit *f, policy_weights *w) {
     int64_t begun = clock_mono_ns(f->clock);
     policy_times *times = NULL;
-    learn_edges *content = NULL;
+    learn_edges *content = NULL, *linear = NULL;
     bitset tried = {0}, untried = {0}, fresh = {0};
     fit_lists *l = fit_lists_new(LISTS_MAX);
     int rc = l ? times_of_old(f, &times) : fit_no_memory(f->err);
@@ -59,14 +59,15 @@ int fit_fresh(fit *f, policy_weights *w) {
     if (rc == BRAID_OK && !bitset_init(&fresh, untried.bits)) rc = fit_no_memory(f->err);
     for (size_t i = 0; rc == BRAID_OK && i < f->count; i++)
         if (bitset_has(&untried, f->events[i].num)) bitset_set(&fresh, f->events[i].num);
-    if (rc == BRAID_OK) rc = fit_content(f, &fresh, &tried, &content);
-    policy_model_set set = {.items = f->items, .from[POLICY_MODEL_CONTENT] = content};
+    if (rc == BRAID_OK) rc = fit_content(f, &fresh, &tried, times, &content, &linear);
+    policy_model_set set = {.items = f->items, .from = {[POLICY_MODEL_CONTENT] = content, [POLICY_MODEL_RIDGE] = linear}};
     policy_question q = {.models = &set, .cat = f->cat, .vectors = f->vectors, .dim = f->dim, .times = times, .all = true};
     for (unsigned k = 0; rc == BRAID_OK && k < SETS; k++)
         rc = make_lists(f, &q, k, &fresh, l, (k + 1) * (size_t)LISTS_A_SET);
     if (rc == BRAID_OK) rc = fit_lists_weigh(l, PENALTY, w->fresh, &w->fresh_lists, f->err);
     if (rc == BRAID_OK && w->fresh_lists) fit_note(f, "fresh", w->fresh_lists, begun);
     learn_edges_free(content);
+    learn_edges_free(linear);
     policy_times_free(times);
     bitset_free(&tried);
     bitset_free(&untried);

@@ -50,8 +50,17 @@ void fit_models_free(fit_models *m);
 int fit_times_make(fit *f, bool without_held_out, policy_times **out);
 void fit_note(fit *f, const char *name, uint64_t edges, int64_t begun);
 /* fit_content.c */
-int fit_content(fit *f, const bitset *targets, const bitset *sources, learn_edges **out);
-int fit_content_all(fit *f, const policy_times *times, learn_edges **out); /* of everything that nobody has chosen */
+int fit_content(fit *f, const bitset *targets, const bitset *sources, const policy_times *times, learn_edges **near,
+                learn_edges **linear);
+/* Of everything that nobody has chosen. */
+int fit_content_all(fit *f, const policy_times *times, learn_edges **near, learn_edges **linear);
+/* fit_ridge.c: the linear model of vectors. NULL: no memory, or no vectors. */
+typedef struct fit_ridge fit_ridge;
+fit_ridge *fit_ridge_new(fit *f, const uint32_t *sources, size_t n, const policy_times *times);
+void fit_ridge_free(fit_ridge *r);
+/* The weights of the sources for a target of that vector, strongest first, in `list` (room for n + 1); how many. The first is
+ * the target itself with the audience that is expected. */
+size_t fit_ridge_weigh(fit_ridge *r, uint32_t target, const float *vector, learn_edge *list);
 /* What is in the catalogue, by whether somebody chose it; both are freed by the caller. */
 int fit_present(fit *f, const policy_times *times, bitset *tried, bitset *untried);
 /* fit_write.c */

@@ -31,7 +31,7 @@ struct policy_models {
 };
 
 const char *policy_model_name(policy_model m) {
-    static const char *const names[POLICY_MODEL_COUNT] = {"slim", "together", "follows", "next", "content"};
+    static const char *const names[POLICY_MODEL_COUNT] = {"slim", "together", "follows", "next", "content", "ridge"};
     return names[m];
 }
 
@@ -148,7 +148,7 @@ static int model_load(policy_models *p, policy_model m, uint32_t *items, int64_t
     if (rc == BRAID_OK && l.no_memory)
         rc = error_set(err, BRAID_E_NO_MEMORY, "policy/models", "no memory for what was learned of items");
     if (rc == BRAID_OK && l.count) rc = learn_edges_of(l.items, l.target, l.edge, l.count, &by_target, err);
-    if (rc == BRAID_OK && by_target && m == POLICY_MODEL_CONTENT) {
+    if (rc == BRAID_OK && by_target && m >= POLICY_MODEL_CONTENT) {
         *out = by_target;
         by_target = NULL;
     }

@@ -154,7 +154,8 @@ typedef enum policy_model {
     POLICY_MODEL_TOGETHER, /* liked by the same people at about the same time */
     POLICY_MODEL_FOLLOWS,  /* chosen some time after */
     POLICY_MODEL_NEXT,     /* chosen right after */
-    POLICY_MODEL_CONTENT,  /* alike by what is written of them: for what few have watched. Kept per target */
+    POLICY_MODEL_CONTENT,  /* alike by what is written of them: for what nobody has watched yet. Kept per target, as is: */
+    POLICY_MODEL_RIDGE,    /* the linear weights of vectors, and at the item itself the audience that they expect */
     POLICY_MODEL_COUNT
 } policy_model;
 const char *policy_model_name(policy_model m); /* "slim" ...: as the record store knows it */
@@ -173,7 +174,7 @@ typedef struct policy_baselines {
 /* Immutable, reference-counted. Items are their numbers. */
 typedef struct policy_model_set {
     uint32_t items;                              /* numbers are below this */
-    const learn_edges *from[POLICY_MODEL_COUNT]; /* per source its targets (CONTENT: per target its sources); NULL: not learned */
+    const learn_edges *from[POLICY_MODEL_COUNT]; /* per source its targets (CONTENT, RIDGE: per target its sources); NULL: not learned */
     int64_t at;                                  /* when the newest was learned, wall ms */
     const policy_weights *weights;        /* of the ranking: learned, or the default */
     const policy_baselines *baselines;           /* NULL: not asked for */
@@ -200,9 +201,11 @@ typedef enum policy_feature {
     POLICY_FEATURE_NEXT,
     POLICY_FEATURE_CONTENT,        /* likeness of vectors to everything that was liked */
     POLICY_FEATURE_CONTENT_RECENT, /* to what was liked last */
-    POLICY_FEATURE_ALIKE,          /* content neighbours that were liked (these three in fresh lists only) */
+    POLICY_FEATURE_ALIKE,          /* content neighbours that were liked (these five in fresh lists only) */
     POLICY_FEATURE_NEIGHBOURS,     /* what was thought of the content neighbours */
-    POLICY_FEATURE_EXPECTED,       /* their audience */
+    POLICY_FEATURE_AROUND,         /* their audience */
+    POLICY_FEATURE_LINEAR,         /* what a linear model of vectors makes of the history */
+    POLICY_FEATURE_EXPECTED,       /* the audience that it expects */
     POLICY_FEATURE_GENRES,         /* shared with what was liked */
     POLICY_FEATURE_GENRES_AGAINST, /* shared with what was not */
     POLICY_FEATURE_THEMES,

@@ -25,7 +25,8 @@ policy_weights policy_weights_default(void) {
                             .fresh = {[POLICY_FEATURE_CONTENT] = 0.5,
                                       [POLICY_FEATURE_ALIKE] = 0.3,
                                       [POLICY_FEATURE_NEIGHBOURS] = 0.5,
-                                      [POLICY_FEATURE_EXPECTED] = 0.5,
+                                      [POLICY_FEATURE_LINEAR] = 0.27,
+                                      [POLICY_FEATURE_EXPECTED] = 0.39,
                                       [POLICY_FEATURE_GENRES] = 0.2,
                                       [POLICY_FEATURE_PEOPLE] = 0.2,
                                       [POLICY_FEATURE_YEAR] = 0.1}};
