@@ -2,6 +2,7 @@
  * acknowledged interactions.
  *
  *   bench_engine ITEMS DIM [QUERIES]
+ *   bench_engine ITEMS DIM writers       interactions alone, on the file of an earlier run if there is one; for a profiler
  *
  * The items are those of bench_data.h, with one relation each in expectation. One JSON line a figure goes to stdout; the
  * file is made in build/bench and made anew each time. Nothing is asserted: numbers are for people, bench/run.sh keeps
@@ -221,6 +222,24 @@ static void run_threads(braid_db *db, const char *name, void *(*body)(void *), s
     free(l);
 }
 
+static void questions(braid_db *db, size_t items, size_t dim, size_t queries) {
+    search(db, "search", "{\"cache\":false}", items, dim, queries);
+    search(db, "search_vector_only", "{\"strategy\":\"vector_only\",\"cache\":false}", items, dim, queries);
+    search(db, "search_filter_1_percent", "{\"filter\":{\"attributes.bucket\":7},\"cache\":false}", items, dim,
+           queries);
+    search(db, "search_filter_10_percent", "{\"filter\":{\"attributes.bucket\":{\"lt\":10}},\"cache\":false}", items,
+           dim, queries);
+    recommend(db, "recommend", "{\"user\":\"u0\",\"cache\":false}", items, dim, queries);
+    recommend(db, "recommend_cached", "{\"user\":\"u0\"}", items, dim, queries);
+    run_threads(db, "recommend_two_threads", recommend_thread, 2, items, dim);
+}
+
+static void interactions(braid_db *db, size_t items, size_t dim) {
+    run_threads(db, "interactions_1_writer", record_one, 1, items, dim);
+    run_threads(db, "interactions_8_writers", record_one, 8, items, dim);
+    run_threads(db, "interactions_8_writers_16_a_call", record_array, 8, items, dim);
+}
+
 static double open_db(const char *path, size_t dim, braid_db **db) {
     braid_error err = {0};
     braid_options *o;
@@ -251,6 +270,14 @@ int main(int argc, char **argv) {
     mkdir("build", 0755);
     mkdir("build/bench", 0755);
     snprintf(path, sizeof path, "build/bench/engine-%zu-%zu.db", items, dim);
+    bool writers_only = argc > 3 && strcmp(argv[3], "writers") == 0;
+    if (writers_only && access(path, F_OK) == 0) {
+        braid_db *db;
+        open_db(path, dim, &db);
+        interactions(db, items, dim);
+        braid_close(db);
+        return 0;
+    }
     static const char *const suffixes[] = {"", "-wal", "-shm", "-hnsw", "-lock"};
     for (size_t i = 0; i < 5; i++) {
         snprintf(side, sizeof side, "%s%s", path, suffixes[i]);
@@ -264,18 +291,8 @@ int main(int argc, char **argv) {
     braid_close(db);
     figure("start", items, dim, "s", open_db(path, dim, &db));
     figure("resident", items, dim, "mb", resident_mb());
-    search(db, "search", "{\"cache\":false}", items, dim, queries);
-    search(db, "search_vector_only", "{\"strategy\":\"vector_only\",\"cache\":false}", items, dim, queries);
-    search(db, "search_filter_1_percent", "{\"filter\":{\"attributes.bucket\":7},\"cache\":false}", items, dim,
-           queries);
-    search(db, "search_filter_10_percent", "{\"filter\":{\"attributes.bucket\":{\"lt\":10}},\"cache\":false}", items,
-           dim, queries);
-    recommend(db, "recommend", "{\"user\":\"u0\",\"cache\":false}", items, dim, queries);
-    recommend(db, "recommend_cached", "{\"user\":\"u0\"}", items, dim, queries);
-    run_threads(db, "recommend_two_threads", recommend_thread, 2, items, dim);
-    run_threads(db, "interactions_1_writer", record_one, 1, items, dim);
-    run_threads(db, "interactions_8_writers", record_one, 8, items, dim);
-    run_threads(db, "interactions_8_writers_16_a_call", record_array, 8, items, dim);
+    if (!writers_only) questions(db, items, dim, queries);
+    interactions(db, items, dim);
     double t = now_us();
     braid_close(db);
     figure("close", items, dim, "s", (now_us() - t) / 1e6);
