@@ -18,6 +18,7 @@
 #include "pool.h"
 #include "remote.h"
 #include "rng.h"
+#include "turn.h"
 #include "utf8.h"
 
 #endif

@@ -12,7 +12,7 @@
 /* Under a stream of writes a batch is worth gathering: every batch of the learner is a commit of its own, and every store
  * looks at every row of the log. Whoever waits for a change wakes the feed at once, so this costs nobody's answer
  * anything. */
-enum { WAIT_LOOK_NS = 100000000, STORE_PACE_MS = 20, LEARNER_PACE_MS = 500, LEARNER_BATCH = 20000 };
+enum { WAIT_LOOK_NS = 100000000, STORE_PACE_MS = 20, LEARNER_PACE_MS = 500, LEARNER_NICER = 5, LEARNER_BATCH = 20000 };
 
 /* ---- which items a batch touches, each once ---- */
 typedef struct touched {
@@ -325,6 +325,7 @@ int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_err
             .ctx = c->ctx,
             .batch_max = i == FEED_POLICY ? LEARNER_BATCH : (size_t)option_get_int(db->options, "feed.batch"),
             .pace_ms = c->pace_ms,
+            .nicer = i == FEED_POLICY ? LEARNER_NICER : 0,
             .kinds = c->kinds,
             .cursor = c->cursor,
             .own_cursor = c->own_cursor,

@@ -15,13 +15,17 @@
  * cursor, so that their feed_wait tells the truth about the store all the same.
  *
  * Under a stream of small commits, a feed that ran for each of them would eat the processor that the writers need.
- * So when nobody waits in feed_wait, it lets PACE_NS pass between two reads; one that waits ends the pause at once. */
+ * So when nobody waits in feed_wait, it lets pace_ms pass between two reads, also when a read found nothing that it
+ * wants: three feeds of items would otherwise wake for every commit of interactions. One that waits ends the pause at
+ * once. And as nobody waits for the processor time of a feed, its thread gives way to all others (base/turn.h), the more
+ * so the `nicer` it was made. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include "record/record.h"
@@ -158,6 +162,8 @@ static size_t feed_step(feed *f, bool *failed) {
 static void *feed_main(void *arg) {
     feed *f = arg;
     int64_t backoff = FEED_BACKOFF_FIRST_MS;
+    prctl(PR_SET_NAME, "braid-feed");
+    turn_give_way(f->options.nicer);
     while (!feed_stopping(f)) {
         bool failed = false;
         size_t n = 0;
@@ -165,7 +171,8 @@ static void *feed_main(void *arg) {
             feed_pause(f, FEED_WATCH_MS, false);
             continue;
         }
-        if (record_head(f->store) > atomic_load(&f->applied)) n = feed_step(f, &failed);
+        uint64_t before = atomic_load(&f->applied);
+        if (record_head(f->store) > before) n = feed_step(f, &failed);
         if (failed) {
             feed_pause(f, backoff, false);
             backoff = backoff * 2 < FEED_BACKOFF_MAX_MS ? backoff * 2 : FEED_BACKOFF_MAX_MS;
@@ -173,7 +180,7 @@ static void *feed_main(void *arg) {
         }
         backoff = FEED_BACKOFF_FIRST_MS;
         if (n >= f->options.batch_max || feed_stopping(f)) continue;
-        if (n > 0) feed_pause(f, f->options.pace_ms, true);
+        if (n > 0 || atomic_load(&f->applied) > before) feed_pause(f, f->options.pace_ms, true);
         if (!feed_stopping(f))
             record_log_wait(f->store, atomic_load(&f->applied),
                             clock_mono_ns(f->options.clock) + FEED_IDLE_MS * INT64_C(1000000));

@@ -325,6 +325,7 @@ typedef struct feed_options {
     const char *name; /* of the consumer: a label in metrics and the name of its cursor */
     uint64_t start;   /* first LSN applied is start + 1 */
     unsigned pace_ms; /* pause after a batch while nobody waits, so that changes gather; default 2 */
+    int nicer;        /* 0..19: a smaller share of a busy processor (base/turn.h) */
     size_t batch_max; /* log rows a batch, default 1,000 */
     unsigned kinds;   /* RECORD_MASK(...) of the rows that it wants; default all */
     const char *cursor; /* of a store that outlives this process: its cursor's name. The feed starts there, moves it after

@@ -1,4 +1,4 @@
-/* base: clock and rng. The calendar is held against gmtime_r, the generators against published vectors and moments. */
+/* base: clock, rng and turns. The calendar is held against gmtime_r, the generators against published vectors and moments. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,8 +6,11 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/base.h"
@@ -253,6 +256,42 @@ static void below_is_even_and_in_bounds(void **state) {
     assert_true(fabs(low / DRAWS - 1.0 / 3) < error && fabs(by_three / DRAWS - 1.0 / 3) < error);
 }
 
+/* ---- turns ---- */
+
+typedef struct manners { int policy, nice; } manners;
+
+static void *give_way(void *out) {
+    turn_give_way(3);
+    *(manners *)out = (manners){sched_getscheduler(0), getpriority(PRIO_PROCESS, 0)};
+    return NULL;
+}
+
+static void *go_first(void *out) {
+    turn_first();
+    *(manners *)out = (manners){sched_getscheduler(0), getpriority(PRIO_PROCESS, 0)};
+    return NULL;
+}
+
+static manners of_thread(void *(*body)(void *)) {
+    pthread_t t;
+    manners m = {-1, -1};
+    assert_int_equal(pthread_create(&t, NULL, body, &m), 0);
+    pthread_join(t, NULL);
+    return m;
+}
+
+static void a_thread_that_gives_way_changes_itself_alone(void **state) {
+    (void)state;
+    int before = getpriority(PRIO_PROCESS, 0);
+    manners way = of_thread(give_way), first = of_thread(go_first);
+    assert_int_equal(way.policy, SCHED_BATCH);
+    assert_int_equal(way.nice, before + 3 < 19 ? before + 3 : 19);
+    assert_int_equal(first.policy, SCHED_OTHER);
+    assert_int_equal(first.nice, before);
+    assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), before);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dates_and_times_are_read),
@@ -264,6 +303,7 @@ int main(void) {
         cmocka_unit_test(distributions_have_their_moments),
         cmocka_unit_test(normals_have_the_normal_shape),
         cmocka_unit_test(below_is_even_and_in_bounds),
+        cmocka_unit_test(a_thread_that_gives_way_changes_itself_alone),
     };
     return cmocka_run_group_tests_name("base_time", tests, NULL, NULL);
 }

@@ -72,6 +72,30 @@ static void a_feed_applies_what_was_there_and_what_comes(void **state) {
     assert_int_equal(feed_applied(s->feed), 11);
 }
 
+/* A feed that woke for each commit would read the log about as often as there are commits. */
+static void a_feed_that_wants_nothing_of_what_comes_keeps_its_pace_too(void **state) {
+    enum { WRITES = 400, PACE_MS = 1000 };
+    scene *s = *state;
+    put_item(s->f.store, "film", "A film", NULL, NULL);
+    feed_options o = {.name = "test", .start = 1, .pace_ms = PACE_MS, .kinds = RECORD_MASK(RECORD_ITEM),
+                      .apply = apply, .ctx = &s->c};
+    braid_error err = {0};
+    assert_int_equal(feed_start(s->f.store, &o, &s->feed, &err), BRAID_OK);
+    unsigned moves = 0;
+    uint64_t before = feed_applied(s->feed);
+    int64_t begun = clock_mono_ns(&clock_system);
+    for (int i = 0; i < WRITES; i++) {
+        put_interaction(s->f.store, "ana", "film", NULL, i, NULL);
+        uint64_t now = feed_applied(s->feed);
+        moves += now != before;
+        before = now;
+    }
+    int64_t paces = (clock_mono_ns(&clock_system) - begun) / (PACE_MS * INT64_C(1000000));
+    assert_true(moves <= 2 + (unsigned)paces);
+    assert_true(feed_wait(s->feed, WRITES + 1, in_ms(20000))); /* who waits ends the pause */
+    assert_int_equal(atomic_load(&s->c.rows), 0);
+}
+
 static void waiting_for_what_never_comes_ends_at_the_deadline(void **state) {
     scene *s = *state;
     start(s, 0, 0);
@@ -244,6 +268,7 @@ int main(void) {
 #define FEED_CLAIM(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         FEED_CLAIM(a_feed_applies_what_was_there_and_what_comes),
+        FEED_CLAIM(a_feed_that_wants_nothing_of_what_comes_keeps_its_pace_too),
         FEED_CLAIM(waiting_for_what_never_comes_ends_at_the_deadline),
         FEED_CLAIM(a_batch_that_failed_is_tried_again_and_nothing_is_skipped),
         FEED_CLAIM(the_rows_of_a_removed_person_are_no_gap_to_wait_for),
