@@ -82,6 +82,7 @@ struct record_sqlite {
     uint64_t policy_lsn;   /* the number of that log row */
     uint64_t timeline_new; /* interactions that the transaction has added */
     uint64_t timeline_left; /* interactions that are not in the timeline yet */
+    uint64_t timeline_next; /* fill it when there are so many */
     record_sqlite_names *items_by_id, *persons_by_id;
     uint64_t committed_num_max, committed_person_max;
     bool wipe; /* a person was deleted: empty the WAL soon */
@@ -201,7 +202,8 @@ void record_sqlite_names_drop(record_sqlite_names *n, const char *name);
 
 /* ---- record_sqlite_timeline.c: who did what when ---- */
 int record_sqlite_timeline_open(record_sqlite *s); /* SQLITE_OK or an error */
-void record_sqlite_timeline_keep(record_sqlite *s); /* between commits */
+bool record_sqlite_timeline_due(const record_sqlite *s, bool quiet);
+void record_sqlite_timeline_keep(record_sqlite *s, bool quiet); /* between commits; quiet: no write has come for a moment */
 
 /* ---- record_sqlite_policy.c: the actions of a policy as bytes ---- */
 bool record_sqlite_actions_write(const record_policy *p, buf *out);

@@ -14,6 +14,11 @@
  * Waking a caller costs the writer as much as writing its row. So it wakes one, who wakes two more, and so on: a tree
  * over the group, whose work is the callers' own.
  *
+ * Everybody waits for the writer, so its thread asks for the next turn on the processor (base/turn.h).
+ *
+ * Rejected, with figures (docs/adr/0009-one-sync-at-a-time.md): several groups in flight, each with a sync of its own, and
+ * callers that lead their group without a writer thread.
+ *
  * Background writes (learners) are taken when no foreground write waits, or after 25 ms, a slice at a time.
  *
  * Refusals (unknown item ...) are decided by look-ups before anything is written, so they need no undo. Should
@@ -34,6 +39,7 @@
 enum {
     GROUP_WAIT_NS_MAX = 1000000,  /* for callers to come back */
     WIPE_RETRY_NS = 200000000,    /* between attempts to empty the WAL after a person was deleted */
+    QUIET_NS = 20000000,          /* without a write: time to fill the timeline */
     WAL_FIRST_BYTES = 256 * 1024, /* the WAL's first length */
     WAL_AHEAD_BYTES = 64 * 1024,  /* it grows when less than this is left */
     CHECKPOINT_WAIT_MS = 500      /* for readers, in a checkpoint that somebody asked for */
@@ -396,16 +402,18 @@ static void record_sqlite_commit_group(record_sqlite *s, record_sqlite_group *g)
     }
 }
 
-/* Waits until there is something to do; false when the store closes and nothing is left. The mutex is held. */
+/* Waits until there is something to do: a group to write, or only the house to keep. False when the store closes and
+ * nothing is left. The mutex is held. */
 static bool record_sqlite_await(record_sqlite *s) {
     s->wanted = 1;
     if (s->expected > 0 && s->foreground.requests == 0 && s->background.requests > 0 && !s->closing)
         /* callers are about to come back: background gives way */
         record_sqlite_wait(&s->queue_cond, &s->queue_mutex, GROUP_WAIT_NS_MAX);
     while (s->foreground.requests == 0 && s->background.requests == 0 && !s->closing) {
-        if (!s->wipe)
+        bool timeline = s->failed == BRAID_OK && record_sqlite_timeline_due(s, true);
+        if (!timeline && !s->wipe)
             pthread_cond_wait(&s->queue_cond, &s->queue_mutex);
-        else if (!record_sqlite_wait(&s->queue_cond, &s->queue_mutex, WIPE_RETRY_NS))
+        else if (!record_sqlite_wait(&s->queue_cond, &s->queue_mutex, timeline ? QUIET_NS : WIPE_RETRY_NS))
             return true;
     }
     return s->foreground.requests > 0 || s->background.requests > 0;
@@ -421,10 +429,10 @@ static void record_sqlite_wipe(record_sqlite *s) {
     sqlite3_busy_timeout(s->writer.db, RECORD_SQLITE_BUSY_MS);
 }
 
-static void record_sqlite_keep_house(record_sqlite *s) {
+static void record_sqlite_keep_house(record_sqlite *s, bool quiet) {
     if (s->failed != BRAID_OK) return;
     metric_set(s->wal_gauge, (double)s->wal_frames * (s->page_bytes + 24));
-    record_sqlite_timeline_keep(s);
+    record_sqlite_timeline_keep(s, quiet);
     if (s->wal_frames > s->wal_frames_next) record_sqlite_checkpoint_now(s, false, NULL);
     record_sqlite_wal_grow(s);
     if (s->wipe) record_sqlite_wipe(s);
@@ -465,6 +473,7 @@ static void record_sqlite_wake_callers(record_sqlite *s, record_sqlite_request *
 static void *record_sqlite_writer_main(void *arg) {
     record_sqlite *s = arg;
     prctl(PR_SET_NAME, "braid-record");
+    turn_first();
     prctl(PR_SET_TIMERSLACK, 1000UL); /* the wait for callers is shorter than the usual 50 us of slack */
     pthread_mutex_lock(&s->queue_mutex);
     while (record_sqlite_await(s)) {
@@ -478,7 +487,7 @@ static void *record_sqlite_writer_main(void *arg) {
         pthread_mutex_unlock(&s->queue_mutex);
         metric_set(s->queue_gauge, (double)waiting);
         record_sqlite_wake_callers(s, g.first);
-        record_sqlite_keep_house(s);
+        record_sqlite_keep_house(s, g.first == NULL);
         pthread_mutex_lock(&s->queue_mutex);
     }
     pthread_mutex_unlock(&s->queue_mutex);
