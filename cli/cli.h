@@ -202,6 +202,15 @@ void cli_progress_begin(cli_progress *p, const cli *c, const char *what, const c
 void cli_progress_to(cli_progress *p, uint64_t done, uint64_t units);
 void cli_progress_end(cli_progress *p);
 
+/* Long work of the library in phases, a bar each: give cli_phases_show and this to it. It goes on until it is asked to stop. */
+typedef struct cli_phases {
+    const cli *c;
+    cli_progress bar;
+    char phase[32], what[64]; /* what is going on, and what is said of it */
+} cli_phases;
+bool cli_phases_show(void *phases, const char *phase, uint64_t done, uint64_t total);
+void cli_phases_end(cli_phases *p);
+
 /* ---- tables (table.c) ---- */
 
 /* Cells of text in rows; a column is as wide as its widest cell, and the one marked '*' gives way on a narrow terminal.

@@ -7,22 +7,13 @@
 
 enum { LEARN_MS = 24 * 3600 * 1000 }; /* twenty million interactions take their time */
 
-static bool show(void *ctx, const char *phase, uint64_t done, uint64_t total) {
-    cli_progress *bar = ctx;
-    bar->what = phase;
-    bar->total = total;
-    cli_progress_to(bar, done, done);
-    return !cli_stop_asked();
-}
-
 static int learn_here(cli *c, const char *what, json_t **answer) {
     braid_error err = {0};
     char *json = NULL;
-    cli_progress bar;
+    cli_phases phases = {.c = c};
     cli_stop_catch();
-    cli_progress_begin(&bar, c, "learning", "steps", 0);
-    int rc = braid_learn(cli_db(c), what, show, &bar, &json, &err);
-    cli_progress_end(&bar);
+    int rc = braid_learn(cli_db(c), what, cli_phases_show, &phases, &json, &err);
+    cli_phases_end(&phases);
     if (rc != BRAID_OK) return cli_fail(c, braid_error_exit_code(rc), "%s", err.message);
     *answer = json_loads(json, 0, NULL);
     braid_free(json);

@@ -253,19 +253,6 @@ static int write_ratings(eval_base *b, const eval_fit *fit) {
 
 /* ---- learning ---- */
 
-typedef struct learning {
-    const eval *e;
-    cli_progress bar;
-} learning;
-
-static bool show_learning(void *ctx, const char *phase, uint64_t done, uint64_t total) {
-    learning *l = ctx;
-    l->bar.what = phase;
-    l->bar.total = total;
-    cli_progress_to(&l->bar, done, done);
-    return !cli_stop_asked();
-}
-
 static int wait_for(eval_base *b, const char *lsn) {
     braid_error err = {0};
     int rc = braid_wait(b->db, lsn, WAIT_MS, &err);
@@ -275,11 +262,10 @@ static int wait_for(eval_base *b, const char *lsn) {
 int eval_base_learn(eval_base *b) {
     braid_error err = {0};
     char *json = NULL;
-    learning l = {.e = b->e};
+    cli_phases phases = {.c = b->e->c};
     double began = cli_now();
-    cli_progress_begin(&l.bar, b->e->c, "learning", "steps", 0);
-    int rc = braid_learn(b->db, "all", show_learning, &l, &json, &err);
-    cli_progress_end(&l.bar);
+    int rc = braid_learn(b->db, "all", cli_phases_show, &phases, &json, &err);
+    cli_phases_end(&phases);
     b->learn_s = cli_now() - began;
     json_decref(b->learned);
     b->learned = json ? json_loads(json, 0, NULL) : NULL;

@@ -106,7 +106,8 @@ static void print_one(const json_t *p, const char *on) {
                  *bare = json_object_get(p, "without_vectors");
     const char *negatives = cli_json_str(p, "negatives");
     bool stream = *negatives != '\0';
-    printf("%s%s%s%s, ", cli_bold(), cli_json_str(p, "protocol"), cli_plain(), folds ? ", first of the folds" : "");
+    printf("%s%s%s, ", cli_bold(), cli_json_str(p, "protocol"), cli_plain());
+    if (json_array_size(folds) > 1) printf("means of %zu folds, of the first: ", json_array_size(folds));
     if (stream)
         printf("%s negatives: %s events of %s people, %s of them likes", negatives,
                cli_count_text(a, (uint64_t)cli_json_num(p, "events")),

@@ -94,3 +94,21 @@ void cli_progress_end(cli_progress *p) {
     if (p->shown && p->drawn > 0) fputs("\r\033[K", stderr);
     p->shown = false;
 }
+
+/* A new phase begins a new bar, so that the time that is left is that of the phase. */
+bool cli_phases_show(void *phases, const char *phase, uint64_t done, uint64_t total) {
+    cli_phases *p = phases;
+    if (!p->bar.what || strncmp(p->phase, phase, sizeof p->phase - 1) != 0) {
+        cli_progress_end(&p->bar);
+        snprintf(p->phase, sizeof p->phase, "%s", phase);
+        snprintf(p->what, sizeof p->what, "learning: %s", p->phase);
+        cli_progress_begin(&p->bar, p->c, p->what, "steps", total);
+    }
+    p->bar.total = total;
+    cli_progress_to(&p->bar, done, done);
+    return !cli_stop_asked();
+}
+
+void cli_phases_end(cli_phases *p) {
+    cli_progress_end(&p->bar);
+}
