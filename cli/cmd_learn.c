@@ -32,17 +32,17 @@ static int learn_there(cli *c, const char *what, json_t **answer) {
 }
 
 static void print_learned(const json_t *answer) {
-    char a[CLI_SHORT], b[CLI_SHORT];
+    char a[CLI_SHORT], b[CLI_SHORT], d[CLI_SHORT];
     const json_t *models = json_object_get(answer, "models"), *model;
     size_t i;
-    printf("learned from %s interactions of %s people in %.1f s\n",
+    printf("learned from %s interactions of %s people with %s items in %.1f s\n",
            cli_count_text(a, (uint64_t)cli_json_num(answer, "interactions")),
-           cli_count_text(b, (uint64_t)cli_json_num(answer, "users")), cli_json_num(answer, "seconds"));
+           cli_count_text(b, (uint64_t)cli_json_num(answer, "users")),
+           cli_count_text(d, (uint64_t)cli_json_num(answer, "items")), cli_json_num(answer, "seconds"));
     if (json_array_size(models) == 0) return;
-    cli_table *t = cli_table_new("model|>items|>edges|>seconds");
+    cli_table *t = cli_table_new("model|>edges|>seconds");
     json_array_foreach (models, i, model) {
         cli_table_cell(t, cli_json_str(model, "model"));
-        cli_table_cell(t, cli_count_text(a, (uint64_t)cli_json_num(model, "items")));
         cli_table_cell(t, cli_count_text(b, (uint64_t)cli_json_num(model, "edges")));
         cli_table_cellf(t, "%.2f", cli_json_num(model, "seconds"));
     }

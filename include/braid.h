@@ -303,7 +303,7 @@ BRAID_API int braid_rebuild(braid_db *db, const char *store, braid_progress *pro
 /* Learns from what people did, and ranks by it from then on; answers go on meanwhile. `what`: "similar" (which items speak for
  * which: the item-item models), "policy" (the weights of the ranking model), "patterns", or "all". Everything is written to
  * the record store; doing it again replaces it. CLOSED when `progress` stopped it.
- * {"models":[{"model":"slim","items","edges","seconds"}],"interactions","users","seconds"} */
+ * {"models":[{"model":"slim","edges","seconds"}],"interactions","users","items","seconds"} */
 BRAID_API int braid_learn(braid_db *db, const char *what, braid_progress *progress, void *ctx, char **json,
                           braid_error *err);
 /* Measured thresholds turned into sentences: {"findings":[{"level":"ok|warn|fail","what","measured","mend"}]} */
