@@ -134,12 +134,15 @@ static int run_bare(eval *e, const char *name, int (*protocol)(eval *e, json_t *
 static int run_protocols(eval *e, const asked *a, json_t *results) {
     double began = cli_now();
     int rc = CLI_OK;
+    size_t shown = 0;
     json_t *out = json_array();
     for (size_t i = 0; rc == CLI_OK && i < PROTOCOLS; i++) {
         if (!a->wanted[i]) continue;
         cli_note(e->c, "%s ...", protocols[i].name);
         rc = protocols[i].run(e, out);
         if (rc == CLI_OK && a->both) rc = run_bare(e, protocols[i].name, protocols[i].run, out);
+        for (; rc == CLI_OK && !e->c->json && shown < json_array_size(out); shown++)
+            eval_print(json_array_get(out, shown), e->validation ? "validation" : "test");
     }
     json_object_set_new(results, "films", json_integer(e->data.film_count));
     json_object_set_new(results, "people", json_integer(e->data.user_count));
@@ -167,10 +170,7 @@ static int run(cli *c) {
         rc = run_protocols(&e, &a, results);
         if (!e.keep) rmdir(folder);
     }
-    if (rc == CLI_OK && c->json)
-        cli_print_json(results);
-    else if (rc == CLI_OK)
-        eval_print(results);
+    if (rc == CLI_OK && c->json) cli_print_json(results);
     json_decref(results);
     eval_data_free(&e.data);
     free(a.rankers);

@@ -180,6 +180,7 @@ int eval_p3(eval *e, json_t *out);
 int eval_p4(eval *e, json_t *out);
 
 /* ---- eval_print.c ---- */
-void eval_print(const json_t *results);
+/* One result as a table; `on` says of what part. */
+void eval_print(const json_t *result, const char *on);
 
 #endif

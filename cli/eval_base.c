@@ -15,7 +15,7 @@
 enum { BATCH = 1000, WAIT_MS = 600000, DEADLINE_MS = 60000, THEMES_MAX = 10, TIME_BYTES = 32, ID_PREFIX = 3 };
 
 static int stopped(const eval *e) {
-    return cli_fail(e->c, CLI_FAILED, "stopped; what was computed until then is not shown");
+    return cli_fail(e->c, CLI_FAILED, "stopped; what was not yet complete is not shown");
 }
 
 static int failed(const eval_base *b, const char *doing, int rc, const braid_error *err) {

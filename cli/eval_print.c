@@ -1,4 +1,4 @@
-/* The results as tables: one a protocol, a line a ranker. */
+/* The results as tables: one a protocol, as soon as it is known; a line a ranker. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,7 +100,7 @@ static void print_doubts(const json_t *rows) {
     }
 }
 
-static void print_one(const json_t *p, const char *on) {
+void eval_print(const json_t *p, const char *on) {
     char a[CLI_SHORT], b[CLI_SHORT], c[CLI_SHORT];
     const json_t *rows = json_object_get(p, "rankers"), *folds = json_object_get(p, "folds"),
                  *bare = json_object_get(p, "without_vectors");
@@ -126,12 +126,5 @@ static void print_one(const json_t *p, const char *on) {
         print_lists(rows, bare, folds != NULL);
     print_doubts(rows);
     putchar('\n');
-}
-
-void eval_print(const json_t *results) {
-    const json_t *p;
-    size_t i;
-    json_array_foreach (json_object_get(results, "protocols"), i, p) {
-        print_one(p, cli_json_str(results, "on"));
-    }
+    fflush(stdout);
 }

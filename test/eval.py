@@ -211,6 +211,13 @@ def ctrl_c_ends_it_soon_and_leaves_no_folder_behind():
         out, err = p.communicate(timeout=30)
         check(p.returncode == 1 and "stopped" in err and not out and time.monotonic() - asked < 10, p.returncode, out, err)
         check(os.listdir(place) == [], os.listdir(place))
+    p = subprocess.Popen([BRAID, "eval", "movielens", "ml", "--protocol", "p1,p4", "--rankers", "popular"], cwd=HERE, env=dict(ENV, TMPDIR=place), stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+    first = [p.stdout.readline() for _ in range(4)]  # a table is printed as soon as it is known, and stays
+    p.send_signal(signal.SIGINT)
+    out, err = p.communicate(timeout=30)
+    check(p.returncode == 1 and first[0].startswith("p1, test: ") and first[2].startswith("popular ") and "stopped" in err and "p4" not in out, first, out, err)
+    check(os.listdir(place) == [], os.listdir(place))
 
 
 @claim
