@@ -85,6 +85,10 @@ uint64_t catalogue_content(const catalogue *c) {
     return c->content;
 }
 
+uint64_t catalogue_changed(const catalogue *c) {
+    return c->changed;
+}
+
 uint64_t catalogue_count(const catalogue *c) {
     return c->count;
 }

@@ -33,15 +33,21 @@ void catalogue_close(catalogue *c);
 /* ---- feed side: one thread ---- */
 int catalogue_upsert(catalogue *c, uint32_t num, uint64_t version, const item *it, braid_error *err);
 int catalogue_remove(catalogue *c, uint32_t num, uint64_t version, braid_error *err);
+/* The catalogue holds no relations, but the fingerprint covers them. At start: how many there are and the newest's version,
+ * which is one state of theirs only, since a relation that is written gets a higher version than any other. Later: 0 and the
+ * LSN of a change. The two name one state differently; that costs a shared cache a miss, and no more. */
+void catalogue_note_relations(catalogue *c, uint64_t count, uint64_t lsn);
 void catalogue_set_stats(catalogue *c, uint32_t num, double interactions, double reward_sum, double recent,
                          int64_t last_at);
 
 /* ---- reading ---- */
 uint64_t catalogue_version(
     const catalogue *c); /* grows with every change of an item, not of its counters: part of cache keys */
-/* A fingerprint of which items there are, in which version: the same in every process and after every restart that holds
- * the same items, so that a cache that several servers share can be asked with it. */
+/* A fingerprint of which items there are, in which version, and of the relations between them: the same in every process
+ * and after every restart that holds the same items, so that a cache that several servers share can be asked with it. */
 uint64_t catalogue_content(const catalogue *c);
+/* LSN of the last change of that: a store that has applied it holds what the fingerprint says. */
+uint64_t catalogue_changed(const catalogue *c);
 uint64_t catalogue_count(const catalogue *c);
 uint32_t catalogue_bits(const catalogue *c); /* highest number + 1 */
 bool catalogue_num(const catalogue *c, const char *id, uint32_t *num);

@@ -133,7 +133,9 @@ struct catalogue {
     catalogue_rights rights;
     uint64_t entry_bytes;
     _Atomic uint64_t version, count;
-    _Atomic uint64_t content; /* sum over the items of a hash of number and version */
+    _Atomic uint64_t content; /* sum over the items of a hash of number and version, and of one of the relations */
+    _Atomic uint64_t changed; /* LSN */
+    uint64_t relations;       /* what they add to `content` */
     _Atomic uint32_t bits;
     metric_counter *items_metric;
 };

@@ -221,7 +221,7 @@ static void unindex(catalogue *c, uint32_t num, const catalogue_entry *e) {
     rights_unset(c, num);
 }
 
-/* splitmix64's finaliser, twice: what one item adds to the catalogue's fingerprint. A sum, so that order does not matter
+/* splitmix64's finaliser, twice: what one item (or, as number 0, the relations) adds to the catalogue's fingerprint. A sum, so that order does not matter
  * and an item can be taken out again. */
 static uint64_t content_of(uint32_t num, uint64_t version) {
     uint64_t z = (uint64_t)num * UINT64_C(0x9e3779b97f4a7c15);
@@ -232,6 +232,11 @@ static uint64_t content_of(uint32_t num, uint64_t version) {
         z ^= z >> 31;
     }
     return z;
+}
+
+/* Before `content` moves: whoever reads the new fingerprint and then this sees the LSN that belongs to it, or a later one. */
+static void note_change(catalogue *c, uint64_t lsn) {
+    if (lsn > c->changed) c->changed = lsn;
 }
 
 static void take_out(catalogue *c, uint32_t num) {
@@ -319,6 +324,7 @@ int catalogue_upsert(catalogue *c, uint32_t num, uint64_t version, const item *i
     }
     put_in(c, num, it, &in);
     c->at.versions[num] = version;
+    note_change(c, version);
     c->content += content_of(num, version);
     metric_set(c->items_metric, (double)c->count);
 cleanup:
@@ -334,6 +340,7 @@ int catalogue_remove(catalogue *c, uint32_t num, uint64_t version, braid_error *
     if (!reserve(c, num)) { /* the version must be kept, so that a late upsert is refused */
         rc = no_memory(err);
     } else if (version >= c->at.versions[num]) {
+        note_change(c, version);
         take_out(c, num);
         c->at.versions[num] = version;
         c->at.interactions[num] = c->at.reward_sum[num] = c->at.recent[num] = 0;
@@ -344,6 +351,15 @@ int catalogue_remove(catalogue *c, uint32_t num, uint64_t version, braid_error *
     }
     pthread_rwlock_unlock(c->lock);
     return rc;
+}
+
+void catalogue_note_relations(catalogue *c, uint64_t count, uint64_t lsn) {
+    uint64_t now = content_of(0, lsn) + count;
+    pthread_rwlock_wrlock(c->lock);
+    note_change(c, lsn);
+    c->content += now - c->relations;
+    c->relations = now;
+    pthread_rwlock_unlock(c->lock);
 }
 
 void catalogue_set_stats(catalogue *c, uint32_t num, double interactions, double reward_sum, double recent,

@@ -18,6 +18,27 @@ struct braid_result {
     query_answer *answer;
 };
 
+/* Somebody is at it: a feed, or a store that is being made anew and holds less than it did for a while. */
+static bool being_written(pthread_mutex_t *writer) {
+    if (pthread_mutex_trylock(writer) != 0) return true;
+    pthread_mutex_unlock(writer);
+    return false;
+}
+
+/* A store that shows late what it has applied is given that time, from the first look that found all of them there: when
+ * exactly they got there nobody noted, and it costs a few answers that are not kept. */
+bool engine_settled(void *ctx, uint64_t lsn) {
+    braid_db *db = ctx;
+    if (indexer_applied(db) < lsn || being_written(&db->graph_writer) || being_written(&db->vector_writer)) return false;
+    if (!(vector_caps_of(db->vector) & VECTOR_CAP_LATE)) return true;
+    int64_t now = clock_mono_ns(&clock_system);
+    uint64_t seen = db->settled_lsn;
+    if (seen >= lsn) return seen == lsn && now - db->settled_ns > VECTOR_LATE_MS * INT64_C(1000000);
+    db->settled_ns = now; /* before the LSN: whoever sees that one sees this moment or a later one */
+    db->settled_lsn = lsn;
+    return false;
+}
+
 int braid_query_new(braid_db *db, braid_question question, const char *json, size_t len, braid_query **query,
                     braid_error *err) {
     *query = NULL;

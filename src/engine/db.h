@@ -59,6 +59,8 @@ struct braid_db {
     feed *feeds[FEED_COUNT];
     query_rooms rooms;
     _Atomic int64_t caught_up_ns; /* when a wait for the derived stores last succeeded */
+    _Atomic uint64_t settled_lsn; /* the first look that found all stores at this LSN ... */
+    _Atomic int64_t settled_ns;   /* ... was then */
     _Atomic uint64_t written; /* the last LSN that was acknowledged here; a shared log may settle a moment later */
 
     pthread_mutex_t vector_writer; /* one thread at a time changes or saves the vector store: the feed, or a snapshot */
@@ -90,6 +92,9 @@ const char *engine_option_shown(const option_set *set, const option_row *row, co
 int engine_remote_of(braid_db *db, engine_role role, const char *store, const remote_options **out, braid_error *err);
 void engine_secret_free(char *secret);
 int engine_not_built(const char *option, const char *store, braid_error *err);
+
+/* ask.c: whether every search that begins now sees what that LSN says */
+bool engine_settled(void *db, uint64_t lsn);
 
 /* Opens an empty vector store, closing the one that is there. */
 int engine_vector_open(braid_db *db, braid_error *err);

@@ -78,7 +78,13 @@ static int catalogue_apply(void *ctx, const record_log_entry *entries, size_t n,
     touched t;
     if (!touched_items(entries, n, a, &t))
         return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
-    return apply_items(ctx, &t, upto, (apply_to){.catalogue = true}, err);
+    int rc = apply_items(ctx, &t, upto, (apply_to){.catalogue = true}, err);
+    for (size_t i = n; rc == BRAID_OK && i-- > 0;)
+        if (entries[i].kind == RECORD_RELATION) {
+            catalogue_note_relations(((braid_db *)ctx)->catalogue, 0, entries[i].lsn);
+            break; /* the last one tells */
+        }
+    return rc;
 }
 
 /* ---- graph: items, then relations ---- */
@@ -199,6 +205,7 @@ int indexer_load(braid_db *db, uint64_t *start, uint64_t *vector_start, braid_er
     int rc = record_get_info(db->record, &info, err);
     if (rc) return rc;
     *start = *vector_start = info.head_lsn;
+    catalogue_note_relations(db->catalogue, info.relations, info.relations_newest);
     if ((rc = load_items(db, err))) return rc;
     if (!*db->cursors[ROLE_GRAPH] && (rc = fill_relations(db, NULL, err))) return rc;
     if ((rc = record_scan_stats(db->record, load_stats, db, err))) return rc;
@@ -305,7 +312,8 @@ int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_err
     const unsigned learned_rows = RECORD_MASK(RECORD_POLICY) | RECORD_MASK(RECORD_NEIGHBOURS);
     const char *vector = cursor_of(db, ROLE_VECTOR), *graph = cursor_of(db, ROLE_GRAPH);
     const consumer consumers[FEED_COUNT] = {
-        [FEED_CATALOGUE] = {"catalogue", start, catalogue_apply, db, STORE_PACE_MS, items, .wanted = true},
+        [FEED_CATALOGUE] = {"catalogue", start, catalogue_apply, db, STORE_PACE_MS, items | RECORD_MASK(RECORD_RELATION),
+                            .wanted = true},
         [FEED_GRAPH] = {"graph", start, graph_apply, db, STORE_PACE_MS, items | RECORD_MASK(RECORD_RELATION), graph,
                         begin_graph, .wanted = writes || !graph},
         [FEED_VECTOR] = {"vector", vector_start, vector_apply, db, STORE_PACE_MS, items, vector, begin_vector,

@@ -200,7 +200,8 @@ static void fill_rooms(braid_db *db) {
         .default_region = option_get(o, "rights.region"),
         .default_lang = option_get(o, "query.lang"),
         .default_deadline_ms = (unsigned)option_get_int(o, "query.deadline_ms"),
-        .cache_ttl_ms = (unsigned)option_get_int(o, "cache.result_ttl_ms"),
+        .result_ttl_ms = (unsigned)option_get_int(o, "cache.result_ttl_ms"),
+        .personal_ttl_ms = (unsigned)option_get_int(o, "cache.personal_ttl_ms"),
         .slate_ttl_ms = (unsigned)option_get_int(o, "cache.slate_ttl_ms"),
         .ef_search = (unsigned)option_get_int(o, "vector.ef_search"),
         .weights = {{option_get_real(o, "query.search_weight_vector"), option_get_real(o, "query.search_weight_graph"),
@@ -210,6 +211,7 @@ static void fill_rooms(braid_db *db) {
         .vectors_are_given = db->rooms.vectors_are_given,
         .wait = indexer_wait,
         .applied = indexer_applied,
+        .settled = engine_settled,
         .caught_up_ns = &db->caught_up_ns,
         .ctx = db,
     };

@@ -34,8 +34,10 @@
       "which cache serves: local is in this process") \
     X("cache", "bytes", INT, "16777216", 65536, 1e12, NULL, "cache-bytes", \
       "memory for cached answers and slates, in bytes") \
-    X("cache", "result_ttl_ms", INT, "60000", 0, 86400000, NULL, "result-ttl", \
-      "how long an answer may be repeated, in ms; 0: never") \
+    X("cache", "result_ttl_ms", INT, "3600000", 0, 86400000, NULL, "result-ttl", \
+      "how long an answer for nobody in particular may be repeated, in ms; 0: never") \
+    X("cache", "personal_ttl_ms", INT, "300000", 0, 86400000, NULL, "personal-ttl", \
+      "how long an answer for a person may be repeated to them, in ms; 0: never") \
     X("cache", "slate_ttl_ms", INT, "3600000", 1000, 86400000, NULL, "slate-ttl", \
       "how long a recommendation_id is remembered, in ms") \
     X("embed", "store", ENUM, "hashing", 0, 0, "hashing", "embedder", \

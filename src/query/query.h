@@ -81,7 +81,8 @@ typedef struct query_rooms {
     uint64_t epoch;
     const char *default_region; /* option rights.region; "" none */
     const char *default_lang;   /* "fr" or "en" */
-    unsigned default_deadline_ms, cache_ttl_ms, slate_ttl_ms;
+    unsigned default_deadline_ms, slate_ttl_ms;
+    unsigned result_ttl_ms, personal_ttl_ms; /* of answers for nobody in particular, and for a person; 0: not kept */
     unsigned ef_search;
     double weights[2][STRAND_COUNT]; /* of a search, of a recommendation */
     bool
@@ -89,6 +90,7 @@ typedef struct query_rooms {
     /* Waits until the derived stores hold the LSN; false if not in time. */
     bool (*wait)(void *ctx, uint64_t lsn, deadline until);
     uint64_t (*applied)(void *ctx); /* LSN that all derived stores hold */
+    bool (*settled)(void *ctx, uint64_t lsn); /* every search that begins now sees what that LSN says */
     const _Atomic int64_t *caught_up_ns; /* when a wait for the derived stores last succeeded (monotonic), 0 never; may be NULL */
     void *ctx;
 } query_rooms;

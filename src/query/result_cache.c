@@ -3,8 +3,9 @@
  * The key is the WHOLE question: the database's epoch, the canonical request, filter, vector, user, the person's state and
  * region, the fingerprint of the catalogue and the version of the person's profile, each part with its length. So a changed
  * item, a new interaction or another filter is another key, and nothing needs to be invalidated (CACHE_FIXED); and servers
- * that share a cache share answers only where they hold the same. The fingerprint is that of the run's beginning: an
- * answer that a change came in between is not kept. What time alone changes is checked
+ * that share a cache share answers only where they hold the same. The fingerprint covers items and relations and is that
+ * of the run's beginning: an answer that a change came in between is not kept, nor is one that began before every store had
+ * applied what the fingerprint says (it may lack what the next one, of the same key, must show). What time alone changes is checked
  * on the way out: an entry lives at most until the next window opens or closes, by the monotonic clock and by the wall
  * clock (which somebody may set), and every item passes the rule of
  * rights again. An answer that is short, degraded or about an unknown write is not kept.
@@ -63,8 +64,13 @@ static bool make_key(const query_run_state *q, buf *key) {
            cache_key(key, numbers, sizeof numbers);
 }
 
+/* A person's next answer should show what others taught the policies meanwhile sooner than a question that nobody asks. */
+static int64_t time_to_live(const query_run_state *q) {
+    return q->rq->user[0] ? q->rooms->personal_ttl_ms : q->rooms->result_ttl_ms;
+}
+
 static bool usable(const query_run_state *q) {
-    return q->rq->use_cache && q->rooms->cache_ttl_ms > 0 && !q->rq->after && q->rq->at == TIME_NONE &&
+    return q->rq->use_cache && time_to_live(q) > 0 && !q->rq->after && q->rq->at == TIME_NONE &&
            q->rq->as_of == TIME_NONE;
 }
 
@@ -188,8 +194,10 @@ static void add_string(buf *b, const char *text) {
 /* How long an answer may be kept; 0: not at all. It holds from *from until *edge. */
 static int64_t keep_ms(const query_run_state *q, size_t count, int64_t *from, int64_t *edge) {
     if (!usable(q) || q->degraded_count || count < q->rq->k || q->plan.strategy == STRATEGY_CACHED_ONLY) return 0;
-    if (catalogue_content(q->rooms->catalogue) != q->content) return 0;
-    int64_t ttl = q->rooms->cache_ttl_ms;
+    if (!q->settled || catalogue_content(q->rooms->catalogue) != q->content ||
+        !q->rooms->settled(q->rooms->ctx, catalogue_changed(q->rooms->catalogue)))
+        return 0;
+    int64_t ttl = time_to_live(q);
     *edge = catalogue_next_window_edge(q->rooms->catalogue, q->now_ms);
     if (catalogue_next_window_edge(q->rooms->catalogue, q->now_ms - BEGUN_BEFORE_MS) == *edge)
         *from = q->now_ms - BEGUN_BEFORE_MS;

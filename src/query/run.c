@@ -39,7 +39,6 @@ static int run_begin(query_run_state *q, const query_rooms *rooms, const query_r
     q->until = q->started_ns + (int64_t)rq->deadline_ms * 1000000;
     int64_t reserve = (q->until - q->started_ns) / RESERVE_SHARE;
     q->gather_until = q->until - (reserve < RESERVE_NS_MAX ? reserve : RESERVE_NS_MAX);
-    q->content = catalogue_content(rooms->catalogue); /* before anything is read: what changes meanwhile shows */
     uint64_t random[2];
     if (getrandom(random, sizeof random, 0) != sizeof random)
         return error_set(err, BRAID_E_INTERNAL, "query", "the system gave no random bytes");
@@ -145,6 +144,9 @@ int query_run(const query_rooms *rooms, const query_request *request, arena *a, 
     if (rc) return rc;
     wait_for_writes(&q);
     q.models = policy_models_get(rooms->models);
+    /* Before anything is read, so that what changes meanwhile shows; the fingerprint first, then its LSN. */
+    q.content = catalogue_content(rooms->catalogue);
+    q.settled = rooms->settled(rooms->ctx, catalogue_changed(rooms->catalogue));
     rc = scope_make(&q, err);
     if (rc == BRAID_OK && !result_cache_get(&q, &items, &count)) {
         rc = run_stages(&q, &items, &count, err);

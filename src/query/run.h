@@ -99,6 +99,7 @@ typedef struct query_run_state {
     size_t shown_count; /* by the pages before */
     bool cached;
     uint64_t content;  /* fingerprint of the catalogue when the run began */
+    bool settled;      /* every store held that then */
     bool cache_leased; /* others wait for this answer */
 } query_run_state;
 

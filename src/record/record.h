@@ -185,6 +185,7 @@ typedef struct record_info {
     uint64_t head_lsn, log_first_lsn; /* log_first_lsn: the oldest row still there (head+1 when empty) */
     uint64_t items, relations, users, interactions, episodes, policies, neighbours, log_rows;
     uint64_t vectors_given; /* items whose vector came from the caller */
+    uint64_t relations_newest; /* version of the newest relation, 0: none. With their number it tells two states of them apart */
     uint64_t file_bytes, wal_bytes;
     int schema_version;
 } record_info;

@@ -200,12 +200,14 @@ int record_postgres_info(void *self, record_info *out, braid_error *err) {
     int code = record_postgres_read(s, SQL_COUNTS, NULL, 0, "counting", &r, err);
     if (code == BRAID_OK) {
         pg_row row = {.r = r};
-        uint64_t *counts[] = {&out->items,    &out->relations, &out->users,         &out->interactions, &out->episodes,
-                              &out->policies, &out->log_rows,  &out->vectors_given, &out->neighbours};
+        uint64_t *counts[] = {&out->items,    &out->relations, &out->users,    &out->interactions,
+                              &out->episodes, &out->policies,  &out->log_rows, &out->vectors_given,
+                              &out->neighbours, &out->relations_newest};
+        enum { COUNTS = sizeof counts / sizeof counts[0] };
         if (pg_rows(r) != 1) row.bad = true;
-        for (int i = 0; !row.bad && i < 9; i++) *counts[i] = (uint64_t)pg_int8(&row, i);
-        out->log_first_lsn = row.bad ? 0 : (uint64_t)pg_int8(&row, 9) + 1;
-        out->head_lsn = row.bad ? 0 : (uint64_t)pg_int8(&row, 10);
+        for (int i = 0; !row.bad && i < COUNTS; i++) *counts[i] = (uint64_t)pg_int8(&row, i);
+        out->log_first_lsn = row.bad ? 0 : (uint64_t)pg_int8(&row, COUNTS) + 1;
+        out->head_lsn = row.bad ? 0 : (uint64_t)pg_int8(&row, COUNTS + 1);
         if (row.bad) code = record_postgres_corrupt("counting", err);
     }
     PQclear(r);

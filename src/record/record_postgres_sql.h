@@ -88,8 +88,8 @@
       " (SELECT count(*) FROM rl_policies),"                                                                           \
       " (SELECT count(*) FROM log l LEFT JOIN persons p ON p.num = l.person WHERE l.lsn > m.trimmed"                   \
       " AND (l.person IS NULL OR p.num IS NOT NULL)) + (SELECT count(*) FROM interactions i WHERE i.lsn > m.trimmed)," \
-      " (SELECT count(*) FROM items WHERE given), (SELECT count(*) FROM neighbours WHERE list <> ''), m.trimmed,"      \
-      " settled() FROM meta m")                                                                                        \
+      " (SELECT count(*) FROM items WHERE given), (SELECT count(*) FROM neighbours WHERE list <> ''),"                 \
+      " (SELECT coalesce(max(version), 0) FROM relations), m.trimmed, settled() FROM meta m")                          \
     /* reading items */                                                                                                \
     X(ITEM_BY_ID, "t", "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                           \
       " LEFT JOIN vectors v ON v.num = i.num WHERE i.id = $1")                                                         \

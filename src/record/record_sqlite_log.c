@@ -197,8 +197,9 @@ static int info_counts(record_sqlite *s, record_sqlite_conn *c, record_info *out
     int rc = sqlite3_bind_int64(st, 1, (int64_t)atomic_load(&s->trimmed));
     if (rc == SQLITE_OK) rc = sqlite3_step(st);
     if (rc == SQLITE_ROW) {
-        uint64_t *counts[] = {&out->items,    &out->relations, &out->users,         &out->interactions, &out->episodes,
-                              &out->policies, &out->log_rows,  &out->vectors_given, &out->neighbours};
+        uint64_t *counts[] = {&out->items,    &out->relations, &out->users,    &out->interactions,
+                              &out->episodes, &out->policies,  &out->log_rows, &out->vectors_given,
+                              &out->neighbours, &out->relations_newest};
         for (int i = 0; i < (int)(sizeof counts / sizeof counts[0]); i++)
             *counts[i] = (uint64_t)sqlite3_column_int64(st, i);
         rc = SQLITE_OK;

@@ -158,7 +158,8 @@
               " (SELECT count(*) FROM log l LEFT JOIN persons p ON p.num = l.person"                                   \
               "  WHERE l.lsn > ?1 AND (l.person IS NULL OR p.num IS NOT NULL))"                                        \
               " + (SELECT count(*) FROM interactions WHERE lsn > ?1),"                                                 \
-              " (SELECT count(*) FROM items WHERE given = 1), (SELECT count(*) FROM neighbours)")                      \
+              " (SELECT count(*) FROM items WHERE given = 1), (SELECT count(*) FROM neighbours),"                      \
+              " (SELECT coalesce(max(version), 0) FROM relations)")                                                    \
     X(QUICK_CHECK, "PRAGMA quick_check(5)")                                                                            \
     X(INTEGRITY_CHECK, "PRAGMA integrity_check(5)")                                                                    \
     X(FOREIGN_KEY_CHECK, "PRAGMA foreign_key_check")                                                                   \

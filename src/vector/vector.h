@@ -23,8 +23,11 @@ typedef enum vector_caps {
     VECTOR_CAP_SNAPSHOT = 4, /* can save and load a file */
     VECTOR_CAP_REMOTE = 8,   /* another process: keeps what it holds between our starts, and may be down */
     VECTOR_CAP_FIELDS = 16,  /* keeps the items' fields beside the vectors and filters by them itself */
-    VECTOR_CAP_VERSIONS = 32 /* keeps each item's version; an older one never replaces a newer */
+    VECTOR_CAP_VERSIONS = 32, /* keeps each item's version; an older one never replaces a newer */
+    VECTOR_CAP_LATE = 64      /* a search that is not `fresh` may miss what was applied in the last VECTOR_LATE_MS */
 } vector_caps;
+
+enum { VECTOR_LATE_MS = 6000 };
 
 typedef struct vector_options {
     uint32_t dim;

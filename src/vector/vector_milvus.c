@@ -288,7 +288,7 @@ static void milvus_info(void *self, vector_info *out) {
 const vector_ops vector_milvus = {
     .version = 1,
     .name = "milvus",
-    .caps = VECTOR_CAP_ALLOW | VECTOR_CAP_REMOTE | VECTOR_CAP_FIELDS | VECTOR_CAP_VERSIONS,
+    .caps = VECTOR_CAP_ALLOW | VECTOR_CAP_REMOTE | VECTOR_CAP_FIELDS | VECTOR_CAP_VERSIONS | VECTOR_CAP_LATE,
     .open = milvus_open,
     .close = milvus_close,
     .upsert = milvus_upsert,

@@ -27,7 +27,7 @@ enum {
     MILVUS_NUMS_PER_QUERY = 1000,      /* numbers in one expression */
     MILVUS_LIMIT_MAX = 16384,          /* rows that one search or query gives */
     MILVUS_RECENT = 1 << 14,           /* remainders of numbers by which recent writes are known */
-    MILVUS_BOUNDED_MS = 6000           /* by then "bounded" covers a write; the server's grace is 5,000 */
+    MILVUS_BOUNDED_MS = VECTOR_LATE_MS /* by then "bounded" covers a write; the server's grace is 5,000 */
 };
 
 typedef enum milvus_state { MILVUS_UNREADY, MILVUS_GETTING_READY, MILVUS_READY } milvus_state;

@@ -29,6 +29,18 @@ static const char *const *settings(const char *address, const char *ttl_ms) {
     return list;
 }
 
+/* The same, and how long a person's answers live. */
+static const char *const *personal_settings(const char *ttl_ms) {
+    static const char *list[32];
+    const char *const *all = settings(NULL, "600000");
+    size_t n = 0;
+    for (; all[n]; n++) list[n] = all[n];
+    list[n] = "cache.personal_ttl_ms";
+    list[n + 1] = ttl_ms;
+    list[n + 2] = NULL;
+    return list;
+}
+
 static void fill(fixture *f, const char *word) {
     char text[256];
     for (int i = 0; i < FILMS; i++) {
@@ -139,6 +151,104 @@ static void a_change_of_an_item_ends_every_answer_that_may_hold_it(void **state)
     fixture_end(&f);
 }
 
+static json_t *fresh(fixture *f, const char *request) {
+    char text[256];
+    snprintf(text, sizeof text, "{\"cache\":false,%s", request + 1);
+    return ask(f, BRAID_SEARCH, text);
+}
+
+static void same_as_fresh(fixture *f, const char *request) {
+    json_t *a = ask(f, BRAID_SEARCH, request), *b = fresh(f, request);
+    assert_int_equal(result_count(a), result_count(b));
+    for (size_t i = 0; i < result_count(a); i++) assert_string_equal(result_id(a, i), result_id(b, i));
+    json_decref(a);
+    json_decref(b);
+}
+
+static void a_change_of_a_relation_ends_every_answer_also_after_a_restart(void **state) {
+    (void)state;
+    skip_without_redis();
+    static const char *const changes[] = {
+        "{\"relation\":{\"from\":\"f0\",\"to\":\"f5\",\"type\":\"SEQUEL_OF\"}}",
+        "{\"relation\":{\"from\":\"f6\",\"to\":\"f0\",\"type\":\"SEQUEL_OF\"}}",
+        "{\"delete\":{\"relation\":{\"from\":\"f0\",\"to\":\"f5\",\"type\":\"SEQUEL_OF\"}}}",
+    };
+    fixture f;
+    braid_error err = {0};
+    char first[64];
+    const char *request = "{\"like\":\"f0\",\"k\":3,\"strategy\":\"graph_only\"}", *const *set = settings(NULL, "600000");
+    fixture_start(&f, set);
+    fill(&f, "delta");
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        cached(&f, request, first);
+        assert_true(cached(&f, request, first));
+        put_all(&f, changes[i]);
+        settle(&f);
+        same_as_fresh(&f, request);
+    }
+    cached(&f, request, first);
+    assert_string_equal(first, "f6"); /* the relation that is left */
+    braid_close(f.db);
+    assert_int_equal(fixture_open(&f, set, &err), BRAID_OK);
+    same_as_fresh(&f, request);
+    assert_true(cached(&f, request, first));
+    fixture_end(&f);
+}
+
+/* The catalogue is the quickest of the stores: while the vectors are behind, an answer has the fingerprint of what is to come. */
+static void an_answer_from_before_every_store_had_caught_up_is_not_kept(void **state) {
+    (void)state;
+    skip_without_redis();
+    enum { MANY = 4000 };
+    fixture f;
+    const char *request = "{\"text\":\"xylophone\",\"k\":5,\"strategy\":\"vector_only\"}";
+    size_t cap = MANY * 64, n = 0;
+    char *many = malloc(cap);
+    assert_non_null(many);
+    for (int i = 0; i < MANY; i++) n += (size_t)snprintf(many + n, cap - n, "{\"id\":\"q%d\",\"title\":\"quarry %d\"}\n", i, i);
+    fixture_start(&f, settings(NULL, "600000"));
+    put_all(&f, many);
+    put_all(&f, "{\"id\":\"last\",\"title\":\"xylophone\"}");
+    int lacking = 0;
+    int64_t patience = now_ms() + 30000;
+    for (bool there = false; !there && now_ms() < patience; lacking += !there) {
+        json_t *a = ask(&f, BRAID_SEARCH, request);
+        there = has_result(a, "last");
+        json_decref(a);
+    }
+    print_message("%d answers lacked it\n", lacking);
+    settle(&f);
+    json_t *a = ask(&f, BRAID_SEARCH, request);
+    assert_true(has_result(a, "last"));
+    json_decref(a);
+    free(many);
+    fixture_end(&f);
+}
+
+static void an_answer_for_a_person_and_one_for_nobody_live_as_long_as_their_options_say(void **state) {
+    (void)state;
+    skip_without_redis();
+    fixture f;
+    char first[64];
+    const char *nobody = "{\"text\":\"estuary\",\"k\":3}", *person = "{\"text\":\"estuary\",\"k\":3,\"user\":\"ada\"}";
+    struct timespec nap = {.tv_nsec = 900000000};
+    fixture_start(&f, personal_settings("800"));
+    fill(&f, "estuary");
+    cached(&f, nobody, first);
+    cached(&f, person, first);
+    assert_true(cached(&f, nobody, first));
+    assert_true(cached(&f, person, first));
+    nanosleep(&nap, NULL);
+    assert_true(cached(&f, nobody, first));
+    assert_false(cached(&f, person, first));
+    fixture_end(&f);
+    fixture_start(&f, personal_settings("0"));
+    fill(&f, "estuary");
+    cached(&f, person, first);
+    assert_false(cached(&f, person, first));
+    fixture_end(&f);
+}
+
 static void answers_outlive_a_restart_where_the_cache_does_and_only_for_the_same_catalogue(void **state) {
     (void)state;
     skip_without_redis();
@@ -213,6 +323,9 @@ int main(void) {
         cmocka_unit_test(two_hundred_who_ask_the_same_cost_two_loads_at_most_also_after_it_expired),
         cmocka_unit_test(two_hundred_who_ask_the_same_cost_two_loads_at_most_also_without_the_cache),
         cmocka_unit_test(a_change_of_an_item_ends_every_answer_that_may_hold_it),
+        cmocka_unit_test(a_change_of_a_relation_ends_every_answer_also_after_a_restart),
+        cmocka_unit_test(an_answer_from_before_every_store_had_caught_up_is_not_kept),
+        cmocka_unit_test(an_answer_for_a_person_and_one_for_nobody_live_as_long_as_their_options_say),
         cmocka_unit_test(answers_outlive_a_restart_where_the_cache_does_and_only_for_the_same_catalogue),
         cmocka_unit_test(databases_that_share_a_cache_share_no_answer),
         cmocka_unit_test(a_cache_that_is_not_there_changes_no_answer_and_costs_no_deadline),
