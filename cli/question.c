@@ -17,6 +17,7 @@ const cli_flag cli_question_flags[] = {
     {"device", "NAME", "tv, mobile, tablet, ..."},
     {"daypart", "NAME", "morning, afternoon, evening, night"},
     {"mood", "NAME", "the mood of the moment"},
+    {"session", "NAME", "go on from what the person did in this session"},
     {"age", "N", "age of the youngest viewer"},
     {"tier", "N", "subscription tier"},
     {"at", "TIME", "as if it were then (RFC 3339, at most a day away)"},
@@ -53,7 +54,7 @@ static int set_int(const cli *c, json_t *to, const char *flag, const char *key, 
 }
 
 static int set_context(const cli *c, json_t *question) {
-    static const char *const names[] = {"region", "device", "daypart", "mood", "at"};
+    static const char *const names[] = {"region", "device", "daypart", "mood", "session", "at"};
     json_t *context = json_object();
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) set_text(context, names[i], cli_flag_text(c, names[i]));
     int rc = set_int(c, context, "age", "age", 0, 150);

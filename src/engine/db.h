@@ -55,6 +55,7 @@ struct braid_db {
     policy_rows *policies;
     policy_models *models;
     pthread_mutex_t learning; /* one at a time */
+    policy_people *people;
     policy_learner *learner;
     feed *feeds[FEED_COUNT];
     query_rooms rooms;

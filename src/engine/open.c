@@ -161,15 +161,15 @@ static int open_derived(braid_db *db, braid_error *err) {
     if ((rc = open_graph(db, err))) return rc;
     if ((rc = open_cache(db, err))) return rc;
     if ((rc = embed_open(embed_find(option_get(o, "embed.store")), db->dim, &db->embedder, err))) return rc;
-    if ((rc = policy_profiles_open(db->record, db->catalogue, &db->limits,
+    /* In front of a local file a cache in another process would be the longer way. */
+    cache *in_front = record_caps_of(db->record) & RECORD_CAP_REMOTE ? db->cache : NULL;
+    unsigned ttl_ms = (unsigned)option_get_int(o, "cache.policy_ttl_ms");
+    if ((rc = policy_people_open(db->record, in_front, ttl_ms, &db->people, err))) return rc;
+    if ((rc = policy_profiles_open(db->record, db->people, db->catalogue, &db->limits,
                                    (size_t)option_get_int(o, "policy.profiles_max"), &clock_system, db->metrics,
                                    &db->profiles, err)))
         return rc;
-    /* In front of a local file a cache in another process would be the longer way. */
-    bool far = record_caps_of(db->record) & RECORD_CAP_REMOTE;
-    if ((rc = policy_rows_open(db->record, far ? db->cache : NULL, (unsigned)option_get_int(o, "cache.policy_ttl_ms"),
-                               db->metrics, &db->policies, err)))
-        return rc;
+    if ((rc = policy_rows_open(db->record, in_front, ttl_ms, db->metrics, &db->policies, err))) return rc;
     if ((rc = policy_models_open(db->record, db->metrics, &db->models, err))) return rc;
     if ((rc = policy_models_load(db->models, err))) return rc;
     if ((rc = policy_learner_open(db->record, db->policies, db->catalogue, &db->log, db->metrics, &db->learner, err))) return rc;
@@ -190,6 +190,7 @@ static void fill_rooms(braid_db *db) {
         .profiles = db->profiles,
         .policies = db->policies,
         .models = db->models,
+        .people = db->people,
         .embedder = db->embedder,
         .pool = db->pool,
         .clock = &clock_system,
@@ -285,6 +286,7 @@ void braid_close(braid_db *db) {
     policy_models_close(db->models);
     policy_rows_close(db->policies);
     policy_profiles_close(db->profiles);
+    policy_people_close(db->people);
     embed_close(db->embedder);
     cache_close(db->cache);
     graph_close(db->graph);

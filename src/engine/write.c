@@ -122,9 +122,11 @@ static void batch_forget(writer *w) {
 
 /* The person's profile moves at once, so that the next answer shows what was just acknowledged. */
 static void tell_profiles(writer *w, const record_change *c) {
-    if (c->kind == RECORD_INTERACTION && !c->duplicate)
+    if (c->kind == RECORD_INTERACTION && !c->duplicate) {
+        if (c->interaction->session[0]) policy_people_changed(w->db->people, c->interaction->user, false, c->lsn);
         policy_profile_moved(w->db->profiles, c->interaction, c->num, c->lsn);
-    else if (c->kind == RECORD_USER) {
+    } else if (c->kind == RECORD_USER) {
+        policy_people_changed(w->db->people, c->user->id, true, c->lsn);
         policy_rows_forget(w->db->policies, w->removed[c - w->changes], c->lsn);
         policy_profile_drop(w->db->profiles, c->user->id, c->lsn);
     }

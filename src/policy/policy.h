@@ -54,6 +54,28 @@ void policy_update(
 policy_posterior policy_shrink(policy_posterior own, policy_posterior parent, double n0);
 double policy_sample(policy_posterior p, double n0, rng *r); /* N(mean, variance / (count + n0)), cut to 0..1 */
 
+/* ---- people (people.c): what they state of themselves and their session, with a cache in front of a remote record store ---- */
+typedef struct policy_people policy_people; /* thread-safe */
+typedef struct policy_session_item {
+    uint32_t num;
+    interaction_type type;
+    int32_t watch_s;
+    float rating;
+    int64_t at;
+    uint64_t lsn;
+} policy_session_item;
+/* in_front NULL or ttl_ms 0: every read goes to the record store. */
+int policy_people_open(record_store *record, cache *in_front, unsigned ttl_ms, policy_people **out, braid_error *err);
+void policy_people_close(policy_people *p);
+/* As record_get_user. `known`: an LSN of a change of this person that the caller knows of, 0 none; the answer is not older. */
+int policy_people_state(policy_people *p, const char *user, uint64_t known, deadline until, record_text_fn *each, void *ctx,
+                        braid_error *err);
+/* Up to `max` of the person's latest interactions in that session, newest first. */
+int policy_people_session(policy_people *p, const char *user, const char *session, uint64_t known, deadline until,
+                          policy_session_item *out, size_t max, size_t *count, braid_error *err);
+/* After a write, before it is acknowledged: of the person's record (or its removal), or of an interaction in a session. */
+void policy_people_changed(policy_people *p, const char *user, bool record, uint64_t lsn);
+
 /* ---- profile (profile.c) ---- */
 typedef struct policy_seen {
     uint32_t num;
@@ -82,7 +104,7 @@ typedef struct policy_profile { /* immutable once handed out; reference-counted 
 } policy_profile;
 
 typedef struct policy_profiles policy_profiles; /* the bounded cache; thread-safe */
-int policy_profiles_open(record_store *record, catalogue *cat, const model_limits *limits, size_t max_profiles,
+int policy_profiles_open(record_store *record, policy_people *people, catalogue *cat, const model_limits *limits, size_t max_profiles,
                          const clock_ops *clock, metrics *m, policy_profiles **out, braid_error *err);
 void policy_profiles_close(policy_profiles *p);
 /* Never NULL on success; an unknown person has known == false and empty lists. Release when done. */

@@ -38,6 +38,7 @@ typedef struct profile_entry {
 
 struct policy_profiles {
     record_store *record;
+    policy_people *people;
     catalogue *cat;
     model_limits limits;
     const clock_ops *clock;
@@ -160,8 +161,8 @@ static void writes_note(policy_profiles *p, const char *id, uint64_t lsn) {
 }
 
 /* ---- open, close ---- */
-int policy_profiles_open(record_store *record, catalogue *cat, const model_limits *limits, size_t max_profiles,
-                         const clock_ops *clock, metrics *m, policy_profiles **out, braid_error *err) {
+int policy_profiles_open(record_store *record, policy_people *people, catalogue *cat, const model_limits *limits,
+                         size_t max_profiles, const clock_ops *clock, metrics *m, policy_profiles **out, braid_error *err) {
     *out = NULL;
     policy_profiles *p = calloc(1, sizeof *p);
     if (!p || pthread_mutex_init(&p->lock, NULL) != 0) {
@@ -169,6 +170,7 @@ int policy_profiles_open(record_store *record, catalogue *cat, const model_limit
         return error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for the taste profiles");
     }
     p->record = record;
+    p->people = people;
     p->cat = cat;
     p->limits = *limits;
     p->clock = clock;
@@ -239,7 +241,7 @@ static int entry_refresh(policy_profiles *p, profile_entry *e, deadline until, b
     profile_snapshot *made = NULL;
     if (read) {
         metric_add(p->loads, 1);
-        rc = profile_snapshot_load(p->record, &p->limits, e->id, floor_lsn, until, &made, err);
+        rc = profile_snapshot_load(p->record, p->people, &p->limits, e->id, floor_lsn, until, &made, err);
     } else if (n || entry_wants_remake(p, e->snapshot)) {
         rc = profile_snapshot_advance(e->snapshot, events, n, &made, err);
     } else {

@@ -94,11 +94,11 @@ static bool person_read_row(void *ctx, const char *id, const char *body, size_t 
     return false;
 }
 
-static int person_load(record_store *record, const model_limits *limits, const char *id, deadline until,
+static int person_load(policy_people *people, const model_limits *limits, const char *id, uint64_t floor_lsn, deadline until,
                        profile_snapshot *s, braid_error *err) {
     person_read x = {.limits = limits, .err = err};
     braid_error missing = {0};
-    int rc = record_get_user(record, id, until, person_read_row, &x, &missing);
+    int rc = policy_people_state(people, id, floor_lsn, until, person_read_row, &x, &missing);
     s->person = x.person;
     s->shown.version = x.version;
     if (rc == BRAID_E_NOT_FOUND) return BRAID_OK;
@@ -203,14 +203,14 @@ static int history_load(record_store *record, const char *id, deadline until, pr
     return rc;
 }
 
-int profile_snapshot_load(record_store *record, const model_limits *limits, const char *id, uint64_t floor_lsn,
-                          deadline until, profile_snapshot **out, braid_error *err) {
+int profile_snapshot_load(record_store *record, policy_people *people, const model_limits *limits, const char *id,
+                          uint64_t floor_lsn, deadline until, profile_snapshot **out, braid_error *err) {
     *out = NULL;
     profile_snapshot *s = snapshot_new();
     if (!s) return snapshot_no_memory(err);
     /* The record first: what is read after it is not older, so that every interaction up to the highest LSN met is
      * in. */
-    int rc = person_load(record, limits, id, until, s, err);
+    int rc = person_load(people, limits, id, floor_lsn, until, s, err);
     if (rc == BRAID_OK) rc = history_load(record, id, until, s, err);
     if (rc != BRAID_OK) {
         profile_snapshot_release(s);

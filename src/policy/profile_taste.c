@@ -17,6 +17,7 @@
 #include "policy/profile_private.h"
 
 static const double taste_neutral = 0.4, taste_decay = 0.98, taste_share_factor = 10;
+static const double taste_of_state = 0.5;
 static const double taste_least = 0.01; /* weaker affinities are not kept */
 
 typedef struct taste {
@@ -113,22 +114,37 @@ static bool taste_field(const char *name, filter_field *field) {
     return false;
 }
 
+static int taste_add(taste *t, profile_snapshot *s, filter_field field, const char *value, double weight, braid_error *err) {
+    uint32_t facet;
+    if (!catalogue_facet_id(t->cat, field, value, &facet)) {
+        s->incomplete = true;
+        return BRAID_OK;
+    }
+    double *sum = taste_sum(t, facet);
+    if (!sum) return taste_no_memory(err);
+    *sum += weight;
+    return BRAID_OK;
+}
+
+/* The mood and the cultural context that their state names count as half a preference: true of now, not of them. */
+static int taste_state(taste *t, profile_snapshot *s, braid_error *err) {
+    const user *u = s->shown.person;
+    int rc = BRAID_OK;
+    if (u && u->mood[0]) rc = taste_add(t, s, FIELD_MOODS, u->mood, taste_of_state, err);
+    if (u && u->context[0] && rc == BRAID_OK) rc = taste_add(t, s, FIELD_CONTEXTS, u->context, taste_of_state, err);
+    return rc;
+}
+
 static int taste_stated(taste *t, profile_snapshot *s, braid_error *err) {
     const user *u = s->shown.person;
-    for (size_t i = 0; u && i < u->preferences_count; i++) {
+    int rc = BRAID_OK;
+    for (size_t i = 0; u && rc == BRAID_OK && i < u->preferences_count; i++) {
         const user_preference *p = &u->preferences[i];
         filter_field field;
-        uint32_t facet;
         if (!taste_field(p->field, &field)) continue; /* kind, language, countries: not facets of a card */
-        if (!catalogue_facet_id(t->cat, field, p->value, &facet)) {
-            s->incomplete = true;
-            continue;
-        }
-        double *sum = taste_sum(t, facet);
-        if (!sum) return taste_no_memory(err);
-        *sum += p->weight;
+        rc = taste_add(t, s, field, p->value, p->weight, err);
     }
-    return BRAID_OK;
+    return rc == BRAID_OK ? taste_state(t, s, err) : rc;
 }
 
 /* ---- the list ---- */

@@ -72,6 +72,7 @@ typedef struct query_rooms {
     policy_profiles *profiles;
     policy_rows *policies;
     policy_models *models;
+    policy_people *people;
     embedder *embedder;
     pool *pool;
     const clock_ops *clock;
@@ -101,7 +102,7 @@ typedef struct query_request {
     const char *text, *like;  /* NULL if absent */
     float *vector;            /* dim floats or NULL */
     const char *user, *agent; /* user "" if absent */
-    const char *region, *device, *daypart, *mood;
+    const char *region, *device, *daypart, *mood, *session;
     int32_t age, tier; /* from context; "" / -1 if absent */
     int64_t at;        /* TIME_NONE: now */
     size_t k;

@@ -308,6 +308,8 @@ static int take_context(parser *p, const json_t *v) {
             rc = copy_text(p, x, key, 32, &rq->daypart);
         else if (strcmp(key, "mood") == 0)
             rc = copy_text(p, x, key, 64, &rq->mood);
+        else if (strcmp(key, "session") == 0)
+            rc = copy_text(p, x, key, 128, &rq->session);
         else if (strcmp(key, "at") == 0)
             rc = context_at(p, x);
         else if (strcmp(key, "as_of") == 0)
@@ -318,7 +320,7 @@ static int take_context(parser *p, const json_t *v) {
             rc = whole(p, x, key, 0, 255, &n), rq->tier = (int32_t)n;
         else
             rc = error_set(p->err, BRAID_E_UNKNOWN_FIELD, "request",
-                           "\"context\" has no \"%s\"; it has region, device, daypart, mood, age, tier, at, as_of", key);
+                           "\"context\" has no \"%s\"; it has region, device, daypart, mood, session, age, tier, at, as_of", key);
         if (rc) return rc;
     }
     return BRAID_OK;
@@ -420,7 +422,7 @@ int query_request_parse(const query_rooms *rooms, bool recommend, const char *js
     if (!rq) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for the request");
     rq->recommend = recommend;
     rq->k = 10;
-    rq->user = rq->region = rq->device = rq->daypart = rq->mood = "";
+    rq->user = rq->region = rq->device = rq->daypart = rq->mood = rq->session = "";
     rq->agent = "default";
     rq->age = rq->tier = -1;
     rq->at = rq->as_of = TIME_NONE;

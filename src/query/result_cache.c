@@ -48,6 +48,7 @@ static bool make_key(const query_run_state *q, buf *key) {
                           q->content,
                           q->profile ? q->profile->version : 0,
                           q->models ? (uint64_t)q->models->at : 0,
+                          q->session_count ? q->session[0].lsn : 0, /* another server's write may be in it before it is in the profile */
                           rq->k,
                           (uint64_t)q->rights.age,
                           (uint64_t)q->rights.tier,

@@ -68,6 +68,8 @@ typedef struct query_run_state {
     viewer_rights rights;
     policy_state state;
     bool cold;
+    policy_session_item *session; /* what they did in it, newest first */
+    size_t session_count;
 
     const filter *where; /* of the request and the person, NULL: none; `allow` is that and more */
     bitset allow;

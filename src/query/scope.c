@@ -9,7 +9,7 @@
 
 #include "query/run.h"
 
-enum { COLD_SEEDS = 5, TASTE_ITEMS = 20, MEMBERS_LOOKED_AT = 64 };
+enum { COLD_SEEDS = 5, TASTE_ITEMS = 20, MEMBERS_LOOKED_AT = 64, SESSION_ITEMS = 20 };
 
 /* What may be waited for before the strands begin. A vector store that hangs must not use up the time of the others. */
 static deadline target_until(const query_run_state *q) {
@@ -127,6 +127,9 @@ static int make_allow(query_run_state *q, braid_error *err) {
     if (q->profile) {
         if (!rq->include_seen)
             for (size_t i = 0; i < q->profile->seen_count; i++) bitset_unset(&q->allow, q->profile->seen[i]);
+        if (!rq->include_seen)
+            for (size_t i = 0; i < q->session_count; i++)
+                if (q->session[i].type != INTERACTION_VIEW) bitset_unset(&q->allow, q->session[i].num);
         if (q->profile->person) take_out_ids(q, q->profile->person->block.values, q->profile->person->block.count);
     }
     for (size_t i = 0; i < q->shown_count; i++) bitset_unset(&q->allow, q->shown[i]);
@@ -144,6 +147,34 @@ static bool add_seed(query_run_state *q, uint32_t num, float weight) {
     q->seeds[q->seed_count] = num;
     q->seed_weights[q->seed_count++] = weight;
     return true;
+}
+
+/* What they did in this session, so far as the stores know; without them the answer is that of any other moment. */
+static int load_session(query_run_state *q, braid_error *err) {
+    if (!q->rq->session[0] || !q->rq->user[0] || q->rq->as_of != TIME_NONE) return BRAID_OK;
+    braid_error lost = {0};
+    q->session = arena_calloc(q->a, SESSION_ITEMS, sizeof *q->session);
+    if (!q->session) return no_memory(err);
+    uint64_t known = policy_profile_last_write(q->rooms->profiles, q->rq->user);
+    if (policy_people_session(q->rooms->people, q->rq->user, q->rq->session, known, target_until(q), q->session, SESSION_ITEMS,
+                              &q->session_count, &lost) != BRAID_OK)
+        run_degraded(q, record_name(q->rooms->record));
+    return BRAID_OK;
+}
+
+/* What was liked in this session says more of the next hour than all that was liked before. */
+static void seeds_from_session(query_run_state *q) {
+    float weight = 3;
+    for (size_t i = 0; i < q->session_count && q->seed_count < QUERY_SEEDS_MAX / 2; i++) {
+        const policy_session_item *s = &q->session[i];
+        catalogue_card card;
+        if (!catalogue_get_card(q->rooms->catalogue, s->num, q->a, &card)) continue;
+        interaction in = {.type = s->type, .watch_s = s->watch_s, .rating = s->rating};
+        double reward = policy_reward(&in, card.duration_s);
+        if (reward < 0.3) continue; /* a click is worth following here */
+        add_seed(q, s->num, (float)reward * weight);
+        weight *= 0.9f;
+    }
 }
 
 /* What the person liked lately, the newest weighing most. */
@@ -277,7 +308,10 @@ static int make_targets(query_run_state *q, braid_error *err) {
         int rc = target_text(q, err);
         if (rc) return rc;
     }
-    if (q->seed_count == 0) seeds_from_taste(q);
+    if (q->seed_count == 0) {
+        seeds_from_session(q);
+        seeds_from_taste(q);
+    }
     if (rq->recommend) {
         q->cold = q->seed_count == 0;
         if (q->cold) seeds_from_preferences(q);
@@ -302,6 +336,7 @@ int scope_make(query_run_state *q, braid_error *err) {
     int rc = find_like(q, err);
     if (rc == BRAID_OK && rq->user[0])
         rc = policy_profile_get(q->rooms->profiles, rq->user, q->until, &q->profile, err);
+    if (rc == BRAID_OK) rc = load_session(q, err);
     if (rc == BRAID_OK) rc = slate_load(q, err);
     if (rc) return rc;
     make_rights(q);

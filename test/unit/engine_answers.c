@@ -59,6 +59,49 @@ static void a_recommendation_weaves_three_strands(void **state) {
     json_decref(a);
 }
 
+/* Where the topic of the session stands among the first ten. */
+static int of_topic(const json_t *a, int topic) {
+    int n = 0;
+    for (size_t i = 0; i < result_count(a) && i < 10; i++) n += atoi(result_id(a, i) + 1) % 10 == topic;
+    return n;
+}
+
+static void what_a_session_liked_leads_its_next_answer_and_is_not_shown_again(void **state) {
+    fixture *f = *state;
+    put_all(f, "{\"interaction\":{\"user\":\"zoe\",\"item\":\"i020\",\"type\":\"complete\"}}\n{\"interaction\":{\"user\":\"zoe\",\"item\":\"i030\",\"type\":\"complete\"}}\n"
+               "{\"interaction\":{\"user\":\"zoe\",\"item\":\"i040\",\"type\":\"complete\"}}\n"
+               "{\"interaction\":{\"user\":\"zoe\",\"item\":\"i007\",\"type\":\"complete\",\"session\":\"tonight\"}}");
+    json_t *any = ask(f, BRAID_RECOMMEND, "{\"user\":\"zoe\",\"k\":10,\"diversity\":0,\"seed\":1}");
+    json_t *now = ask(f, BRAID_RECOMMEND, "{\"user\":\"zoe\",\"k\":10,\"diversity\":0,\"seed\":1,\"context\":{\"session\":\"tonight\"}}");
+    json_t *other = ask(f, BRAID_RECOMMEND, "{\"user\":\"zoe\",\"k\":10,\"diversity\":0,\"seed\":1,\"context\":{\"session\":\"another\"}}");
+    print_message("of the session's topic: %d of 10 without it, %d with it\n", of_topic(any, 7), of_topic(now, 7));
+    assert_true(of_topic(now, 7) > of_topic(any, 7));
+    assert_int_equal(of_topic(other, 7), of_topic(any, 7));
+    assert_false(has_result(now, "i007"));
+    json_decref(any);
+    json_decref(now);
+    json_decref(other);
+}
+
+static void the_mood_and_context_of_a_persons_state_move_their_answers(void **state) {
+    fixture *f = *state;
+    put_all(f, "{\"id\":\"mood-film\",\"title\":\"Un soir\",\"genres\":[\"g1\"],\"moods\":[\"wistful\"],\"contexts\":[\"acadie\"]}");
+    settle(f);
+    double score[2];
+    for (int i = 0; i < 2; i++) {
+        put_all(f, i ? "{\"user\":{\"id\":\"leo\",\"preferences\":{\"genres\":{\"g1\":0.6}},\"state\":{\"mood\":\"wistful\",\"context\":\"acadie\"}}}"
+                     : "{\"user\":{\"id\":\"leo\",\"preferences\":{\"genres\":{\"g1\":0.6}}}}");
+        json_t *a = ask(f, BRAID_SEARCH, "{\"text\":\"un soir\",\"user\":\"leo\",\"k\":3,\"seed\":1}");
+        assert_string_equal(result_id(a, 0), "mood-film");
+        score[i] = json_number_value(json_object_get(json_array_get(json_object_get(a, "results"), 0), "score"));
+        json_decref(a);
+    }
+    print_message("score %.3f without, %.3f with them\n", score[0], score[1]);
+    assert_true(score[1] > score[0]);
+    put_all(f, "{\"delete\":{\"item\":\"mood-film\"}}");
+    settle(f);
+}
+
 static void strategies_differ_in_what_they_run(void **state) {
     const struct {
         const char *name;
@@ -285,6 +328,8 @@ static void bad_questions_are_refused_with_what_is_wrong(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_search_finds_its_words_and_says_why), cmocka_unit_test(a_recommendation_weaves_three_strands),
+        cmocka_unit_test(what_a_session_liked_leads_its_next_answer_and_is_not_shown_again),
+        cmocka_unit_test(the_mood_and_context_of_a_persons_state_move_their_answers),
         cmocka_unit_test(strategies_differ_in_what_they_run), cmocka_unit_test(the_plan_says_what_was_weighed),
         cmocka_unit_test(a_short_deadline_takes_a_single_strand), cmocka_unit_test(filters_are_exact_in_membership),
         cmocka_unit_test(k_is_filled_under_a_one_percent_filter), cmocka_unit_test(an_answer_that_is_short_says_why),

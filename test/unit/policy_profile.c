@@ -3,7 +3,7 @@
 
 static policy_profiles *profiles_open(room *r, size_t max) {
     policy_profiles *p = NULL;
-    must(policy_profiles_open(r->record, r->cat, &test_limits, max, &clock_system, r->m, &p, err));
+    must(policy_profiles_open(r->record, r->people, r->cat, &test_limits, max, &clock_system, r->m, &p, err));
     return p;
 }
 
@@ -411,7 +411,7 @@ static void taste_is_completed_when_the_catalogue_has_caught_up(void **state) {
     room_open(&r);
     const clock_ops clock = {test_mono, test_wall, NULL};
     policy_profiles *p = NULL;
-    must(policy_profiles_open(r.record, r.cat, &test_limits, 5, &clock, r.m, &p, err));
+    must(policy_profiles_open(r.record, r.people, r.cat, &test_limits, 5, &clock, r.m, &p, err));
     room_item_in(&r, "a", "\"genres\":[\"drame\"],\"duration_s\":100", false); /* in the record,
         not yet in the catalogue */
     interaction in = did("ann", "a", INTERACTION_WATCH, TIME_NONE);

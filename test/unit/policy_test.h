@@ -25,6 +25,7 @@ typedef struct room {
     char dir[80], path[96];
     record_store *record;
     policy_rows *rows;
+    policy_people *people;
     catalogue *cat;
     metrics *m;
     arena *a;
@@ -41,6 +42,8 @@ static inline void room_open_record(room *r) {
     record_options o = {.path = r->path, .dim = TEST_DIM, .create = true, .readers = 3, .clock = &clock_system,
                         .metrics = r->m};
     must(record_open(record_find("sqlite"), &o, &r->record, err));
+    policy_people_close(r->people);
+    must(policy_people_open(r->record, NULL, 0, &r->people, err));
     policy_rows_close(r->rows);
     must(policy_rows_open(r->record, NULL, 0, r->m, &r->rows, err));
 }
@@ -61,6 +64,7 @@ static inline void room_open(room *r) {
 
 static inline void room_close(room *r) {
     static const char *const suffixes[] = {"", "-wal", "-shm", "-journal", ".lock", "-lock"};
+    policy_people_close(r->people);
     policy_rows_close(r->rows);
     catalogue_close(r->cat);
     record_close(r->record);

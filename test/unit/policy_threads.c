@@ -84,7 +84,7 @@ static void readers_writers_and_droppers_agree(void **state) {
         room_item(&s.r, s.items[i], "\"genres\":[\"drame\"]");
     }
     for (int i = 0; i < PEOPLE; i++) snprintf(s.people[i], sizeof s.people[i], "u%d", i);
-    must(policy_profiles_open(s.r.record, s.r.cat, &test_limits, PEOPLE / 2, &clock_system, s.r.m, &s.p, err));
+    must(policy_profiles_open(s.r.record, s.r.people, s.r.cat, &test_limits, PEOPLE / 2, &clock_system, s.r.m, &s.p, err));
     pthread_t threads[READERS + WRITERS + 1];
     worker workers[READERS + WRITERS + 1];
     for (int i = 0; i < READERS + WRITERS + 1; i++) {
