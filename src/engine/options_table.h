@@ -45,7 +45,7 @@
     X("query", "deadline_ms", INT, "200", 1, 60000, NULL, "deadline", \
       "deadline of a request that names none, in ms") \
     X("cache", "policy_ttl_ms", INT, "3600000", 0, 86400000, NULL, "policy-ttl", \
-      "how long policies and people's states are kept in front of a remote record store, in ms; 0: not at all") \
+      "life of policies and people's states before a remote record store, in ms; 0: none") \
     X("query", "workers", INT, "2", 1, 256, NULL, "workers", "threads that gather strands in parallel")                              \
     X("query", "weight_vector", REAL, "0.5", 0, 1, NULL, "weight-vector", \
       "weight of the vector strand in a recommendation") \
