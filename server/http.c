@@ -1,8 +1,10 @@
-/* Starting and stopping: a listening socket, a pool of libmicrohttpd's polling threads, a reaper.
+/* Starting and stopping: a listening socket, a thread of libmicrohttpd's for each connection, a reaper.
  *
- * Each thread polls its share of the connections (epoll) and answers their requests itself: no queue, no hand-over
- * between threads. The price is that a long call holds up the other connections of its thread; hence more threads than
- * cores by default. Stopping is by steps: no new connections, idle ones cut, those with a request in hand get their
+ * A call into the library may take as long as its deadline allows, so no two connections share a thread: the answer of one
+ * never waits for the other's (turns.c bounds how many are at work). A thread that waits for its client costs some 20 KB.
+ * Rejected: a pool of polling threads, each with its share of the connections, which was here before (an answer of 0.5 ms took
+ * 300 ms beside a slow one); suspending a connection while workers answer it, which wants a second hand-over of every
+ * request and cannot be done in the midst of a body that is written as it comes. Stopping is by steps: no new connections, idle ones cut, those with a request in hand get their
  * answer within five seconds, then the rest is cut. */
 #include <stdlib.h>
 #include <string.h>
@@ -42,21 +44,14 @@ static unsigned connections_possible(int64_t wanted) {
 
 static struct MHD_Daemon *start_daemon(server *s, int fd, const braid_options *options) {
     unsigned connections = connections_possible(braid_options_get_int(options, "server.connections_max"));
-    unsigned threads = (unsigned)braid_options_get_int(options, "server.threads");
-    if (threads > connections) threads = connections;
-    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_USE_ITC;
-    struct MHD_OptionItem pool[] = {
-        {MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)threads, NULL}, /* one thread is no pool to libmicrohttpd */
-        {MHD_OPTION_END, 0, NULL},
-    };
-    if (threads < 2) pool[0].option = MHD_OPTION_END;
+    unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL | MHD_USE_ITC;
     return MHD_start_daemon(flags, 0, NULL, NULL, http_handle, s, MHD_OPTION_LISTEN_SOCKET, fd,
                             MHD_OPTION_CONNECTION_LIMIT, connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
                             (unsigned)braid_options_get_int(options, "server.per_address_max"),
                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1,
                             MHD_OPTION_URI_LOG_CALLBACK, http_begin, s, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, s,
                             MHD_OPTION_NOTIFY_COMPLETED, http_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
-                            http_connection, s, MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
+                            http_connection, s, MHD_OPTION_END);
 }
 
 int server_start(braid_db *db, const braid_options *options, server **out, braid_error *err) {
@@ -74,11 +69,11 @@ int server_start(braid_db *db, const braid_options *options, server **out, braid
     rc = listen_open(braid_options_get(options, "server.listen"), &fd, s->url, err);
     if (rc) goto fail;
     s->reaper = reaper_start(s->request_us);
-    s->daemon = s->reaper ? start_daemon(s, fd, options) : NULL;
+    s->turns = turns_new((unsigned)braid_options_get_int(options, "server.threads"));
+    s->daemon = s->reaper && s->turns ? start_daemon(s, fd, options) : NULL;
     if (!s->daemon) {
         rc = listen_error(err, BRAID_E_IO,
-                          "the server's threads could not be started: lower server.threads or raise the limit of "
-                          "processes (ulimit -u)");
+                          "the server's threads could not be started: raise the limit of processes (ulimit -u)");
         goto fail;
     }
     *out = s;
@@ -86,6 +81,7 @@ int server_start(braid_db *db, const braid_options *options, server **out, braid
 fail:
     if (fd >= 0) close(fd);
     reaper_stop(s->reaper);
+    turns_free(s->turns);
     free(s);
     return rc;
 }
@@ -102,6 +98,7 @@ void server_stop(server *s) {
     MHD_stop_daemon(s->daemon);
     if (fd >= 0) close(fd);
     reaper_stop(s->reaper);
+    turns_free(s->turns);
     free(s);
 }
 

@@ -11,6 +11,7 @@
 #include "server/reaper.h"
 #include "server/server.h"
 #include "server/stream.h"
+#include "server/turns.h"
 
 enum {
     HTTP_MEMORY = 32 * 1024,          /* of a connection, for its headers and one read of its body */
@@ -25,6 +26,7 @@ struct server {
     braid_db *db;
     struct MHD_Daemon *daemon;
     reaper *reaper;
+    turns *turns;
     char url[LISTEN_URL_MAX];
     const char *web; /* folder of the page's files, or "" */
     bool log_requests;

@@ -32,6 +32,7 @@ typedef struct request {
     int64_t worked_us; /* the library's time: the client's deadline is later by this */
     int64_t due_us;    /* the deadline that the headers had */
     int64_t begun_us;
+    bool waits_for_nobody; /* who asks whether the server lives wants to know it from a busy one, too */
     const char *route;
     int status;
 } request;
@@ -171,7 +172,14 @@ static void call_api(request *q, const char *body, size_t len, size_t first_line
     int64_t start = reaper_now_us();
     reaper_set(s->reaper, q->connection, 0);
     api_request a = {q->method, q->path, q->query, q->key, body, len, first_line};
-    api_handle(s->db, &a, answer);
+    if (q->waits_for_nobody) {
+        api_handle(s->db, &a, answer);
+    } else if (turns_take(s->turns)) {
+        api_handle(s->db, &a, answer);
+        turns_give(s->turns);
+    } else {
+        api_problem(answer, 503, BRAID_E_BUSY, "request", "more requests came than the server gets through; try again");
+    }
     q->worked_us += reaper_now_us() - start;
 }
 
@@ -302,6 +310,7 @@ static enum MHD_Result begin(request *q, struct MHD_Connection *connection, cons
     const api_route *route = api_find_route(method, q->path);
     bool streams = route && route->streams && framing_is_ndjson(&q->head);
     q->route = route ? route->pattern : NULL;
+    q->waits_for_nobody = route && strncmp(route->pattern, "/v1/", 4) != 0;
     uint64_t max = streams || s->json_max > s->body_max ? s->body_max : s->json_max;
     if (length > 0 && (uint64_t)length > max) {
         refuse_length(q, max, max == s->body_max ? "limits.body_bytes" : "limits.json_bytes");

@@ -434,6 +434,48 @@ def _(s):
     equal(wrong, [])
 
 
+@claim("slow questions on other connections hold up no cheap one")
+def _(s):
+    slow_count, asks, done, took = 8, 400, threading.Event(), []
+    s.json("POST", "/v1/items", {"id": "beside", "title": "beside"})
+    epoch, lsn = s.json("POST", "/v1/search", {"text": "beside"})[1]["lsn"].split("-")
+    never = f"{epoch}-{int(lsn, 16) + (1 << 30):x}"  # a write that does not come: the question waits for half of its deadline
+
+    def slow():
+        c = http.client.HTTPConnection(*s.address, timeout=30)
+        while not done.is_set():
+            c.request("POST", "/v1/search", json.dumps({"text": "beside", "min_lsn": never, "deadline_ms": 600}))
+            c.getresponse().read()
+        c.close()
+
+    def cheap():
+        c = http.client.HTTPConnection(*s.address, timeout=30)
+        for _ in range(asks // 8):
+            begun = time.monotonic()
+            c.request("GET", "/v1/items/beside")
+            c.getresponse().read()
+            took.append((time.monotonic() - begun) * 1000)
+            time.sleep(0.01)
+        c.close()
+
+    idle = threading.Thread(target=cheap)
+    idle.start()
+    idle.join()
+    alone, took[:] = sorted(took), []
+    crowd = [threading.Thread(target=slow) for _ in range(slow_count)]
+    asking = [threading.Thread(target=cheap) for _ in range(8)]
+    for t in crowd + asking:
+        t.start()
+    for t in asking:
+        t.join()
+    done.set()
+    for t in crowd:
+        t.join()
+    p99 = sorted(took)[len(took) * 99 // 100]
+    print(f"     p99 of a cheap request: {alone[len(alone) * 99 // 100]:.1f} ms alone, {p99:.1f} ms beside {slow_count} slow ones")
+    true(len(took) == asks and p99 < 100, f"p99 {p99:.1f} ms")
+
+
 @claim("after all this the stores agree and the log holds no defect")
 def _(s):
     equal(s.json("POST", "/v1/verify")[1]["ok"], True)

@@ -80,7 +80,7 @@
     X("limits", "body_bytes", INT, "67108864", 1024, 1e12, NULL, "body-bytes", \
       "largest body of a request, in bytes (NDJSON is not held whole, but counts)") \
     X("server", "listen", STRING, "127.0.0.1:8080", 0, 0, NULL, "listen", "address and port to serve on, HOST:PORT")                 \
-    X("server", "threads", INT, "8", 1, 1024, NULL, "threads", "threads that answer requests")                                       \
+    X("server", "threads", INT, "64", 1, 1024, NULL, "threads", "requests that are answered at once; others wait their turn")          \
     X("server", "connections_max", INT, "1000", 1, 100000, NULL, "connections-max", "open connections at the most")                  \
     X("server", "per_address_max", INT, "200", 1, 100000, NULL, "per-address-max", \
       "open connections of one address at the most") \
