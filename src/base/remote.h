@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 typedef struct remote_options {
+    const char *name;     /* of the engine, for messages: "neo4j at 127.0.0.1:7687 ..."; NULL: they have the address alone */
     const char *address;  /* HOST:PORT; an IPv6 host in brackets; a path for a Unix socket where the engine has one */
     const char *database; /* database, collection or key prefix: what is ours on that server */
     const char *user, *password, *token;

@@ -62,7 +62,7 @@ static redis_node *redis_node_new(redis_cluster *c, const char *address, braid_e
     node->remote = c->remote;
     node->remote.address = node->address;
     snprintf(name, sizeof name, c->node_count == 0 ? "redis" : "redis/%s", address);
-    conn_pool_options o = {.name = name, .max = c->remote.connections, .clock = c->clock, .metrics = c->metrics};
+    conn_pool_options o = {.name = name, .address = node->address, .max = c->remote.connections, .clock = c->clock, .metrics = c->metrics};
     if (conn_pool_new(&redis_pool_ops, node, &o, &node->pool, err) != BRAID_OK) {
         free(node);
         return NULL;

@@ -93,9 +93,8 @@ void redis_command_add(redis_command *cmd, const void *arg, size_t len) {
     cmd->argc++;
 }
 
-/* Transport errors speak of "wire"; the caller wants to know which store. */
 static int redis_lost(int rc, const braid_error *cause, braid_error *err) {
-    return error_set(err, rc, REDIS_STORE, "redis: %s", cause->message);
+    return error_set(err, rc, REDIS_STORE, "%s", cause->message);
 }
 
 int redis_conn_send(redis_conn *c, const redis_command *const *cmds, size_t n, deadline until, braid_error *err) {

@@ -163,7 +163,8 @@ static int section_breakers(braid_db *db, buf *out, braid_error *err) {
     const struct {
         const char *role, *store;
         bool remote;
-    } rows[] = {{"vector", vector_name(db->vector), *db->cursors[ROLE_VECTOR]},
+    } rows[] = {{"record", record_name(db->record), record_caps_of(db->record) & RECORD_CAP_REMOTE},
+                {"vector", vector_name(db->vector), *db->cursors[ROLE_VECTOR]},
                 {"graph", graph_name(db->graph), *db->cursors[ROLE_GRAPH]},
                 {"cache", cache_name(db->cache), db->remotes[ROLE_CACHE].address}};
     bool first = true;
@@ -172,7 +173,7 @@ static int section_breakers(braid_db *db, buf *out, braid_error *err) {
         buf_printf(out, "%s\"%s\":{", first ? "" : ",", rows[i].role);
         field_text(out, "store", rows[i].store, true);
         static const char *const calls[] = {"read", "write"};
-        for (size_t c = 0; c < 2; c++) {
+        for (size_t c = i == 0; c < 2; c++) { /* reading records passes none */
             char labels[128];
             snprintf(labels, sizeof labels, "store=\"%s\",calls=\"%s\"", rows[i].store, calls[c]);
             double now = metric_value(metrics_gauge(db->metrics, "breaker_state", labels, ""));

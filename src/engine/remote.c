@@ -77,6 +77,7 @@ int engine_remote_of(braid_db *db, engine_role role, const char *store, const re
         if (rc) return rc;
     }
     *r = (remote_options){
+        .name = section,
         .address = remote_text(db, section, "address"),
         .database = remote_text(db, section, "database"),
         .user = remote_text(db, section, "user"),

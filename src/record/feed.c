@@ -2,7 +2,7 @@
  *
  * It reads the rows after its cursor, gives them to `apply`, and moves on only when that succeeded, so delivery is
  * at least once and in LSN order. When apply or the log fails, the same place is tried again after 10, 20, 40 ms ...
- * 1 s, no longer, since a breaker in front of the store may refuse the first tries after it is back, and both waits add
+ * 1 s (or up to a quarter less), no longer, since a breaker in front of the store may refuse the first tries after it is back, and both waits add
  * up; a success resets the pause. Batches are read anew each time, since rows of a deleted person may have left the
  * log meanwhile.
  *
@@ -53,6 +53,7 @@ struct feed {
     pthread_cond_t changed; /* applied, stop or waiters changed */
     unsigned waiters;
     bool stop, done;
+    rng random;      /* the thread's own */
     bool mine;       /* the thread's own: it held the lease at the last look */
     uint64_t stored; /* the thread's own: the cursor in the record store */
     braid_error last;
@@ -117,19 +118,31 @@ static int feed_cursor_keep(feed *f, uint64_t upto, bool applied, braid_error *e
     return code;
 }
 
+/* The next pause after a failure: doubled, and a random part less, so that servers that lost the same store do not all come
+ * back to it at once. */
+static int64_t feed_back_off(feed *f, int64_t *most, int64_t first) {
+    int64_t ms = *most < first ? first : *most;
+    *most = ms * 2 < FEED_BACKOFF_MAX_MS ? ms * 2 : FEED_BACKOFF_MAX_MS;
+    return ms - (int64_t)rng_below(&f->random, (uint64_t)ms / 4 + 1);
+}
+
 /* Whether this process is to feed; if it comes to, begins where the cursor says; if not, follows what the one that does has stored. */
-static bool feed_mine(feed *f) {
+static bool feed_mine(feed *f, bool *failed) {
     bool held = false;
     uint64_t lsn = 0;
     braid_error err = {0};
     if (f->options.cursor == NULL) return true;
+    *failed = true;
     if (record_lease(f->store, f->options.cursor, &held, &err) != BRAID_OK) return false;
+    *failed = false;
     if (held && f->mine) return true;
     /* somebody else may have fed since: the stored cursor is where to go on from */
-    if (record_cursor_get(f->store, f->options.cursor, &lsn, &err) != BRAID_OK) return false;
+    *failed = record_cursor_get(f->store, f->options.cursor, &lsn, &err) != BRAID_OK;
+    if (*failed) return false;
     if (held && f->options.begin != NULL) {
         int code = f->options.begin(f->options.ctx, lsn, &lsn, &err);
-        if (code != BRAID_OK) { /* tried again; the lease is kept */
+        *failed = code != BRAID_OK;
+        if (*failed) { /* tried again; the lease is kept */
             if (err.code == BRAID_OK) error_set(&err, code, f->name, "%s", error_sentence(code));
             feed_report(f, atomic_load(&f->applied), 0, &err);
             return false;
@@ -161,24 +174,24 @@ static size_t feed_step(feed *f, bool *failed) {
 
 static void *feed_main(void *arg) {
     feed *f = arg;
-    int64_t backoff = FEED_BACKOFF_FIRST_MS;
+    int64_t backoff = 0;
     prctl(PR_SET_NAME, "braid-feed");
     turn_give_way(f->options.nicer);
     while (!feed_stopping(f)) {
         bool failed = false;
         size_t n = 0;
-        if (!feed_mine(f)) {
-            feed_pause(f, FEED_WATCH_MS, false);
+        if (!feed_mine(f, &failed)) {
+            if (!failed) backoff = 0;
+            feed_pause(f, failed ? feed_back_off(f, &backoff, FEED_WATCH_MS) : FEED_WATCH_MS, false);
             continue;
         }
         uint64_t before = atomic_load(&f->applied);
         if (record_head(f->store) > before) n = feed_step(f, &failed);
         if (failed) {
-            feed_pause(f, backoff, false);
-            backoff = backoff * 2 < FEED_BACKOFF_MAX_MS ? backoff * 2 : FEED_BACKOFF_MAX_MS;
+            feed_pause(f, feed_back_off(f, &backoff, FEED_BACKOFF_FIRST_MS), false);
             continue;
         }
-        backoff = FEED_BACKOFF_FIRST_MS;
+        backoff = 0;
         if (n >= f->options.batch_max || feed_stopping(f)) continue;
         if (n > 0 || atomic_load(&f->applied) > before) feed_pause(f, f->options.pace_ms, true);
         if (!feed_stopping(f))
@@ -211,6 +224,7 @@ static feed *feed_new(record_store *s, const feed_options *options) {
     if (f->options.kinds == 0) f->options.kinds = RECORD_MASK_ALL;
     if (f->options.pace_ms == 0) f->options.pace_ms = FEED_PACE_MS;
     f->options.clock = options->clock != NULL ? options->clock : &clock_system;
+    rng_seed(&f->random, (uint64_t)clock_mono_ns(&clock_system) ^ (uint64_t)(uintptr_t)f);
     atomic_init(&f->applied, options->start);
     pthread_mutex_init(&f->mutex, NULL);
     pthread_condattr_init(&attr);

@@ -1,7 +1,12 @@
 /* The forwarder in front of every record store, and their registry.
  *
  * Arguments are checked, calls are timed and counted here, once, so that an adapter holds translation only. A new
- * store is one file and one row of the registry below. */
+ * store is one file and one row of the registry below.
+ *
+ * Writes to a store in another process pass a breaker: while it is away, a writer is told so at once, not after a time-out
+ * each. It opens after two failures of the last four (a writer waits for long; twenty would be a minute) and lets one try
+ * after 0.2 s, doubling to 1 s. Reads have none: their deadlines are short, every question makes do without what they
+ * do not bring, and the next one is to find the store again as soon as it is back. */
 #include "record/record.h"
 
 #include <stdio.h>
@@ -48,6 +53,7 @@ struct record_store {
     const record_ops *ops;
     void *self;
     const clock_ops *clock;
+    breaker *writes; /* NULL for a store in this process */
     metric_histogram *times[CALLS];
     metric_counter *errors[CALLS];
 };
@@ -94,8 +100,12 @@ int record_open(const record_ops *ops, const record_options *options, record_sto
     if (s == NULL) return error_set(err, BRAID_E_NO_MEMORY, "record", "no memory to open the database");
     s->ops = ops;
     s->clock = options->clock != NULL ? options->clock : &clock_system;
-    int code = ops->open(options, &s->self, err);
+    breaker_options b = {.store = ops->name, .calls = "write", .window = 4, .volume = 2, .open_ms = 200,
+                         .open_ms_max = 1000, .clock = s->clock, .metrics = options->metrics};
+    int code = remote ? breaker_new(&b, &s->writes, err) : BRAID_OK;
+    if (code == BRAID_OK) code = ops->open(options, &s->self, err);
     if (code != BRAID_OK) {
+        breaker_free(s->writes);
         free(s);
         return code;
     }
@@ -107,6 +117,7 @@ int record_open(const record_ops *ops, const record_options *options, record_sto
 void record_close(record_store *s) {
     if (s == NULL) return;
     s->ops->close(s->self);
+    breaker_free(s->writes);
     free(s);
 }
 
@@ -117,7 +128,16 @@ const char *record_name(const record_store *s) {
 int record_write(record_store *s, record_change *changes, size_t n, record_write_flags flags, braid_error *err) {
     if (n == 0) return BRAID_OK;
     if (changes == NULL) return record_invalid(err, "no changes to write");
-    RECORD_CALL(s, CALL_WRITE, s->ops->write(s->self, changes, n, flags, err));
+    breaker_ticket ticket;
+    int64_t start = clock_mono_ns(s->clock);
+    int code = breaker_enter(s->writes, &ticket, err);
+    if (code != BRAID_OK) return record_done(s, CALL_WRITE, start, code);
+    code = s->ops->write(s->self, changes, n, flags, err);
+    if (code == BRAID_E_BUSY)
+        breaker_skip(s->writes, ticket); /* our own queue is full: that says nothing of the store */
+    else
+        breaker_done(s->writes, ticket, code);
+    return record_done(s, CALL_WRITE, start, code);
 }
 
 int record_get_item(record_store *s, const char *id, record_item_fn *each, void *ctx, braid_error *err) {

@@ -174,7 +174,7 @@ static int postgres_open(const record_options *options, void **self, braid_error
                            : options->readers != 0           ? options->readers
                                                              : RECORD_POSTGRES_CONNECTIONS;
     conn_pool_options lending = {
-        .name = "postgres", .max = connections, .clock = s->options.clock, .metrics = s->options.metrics};
+        .name = "postgres", .address = options->remote->address, .max = connections, .clock = s->options.clock, .metrics = s->options.metrics};
     int code = record_postgres_schema_open(s, err);
     if (code == BRAID_OK) code = conn_pool_new(&pg_pool_ops, &s->reading, &lending, &s->pool, err);
     if (code == BRAID_OK) code = postgres_first_look(s, err);

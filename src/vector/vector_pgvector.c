@@ -79,6 +79,7 @@ static int open_all(pgvector *v, braid_error *err) {
                          .statement_count = PGV_STATEMENTS,
                          .clock = v->clock};
     conn_pool_options lent = {.name = "pgvector",
+                              .address = v->remote.address,
                               .max = v->remote.connections != 0 ? v->remote.connections : POOL_DEFAULT,
                               .clock = v->clock};
     return conn_pool_new(&pg_pool_ops, &v->pg, &lent, &v->pool, err);

@@ -101,6 +101,7 @@ int bolt_open(const bolt_options *options, bolt_client **out, braid_error *err) 
     c->ambiguous = metrics_counter(c->o.metrics, "bolt_ambiguous_total", labels,
                                    "Transactions of which it is unknown whether they were applied");
     conn_pool_options lending = {.name = c->o.name,
+                              .address = c->remote.address,
                               .max = c->remote.connections,
                               .idle_ms = c->o.idle_ms,
                               .clock = c->o.clock,

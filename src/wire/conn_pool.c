@@ -51,7 +51,7 @@ struct conn_pool {
 
     const conn_ops *ops;
     void *ctx;
-    char name[64];
+    char name[64], who[224];
     size_t max;
     int64_t idle_ns;
     const clock_ops *clock;
@@ -80,6 +80,8 @@ int conn_pool_new(const conn_ops *ops, void *ctx, const conn_pool_options *optio
     p->idle_ns = (int64_t)(options->idle_ms != 0 ? options->idle_ms : CONN_IDLE_MS) * 1000000;
     p->clock = options->clock;
     snprintf(p->name, sizeof p->name, "%s", options->name);
+    snprintf(p->who, sizeof p->who, "%s%s%.128s", options->name, options->address != NULL ? " at " : "",
+             options->address != NULL ? options->address : "");
     char labels[96];
     snprintf(labels, sizeof labels, "pool=\"%s\"", p->name);
     p->open_metric = metrics_gauge(options->metrics, "conn_open", labels, "Connections to a store, lent or idle");
@@ -174,7 +176,8 @@ static int pool_await(conn_pool *p, deadline until, braid_error *err) {
             break;
         }
         if (until != 0 && now >= until) {
-            rc = error_set(err, BRAID_E_DEADLINE, p->name, "all %zu connections were in use for too long", p->max);
+            rc = error_set(err, BRAID_E_DEADLINE, p->name, "%s: all %zu connections were in use for too long", p->who,
+                           p->max);
             break;
         }
         int64_t at = until;
@@ -215,7 +218,7 @@ static void pool_close_all(conn_pool *p, void *const *conns, size_t n) {
 
 static void pool_note_failure(conn_pool *p, int code, const braid_error *cause) {
     p->failure = *cause;
-    if (cause->code == BRAID_OK) error_set(&p->failure, code, p->name, "a connection could not be opened");
+    if (cause->code == BRAID_OK) error_set(&p->failure, code, p->name, "%s: a connection could not be opened", p->who);
     /* A deadline says as much about the caller as about the server: it does not double the wait of the others. */
     p->back_off_ms = p->back_off_ms == 0 || code == BRAID_E_DEADLINE ? CONN_BACK_OFF_MS : p->back_off_ms * 2;
     if (p->back_off_ms > CONN_BACK_OFF_MS_MAX) p->back_off_ms = CONN_BACK_OFF_MS_MAX;

@@ -24,6 +24,7 @@ typedef struct conn_ops {
 
 typedef struct conn_pool_options {
     const char *name; /* label in metrics and errors: "redis" */
+    const char *address; /* of the server, for messages; NULL: unknown */
     size_t max;       /* 1..1024 */
     unsigned idle_ms; /* default 60,000 */
     const clock_ops *clock;

@@ -44,6 +44,7 @@ struct rpc_channel {
     grpc_channel *channel;
     char *authorization; /* NULL: none */
     char *address;
+    char who[192]; /* "milvus at 127.0.0.1:19530", for messages */
     const char *store;
     const clock_ops *clock;
     unsigned timeout_ms, retries;
@@ -101,6 +102,7 @@ int rpc_open(const rpc_options *o, rpc_channel **out, braid_error *err) {
     int code = rpc_authorization(o, &c->authorization, err);
     if (code == BRAID_OK && (c->channel = rpc_connect(o, err)) == NULL)
         code = err != NULL ? err->code : BRAID_E_INVALID;
+    snprintf(c->who, sizeof c->who, "%.48s at %.128s", o->store, o->remote->address);
     if (code == BRAID_OK && (c->address = strdup(o->remote->address)) == NULL)
         code = error_set(err, BRAID_E_NO_MEMORY, o->store, "memory ran out");
     if (code != BRAID_OK) {
@@ -167,7 +169,7 @@ static int take_slot(rpc_channel *c, deadline until, rpc_slot **out, braid_error
     if (left <= 0) {
         pthread_mutex_unlock(&c->lock);
         return error_set(err, BRAID_E_DEADLINE, c->store, "%s: %zu requests are in flight and none ended in time",
-                         c->address, c->max);
+                         c->who, c->max);
     }
     rpc_slot *slot = c->idle;
     if (slot != NULL) c->idle = slot->next;
@@ -280,13 +282,13 @@ static int try_once(rpc_channel *c, const char *method, const grpc_slice *reques
                                                grpc_slice_from_static_string(method), NULL, at, NULL);
     bool started = run_batch(c, slot->queue, call, &t);
     if (!started) {
-        code = error_set(err, BRAID_E_INTERNAL, c->store, "%s: gRPC did not start a call", c->address);
+        code = error_set(err, BRAID_E_INTERNAL, c->store, "%s: gRPC did not start a call", c->who);
     } else if (t.status != GRPC_STATUS_OK) {
         char *details = grpc_slice_to_c_string(t.details);
         code = rpc_status_error(c, method, t.status, details, again, err);
         gpr_free(details);
     } else if (t.answer == NULL) {
-        code = error_set(err, BRAID_E_CORRUPT, c->store, "%s answered %s without a message", c->address, method);
+        code = error_set(err, BRAID_E_CORRUPT, c->store, "%s answered %s without a message", c->who, method);
     } else {
         rpc_copy_answer(c, &t, answer);
         if (answer->failed) code = error_set(err, BRAID_E_NO_MEMORY, c->store, "memory ran out for an answer");
@@ -302,25 +304,25 @@ int rpc_status_error(const rpc_channel *c, const char *method, grpc_status_code 
     const char *name = strrchr(method, '/') + 1;
     switch (status) {
     case GRPC_STATUS_DEADLINE_EXCEEDED:
-        return error_set(err, BRAID_E_DEADLINE, c->store, "%s did not answer %s in time", c->address, name);
+        return error_set(err, BRAID_E_DEADLINE, c->store, "%s did not answer %s in time", c->who, name);
     case GRPC_STATUS_UNAUTHENTICATED:
     case GRPC_STATUS_PERMISSION_DENIED:
         return error_set(err, BRAID_E_INVALID, c->store, "%s refuses %s: %.*s; check user, password and token",
                          c->address, name, RPC_DETAILS_BYTES, details);
     case GRPC_STATUS_UNIMPLEMENTED:
         return error_set(err, BRAID_E_INVALID, c->store, "%s does not know %s: another version or another server",
-                         c->address, name);
+                         c->who, name);
     case GRPC_STATUS_RESOURCE_EXHAUSTED:
         if (strstr(details, "larger than max") != NULL)
-            return error_set(err, BRAID_E_TOO_LARGE, c->store, "%s: %s: %.*s", c->address, name, RPC_DETAILS_BYTES,
+            return error_set(err, BRAID_E_TOO_LARGE, c->store, "%s: %s: %.*s", c->who, name, RPC_DETAILS_BYTES,
                              details);
         *again = true;
-        return error_set(err, BRAID_E_UNAVAILABLE, c->store, "%s is overloaded: %.*s", c->address, RPC_DETAILS_BYTES,
+        return error_set(err, BRAID_E_UNAVAILABLE, c->store, "%s is overloaded: %.*s", c->who, RPC_DETAILS_BYTES,
                          details);
     case GRPC_STATUS_UNAVAILABLE: *again = true; break;
     default: break;
     }
-    return error_set(err, BRAID_E_UNAVAILABLE, c->store, "%s: %s: %.*s", c->address, name, RPC_DETAILS_BYTES, details);
+    return error_set(err, BRAID_E_UNAVAILABLE, c->store, "%s: %s: %.*s", c->who, name, RPC_DETAILS_BYTES, details);
 }
 
 /* ---- tries ---- */

@@ -38,13 +38,13 @@ int stream_wait(stream *s, short events, deadline until, const char *doing, brai
     for (;;) {
         int64_t left = until == 0 ? INT64_MAX : until - clock_mono_ns(s->clock);
         if (left <= 0)
-            return error_set(err, BRAID_E_DEADLINE, "wire", "%s did not come in time while %s", s->peer, doing);
+            return error_set(err, BRAID_E_DEADLINE, s->store, "%s did not come in time while %s", s->who, doing);
         if (s->clock->mono_ns != clock_system.mono_ns && left > STREAM_NAP_NS) left = STREAM_NAP_NS;
         struct timespec t = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
         int n = ppoll(&p, 1, left == INT64_MAX ? NULL : &t, NULL);
         if (n > 0) return BRAID_OK; /* an error on the socket shows in the next call on it */
         if (n < 0 && errno != EINTR)
-            return error_set(err, BRAID_E_UNAVAILABLE, "wire", "%s: waiting failed while %s: %s", s->peer, doing,
+            return error_set(err, BRAID_E_UNAVAILABLE, s->store, "%s: waiting failed while %s: %s", s->who, doing,
                              strerrordesc_np(errno));
     }
 }
@@ -62,7 +62,7 @@ static void stream_tune(int fd) {
 
 static int stream_refused(const stream *s, int number, braid_error *err) {
     return error_set(err, BRAID_E_UNAVAILABLE, "wire",
-                     "cannot connect to %s: %s; is the server up and the address right?", s->peer,
+                     "cannot connect to %s: %s; is the server up and the address right?", s->who,
                      strerrordesc_np(number));
 }
 
@@ -88,7 +88,7 @@ static int stream_connect_path(stream *s, const char *path, deadline until, brai
     struct sockaddr_un to = {.sun_family = AF_UNIX};
     size_t len = strlen(path);
     if (len >= sizeof to.sun_path)
-        return error_set(err, BRAID_E_INVALID, "wire", "the socket path %s is longer than %zu bytes", s->peer,
+        return error_set(err, BRAID_E_INVALID, s->store, "the socket path %s is longer than %zu bytes", s->who,
                          sizeof to.sun_path - 1);
     memcpy(to.sun_path, path, len + 1);
     return stream_connect(s, (const struct sockaddr *)&to, sizeof to, until, err);
@@ -109,7 +109,7 @@ static int stream_connect_name(stream *s, const char *host, unsigned port, deadl
         if (rc == BRAID_OK) break;
     }
     if (list != NULL) freeaddrinfo(list);
-    return rc != BRAID_OK && last.code != BRAID_OK ? error_set(err, rc, "wire", "%s", last.message) : rc;
+    return rc != BRAID_OK && last.code != BRAID_OK ? error_set(err, rc, s->store, "%s", last.message) : rc;
 }
 
 int stream_open(const remote_options *remote, const clock_ops *clock, deadline until, stream **out, braid_error *err) {
@@ -128,6 +128,9 @@ int stream_open(const remote_options *remote, const clock_ops *clock, deadline u
     s->clock = clock;
     s->timeout_ns = (int64_t)remote->timeout_ms * 1000000;
     snprintf(s->peer, sizeof s->peer, "%s", address);
+    s->store = remote->name != NULL ? remote->name : "wire";
+    snprintf(s->who, sizeof s->who, "%.24s%s%.150s", remote->name != NULL ? remote->name : "",
+             remote->name != NULL ? " at " : "", address);
     until = stream_until(s, until);
     int rc = path ? stream_connect_path(s, address, until, err) : stream_connect_name(s, host, port, until, err);
     if (rc == BRAID_OK && remote->tls) rc = stream_tls_open(s, remote, host, until, err);
@@ -149,12 +152,12 @@ void stream_close(stream *s) {
 /* ---- bytes ---- */
 
 static int stream_lost(const stream *s, const char *doing, int number, braid_error *err) {
-    return error_set(err, BRAID_E_UNAVAILABLE, "wire", "the connection to %s was lost while %s: %s", s->peer, doing,
+    return error_set(err, BRAID_E_UNAVAILABLE, s->store, "the connection to %s was lost while %s: %s", s->who, doing,
                      strerrordesc_np(number));
 }
 
 static int stream_late(const stream *s, const char *doing, braid_error *err) {
-    return error_set(err, BRAID_E_DEADLINE, "wire", "%s did not come in time while %s", s->peer, doing);
+    return error_set(err, BRAID_E_DEADLINE, s->store, "%s did not come in time while %s", s->who, doing);
 }
 
 static int stream_plain_write(stream *s, const char *data, size_t len, deadline until, braid_error *err) {
@@ -184,7 +187,7 @@ static int stream_plain_read(stream *s, void *data, size_t cap, size_t *got, dea
             *got = (size_t)n;
             return BRAID_OK;
         }
-        if (n == 0) return error_set(err, BRAID_E_UNAVAILABLE, "wire", "%s closed the connection", s->peer);
+        if (n == 0) return error_set(err, BRAID_E_UNAVAILABLE, s->store, "%s closed the connection", s->who);
         if (errno == EAGAIN || errno == EWOULDBLOCK) {
             int rc = stream_wait(s, POLLIN, until, "reading", err);
             if (rc != BRAID_OK) return rc;

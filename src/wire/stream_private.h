@@ -17,7 +17,8 @@ struct stream {
     bool broken;
     bool asked;      /* something was written since the last read: the answer is hardly there yet */
     stream_tls *tls; /* NULL: plain */
-    char peer[STREAM_PEER_BYTES];
+    const char *store; /* in whose name errors are reported; borrowed */
+    char peer[STREAM_PEER_BYTES], who[STREAM_PEER_BYTES + 32];
 };
 
 /* Waits until the socket is ready for `events` (POLLIN, POLLOUT); DEADLINE, or UNAVAILABLE if poll itself fails. */

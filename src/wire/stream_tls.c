@@ -74,11 +74,11 @@ static int tls_trust(stream_tls *t, const stream *s, const remote_options *remot
     SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
     bool own = remote->tls_ca != NULL && remote->tls_ca[0] != '\0';
     if (own && SSL_CTX_load_verify_locations(t->ctx, remote->tls_ca, NULL) != 1)
-        return error_set(err, BRAID_E_INVALID, "wire", "%s: no certificates to trust can be read from %s", s->peer,
+        return error_set(err, BRAID_E_INVALID, s->store, "%s: no certificates to trust can be read from %s", s->who,
                          remote->tls_ca);
     if (!own && SSL_CTX_set_default_verify_paths(t->ctx) != 1)
-        return error_set(err, BRAID_E_UNAVAILABLE, "wire", "%s: the system's trusted certificates cannot be read",
-                         s->peer);
+        return error_set(err, BRAID_E_UNAVAILABLE, s->store, "%s: the system's trusted certificates cannot be read",
+                         s->who);
     return BRAID_OK;
 }
 
@@ -101,7 +101,7 @@ static int tls_failed(const stream *s, const char *doing, braid_error *err) {
         why = X509_verify_cert_error_string(verified);
     else if (number != 0 && ERR_reason_error_string(number) != NULL)
         why = ERR_reason_error_string(number);
-    return error_set(err, BRAID_E_UNAVAILABLE, "wire", "TLS with %s failed while %s: %s", s->peer, doing, why);
+    return error_set(err, BRAID_E_UNAVAILABLE, s->store, "TLS with %s failed while %s: %s", s->who, doing, why);
 }
 
 /* After an operation that returned `result`: OK means "try again now". */
@@ -109,13 +109,13 @@ static int tls_again(stream *s, int result, deadline until, const char *doing, b
     switch (SSL_get_error(s->tls->ssl, result)) {
     case SSL_ERROR_WANT_READ: return stream_wait(s, POLLIN, until, doing, err);
     case SSL_ERROR_WANT_WRITE: return stream_wait(s, POLLOUT, until, doing, err);
-    case SSL_ERROR_ZERO_RETURN: return error_set(err, BRAID_E_UNAVAILABLE, "wire", "%s closed the connection", s->peer);
+    case SSL_ERROR_ZERO_RETURN: return error_set(err, BRAID_E_UNAVAILABLE, s->store, "%s closed the connection", s->who);
     default: return tls_failed(s, doing, err);
     }
 }
 
 static int tls_late(const stream *s, const char *doing, braid_error *err) {
-    return error_set(err, BRAID_E_DEADLINE, "wire", "%s did not come in time while %s", s->peer, doing);
+    return error_set(err, BRAID_E_DEADLINE, s->store, "%s did not come in time while %s", s->who, doing);
 }
 
 static int tls_shake(stream *s, deadline until, braid_error *err) {
@@ -142,7 +142,7 @@ int stream_tls_open(stream *s, const remote_options *remote, const char *host, d
     if (t->ssl == NULL || !tls_attach(t, s) || !tls_expect(t->ssl, host)) goto no_memory;
     return tls_shake(s, until, err);
 no_memory:
-    return error_set(err, BRAID_E_NO_MEMORY, "wire", "no memory for TLS with %s", s->peer);
+    return error_set(err, BRAID_E_NO_MEMORY, s->store, "no memory for TLS with %s", s->who);
 }
 
 void stream_tls_close(stream_tls *t) {

@@ -464,8 +464,19 @@ static void tls_carries_more_than_a_record(void **state) {
     unlink(ca);
 }
 
+static void a_message_names_the_store_and_its_address(void **state) {
+    (void)state;
+    braid_error err = {0};
+    stream *s = NULL;
+    remote_options o = {.name = "neo4j", .address = "127.0.0.1:1"};
+    assert_int_equal(stream_open(&o, &clock_system, in_ms(2000), &s, &err), BRAID_E_UNAVAILABLE);
+    assert_string_equal(err.store, "neo4j");
+    assert_non_null(strstr(err.message, "neo4j at 127.0.0.1:1: "));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_message_names_the_store_and_its_address),
         cmocka_unit_test(what_is_written_arrives_and_comes_back),
         cmocka_unit_test(a_name_is_resolved_and_an_unknown_one_is_unavailable),
         cmocka_unit_test(a_trickling_server_cannot_hold_a_caller_beyond_the_deadline),
