@@ -4,11 +4,17 @@
  * its own work. A remote cache has a breaker for reads and one for writes; an invalidation that does not get through is
  * owed (cache_owed.c).
  *
+ * A server that accepts what it is sent and never answers costs every call its whole share of a deadline, and an answer makes
+ * several. So no call on the way to an answer waits longer than the cache's own time-out, and after one that came to its
+ * end the next ones get LATE_MS, until one succeeds or the breaker opens: five calls cost one share and 20 ms. A probe
+ * gets its whole share, so that a cache that is merely slow is found again.
+ *
  * A crowd in this process is no crowd at the remote cache: of those who miss a key one asks for its lease, the others are
  * told from here that somebody has it, and what is then put is also kept here for a moment (`near`), if nothing can
  * outdate it. So a stampede is one load also when the cache is slow or gone, which a crowd itself can bring about. */
 #include "cache/cache.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +31,7 @@ enum {
     CACHE_KEY_BYTES_MAX = 1 << 20,
     NEAR_MS = 1000,
     NEAR_BYTES_MAX = 4 << 20,
+    LATE_MS = 5
 };
 
 struct cache {
@@ -32,6 +39,8 @@ struct cache {
     void *self;
     const clock_ops *clock;
     breaker *reads, *writes; /* NULL for a cache in this process */
+    int64_t timeout_ns;      /* of a call on the way to an answer; 0: as the caller says */
+    atomic_bool late;        /* the last call came to its end without an answer */
     cache_owed *owed;        /* the same */
     cache_leases *leases;    /* the same: of this process's callers one asks the remote cache, not all */
     void *near;              /* the same, a local cache: what those wait for who did not get a lease */
@@ -59,6 +68,7 @@ static int cache_open_remote(cache *c, const cache_options *options, braid_error
     breaker_options b = {.store = c->ops->name, .calls = "read", .clock = options->clock, .metrics = options->metrics};
     int rc = breaker_new(&b, &c->reads, err);
     b.calls = "write";
+    c->timeout_ns = (int64_t)options->remote->timeout_ms * 1000000;
     if (rc == BRAID_OK) rc = breaker_new(&b, &c->writes, err);
     c->owed = cache_owed_new();
     c->leases = cache_leases_new();
@@ -128,9 +138,18 @@ static int cache_check_key(const void *key, size_t key_len, braid_error *err) {
     return BRAID_OK;
 }
 
+/* When a call is to end that passed the breaker, is on the way to an answer and may last until `until`. */
+static deadline cache_until(const cache *c, breaker_ticket ticket, deadline until) {
+    if (c->timeout_ns == 0 || until == 0) return until;
+    bool late = atomic_load(&c->late) && ticket.probe == 0;
+    int64_t most = clock_mono_ns(c->clock) + (late ? LATE_MS * INT64_C(1000000) : c->timeout_ns);
+    return until < most ? until : most;
+}
+
 /* After a call that passed the breaker: told to it and to the metrics; a success is the moment to pay what is owed. */
 static int cache_done(cache *c, breaker *b, breaker_ticket ticket, metric_histogram *time, int rc) {
     if (b == NULL) return rc;
+    if (rc != BRAID_E_BUSY) atomic_store(&c->late, rc == BRAID_E_DEADLINE);
     if (rc == BRAID_E_BUSY)
         breaker_skip(b, ticket); /* a crowd of ours: no reason to leave the store alone */
     else
@@ -164,6 +183,7 @@ static int cache_get_far(cache *c, const void *key, size_t key_len, uint64_t min
     breaker_ticket ticket;
     int rc = breaker_enter(c->reads, &ticket, err);
     if (rc != BRAID_OK) return rc;
+    until = cache_until(c, ticket, until);
     cache_owed_settle(c->owed, c->ops, c->self, until, false);
     uint64_t floor = cache_owed_floor(c->owed, key, key_len);
     if (floor > min_version) min_version = floor;
@@ -200,6 +220,7 @@ int cache_get_many(cache *c, cache_lookup *lookups, size_t n, deadline until, bu
     if (rc != BRAID_OK || n == 0) return rc;
     rc = breaker_enter(c->reads, &ticket, err);
     if (rc == BRAID_OK) {
+        until = cache_until(c, ticket, until);
         cache_owed_settle(c->owed, c->ops, c->self, until, false);
         for (size_t i = 0; i < n; i++) {
             uint64_t floor = cache_owed_floor(c->owed, lookups[i].key, lookups[i].key_len);
@@ -224,7 +245,7 @@ int cache_put_until(cache *c, const void *key, size_t key_len, uint64_t version,
     cache_put_near(c, hash, key, key_len, version, value, len, ttl_ms);
     rc = breaker_enter(c->writes, &ticket, err);
     if (rc == BRAID_OK) {
-        rc = c->ops->put(c->self, key, key_len, version, value, len, ttl_ms, until, err);
+        rc = c->ops->put(c->self, key, key_len, version, value, len, ttl_ms, cache_until(c, ticket, until), err);
         cache_done(c, c->writes, ticket, c->write_time, rc);
     }
     bool stored = rc == BRAID_OK || version == CACHE_FIXED;
@@ -276,7 +297,7 @@ int cache_lease(cache *c, const void *key, size_t key_len, unsigned ms, deadline
     if (c->leases != NULL && !cache_lease_here(c, hash, ms, mine)) return BRAID_OK;
     rc = breaker_enter(c->writes, &ticket, err);
     if (rc != BRAID_OK) return rc;
-    rc = c->ops->lease(c->self, key, key_len, ms, until, mine, err);
+    rc = c->ops->lease(c->self, key, key_len, ms, cache_until(c, ticket, until), mine, err);
     if (rc != BRAID_OK) *mine = ms > 0;
     if (ms > 0 && !*mine && c->leases != NULL) cache_leases_defer(c->leases, hash, clock_mono_ns(c->clock));
     return cache_done(c, c->writes, ticket, c->write_time, rc);
