@@ -413,6 +413,52 @@ static bool count_neighbours(void *ctx, const graph_neighbour *n) {
     return false;
 }
 
+/* "which:type:label-or-number:strength ", in the order of coming. */
+static bool note_enriched(void *ctx, size_t which, const graph_neighbour *n) {
+    buf *b = ctx;
+    if (n->kind == GRAPH_ITEM) return buf_printf(b, "%zu:%s:%u:%.2f ", which, n->type, n->num, (double)n->strength);
+    return buf_printf(b, "%zu:%s:%s ", which, n->type, n->label);
+}
+
+static bool note_one(void *ctx, size_t which, const graph_neighbour *n) {
+    (void)which;
+    (void)n;
+    ++*(int *)ctx;
+    return false;
+}
+
+static void many_items_are_enriched_by_one_request(void **state) {
+    (void)state;
+    graph_store *s = open_graph(0, 0);
+    const char *genre[] = {"drame"}, *theme[] = {"exil"}, *mood[] = {"sombre"}, *context[] = {"quebec"};
+    item first = {.id = "i1", .title = "x", .genres = {genre, 1}, .themes = {theme, 1}, .moods = {mood, 1}, .contexts = {context, 1}};
+    assert_int_equal(put_item(s, 1, &first), BRAID_OK);
+    put(s, 2, "drame", NULL, NULL, NULL);
+    put(s, 4, NULL, "mer", NULL, NULL);
+    const graph_edge edges[] = {{.from = 1, .to = 2, .type = "SEQUEL_OF", .strength = 0.5f}, {.from = 4, .to = 1, .type = "SIMILAR_TO", .strength = 0.25f}};
+    for (size_t i = 0; i < 2; i++) assert_int_equal(put_edge(s, &edges[i]), BRAID_OK);
+    const uint32_t nums[] = {4, 77, 1, 2};
+    bool found[4];
+    buf b;
+    buf_init(&b, 0);
+    assert_int_equal(graph_enrich_batch(s, nums, 4, 0, note_enriched, &b, found, NULL), BRAID_OK);
+    assert_true(found[0] && !found[1] && found[2] && found[3]);
+    static const char *const wanted[] = {"0:SIMILAR_TO:1:0.25 ", "0:HAS_THEME:mer ", "2:SEQUEL_OF:2:0.50 ", "2:SIMILAR_TO:4:0.25 ", "2:BELONGS_TO:drame ", "2:HAS_THEME:exil ", "2:HAS_MOOD:sombre ", "2:IN_CONTEXT:quebec ", "3:SEQUEL_OF:1:0.50 ", "3:BELONGS_TO:drame "};
+    size_t len = 0;
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
+        if (strstr(b.data, wanted[i]) == NULL) fail_msg("%s is not in %s", wanted[i], b.data);
+        len += strlen(wanted[i]);
+    }
+    assert_int_equal(b.len, len); /* and nothing else */
+    assert_true(strstr(b.data, "2:SIMILAR_TO:4") < strstr(b.data, "2:BELONGS_TO")); /* relations first */
+    int calls = 0;
+    assert_int_equal(graph_enrich_batch(s, nums, 4, 0, note_one, &calls, found, NULL), BRAID_OK);
+    assert_int_equal(calls, 1);
+    assert_int_equal(graph_enrich_batch(s, NULL, 0, 0, note_one, &calls, NULL, NULL), BRAID_OK);
+    buf_free(&b);
+    graph_close(s);
+}
+
 static void a_facet_of_too_many_is_not_walked_through_but_drawn(void **state) {
     (void)state;
     graph_store *s = open_graph(5, 0);
@@ -713,6 +759,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_walk_gives_exactly_what_the_definition_says),
         cmocka_unit_test(three_shared_themes_score_one_and_a_half_and_a_relation_one),
+        cmocka_unit_test(many_items_are_enriched_by_one_request),
         cmocka_unit_test(a_facet_of_too_many_is_not_walked_through_but_drawn),
         cmocka_unit_test(a_walk_over_its_bound_or_deadline_says_so_and_keeps_what_it_has),
         cmocka_unit_test(bad_arguments_are_refused_by_name),

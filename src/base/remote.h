@@ -10,7 +10,6 @@
 #include <stddef.h>
 
 typedef struct remote_options {
-    const char *name;     /* of the engine, for messages: "neo4j at 127.0.0.1:7687 ..."; NULL: they have the address alone */
     const char *address;  /* HOST:PORT; an IPv6 host in brackets; a path for a Unix socket where the engine has one */
     const char *database; /* database, collection or key prefix: what is ours on that server */
     const char *user, *password, *token;
@@ -20,6 +19,7 @@ typedef struct remote_options {
     unsigned timeout_ms;    /* of one call that carries no deadline of its own, and of connecting */
     unsigned retries;       /* of what may be retried */
     size_t batch;           /* rows a write call */
+    const char *name;       /* of the engine, for messages: "neo4j at 127.0.0.1:7687 ..."; NULL: they have the address alone */
 } remote_options;
 
 /* A copy of HOST of "HOST:PORT" (without brackets) in `host`, and the port; false if it is no such thing. */

@@ -5,7 +5,7 @@
 
 #include "engine/db.h"
 
-enum { LIST_MAX = 1000, NEIGHBOURS_MAX = 200, HISTORY_MAX = 1000000 };
+enum { LIST_MAX = 1000, NEIGHBOURS_MAX = 200, EDGES_MAX = 1000, HISTORY_MAX = 1000000 };
 
 /* ---- small helpers ---- */
 static void text_field(buf *out, const char *name, const char *value) {
@@ -205,25 +205,52 @@ typedef struct drawing {
     buf nodes, edges;
     size_t edge_count;
     map *drawn; /* ids of the nodes: two relations to one item are two edges, but one node */
+    uint32_t nums[NEIGHBOURS_MAX]; /* of the items among them */
+    const char *ids[NEIGHBOURS_MAX];
+    size_t count;
     bool no_memory;
 } drawing;
+
+/* The name of a node in the drawing, and what it is called for people. */
+static int node_name(drawing *d, const graph_neighbour *n, char id[320], const char **label) {
+    catalogue_card card;
+    *label = n->label;
+    if (n->kind != GRAPH_ITEM) {
+        snprintf(id, 320, "%s:%s", node_kinds[n->kind], n->label);
+        return BRAID_OK;
+    }
+    int rc = card_of(d->db, n->num, d->a, &card);
+    if (rc) return rc;
+    snprintf(id, 320, "%s", card.id);
+    *label = card.title;
+    return BRAID_OK;
+}
+
+static void draw_edge(drawing *d, const char *from, const char *to, const graph_neighbour *n) {
+    if (d->edge_count++) buf_putc(&d->edges, ',');
+    buf_putc(&d->edges, '{');
+    text_field(&d->edges, "from", n->outgoing ? from : to);
+    buf_putc(&d->edges, ',');
+    text_field(&d->edges, "to", n->outgoing ? to : from);
+    buf_putc(&d->edges, ',');
+    text_field(&d->edges, "type", n->type);
+    buf_printf(&d->edges, ",\"strength\":%.3f}", (double)n->strength);
+}
 
 static bool draw(void *ctx, const graph_neighbour *n) {
     drawing *d = ctx;
     if (d->edge_count == NEIGHBOURS_MAX) return false;
     char id[320];
-    const char *label = n->label;
-    if (n->kind == GRAPH_ITEM) {
-        catalogue_card card;
-        int rc = card_of(d->db, n->num, d->a, &card);
-        if (rc == BRAID_E_NOT_FOUND) return true;
-        if (rc) return !(d->no_memory = true);
-        snprintf(id, sizeof id, "%s", card.id);
-        label = card.title;
-    } else {
-        snprintf(id, sizeof id, "%s:%s", node_kinds[n->kind], n->label);
-    }
+    const char *label;
+    int rc = node_name(d, n, id, &label);
+    if (rc == BRAID_E_NOT_FOUND) return true;
+    if (rc) return !(d->no_memory = true);
     if (!map_get(d->drawn, id, NULL)) {
+        if (n->kind == GRAPH_ITEM) {
+            d->ids[d->count] = arena_strdup(d->a, id);
+            if (!d->ids[d->count]) return !(d->no_memory = true);
+            d->nums[d->count++] = n->num;
+        }
         if (!map_put(d->drawn, id, 1)) return !(d->no_memory = true);
         buf_printf(&d->nodes, ",{\"id\":");
         buf_json_string(&d->nodes, id);
@@ -231,15 +258,20 @@ static bool draw(void *ctx, const graph_neighbour *n) {
         text_field(&d->nodes, "label", label);
         buf_printf(&d->nodes, ",\"kind\":\"%s\",\"degree\":%u}", node_kinds[n->kind], n->degree);
     }
-    if (d->edge_count++) buf_putc(&d->edges, ',');
-    buf_putc(&d->edges, '{');
-    text_field(&d->edges, "from", n->outgoing ? d->center : id);
-    buf_putc(&d->edges, ',');
-    text_field(&d->edges, "to", n->outgoing ? id : d->center);
-    buf_putc(&d->edges, ',');
-    text_field(&d->edges, "type", n->type);
-    buf_printf(&d->edges, ",\"strength\":%.3f}", (double)n->strength);
+    draw_edge(d, d->center, id, n);
     return true;
+}
+
+/* What those around the item share or are tied to among themselves. A relation is met at both ends, and drawn from the one. */
+static bool draw_between(void *ctx, size_t which, const graph_neighbour *n) {
+    drawing *d = ctx;
+    char id[320];
+    const char *label;
+    if (d->edge_count == EDGES_MAX) return false;
+    if (n->kind == GRAPH_ITEM && !n->outgoing) return true;
+    int rc = node_name(d, n, id, &label);
+    if (rc == BRAID_OK && map_get(d->drawn, id, NULL) && strcmp(id, d->center) != 0) draw_edge(d, d->ids[which], id, n);
+    return rc == BRAID_OK || rc == BRAID_E_NOT_FOUND || !(d->no_memory = true);
 }
 
 int braid_graph(braid_db *db, const char *id, char **json, braid_error *err) {
@@ -262,6 +294,8 @@ int braid_graph(braid_db *db, const char *id, char **json, braid_error *err) {
     const char *title = named == BRAID_OK ? card.title : id;
     d.no_memory = named == BRAID_E_NO_MEMORY;
     rc = graph_neighbours(db->graph, num, 0, draw, &d, err);
+    bool found[NEIGHBOURS_MAX];
+    if (rc == BRAID_OK) rc = graph_enrich_batch(db->graph, d.nums, d.count, 0, draw_between, &d, found, err);
     buf_putc(&b, '{');
     text_field(&b, "center", id);
     buf_puts(&b, ",\"nodes\":[{");

@@ -193,11 +193,33 @@ int graph_walk_from(graph_store *s, const graph_walk *w, graph_hit *out, size_t 
     return rc;
 }
 
+int graph_enrich_batch(graph_store *s, const uint32_t *nums, size_t n, deadline until, graph_enrich_fn *each, void *ctx,
+                       bool *found, braid_error *err) {
+    call c;
+    for (size_t i = 0; i < n; i++) found[i] = false;
+    if (n == 0) return BRAID_OK;
+    int rc = call_begin(&c, s, s->reads, until, err);
+    return rc != BRAID_OK ? rc : call_end(&c, s->ops->enrich_batch(s->self, nums, n, until, each, ctx, found, err));
+}
+
+typedef struct one_item {
+    bool (*each)(void *ctx, const graph_neighbour *n);
+    void *ctx;
+} one_item;
+
+static bool of_one_item(void *ctx, size_t which, const graph_neighbour *n) {
+    one_item *x = ctx;
+    (void)which;
+    return x->each(x->ctx, n);
+}
+
 int graph_neighbours(graph_store *s, uint32_t num, deadline until, bool (*each)(void *ctx, const graph_neighbour *n),
                      void *ctx, braid_error *err) {
-    call c;
-    int rc = call_begin(&c, s, s->reads, until, err);
-    return rc != BRAID_OK ? rc : call_end(&c, s->ops->neighbours(s->self, num, until, each, ctx, err));
+    one_item x = {each, ctx};
+    bool found;
+    int rc = graph_enrich_batch(s, &num, 1, until, of_one_item, &x, &found, err);
+    if (rc != BRAID_OK || found) return rc;
+    return error_set(err, BRAID_E_NOT_FOUND, s->ops->name, "the graph has no item number %u", num);
 }
 
 int graph_shared(graph_store *s, const graph_pair *pairs, size_t n, size_t max, deadline until, graph_neighbour *out,

@@ -110,6 +110,9 @@ typedef struct graph_neighbour {
     uint32_t degree;
 } graph_neighbour;
 
+/* `which`: the place of the item among those that were asked for. False ends the call, which is no error. */
+typedef bool graph_enrich_fn(void *ctx, size_t which, const graph_neighbour *n);
+
 /* A known item as the store holds it: with the version it was written at (0 where none is kept) and the number of its facets. */
 typedef bool graph_node_fn(void *ctx, uint32_t num, uint64_t version, uint32_t facets);
 
@@ -127,8 +130,10 @@ typedef struct graph_ops {
     int (*remove_relations)(void *self, const graph_edge *edges, size_t n, braid_error *err); /* strength is not read */
     int (*walk)(void *self, const graph_walk *w, graph_hit *out, size_t *count, graph_stats *stats,
                 braid_error *err); /* best score first, ties by lower num */
-    int (*neighbours)(void *self, uint32_t num, deadline until, bool (*each)(void *ctx, const graph_neighbour *n),
-                      void *ctx, braid_error *err);
+    /* Genres, themes, moods, contexts, people and relations with their strength of every item, in one request: item by item,
+     * relations first, by the other's number. found[i] says whether nums[i] is there. */
+    int (*enrich_batch)(void *self, const uint32_t *nums, size_t n, deadline until, graph_enrich_fn *each, void *ctx, bool *found,
+                        braid_error *err);
     /* Facets and relations that the two items of each pair have in common / between them: the evidence for a sentence.
      * One request for all pairs. Of pair i at most `max` are put at out[i * max], counts[i] says how many; rarest facet
      * first, relations before facets. `num` of a facet is unset; strings live in `mem`. */
@@ -156,6 +161,9 @@ int graph_upsert_relations(graph_store *s, const graph_edge *edges, size_t n, br
 int graph_remove_relations(graph_store *s, const graph_edge *edges, size_t n, braid_error *err);
 int graph_walk_from(graph_store *s, const graph_walk *w, graph_hit *out, size_t *count, graph_stats *stats,
                     braid_error *err);
+int graph_enrich_batch(graph_store *s, const uint32_t *nums, size_t n, deadline until, graph_enrich_fn *each, void *ctx,
+                       bool *found, braid_error *err);
+/* The same of one item; NOT_FOUND. */
 int graph_neighbours(graph_store *s, uint32_t num, deadline until, bool (*each)(void *ctx, const graph_neighbour *n),
                      void *ctx, braid_error *err);
 int graph_shared(graph_store *s, const graph_pair *pairs, size_t n, size_t max, deadline until, graph_neighbour *out,

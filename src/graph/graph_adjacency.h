@@ -82,8 +82,8 @@ int adjacency_walk(void *self, const graph_walk *w, graph_hit *out, size_t *coun
 void adjacency_estimate(void *self, size_t seeds, unsigned depth, graph_cost *out);
 void adjacency_pool_free(adjacency *g);
 
-int adjacency_neighbours(void *self, uint32_t num, deadline until, bool (*each)(void *ctx, const graph_neighbour *n),
-                         void *ctx, braid_error *err);
+int adjacency_enrich_batch(void *self, const uint32_t *nums, size_t n, deadline until, graph_enrich_fn *each, void *ctx,
+                           bool *found, braid_error *err);
 int adjacency_shared(void *self, const graph_pair *pairs, size_t n, size_t max, deadline until, graph_neighbour *out,
                      size_t *counts, arena *mem, braid_error *err);
 int adjacency_scan(void *self, graph_node_fn *item_fn,

@@ -37,29 +37,33 @@ static graph_neighbour neighbour_of_facet(const adjacency *g, uint32_t facet) {
                              .degree = f->count};
 }
 
-int adjacency_neighbours(void *self, uint32_t num, deadline until, bool (*each)(void *ctx, const graph_neighbour *n),
-                         void *ctx, braid_error *err) {
-    (void)until;
-    adjacency *g = self;
-    int rc = BRAID_OK;
-    pthread_rwlock_rdlock(&g->lock);
-    const adjacency_item *it = adjacency_node(g, num);
-    if (it == NULL) {
-        rc = error_set(err, BRAID_E_NOT_FOUND, STORE, "the graph has no item number %u", num);
-        goto cleanup;
-    }
+static bool enrich(const adjacency *g, const adjacency_item *it, size_t which, graph_enrich_fn *each, void *ctx) {
     bool more = true;
     for (uint32_t i = 0; more && i < it->links_count; i++) {
         graph_neighbour n = neighbour_of_link(g, &it->links[i]);
-        more = each(ctx, &n);
+        more = each(ctx, which, &n);
     }
     for (uint32_t i = 0; more && i < it->facets_count; i++) {
         graph_neighbour n = neighbour_of_facet(g, it->facets[i].facet);
-        more = each(ctx, &n);
+        more = each(ctx, which, &n);
     }
-cleanup:
+    return more;
+}
+
+int adjacency_enrich_batch(void *self, const uint32_t *nums, size_t n, deadline until, graph_enrich_fn *each, void *ctx,
+                           bool *found, braid_error *err) {
+    (void)until;
+    (void)err;
+    adjacency *g = self;
+    bool more = true;
+    pthread_rwlock_rdlock(&g->lock);
+    for (size_t i = 0; i < n; i++) {
+        const adjacency_item *it = adjacency_node(g, nums[i]);
+        found[i] = it != NULL;
+        if (it != NULL && more) more = enrich(g, it, i, each, ctx);
+    }
     pthread_rwlock_unlock(&g->lock);
-    return rc;
+    return BRAID_OK;
 }
 
 /* ---- what two items share ---- */

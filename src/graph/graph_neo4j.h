@@ -59,7 +59,7 @@ typedef struct graph_neo4j_cypher {
     const char *remember_relations;
     const char *relations_of, *facets_of, *members_of;
     const char *shared_facets, *shared_relations;
-    const char *neighbour_head, *neighbour_relations, *neighbour_facets;
+    const char *enrich;
     const char *scan;
     const char *info, *constraints;
     const char *clear[6], *check[5];
@@ -110,8 +110,8 @@ int graph_neo4j_remove_relations(void *self, const graph_edge *edges, size_t n, 
 
 /* ---- reading ---- */
 
-int graph_neo4j_neighbours(void *self, uint32_t num, deadline until, bool (*each)(void *ctx, const graph_neighbour *n),
-                           void *ctx, braid_error *err);
+int graph_neo4j_enrich_batch(void *self, const uint32_t *nums, size_t n, deadline until, graph_enrich_fn *each, void *ctx,
+                             bool *found, braid_error *err);
 int graph_neo4j_shared(void *self, const graph_pair *pairs, size_t n, size_t max, deadline until, graph_neighbour *out,
                        size_t *counts, arena *mem, braid_error *err);
 int graph_neo4j_scan(void *self, graph_node_fn *item_fn,

@@ -138,15 +138,15 @@ const graph_neo4j_cypher graph_neo4j_statements = {
                         "WITH pair[0] AS at, r, b, type(r) AS type, startNode(r) = a AS outgoing "
                         "WHERE type IS NOT NULL AND outgoing IS NOT NULL "
                         "RETURN at, type, r.strength, outgoing, COUNT { (b)--() }",
-    .neighbour_head = "MATCH (m:MediaContent {num: $num}) "
-                      "WHERE m.version IS NOT NULL OR EXISTS { (m)--() } RETURN m.num",
-    .neighbour_relations = "MATCH (m:MediaContent {num: $num})-[r]-(o:MediaContent) " RELATION_SEEN
-                           "RETURN type, other, r.strength, outgoing, COUNT { (o)--() } "
-                           "ORDER BY other, type",
-    .neighbour_facets = "MATCH (m:MediaContent {num: $num})-[r:" MEMBERSHIPS "]->(f) WHERE NOT f:MediaContent "
-                        "WITH f, type(r) AS type, coalesce(f.name, f.region) AS value WHERE " FACET_SEEN
-                        "RETURN type, value, COUNT { (f)<--() } "
-                        "ORDER BY type, value",
+    .enrich = "UNWIND $rows AS row "
+              "MATCH (m:MediaContent {num: row[1]}) "
+              "WHERE m.version IS NOT NULL OR EXISTS { (m)--() } "
+              "RETURN row[0], "
+              "COLLECT { MATCH (m)-[r]-(o:MediaContent) " RELATION_SEEN
+              "RETURN [other, type, coalesce(r.strength, 0.0), outgoing, COUNT { (o)--() }] AS one ORDER BY one }, "
+              "COLLECT { MATCH (m)-[r:" MEMBERSHIPS "]->(f) WHERE NOT f:MediaContent "
+              "WITH f, type(r) AS type, coalesce(f.name, f.region) AS value WHERE " FACET_SEEN
+              "RETURN [type, value, COUNT { (f)<--() }] AS one ORDER BY one }",
 
     /* ---- everything ---- */
     .scan = "MATCH (m:MediaContent) WHERE m.num > $after "

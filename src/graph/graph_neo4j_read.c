@@ -1,4 +1,4 @@
-/* Looking at the Neo4j graph without walking it: neighbours, what two items share, everything, and whether it is sound.
+/* Looking at the Neo4j graph without walking it: what items share or are tied to, what two of them share, everything, and whether it is sound.
  *
  * shared() asks once for all pairs, and for items rather than for pairs: every facet that at least two of the items hold
  * comes once, with its holders, and the pairs are put together here. So thirty candidates against one film cost the
@@ -37,18 +37,21 @@ static uint32_t degree_of(int64_t count) {
     return count < 0 ? 0 : count > UINT32_MAX ? UINT32_MAX : (uint32_t)count;
 }
 
-/* ---- neighbours ---- */
+/* ---- what items share or are tied to ---- */
 
-typedef struct neighbours {
-    bool (*each)(void *ctx, const graph_neighbour *n);
+typedef struct enriched {
+    graph_enrich_fn *each;
     void *ctx;
-    bool found, enough;
-    char *text; /* of the present row, with its NULs */
+    bool *found;
+    size_t n;
+    uint32_t which; /* the present row's */
+    bool enough;
+    char *text; /* of the present neighbour, with its NULs */
     size_t cap;
-} neighbours;
+} enriched;
 
 /* Copies two views beside each other, so that the callback gets strings. */
-static bool two_texts(neighbours *x, ps_text a, ps_text b) {
+static bool two_texts(enriched *x, ps_text a, ps_text b) {
     if (a.len + b.len + 2 > x->cap) {
         char *more = realloc(x->text, a.len + b.len + 2);
         if (more == NULL) return false;
@@ -62,65 +65,74 @@ static bool two_texts(neighbours *x, ps_text a, ps_text b) {
     return true;
 }
 
-static int tell(neighbours *x, graph_neighbour *n, ps_text type, ps_text label, braid_error *err) {
+/* Once it is enough, the row is read to its end and told to nobody. */
+static int tell(enriched *x, graph_neighbour *n, ps_text type, ps_text label, braid_error *err) {
+    if (x->enough) return BRAID_OK;
     if (!two_texts(x, type, label)) return graph_neo4j_no_memory(err);
     n->type = x->text;
     n->label = x->text + type.len + 1;
-    x->enough = !x->each(x->ctx, n);
-    return x->enough ? BOLT_ENOUGH : BRAID_OK;
-}
-
-static int see_head(void *ctx, bolt_row *row, braid_error *err) {
-    (void)row;
-    (void)err;
-    ((neighbours *)ctx)->found = true;
+    x->enough = !x->each(x->ctx, x->which, n);
     return BRAID_OK;
 }
 
-static int see_relation(void *ctx, bolt_row *row, braid_error *err) {
-    neighbours *x = ctx;
+static int see_relation(enriched *x, bolt_row *row, braid_error *err) {
     graph_neighbour n = {.kind = GRAPH_ITEM};
     ps_text type;
+    uint32_t fields;
     int64_t degree;
-    if (!ps_read_text(&row->values, &type) || !read_u32(&row->values, &n.num) ||
+    if (!ps_read_list(&row->values, &fields) || !read_u32(&row->values, &n.num) || !ps_read_text(&row->values, &type) ||
         !read_strength(&row->values, &n.strength) || !ps_read_bool(&row->values, &n.outgoing) ||
         !ps_read_int(&row->values, &degree))
         return bad_row(row, err);
     n.degree = degree_of(degree);
-    return x->enough ? BOLT_ENOUGH : tell(x, &n, type, (ps_text){"", 0}, err);
+    return tell(x, &n, type, (ps_text){"", 0}, err);
 }
 
-static int see_facet(void *ctx, bolt_row *row, braid_error *err) {
-    neighbours *x = ctx;
+static int see_facet(enriched *x, bolt_row *row, braid_error *err) {
     graph_neighbour n = {.strength = 1, .outgoing = true};
     ps_text type, value;
+    uint32_t fields;
     int64_t degree;
-    if (!ps_read_text(&row->values, &type) || !ps_read_text(&row->values, &value) ||
+    if (!ps_read_list(&row->values, &fields) || !ps_read_text(&row->values, &type) || !ps_read_text(&row->values, &value) ||
         !ps_read_int(&row->values, &degree))
         return bad_row(row, err);
     n.kind = graph_neo4j_kind_of(type);
     n.degree = degree_of(degree);
-    return x->enough ? BOLT_ENOUGH : tell(x, &n, type, value, err);
+    return tell(x, &n, type, value, err);
 }
 
-int graph_neo4j_neighbours(void *self, uint32_t num, deadline until, bool (*each)(void *ctx, const graph_neighbour *n),
-                           void *ctx, braid_error *err) {
-    graph_neo4j *g = self;
-    const graph_neo4j_cypher *c = &graph_neo4j_statements;
-    neighbours x = {.each = each, .ctx = ctx};
+static int see_enriched(void *ctx, bolt_row *row, braid_error *err) {
+    enriched *x = ctx;
+    uint32_t count = 0;
+    int rc = BRAID_OK;
+    if (!read_u32(&row->values, &x->which)) return bad_row(row, err);
+    if (x->which >= x->n) {
+        ps_refuse(&row->values, "the server names an item that was not asked for");
+        return bad_row(row, err);
+    }
+    x->found[x->which] = true;
+    if (!ps_read_list(&row->values, &count)) return bad_row(row, err);
+    for (uint32_t i = 0; rc == BRAID_OK && i < count; i++) rc = see_relation(x, row, err);
+    if (rc == BRAID_OK && !ps_read_list(&row->values, &count)) return bad_row(row, err);
+    for (uint32_t i = 0; rc == BRAID_OK && i < count; i++) rc = see_facet(x, row, err);
+    return rc;
+}
+
+int graph_neo4j_enrich_batch(void *self, const uint32_t *nums, size_t n, deadline until, graph_enrich_fn *each, void *ctx,
+                             bool *found, braid_error *err) {
+    enriched x = {.each = each, .ctx = ctx, .found = found, .n = n};
     graph_neo4j_request rq = {0};
     bolt_call call = {.access = BOLT_READ, .until = until};
-    const char *const texts[] = {c->neighbour_head, c->neighbour_relations, c->neighbour_facets};
-    const bolt_each functions[] = {see_head, see_relation, see_facet};
-    for (size_t i = 0; i < 3; i++) {
-        buf *p = graph_neo4j_ask(&rq, texts[i], functions[i], &x);
-        ps_put_map(p, 1);
-        ps_put_str(p, "num");
-        ps_put_int(p, num);
+    buf *p = graph_neo4j_ask(&rq, graph_neo4j_statements.enrich, see_enriched, &x);
+    ps_put_map(p, 1);
+    ps_put_str(p, "rows");
+    ps_put_list(p, n);
+    for (size_t i = 0; i < n; i++) {
+        ps_put_list(p, 2);
+        ps_put_int(p, (int64_t)i);
+        ps_put_int(p, nums[i]);
     }
-    int rc = graph_neo4j_run(g, &rq, &call, err);
-    if (rc == BRAID_OK && !x.found)
-        rc = error_set(err, BRAID_E_NOT_FOUND, GRAPH_NEO4J_STORE, "the graph has no item number %u", num);
+    int rc = graph_neo4j_run(self, &rq, &call, err);
     graph_neo4j_request_free(&rq);
     free(x.text);
     return rc;
