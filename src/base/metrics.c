@@ -300,6 +300,14 @@ void metric_decay(metric_histogram *h) {
     }
 }
 
+void metrics_decay(metrics *m) {
+    if (m == NULL) return;
+    pthread_mutex_lock(&m->lock);
+    for (metric_family *f = m->first; f != NULL; f = f->next)
+        for (metric_series *s = f->first; f->kind == METRIC_HISTOGRAM && s != NULL; s = s->next) metric_decay(s->value);
+    pthread_mutex_unlock(&m->lock);
+}
+
 /* ---- printing ---- */
 
 static void metrics_print_real(buf *out, double value) {

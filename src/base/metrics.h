@@ -38,6 +38,7 @@ uint64_t metric_count(const metric_histogram *h); /* of the values that the quan
 /* Halves every bucket for the two above (what is printed never falls, as Prometheus wants), so that the planner's view
  * follows the present; called by a housekeeping thread. */
 void metric_decay(metric_histogram *h);
+void metrics_decay(metrics *m); /* every histogram */
 
 /* Appends every series with HELP and TYPE lines, families sorted by name. Histograms are printed as _bucket/_sum/_count
  * in seconds. */

@@ -3,7 +3,7 @@
  *   open.c      opens the stores, rebuilds what is missing, starts the feeds; closes in reverse
  *   remote.c    how servers are reached
  *   indexer.c   the change log's consumers: catalogue, graph, vector (the learner is policy's)
- *   keeper.c    the housekeeping thread: index snapshots, trimming the log, letting histograms age
+ *   keeper.c    the housekeeping thread: index snapshots, trimming the log, letting histograms age; warm.c what it asks
  *   learn.c     fitting the models on request
  *   write.c     the stream format -> changes -> report
  *   ask.c       queries and results
@@ -72,7 +72,8 @@ struct braid_db {
     bool keeper_runs;
     pthread_mutex_t keeper_lock;
     pthread_cond_t keeper_wake;
-    bool closing; /* under keeper_lock */
+    bool closing, warmed; /* under keeper_lock; warmed: remote stores were asked once */
+    atomic_bool stats_moved; /* another server may have counted what people did */
     int64_t opened_ns, opened_ms;
     double open_seconds;
     const char *vector_origin; /* "snapshot", "rebuilt", "empty" */
@@ -112,6 +113,13 @@ int indexer_stuck(braid_db *db, braid_error *err);         /* CORRUPT with its w
 uint64_t indexer_applied(void *db);
 /* Feeds one item again to every derived store, whatever it holds; for repair. */
 int indexer_repair_item(braid_db *db, uint32_t num, bool force, braid_error *err);
+
+/* How often items are watched, read again from the record store. */
+void indexer_load_stats(braid_db *db);
+
+/* warm.c: asks every remote store what answers ask; false: one did not answer. all: several at once. */
+bool warm_wanted(const braid_db *db);
+bool warm_stores(braid_db *db, bool all);
 
 /* keeper.c */
 int keeper_start(braid_db *db, braid_error *err);

@@ -190,6 +190,13 @@ static bool load_stats(void *ctx, const record_stats *row) {
     return true;
 }
 
+void indexer_load_stats(braid_db *db) {
+    braid_error err = {0};
+    if (record_scan_stats(db->record, load_stats, db, &err) == BRAID_OK) return;
+    atomic_store(&db->stats_moved, true); /* again, later */
+    log_write(&db->log, LOG_DEBUG, err.store, "how often items are watched: %s", err.message);
+}
+
 static int load_items(braid_db *db, braid_error *err) {
     item_batch *x = item_batch_new(db, true, !*db->cursors[ROLE_GRAPH], err);
     if (!x) return BRAID_E_NO_MEMORY;
@@ -283,6 +290,8 @@ static int profiles_apply(void *ctx, const record_log_entry *entries, size_t n, 
     for (size_t i = 0; i < n; i++)
         if (entries[i].key[0] && entries[i].lsn > policy_profile_last_write(db->profiles, entries[i].key))
             policy_profile_drop(db->profiles, entries[i].key, entries[i].lsn);
+    for (size_t i = 0; i < n; i++)
+        if (entries[i].kind == RECORD_INTERACTION) atomic_store(&db->stats_moved, true);
     return BRAID_OK;
 }
 

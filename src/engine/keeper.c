@@ -1,4 +1,5 @@
-/* The housekeeping thread: saves the vector index now and then, trims the change log behind the slowest reader.
+/* The housekeeping thread: saves the vector index now and then, trims the change log behind the slowest reader, keeps remote
+ * stores warm (warm.c), lets histograms forget, and reads again how often items are watched when another server has learned.
  *
  * A row of the log may go when every feed has applied it, the learner's stored cursor is past it, and the saved index
  * holds it: then nobody can ask for it again. */
@@ -6,7 +7,13 @@
 
 #include "engine/db.h"
 
-enum { KEEPER_PERIOD_S = 10 };
+enum {
+    KEEPER_TICK_S = 1,
+    KEEPER_PERIOD_S = 10,
+    STATS_PERIOD_S = 30,
+    DECAY_PERIOD_S = 60, /* so old is what the planner believes half of */
+    WARM_WAIT_S = 3      /* at most, for the first answers to find the stores ready */
+};
 
 int keeper_snapshot(braid_db *db, braid_error *err) {
     if (!db->snapshot_path || !(vector_caps_of(db->vector) & VECTOR_CAP_SNAPSHOT)) return BRAID_OK;
@@ -65,28 +72,61 @@ static void keep(braid_db *db) {
     if (rc) log_write(&db->log, LOG_WARN, err.store, "housekeeping: %s", err.message);
 }
 
+/* Every `period` ticks. */
+static bool due(uint64_t tick, uint64_t period) {
+    return tick % (period / KEEPER_TICK_S) == 0;
+}
+
+/* Warmed all over when the database was opened, and when a store is back. */
+static void keep_warm(braid_db *db, uint64_t tick, bool *well) {
+    if (!warm_wanted(db) || (*well && !due(tick, KEEPER_PERIOD_S))) return;
+    bool was_well = *well;
+    *well = warm_stores(db, !was_well);
+    if (was_well && !*well) log_write(&db->log, LOG_INFO, "engine", "a remote store does not answer; it is asked again every second");
+}
+
+static void tend(braid_db *db, uint64_t tick) {
+    bool writes = !option_get_bool(db->options, "record.read_only");
+    if (due(tick, KEEPER_PERIOD_S) && tick > 0 && writes) keep(db);
+    if (due(tick, DECAY_PERIOD_S) && tick > 0) metrics_decay(db->metrics);
+    if (due(tick, STATS_PERIOD_S) && tick > 0 && atomic_exchange(&db->stats_moved, false)) indexer_load_stats(db);
+}
+
 static void *keeper_main(void *ctx) {
     braid_db *db = ctx;
+    bool well = false; /* nobody has looked yet */
     pthread_mutex_lock(&db->keeper_lock);
-    while (!db->closing) {
+    for (uint64_t tick = 0; !db->closing; tick++) {
         struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += KEEPER_PERIOD_S;
-        pthread_cond_timedwait(&db->keeper_wake, &db->keeper_lock, &until);
-        if (db->closing) break;
         pthread_mutex_unlock(&db->keeper_lock);
-        keep(db);
+        keep_warm(db, tick, &well);
+        tend(db, tick);
         pthread_mutex_lock(&db->keeper_lock);
+        db->warmed = true;
+        pthread_cond_broadcast(&db->keeper_wake);
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += KEEPER_TICK_S;
+        while (!db->closing && pthread_cond_timedwait(&db->keeper_wake, &db->keeper_lock, &until) == 0) {}
     }
     pthread_mutex_unlock(&db->keeper_lock);
     return NULL;
 }
 
+/* The first answers are to find the stores ready, though not at any price. */
+static void await_warmth(braid_db *db) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += WARM_WAIT_S;
+    pthread_mutex_lock(&db->keeper_lock);
+    while (!db->warmed && pthread_cond_timedwait(&db->keeper_wake, &db->keeper_lock, &until) == 0) {}
+    pthread_mutex_unlock(&db->keeper_lock);
+}
+
 int keeper_start(braid_db *db, braid_error *err) {
-    if (option_get_bool(db->options, "record.read_only")) return BRAID_OK;
     if (pthread_create(&db->keeper, NULL, keeper_main, db) != 0)
         return error_set(err, BRAID_E_NO_MEMORY, "engine", "the housekeeping thread could not be started");
     db->keeper_runs = true;
+    if (warm_wanted(db)) await_warmth(db);
     return BRAID_OK;
 }
 
@@ -94,7 +134,7 @@ void keeper_stop(braid_db *db) {
     if (!db->keeper_runs) return;
     pthread_mutex_lock(&db->keeper_lock);
     db->closing = true;
-    pthread_cond_signal(&db->keeper_wake);
+    pthread_cond_broadcast(&db->keeper_wake);
     pthread_mutex_unlock(&db->keeper_lock);
     pthread_join(db->keeper, NULL);
     db->keeper_runs = false;

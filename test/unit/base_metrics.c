@@ -153,8 +153,11 @@ static void decay_lets_the_present_win(void **state) {
             metric_observe_us(h, 50000);
     }
     assert_true(metric_quantile_us(h, 0.5, 1, -1) > 40000);
+    metric_histogram *other = metrics_histogram(m, "other", "", "Another.");
+    metric_observe_us(other, 100);
     for (int round = 0; round < 20; round++)
-        metric_decay(h);
+        metrics_decay(m);
+    assert_int_equal(metric_count(other), 0);
     assert_int_equal(metric_count(h), 0); /* also the last one is forgotten */
     buf text;
     buf_init(&text, 0);

@@ -1,0 +1,98 @@
+/* Keeps the way to remote stores warm, off the path of requests.
+ *
+ * A Neo4j that has just started plans each statement when it first meets it, a pool that lost its connections opens new ones
+ * when somebody asks, and a breaker that has opened wants a call to try: whoever asks first pays for it, out of a deadline
+ * that is too short, and what is given up is planned anew the next time. So the housekeeping thread asks every store what
+ * answers ask, of items that need not be there, with a deadline of its own: when the database opens, every ten seconds (a
+ * plan is made anew when the store has grown), and every second while a store fails, several times at once, so that as many
+ * connections are there.
+ *
+ * It asks through the same doors as an answer does. Rejected: a table function of each store to warm itself, which would have
+ * to know what answers ask. */
+#include <string.h>
+
+#include "engine/db.h"
+
+enum { WARM_AT_ONCE = 4, WARM_S = 10, WARM_DIM_MAX = MODEL_DIM_MAX };
+
+typedef struct warming {
+    pool_job job;
+    braid_db *db;
+    deadline until;
+    bool failed;
+} warming;
+
+static bool ignore(void *ctx, size_t which, const graph_neighbour *n) {
+    (void)ctx;
+    (void)which;
+    (void)n;
+    return true;
+}
+
+static int warm_graph(braid_db *db, deadline until) {
+    const uint32_t nums[] = {1, 2};
+    const graph_pair pair = {1, 2};
+    graph_walk w = {.seeds = nums, .seed_count = 2, .depth = 2, .k = 1, .until = until};
+    graph_neighbour shared;
+    graph_hit hit;
+    bool found[2];
+    size_t count;
+    arena *mem = arena_new(1024);
+    if (!mem) return BRAID_E_NO_MEMORY;
+    int rc = graph_walk_from(db->graph, &w, &hit, &count, NULL, NULL);
+    if (rc == BRAID_OK) rc = graph_shared(db->graph, &pair, 1, 1, until, &shared, &count, mem, NULL);
+    if (rc == BRAID_OK) rc = graph_enrich_batch(db->graph, nums, 2, until, ignore, NULL, found, NULL);
+    arena_free(mem);
+    return rc;
+}
+
+static int warm_vector(braid_db *db, deadline until) {
+    float values[WARM_DIM_MAX] = {1};
+    const uint32_t num = 1;
+    vector_query q = {.values = values, .k = 1, .until = until, .bounded = true};
+    candidate out;
+    size_t count;
+    bool found;
+    int rc = vector_search(db->vector, &q, &out, &count, NULL, NULL);
+    return rc == BRAID_OK ? vector_fetch_many(db->vector, &num, 1, until, values, &found, NULL) : rc;
+}
+
+static int warm_cache(braid_db *db, deadline until) {
+    bool found;
+    buf value;
+    buf_init(&value, 0);
+    int rc = cache_get(db->cache, "warm", 4, 0, until, &value, NULL, &found, NULL);
+    buf_free(&value);
+    return rc;
+}
+
+static void warm_run(pool_job *job) {
+    warming *w = (warming *)job;
+    braid_db *db = w->db;
+    int graph = *db->cursors[ROLE_GRAPH] ? warm_graph(db, w->until) : BRAID_OK;
+    int vector = *db->cursors[ROLE_VECTOR] ? warm_vector(db, w->until) : BRAID_OK;
+    int cached = cache_is_remote(db->cache) ? warm_cache(db, w->until) : BRAID_OK;
+    w->failed = graph != BRAID_OK || vector != BRAID_OK || cached != BRAID_OK;
+}
+
+bool warm_wanted(const braid_db *db) {
+    return *db->cursors[ROLE_GRAPH] || *db->cursors[ROLE_VECTOR] || cache_is_remote(db->cache);
+}
+
+bool warm_stores(braid_db *db, bool all) {
+    warming w[WARM_AT_ONCE];
+    bool taken[WARM_AT_ONCE], well = true;
+    size_t n = all ? WARM_AT_ONCE : 1;
+    memset(w, 0, sizeof w);
+    for (size_t i = 0; i < n; i++) {
+        w[i].job.run = warm_run;
+        w[i].db = db;
+        w[i].until = clock_mono_ns(&clock_system) + WARM_S * INT64_C(1000000000);
+        taken[i] = pool_submit(db->pool, &w[i].job, POOL_SLOW);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (taken[i]) pool_wait(db->pool, &w[i].job, 0);
+        well = well && !(taken[i] && w[i].failed);
+    }
+    return well;
+}
