@@ -262,6 +262,7 @@ static int begin_with(braid_db *db, const char *name, int (*fill)(braid_db *, fi
     log_write(&db->log, LOG_INFO, name, "the store is filled, in %.1f s",
               (double)(clock_mono_ns(&clock_system) - begun) / 1e9);
     record_cursor cursor = {db->cursors[fill == fill_graph_anew ? ROLE_GRAPH : ROLE_VECTOR], head};
+    if (!*cursor.name) return BRAID_OK; /* of this process alone */
     record_change change = {.kind = RECORD_CURSOR, .cursor = &cursor};
     return record_write(db->record, &change, 1, (record_write_flags){true}, err);
 }
@@ -278,6 +279,59 @@ static int begin_graph(void *ctx, uint64_t stored, uint64_t *start, braid_error 
 static int begin_policy(void *ctx, uint64_t stored, uint64_t *start, braid_error *err) {
     *start = stored;
     return policy_learner_begin(ctx, stored, err);
+}
+
+/* ---- the log no longer reaches back to where a feed stands ---- */
+static int vector_anew(void *ctx, uint64_t *start, braid_error *err) {
+    return begin_vector(ctx, 0, start, err);
+}
+
+static int graph_anew(void *ctx, uint64_t *start, braid_error *err) {
+    return begin_graph(ctx, 0, start, err);
+}
+
+typedef struct present_items {
+    item_batch *batch;
+    bitset nums;
+} present_items;
+
+static bool note_present(void *ctx, const record_item *row) {
+    present_items *x = ctx;
+    if (row->num < x->nums.bits) bitset_set(&x->nums, row->num);
+    return item_batch_add(x->batch, row);
+}
+
+/* Every item is upserted, which changes what has changed; those that are in no record any more go. */
+static int catalogue_anew(void *ctx, uint64_t *start, braid_error *err) {
+    braid_db *db = ctx;
+    record_info info;
+    uint32_t bits = catalogue_bits(db->catalogue);
+    present_items x = {.batch = item_batch_new(db, true, false, err)};
+    if (!x.batch) return BRAID_E_NO_MEMORY;
+    int rc = bitset_init(&x.nums, bits) ? record_get_info(db->record, &info, err)
+                                        : error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory to read items");
+    if (rc == BRAID_OK) rc = record_scan_items(db->record, 0, false, note_present, &x, err);
+    if (rc == BRAID_OK) rc = x.batch->rc;
+    if (rc == BRAID_OK) rc = item_batch_flush(x.batch);
+    for (uint32_t num = 1; rc == BRAID_OK && num < bits; num++)
+        if (!bitset_has(&x.nums, num)) rc = catalogue_remove(db->catalogue, num, info.head_lsn, err);
+    if (rc == BRAID_OK) {
+        catalogue_note_relations(db->catalogue, info.relations, info.relations_newest);
+        indexer_load_stats(db);
+        *start = info.head_lsn;
+    }
+    item_batch_free(x.batch);
+    bitset_free(&x.nums);
+    return rc;
+}
+
+/* Who changed is not known any more: everybody is read anew. */
+static int profiles_anew(void *ctx, uint64_t *start, braid_error *err) {
+    braid_db *db = ctx;
+    (void)err;
+    *start = record_head(db->record);
+    policy_profiles_forget(db->profiles, *start);
+    return BRAID_OK;
 }
 
 /* ---- people, as other processes change them ---- */
@@ -305,6 +359,7 @@ typedef struct consumer {
     const char *cursor; /* of a store that outlives this process */
     int (*begin)(void *, uint64_t, uint64_t *, braid_error *);
     bool wanted, own_cursor;
+    int (*anew)(void *, uint64_t *, braid_error *);
 } consumer;
 
 static const char *cursor_of(const braid_db *db, engine_role role) {
@@ -322,15 +377,15 @@ int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_err
     const char *vector = cursor_of(db, ROLE_VECTOR), *graph = cursor_of(db, ROLE_GRAPH);
     const consumer consumers[FEED_COUNT] = {
         [FEED_CATALOGUE] = {"catalogue", start, catalogue_apply, db, STORE_PACE_MS, items | RECORD_MASK(RECORD_RELATION),
-                            .wanted = true},
+                            .wanted = true, .anew = catalogue_anew},
         [FEED_GRAPH] = {"graph", start, graph_apply, db, STORE_PACE_MS, items | RECORD_MASK(RECORD_RELATION), graph,
-                        begin_graph, .wanted = writes || !graph},
+                        begin_graph, .wanted = writes || !graph, .anew = graph_anew},
         [FEED_VECTOR] = {"vector", vector_start, vector_apply, db, STORE_PACE_MS, items, vector, begin_vector,
-                         .wanted = writes || !vector},
+                         .wanted = writes || !vector, .anew = vector_anew},
         [FEED_POLICY] = {POLICY_LEARNER_NAME, learned, policy_learner_apply, db->learner, LEARNER_PACE_MS,
                          RECORD_MASK_ALL & ~learned_rows, shared ? POLICY_LEARNER_NAME : NULL, begin_policy,
                          .wanted = writes, .own_cursor = true},
-        [FEED_PROFILES] = {"profiles", start, profiles_apply, db, STORE_PACE_MS, people, .wanted = shared},
+        [FEED_PROFILES] = {"profiles", start, profiles_apply, db, STORE_PACE_MS, people, .wanted = shared, .anew = profiles_anew},
     };
     for (size_t i = 0; i < FEED_COUNT; i++) {
         const consumer *c = &consumers[i];
@@ -347,6 +402,7 @@ int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_err
             .cursor = c->cursor,
             .own_cursor = c->own_cursor,
             .begin = c->begin,
+            .anew = c->anew,
             .clock = &clock_system,
             .metrics = db->metrics,
             .log = &db->log,

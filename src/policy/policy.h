@@ -115,6 +115,8 @@ void policy_profile_release(const policy_profile *profile);
  * than what it holds). */
 void policy_profile_moved(policy_profiles *p, const interaction *in, uint32_t item_num, uint64_t lsn);
 void policy_profile_drop(policy_profiles *p, const char *user, uint64_t lsn);
+/* Everybody's profile is read anew when it is next asked for; what the cache has of anybody from before `lsn` is not believed. */
+void policy_profiles_forget(policy_profiles *p, uint64_t lsn);
 /* LSN of the person's last write through this process; 0 if none. */
 uint64_t policy_profile_last_write(policy_profiles *p, const char *user);
 

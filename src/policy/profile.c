@@ -48,6 +48,7 @@ struct policy_profiles {
     map *entries; /* user -> profile_entry * */
     profile_entry *newest, *oldest;
     map *writes, *writes_before; /* user -> LSN */
+    uint64_t writes_floor;       /* of everybody */
 };
 
 /* ---- entries (under the lock) ---- */
@@ -144,7 +145,7 @@ static void entry_stale(policy_profiles *p, profile_entry *e) {
 static uint64_t writes_get(const policy_profiles *p, const char *id) {
     uint64_t lsn = 0;
     if (!map_get(p->writes, id, &lsn)) map_get(p->writes_before, id, &lsn);
-    return lsn;
+    return lsn > p->writes_floor ? lsn : p->writes_floor;
 }
 
 static void writes_note(policy_profiles *p, const char *id, uint64_t lsn) {
@@ -305,6 +306,16 @@ void policy_profile_drop(policy_profiles *p, const char *user_id, uint64_t lsn) 
     writes_note(p, user_id, lsn);
     profile_entry *e = entry_find(p, user_id);
     if (e) {
+        e->stale = true;
+        entry_forget_pending(e);
+    }
+    pthread_mutex_unlock(&p->lock);
+}
+
+void policy_profiles_forget(policy_profiles *p, uint64_t lsn) {
+    pthread_mutex_lock(&p->lock);
+    p->writes_floor = lsn;
+    for (profile_entry *e = p->newest; e; e = e->older) {
         e->stale = true;
         entry_forget_pending(e);
     }

@@ -154,6 +154,18 @@ static bool feed_mine(feed *f, bool *failed) {
     return held;
 }
 
+/* The rows after `applied` are gone from the log: what they said is in the records. */
+static int feed_anew(feed *f, uint64_t applied, uint64_t *upto, braid_error *err) {
+    braid_error lost = *err;
+    if (f->options.log != NULL)
+        log_write(f->options.log, LOG_WARN, "feed", "%s: the change log does not reach back to %llu any more; the store is made anew",
+                  f->name, (unsigned long long)applied);
+    error_clear(err);
+    int code = f->options.anew(f->options.ctx, upto, err);
+    if (code != BRAID_OK && err->code == BRAID_OK) error_set(err, code, lost.store, "%s", lost.message);
+    return code;
+}
+
 /* One batch. Returns the number of rows, 0 if there was none; *failed says whether it has to be tried again. */
 static size_t feed_step(feed *f, bool *failed) {
     braid_error err = {0};
@@ -162,6 +174,7 @@ static size_t feed_step(feed *f, bool *failed) {
     uint64_t applied = atomic_load(&f->applied), upto = applied;
     arena_reset(f->arena);
     int code = record_log_read(f->store, applied, f->options.kinds, f->options.batch_max, f->arena, &rows, &n, &upto, &err);
+    if (code == BRAID_E_NOT_FOUND && f->options.anew != NULL) code = feed_anew(f, applied, &upto, &err);
     if (code == BRAID_OK && n > 0) code = f->options.apply(f->options.ctx, rows, n, upto, f->arena, &err);
     if (code == BRAID_OK && f->options.cursor != NULL && !f->options.own_cursor)
         code = feed_cursor_keep(f, upto, n > 0, &err);

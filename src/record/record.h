@@ -335,6 +335,9 @@ typedef struct feed_options {
     /* With a cursor: called each time the lease is taken, with where the cursor stands; sets *start to where the feed is to
      * go on, having filled the store anew if the log does not reach back that far. NULL: goes on at the cursor. */
     int (*begin)(void *ctx, uint64_t stored, uint64_t *start, braid_error *err);
+    /* The log no longer reaches back to where the feed stands (others trimmed it, and this process was away for long): makes
+     * the store anew from the records and sets *start to where the feed is to go on. NULL: it goes on failing. */
+    int (*anew)(void *ctx, uint64_t *start, braid_error *err);
     int (*apply)(void *ctx, const record_log_entry *entries, size_t n, uint64_t upto, arena *a, braid_error *err);
     void *ctx;
     const clock_ops *clock;

@@ -96,6 +96,59 @@ static void a_feed_that_wants_nothing_of_what_comes_keeps_its_pace_too(void **st
     assert_int_equal(atomic_load(&s->c.rows), 0);
 }
 
+/* A log that others have trimmed up to `trimmed_to`. */
+static _Atomic uint64_t trimmed_to;
+static const record_ops *whole;
+
+static int trimmed_read(void *self, uint64_t after, unsigned kinds, size_t limit, arena *a, record_log_entry **out, size_t *count,
+                        uint64_t *upto, braid_error *err) {
+    if (after < trimmed_to) return error_set(err, BRAID_E_NOT_FOUND, "test", "the change log does not reach back");
+    return whole->log_read(self, after, kinds, limit, a, out, count, upto, err);
+}
+
+static atomic_int made_anew, anew_refuse;
+
+static int make_anew(void *ctx, uint64_t *upto, braid_error *err) {
+    (void)ctx;
+    if (atomic_load(&anew_refuse) > 0) {
+        atomic_fetch_sub(&anew_refuse, 1);
+        return error_set(err, BRAID_E_UNAVAILABLE, "test", "the records are away");
+    }
+    atomic_fetch_add(&made_anew, 1);
+    *upto = trimmed_to;
+    return BRAID_OK;
+}
+
+static void a_feed_that_the_log_has_left_behind_makes_its_store_anew_and_goes_on(void **state) {
+    scene *s = *state;
+    static record_ops ops; /* the store outlives this function */
+    ops = *record_find("sqlite");
+    whole = record_find("sqlite");
+    ops.log_read = trimmed_read;
+    fixture_end(&s->f);
+    fixture_make(&s->f, &ops);
+    fixture_open(&s->f);
+    for (int i = 0; i < 10; i++)
+        put_item(s->f.store, "a", "A", NULL, NULL);
+    trimmed_to = 6;
+    anew_refuse = 2; /* it is tried again */
+    feed_options o = {.name = "test", .start = 3, .apply = apply, .anew = make_anew, .ctx = &s->c};
+    braid_error err = {0};
+    assert_int_equal(feed_start(s->f.store, &o, &s->feed, &err), BRAID_OK);
+    assert_true(feed_wait(s->feed, 10, in_ms(20000)));
+    assert_int_equal(made_anew, 1);
+    assert_int_equal(atomic_load(&s->c.rows), 4);
+    assert_int_equal(feed_last_error(s->feed, &err), BRAID_OK);
+    feed_stop(s->feed); /* canary: without it the feed fails for ever */
+    o.anew = NULL;
+    assert_int_equal(feed_start(s->f.store, &o, &s->feed, &err), BRAID_OK);
+    assert_false(feed_wait(s->feed, 10, in_ms(300)));
+    assert_int_equal(feed_last_error(s->feed, &err), BRAID_E_NOT_FOUND);
+    feed_stop(s->feed);
+    s->feed = NULL;
+    trimmed_to = 0;
+}
+
 static void waiting_for_what_never_comes_ends_at_the_deadline(void **state) {
     scene *s = *state;
     start(s, 0, 0);
@@ -267,6 +320,7 @@ static void a_full_queue_sheds_and_tells(void **state) {
 int main(void) {
 #define FEED_CLAIM(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        FEED_CLAIM(a_feed_that_the_log_has_left_behind_makes_its_store_anew_and_goes_on),
         FEED_CLAIM(a_feed_applies_what_was_there_and_what_comes),
         FEED_CLAIM(a_feed_that_wants_nothing_of_what_comes_keeps_its_pace_too),
         FEED_CLAIM(waiting_for_what_never_comes_ends_at_the_deadline),
