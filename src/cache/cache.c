@@ -6,7 +6,7 @@
  *
  * A server that accepts what it is sent and never answers costs every call its whole share of a deadline, and an answer makes
  * several. So no call on the way to an answer waits longer than the cache's own time-out, and after one that came to its
- * end the next ones get LATE_MS, until one succeeds or the breaker opens: five calls cost one share and 20 ms. A probe
+ * end the next ones get LATE_MS, until one succeeds or the breaker opens: five calls cost one share and 40 ms. A probe
  * gets its whole share, so that a cache that is merely slow is found again.
  *
  * A crowd in this process is no crowd at the remote cache: of those who miss a key one asks for its lease, the others are
@@ -31,7 +31,7 @@ enum {
     CACHE_KEY_BYTES_MAX = 1 << 20,
     NEAR_MS = 1000,
     NEAR_BYTES_MAX = 4 << 20,
-    LATE_MS = 5
+    LATE_MS = 10
 };
 
 struct cache {
