@@ -160,6 +160,49 @@ static void an_unknown_item_is_not_found(void **state) {
     assert_int_equal(s.count, 0);
 }
 
+static void many_items_are_read_at_once_and_those_that_are_not_there_are_left_out(void **state) {
+    fixture *f = *state;
+    enum { MANY = 2500 }; /* more than any page */
+    static uint32_t nums[MANY];
+    seen s = {0};
+    put_item(f->store, "a", "A", east, NULL);
+    put_item(f->store, "b", "B", NULL, NULL);
+    put_item(f->store, "c", "C", north, NULL);
+    drop_item(f->store, "b");
+    for (uint32_t i = 0; i < MANY; i++) nums[i] = i + 1;
+    assert_int_equal(record_get_items(f->store, nums, MANY, true, see_item, &s, NULL), BRAID_OK);
+    assert_string_equal(s.text, "a c ");
+    assert_memory_equal(s.vector, north, sizeof north);
+    seen bare = {0};
+    assert_int_equal(record_get_items(f->store, nums + 1, 2, false, see_item, &bare, NULL), BRAID_OK);
+    assert_string_equal(bare.text, "c ");
+    assert_false(bare.has_vector);
+    seen one = {.stop_after = 1};
+    assert_int_equal(record_get_items(f->store, nums, 3, true, see_item, &one, NULL), BRAID_OK);
+    assert_string_equal(one.text, "a ");
+    assert_int_equal(record_get_items(f->store, (uint32_t[]){2, 1}, 2, true, see_item, &s, NULL), BRAID_E_INVALID);
+}
+
+static bool see_relation_of_key(void *ctx, size_t which, const record_relation *row) {
+    see(ctx, "%zu:", which);
+    return see_relation(ctx, row);
+}
+
+static void many_relations_are_read_at_once_by_their_keys(void **state) {
+    fixture *f = *state;
+    enum { MANY = 2500 };
+    static record_relation_key keys[MANY];
+    seen s = {0};
+    put_item(f->store, "a", "A", NULL, NULL);
+    put_item(f->store, "b", "B", NULL, NULL);
+    put_relation(f->store, "a", "SEQUEL_OF", "b", 0.5);
+    put_relation(f->store, "a", "RELATED_TO", "b", 1);
+    for (uint32_t i = 0; i < MANY; i++) keys[i] = (record_relation_key){2, 1, "SEQUEL_OF"}; /* the other way round: not there */
+    keys[MANY - 1] = (record_relation_key){1, 2, "SEQUEL_OF"};
+    assert_int_equal(record_get_relations(f->store, keys, MANY, see_relation_of_key, &s, NULL), BRAID_OK);
+    assert_string_equal(s.text, "2499:a-SEQUEL_OF-b(0.50) ");
+}
+
 static void a_removed_item_takes_its_relations_vectors_and_statistics_along(void **state) {
     fixture *f = *state;
     seen s = {0};
@@ -794,6 +837,8 @@ static void eight_writers_readers_and_a_feed_agree(void **state) {
 #define CLAIMS(X)                                                                                                      \
     X(a_written_item_is_read_back_whole) X(a_put_replaces_the_whole_item_and_keeps_its_number)                         \
     X(named_vectors_are_kept_beside_the_indexed_one) X(an_unknown_item_is_not_found)                                   \
+    X(many_items_are_read_at_once_and_those_that_are_not_there_are_left_out)                                           \
+    X(many_relations_are_read_at_once_by_their_keys)                                                                   \
     X(a_removed_item_takes_its_relations_vectors_and_statistics_along) X(an_items_number_is_never_used_again)          \
     X(items_are_scanned_by_number_and_listed_by_id) X(a_callback_that_says_false_stops_the_reading)                    \
     X(a_vector_that_is_not_finite_is_refused_alone) X(relations_are_read_by_item_and_in_pages)                         \

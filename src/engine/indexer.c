@@ -39,33 +39,51 @@ static bool touched_items(const record_log_entry *entries, size_t n, arena *a, t
     return true;
 }
 
+/* Reads the rows of what was touched, which come in the order of the numbers: what is passed over is gone. */
+typedef struct reading {
+    const touched *t;
+    size_t at;
+    uint32_t *gone;
+    size_t gone_count;
+    record_item_fn *add;
+    void *batch;
+} reading;
+
+static bool read_row(void *ctx, const record_item *row) {
+    reading *x = ctx;
+    while (x->at < x->t->count && x->t->nums[x->at] < row->num) x->gone[x->gone_count++] = x->t->nums[x->at++];
+    x->at++;
+    return x->add(x->batch, row);
+}
+
+/* *gone (free it) are those that are not there; `rc` is the batch's own. */
+static int read_touched(braid_db *db, const touched *t, bool with_vectors, record_item_fn *add, void *batch, const int *rc,
+                        uint32_t **gone, size_t *gone_count, braid_error *err) {
+    *gone_count = 0;
+    if (!(*gone = malloc((t->count + 1) * sizeof **gone)))
+        return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory to read items");
+    reading x = {.t = t, .gone = *gone, .add = add, .batch = batch};
+    int code = record_get_items(db->record, t->nums, t->count, with_vectors, read_row, &x, err);
+    if (code != BRAID_OK || *rc != BRAID_OK) return code != BRAID_OK ? code : *rc;
+    while (x.at < t->count) x.gone[x.gone_count++] = t->nums[x.at++];
+    *gone_count = x.gone_count;
+    return BRAID_OK;
+}
+
 /* Where rows go. force: whatever versions a remote store remembers (0 is no version: always applied). */
 typedef struct apply_to {
     bool catalogue, graph, force;
 } apply_to;
 
 static int apply_items(braid_db *db, const touched *t, uint64_t upto, apply_to to, braid_error *err) {
-    uint32_t *gone = malloc((t->count + 1) * sizeof *gone);
-    item_batch *x = gone ? item_batch_new(db, to.catalogue, to.graph, err) : NULL;
+    uint32_t *gone = NULL;
     size_t gone_count = 0;
-    if (!x) {
-        free(gone);
-        return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory to read items");
-    }
+    item_batch *x = item_batch_new(db, to.catalogue, to.graph, err);
+    if (!x) return BRAID_E_NO_MEMORY;
     x->force = to.force;
-    int rc = BRAID_OK;
-    for (size_t i = 0; i < t->count && rc == BRAID_OK; i++) {
-        braid_error missing = {0};
-        rc = record_get_item_num(db->record, t->nums[i], item_batch_add, x, &missing);
-        if (rc == BRAID_E_NOT_FOUND) {
-            rc = to.catalogue ? catalogue_remove(db->catalogue, t->nums[i], upto, err) : BRAID_OK;
-            gone[gone_count++] = t->nums[i];
-        } else if (rc != BRAID_OK) {
-            error_set(err, rc, missing.store, "%s", missing.message);
-        } else {
-            rc = x->rc;
-        }
-    }
+    int rc = read_touched(db, t, false, item_batch_add, x, &x->rc, &gone, &gone_count, err);
+    for (size_t i = 0; to.catalogue && rc == BRAID_OK && i < gone_count; i++)
+        rc = catalogue_remove(db->catalogue, gone[i], upto, err);
     if (rc == BRAID_OK) rc = item_batch_flush(x);
     if (rc == BRAID_OK && to.graph) rc = graph_remove_items(db->graph, gone, gone_count, err);
     item_batch_free(x);
@@ -88,39 +106,43 @@ static int catalogue_apply(void *ctx, const record_log_entry *entries, size_t n,
 }
 
 /* ---- graph: items, then relations ---- */
-/* The present row of a key, looked for among the relations of its first item. */
-typedef struct relation_search {
-    const record_log_entry *entry;
-    graph_edge found;
-    bool any;
-} relation_search;
+/* The present row of each key that the batch names; a key without one is gone. */
+typedef struct relations_found {
+    const record_relation_key *keys;
+    graph_edge *edges;
+    bool *any;
+} relations_found;
 
-static bool find_relation(void *ctx, const record_relation *row) {
-    relation_search *x = ctx;
-    if (row->from_num != x->entry->num || row->to_num != x->entry->num2 || strcmp(row->r.type, x->entry->key) != 0)
-        return true;
-    x->any = true;
-    x->found = (graph_edge){row->from_num, row->to_num, x->entry->key, (float)row->r.strength, row->version};
-    return false;
+static bool find_relation(void *ctx, size_t which, const record_relation *row) {
+    relations_found *x = ctx;
+    const record_relation_key *key = &x->keys[which];
+    x->any[which] = true;
+    x->edges[which] = (graph_edge){key->from, key->to, key->type, (float)row->r.strength, row->version};
+    return true;
 }
 
 static int apply_relations(braid_db *db, const record_log_entry *entries, size_t n, arena *a, braid_error *err) {
-    graph_edge *put = arena_alloc(a, (n + 1) * sizeof *put), *gone = arena_alloc(a, (n + 1) * sizeof *gone);
-    size_t put_count = 0, gone_count = 0;
-    if (!put || !gone) return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
+    record_relation_key *keys = arena_alloc(a, (n + 1) * sizeof *keys);
+    graph_edge *edges = arena_alloc(a, (n + 1) * sizeof *edges), *gone = arena_alloc(a, (n + 1) * sizeof *gone);
+    bool *any = arena_calloc(a, n + 1, sizeof *any);
+    size_t count = 0, put = 0, gone_count = 0;
+    if (!keys || !edges || !gone || !any)
+        return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
     for (size_t i = 0; i < n; i++) {
         if (entries[i].kind != RECORD_RELATION) continue;
-        relation_search x = {.entry = &entries[i]};
-        braid_error missing = {0};
-        int rc = record_item_relations(db->record, entries[i].num, find_relation, &x, &missing);
-        if (rc != BRAID_OK && rc != BRAID_E_NOT_FOUND) return error_set(err, rc, missing.store, "%s", missing.message);
-        if (x.any)
-            put[put_count++] = x.found;
-        else
-            gone[gone_count++] = (graph_edge){
-                .from = entries[i].num, .to = entries[i].num2, .type = entries[i].key, .version = entries[i].lsn};
+        gone[count] = (graph_edge){
+            .from = entries[i].num, .to = entries[i].num2, .type = entries[i].key, .version = entries[i].lsn};
+        keys[count++] = (record_relation_key){entries[i].num, entries[i].num2, entries[i].key};
     }
-    int rc = graph_upsert_relations(db->graph, put, put_count, err);
+    relations_found x = {keys, edges, any};
+    int rc = record_get_relations(db->record, keys, count, find_relation, &x, err);
+    for (size_t i = 0; i < count; i++) {
+        if (any[i])
+            edges[put++] = edges[i];
+        else
+            gone[gone_count++] = gone[i];
+    }
+    if (rc == BRAID_OK) rc = graph_upsert_relations(db->graph, edges, put, err);
     return rc != BRAID_OK ? rc : graph_remove_relations(db->graph, gone, gone_count, err);
 }
 
@@ -139,22 +161,16 @@ static int graph_apply(void *ctx, const record_log_entry *entries, size_t n, uin
 
 /* ---- vector ---- */
 static int vector_apply_nums(braid_db *db, const touched *t, bool force, braid_error *err) {
+    uint32_t *gone = NULL;
+    size_t gone_count = 0;
     vector_batch *b = vector_batch_new(db, err);
     if (!b) return BRAID_E_NO_MEMORY;
     b->force = force;
-    int rc = BRAID_OK;
-    for (size_t i = 0; i < t->count && rc == BRAID_OK; i++) {
-        braid_error missing = {0};
-        rc = record_get_item_num(db->record, t->nums[i], vector_batch_add, b, &missing);
-        if (rc == BRAID_E_NOT_FOUND)
-            rc = vector_batch_remove(b, t->nums[i]);
-        else if (rc != BRAID_OK)
-            error_set(err, rc, missing.store, "%s", missing.message);
-        else
-            rc = b->rc;
-    }
+    int rc = read_touched(db, t, true, vector_batch_add, b, &b->rc, &gone, &gone_count, err);
+    for (size_t i = 0; rc == BRAID_OK && i < gone_count; i++) rc = vector_batch_remove(b, gone[i]);
     if (rc == BRAID_OK) rc = vector_batch_flush(b);
     vector_batch_free(b);
+    free(gone);
     return rc;
 }
 

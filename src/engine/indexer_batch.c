@@ -126,7 +126,9 @@ vector_batch *vector_batch_new(braid_db *db, braid_error *err) {
     if (b) {
         b->db = db;
         b->err = err;
-        b->values = malloc(sizeof(float) * INDEXER_BATCH * db->dim);
+        b->room = INDEXER_BATCH_BYTES / (sizeof(float) * db->dim);
+        if (b->room > INDEXER_BATCH) b->room = INDEXER_BATCH;
+        b->values = malloc(sizeof(float) * b->room * db->dim);
         b->a = fields ? arena_new(16 * 1024) : NULL;
     }
     if (b && b->values && (b->a || !fields)) return b;
@@ -155,6 +157,6 @@ bool vector_batch_add(void *batch, const record_item *row) {
     float *copy = b->values + b->count * b->db->dim;
     memcpy(copy, row->vector, sizeof(float) * b->db->dim);
     b->entries[b->count++] = (vector_entry){row->num, copy, b->force ? 0 : row->version, it};
-    if (b->count == INDEXER_BATCH) b->rc = vector_batch_flush(b);
+    if (b->count == b->room) b->rc = vector_batch_flush(b);
     return b->rc == BRAID_OK;
 }

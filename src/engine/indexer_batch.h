@@ -7,7 +7,9 @@
 
 #include "engine/db.h"
 
-enum { INDEXER_BATCH = 256 };
+/* Rows of a batch: a remote store pays for each request, and some of them (Neo4j) far more than for a row in it. Vectors are bounded
+ * by their bytes as well. */
+enum { INDEXER_BATCH = 4096, INDEXER_BATCH_BYTES = 16 << 20 };
 
 /* Items on their way to the catalogue, one by one, and to the graph, in batches: a graph may be a round trip away. */
 typedef struct item_batch {
@@ -45,7 +47,8 @@ typedef struct vector_batch {
     int rc;
     vector_entry entries[INDEXER_BATCH];
     uint32_t gone[INDEXER_BATCH]; /* they have no vector */
-    float *values;                /* INDEXER_BATCH x dim */
+    float *values;                /* room x dim */
+    size_t room;                  /* rows: at most INDEXER_BATCH */
     bool force;                   /* the store takes the rows whatever versions it remembers: a repair */
     size_t count, gone_count;
 } vector_batch;

@@ -70,7 +70,7 @@
       "which fifth of a person's interactions the ranking is fitted on") \
     X("learn", "baselines", BOOL, "false", 0, 0, NULL, "learn-baselines", \
       "also fit the models that are there to compare with (rankers neighbours and ease)") \
-    X("feed", "batch", INT, "1000", 1, 100000, NULL, "feed-batch", "changes that a derived store applies at once")                   \
+    X("feed", "batch", INT, "4000", 1, 100000, NULL, "feed-batch", "changes that a derived store applies at once, at most")          \
     X("feed", "ready_lag", INT, "10000", 0, 1e12, NULL, "ready-lag", \
       "changes a store may lag behind while /readyz still says yes") \
     X("feed", "snapshot_changes", INT, "20000", 1, 1e12, NULL, "snapshot-changes", \

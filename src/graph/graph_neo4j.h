@@ -49,7 +49,7 @@ typedef struct graph_neo4j {
 
 typedef struct graph_neo4j_kind {
     const char *label, *property, *type; /* "Genre", "name", "BELONGS_TO" */
-    const char *add;                     /* the statement that adds memberships of this kind */
+    const char *add[2];                  /* statements that add memberships of this kind: of new items, of known ones */
 } graph_neo4j_kind;
 extern const graph_neo4j_kind graph_neo4j_kinds[GRAPH_NEO4J_KINDS]; /* by graph_node_kind - GRAPH_GENRE */
 
@@ -97,6 +97,7 @@ buf *graph_neo4j_ask(graph_neo4j_request *rq, const char *text, bolt_each each, 
 /* The same with a text of its own, which it frees (NULL: memory ran out). */
 buf *graph_neo4j_ask_owned(graph_neo4j_request *rq, char *text, bolt_each each, void *ctx);
 int graph_neo4j_run(graph_neo4j *g, graph_neo4j_request *rq, const bolt_call *call, braid_error *err);
+int graph_neo4j_run_in(bolt_tx *tx, graph_neo4j_request *rq, braid_error *err);
 void graph_neo4j_request_free(graph_neo4j_request *rq); /* may be used again */
 int graph_neo4j_no_memory(braid_error *err);
 bolt_call graph_neo4j_write_call(const graph_neo4j *g, bolt_failure *failure);

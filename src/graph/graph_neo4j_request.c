@@ -47,17 +47,27 @@ buf *graph_neo4j_ask_owned(graph_neo4j_request *rq, char *text, bolt_each each, 
     return b;
 }
 
-int graph_neo4j_run(graph_neo4j *g, graph_neo4j_request *rq, const bolt_call *call, braid_error *err) {
+/* False when memory ran out on the way. */
+static bool request_ready(graph_neo4j_request *rq) {
     for (size_t i = 0; i < rq->count; i++) {
         const buf *b = &rq->parameters[i];
         if (b->failed) rq->failed = true;
         rq->statements[i].parameters = b->len > 0 ? b->data : NULL;
         rq->statements[i].parameters_len = b->len;
     }
-    if (rq->failed) return graph_neo4j_no_memory(err);
+    return !rq->failed;
+}
+
+int graph_neo4j_run(graph_neo4j *g, graph_neo4j_request *rq, const bolt_call *call, braid_error *err) {
+    if (!request_ready(rq)) return graph_neo4j_no_memory(err);
     if (rq->count == 0) return BRAID_OK;
     if (rq->count == 1) return bolt_run(g->bolt, call, rq->statements, err);
     return bolt_transact(g->bolt, call, rq->statements, rq->count, err);
+}
+
+int graph_neo4j_run_in(bolt_tx *tx, graph_neo4j_request *rq, braid_error *err) {
+    if (!request_ready(rq)) return graph_neo4j_no_memory(err);
+    return rq->count > 0 ? bolt_tx_run_many(tx, rq->statements, rq->count, err) : BRAID_OK;
 }
 
 void graph_neo4j_request_free(graph_neo4j_request *rq) {

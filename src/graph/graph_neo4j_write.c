@@ -1,5 +1,6 @@
-/* Writing to the Neo4j graph store. A batch becomes a few statements that travel together as one transaction: items,
- * the memberships of each kind, and the memberships that are no more. The guards by version are in the statements.
+/* Writing to the Neo4j graph store. A batch of items is one transaction of two round trips: the items, of which the
+ * server says what became of each; then the memberships of each kind, and, of items that were there before, those that
+ * are no more. Every other batch is one round trip. The guards by version are in the statements.
  *
  * A call of more than `batch` rows is several transactions; after an error those that went before stay, and the feed
  * does the call again. Of rows for the same key the newest counts, the last one of equals: the server would otherwise
@@ -81,12 +82,9 @@ static void put_text(buf *b, const char *key, const char *text) {
 }
 
 static void put_item(const graph_item *row, bool with_id, buf *b) {
-    ps_put_map(b, 3);
-    ps_put_str(b, "num");
+    ps_put_list(b, 3);
     ps_put_int(b, row->num);
-    ps_put_str(b, "version");
     ps_put_int(b, (int64_t)row->version);
-    ps_put_str(b, "properties");
     ps_put_map(b, 5);
     put_text(b, "id", with_id ? row->it->id : NULL);
     put_text(b, "title", row->it->title);
@@ -99,16 +97,21 @@ static void put_item(const graph_item *row, bool with_id, buf *b) {
         ps_put_null(b);
 }
 
+/* What the server said of a row. */
+typedef enum fate { OVERTAKEN, NEW, KNOWN } fate;
+
 typedef struct item_batch {
     graph_neo4j *g;
     const graph_item *items;
-    keyed *rows;
+    keyed *rows; /* by number */
     size_t n;
+    fate *fates;
     bool *without_id; /* NULL: all ids are sent */
+    bool release;     /* take the ids from whoever has them first */
 } item_batch;
 
-static void ask_items(graph_neo4j_request *rq, const item_batch *b, const char *text) {
-    buf *p = graph_neo4j_ask(rq, text, NULL, NULL);
+static void ask_items(graph_neo4j_request *rq, const item_batch *b, const char *text, bolt_each each, void *ctx) {
+    buf *p = graph_neo4j_ask(rq, text, each, ctx);
     ps_put_map(p, 2);
     put_now(b->g, p);
     ps_put_str(p, "rows");
@@ -116,37 +119,86 @@ static void ask_items(graph_neo4j_request *rq, const item_batch *b, const char *
     for (size_t i = 0; i < b->n; i++) put_item(&b->items[b->rows[i].at], b->without_id == NULL || !b->without_id[i], p);
 }
 
-static void ask_kind(graph_neo4j_request *rq, const item_batch *b, size_t kind) {
-    size_t count = 0;
-    for (size_t i = 0; i < b->n; i++) count += kind_count(b->items[b->rows[i].at].it, kind) > 0;
-    if (count == 0) return;
-    buf *p = graph_neo4j_ask(rq, graph_neo4j_kinds[kind].add, NULL, NULL);
-    ps_put_map(p, 1);
-    ps_put_str(p, "rows");
-    ps_put_list(p, count);
-    for (size_t i = 0; i < b->n; i++) {
-        const graph_item *row = &b->items[b->rows[i].at];
-        if (kind_count(row->it, kind) == 0) continue;
-        ps_put_list(p, 3);
-        ps_put_int(p, row->num);
-        ps_put_int(p, (int64_t)row->version);
-        put_values(row->it, kind, p);
+static int see_fate(void *ctx, bolt_row *row, braid_error *err) {
+    item_batch *b = ctx;
+    int64_t num;
+    bool known;
+    if (!ps_read_int(&row->values, &num) || !ps_read_bool(&row->values, &known))
+        return ps_error(&row->values, GRAPH_NEO4J_STORE, err);
+    size_t low = 0, high = b->n;
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        if (b->rows[mid].key < (uint64_t)num)
+            low = mid + 1;
+        else
+            high = mid;
     }
+    if (low < b->n && b->rows[low].key == (uint64_t)num) b->fates[low] = known ? KNOWN : NEW;
+    return BRAID_OK;
 }
 
+/* ---- memberships, by the names ---- */
+
+typedef struct membership {
+    const char *name;
+    uint32_t num;
+} membership;
+
+static int membership_compare(const void *a, const void *b) {
+    const membership *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+    return order != 0 ? order : x->num < y->num ? -1 : x->num > y->num;
+}
+
+/* Every name with its items, in the order of the names; each pair once. */
+static void put_memberships(buf *p, membership *list, size_t n) {
+    qsort(list, n, sizeof *list, membership_compare);
+    size_t at = ps_open_list(p), names = 0;
+    for (size_t i = 0, end; i < n; i = end, names++) {
+        size_t count = 0;
+        ps_put_list(p, 2);
+        ps_put_str(p, list[i].name);
+        size_t nums = ps_open_list(p);
+        for (end = i; end < n && strcmp(list[end].name, list[i].name) == 0; end++) {
+            if (end > i && list[end].num == list[end - 1].num) continue;
+            ps_put_int(p, list[end].num);
+            count++;
+        }
+        ps_close(p, nums, count);
+    }
+    ps_close(p, at, names);
+}
+
+static void ask_kind(graph_neo4j_request *rq, const item_batch *b, size_t kind, fate of, membership *room) {
+    size_t n = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        const graph_item *row = &b->items[b->rows[i].at];
+        for (size_t j = 0; b->fates[i] == of && j < kind_count(row->it, kind); j++)
+            room[n++] = (membership){kind_value(row->it, kind, j), row->num};
+    }
+    if (n == 0) return;
+    buf *p = graph_neo4j_ask(rq, graph_neo4j_kinds[kind].add[of == KNOWN], NULL, NULL);
+    ps_put_map(p, 1);
+    ps_put_str(p, "rows");
+    put_memberships(p, room, n);
+}
+
+/* Of items that were there before: what they no longer have. */
 static void ask_drop(graph_neo4j_request *rq, const item_batch *b) {
+    size_t known = 0;
+    for (size_t i = 0; i < b->n; i++) known += b->fates[i] == KNOWN;
+    if (known == 0) return;
     buf *p = graph_neo4j_ask(rq, graph_neo4j_statements.drop_memberships, NULL, NULL);
     ps_put_map(p, 1);
     ps_put_str(p, "rows");
-    ps_put_list(p, b->n);
+    ps_put_list(p, known);
     for (size_t i = 0; i < b->n; i++) {
         const graph_item *row = &b->items[b->rows[i].at];
         size_t count = 0;
-        ps_put_map(p, 3 + GRAPH_NEO4J_KINDS);
+        if (b->fates[i] != KNOWN) continue;
+        ps_put_map(p, 2 + GRAPH_NEO4J_KINDS);
         ps_put_str(p, "num");
         ps_put_int(p, row->num);
-        ps_put_str(p, "version");
-        ps_put_int(p, (int64_t)row->version);
         for (size_t kind = 0; kind < GRAPH_NEO4J_KINDS; kind++) {
             ps_put_str(p, graph_neo4j_kinds[kind].type);
             count += put_values(row->it, kind, p);
@@ -156,16 +208,39 @@ static void ask_drop(graph_neo4j_request *rq, const item_batch *b) {
     }
 }
 
-static int write_items(const item_batch *b, bool release, bolt_failure *failure, braid_error *err) {
-    graph_neo4j_request rq = {0};
-    bolt_call call = graph_neo4j_write_call(b->g, failure);
-    if (release) ask_items(&rq, b, graph_neo4j_statements.release_ids);
-    ask_items(&rq, b, graph_neo4j_statements.put_items);
-    for (size_t kind = 0; kind < GRAPH_NEO4J_KINDS; kind++) ask_kind(&rq, b, kind);
-    ask_drop(&rq, b);
-    int rc = graph_neo4j_run(b->g, &rq, &call, err);
-    graph_neo4j_request_free(&rq);
+static int ask_memberships(graph_neo4j_request *rq, const item_batch *b, braid_error *err) {
+    size_t most = 1;
+    for (size_t i = 0; i < b->n; i++)
+        for (size_t kind = 0; kind < GRAPH_NEO4J_KINDS; kind++) most += kind_count(b->items[b->rows[i].at].it, kind);
+    membership *room = malloc(most * sizeof *room);
+    if (room == NULL) return graph_neo4j_no_memory(err);
+    for (size_t kind = 0; kind < GRAPH_NEO4J_KINDS; kind++) {
+        ask_kind(rq, b, kind, NEW, room);
+        ask_kind(rq, b, kind, KNOWN, room);
+    }
+    ask_drop(rq, b);
+    free(room);
+    return BRAID_OK;
+}
+
+/* One transaction; it may be begun anew. */
+static int work_items(bolt_tx *tx, void *ctx, braid_error *err) {
+    item_batch *b = ctx;
+    graph_neo4j_request first = {0}, second = {0};
+    memset(b->fates, 0, b->n * sizeof *b->fates);
+    if (b->release) ask_items(&first, b, graph_neo4j_statements.release_ids, NULL, NULL);
+    ask_items(&first, b, graph_neo4j_statements.put_items, see_fate, b);
+    int rc = graph_neo4j_run_in(tx, &first, err);
+    if (rc == BRAID_OK) rc = ask_memberships(&second, b, err);
+    if (rc == BRAID_OK) rc = graph_neo4j_run_in(tx, &second, err);
+    graph_neo4j_request_free(&first);
+    graph_neo4j_request_free(&second);
     return rc;
+}
+
+static int write_items(item_batch *b, bolt_failure *failure, braid_error *err) {
+    bolt_call call = graph_neo4j_write_call(b->g, failure);
+    return bolt_managed(b->g->bolt, &call, work_items, b, err);
 }
 
 /* Marks every row whose id a later row of the batch has too. */
@@ -188,10 +263,11 @@ static int mark_doubles(item_batch *b, braid_error *err) {
 static int put_batch(item_batch *b, braid_error *err) {
     bolt_failure failure = {0};
     braid_error why = {0};
-    int rc = write_items(b, false, &failure, &why);
+    int rc = write_items(b, &failure, &why);
     if (rc == BRAID_E_CONFLICT) {
         rc = mark_doubles(b, err);
-        if (rc == BRAID_OK) rc = write_items(b, true, &failure, err);
+        b->release = true;
+        if (rc == BRAID_OK) rc = write_items(b, &failure, err);
         free(b->without_id);
         b->without_id = NULL;
         return rc;
@@ -202,7 +278,8 @@ static int put_batch(item_batch *b, braid_error *err) {
 int graph_neo4j_upsert_items(void *self, const graph_item *items, size_t n, braid_error *err) {
     graph_neo4j *g = self;
     keyed *rows = malloc(n * sizeof *rows);
-    int rc = rows != NULL ? BRAID_OK : graph_neo4j_no_memory(err);
+    fate *fates = malloc(n * sizeof *fates);
+    int rc = rows != NULL && fates != NULL ? BRAID_OK : graph_neo4j_no_memory(err);
     for (size_t i = 0; rc == BRAID_OK && i < n; i++) {
         rc = version_fits(items[i].version, err);
         rows[i] = (keyed){.key = items[i].num, .version = items[i].version, .at = i};
@@ -210,9 +287,10 @@ int graph_neo4j_upsert_items(void *self, const graph_item *items, size_t n, brai
     size_t kept = rc == BRAID_OK ? keep_newest(rows, n) : 0;
     for (size_t at = 0; rc == BRAID_OK && at < kept; at += g->batch) {
         size_t some = kept - at < g->batch ? kept - at : g->batch;
-        item_batch b = {.g = g, .items = items, .rows = rows + at, .n = some};
+        item_batch b = {.g = g, .items = items, .rows = rows + at, .n = some, .fates = fates};
         rc = put_batch(&b, err);
     }
+    free(fates);
     free(rows);
     return rc;
 }

@@ -14,6 +14,10 @@
  * before. Several processes may run a feed of that name; the one that holds the lease feeds, the others watch the
  * cursor, so that their feed_wait tells the truth about the store all the same.
  *
+ * A batch is as large as the store takes in BATCH_MS: twice as many rows after a full one that took less than half of that,
+ * fewer after one that took longer. Large batches are cheap a row, small ones let a waiter go on soon, and a cold or
+ * busy store is not given more than it can answer in its time.
+ *
  * Under a stream of small commits, a feed that ran for each of them would eat the processor that the writers need.
  * So when nobody waits in feed_wait, it lets pace_ms pass between two reads, also when a read found nothing that it
  * wants: three feeds of items would otherwise wake for every commit of interactions. One that waits ends the pause at
@@ -32,6 +36,8 @@
 
 enum {
     FEED_BATCH_DEFAULT = 1000,
+    FEED_BATCH_LEAST = 250,
+    FEED_BATCH_MS = 500,
     FEED_NAME_BYTES = 64,
     FEED_BACKOFF_FIRST_MS = 10,
     FEED_BACKOFF_MAX_MS = 1000,
@@ -56,6 +62,7 @@ struct feed {
     rng random;      /* the thread's own */
     bool mine;       /* the thread's own: it held the lease at the last look */
     uint64_t stored; /* the thread's own: the cursor in the record store */
+    size_t limit;    /* the thread's own: rows of the next batch */
     braid_error last;
     metric_counter *lag, *applied_total, *errors_total;
 };
@@ -166,19 +173,32 @@ static int feed_anew(feed *f, uint64_t applied, uint64_t *upto, braid_error *err
     return code;
 }
 
-/* One batch. Returns the number of rows, 0 if there was none; *failed says whether it has to be tried again. */
-static size_t feed_step(feed *f, bool *failed) {
+/* Rows of the next batch, after one of `n` that took this long. */
+static void feed_adapt(feed *f, size_t n, int64_t ns) {
+    int64_t wanted = FEED_BATCH_MS * INT64_C(1000000);
+    if (n == f->limit && ns < wanted / 2) f->limit *= 2;
+    if (ns > wanted) f->limit = (size_t)((double)n * (double)wanted / (double)ns);
+    if (f->limit < FEED_BATCH_LEAST) f->limit = FEED_BATCH_LEAST;
+    if (f->limit > f->options.batch_max) f->limit = f->options.batch_max;
+}
+
+/* One batch. Returns the number of rows, 0 if there was none; *full: there may be more at once; *failed says whether it has
+ * to be tried again. */
+static size_t feed_step(feed *f, bool *full, bool *failed) {
     braid_error err = {0};
     record_log_entry *rows = NULL;
     size_t n = 0;
     uint64_t applied = atomic_load(&f->applied), upto = applied;
     arena_reset(f->arena);
-    int code = record_log_read(f->store, applied, f->options.kinds, f->options.batch_max, f->arena, &rows, &n, &upto, &err);
+    int code = record_log_read(f->store, applied, f->options.kinds, f->limit, f->arena, &rows, &n, &upto, &err);
     if (code == BRAID_E_NOT_FOUND && f->options.anew != NULL) code = feed_anew(f, applied, &upto, &err);
+    int64_t begun = clock_mono_ns(&clock_system);
     if (code == BRAID_OK && n > 0) code = f->options.apply(f->options.ctx, rows, n, upto, f->arena, &err);
     if (code == BRAID_OK && f->options.cursor != NULL && !f->options.own_cursor)
         code = feed_cursor_keep(f, upto, n > 0, &err);
     *failed = code != BRAID_OK;
+    *full = n >= f->limit;
+    if (n > 0) feed_adapt(f, n, clock_mono_ns(&clock_system) - begun);
     if (*failed && err.code == BRAID_OK) /* apply gave a code and no words */
         error_set(&err, code, f->name, "%s", error_sentence(code));
     if (*failed || upto != applied || n > 0) feed_report(f, *failed ? applied : upto, *failed ? 0 : n, &err);
@@ -191,7 +211,7 @@ static void *feed_main(void *arg) {
     prctl(PR_SET_NAME, "braid-feed");
     turn_give_way(f->options.nicer);
     while (!feed_stopping(f)) {
-        bool failed = false;
+        bool failed = false, full = false;
         size_t n = 0;
         if (!feed_mine(f, &failed)) {
             if (!failed) backoff = 0;
@@ -199,13 +219,13 @@ static void *feed_main(void *arg) {
             continue;
         }
         uint64_t before = atomic_load(&f->applied);
-        if (record_head(f->store) > before) n = feed_step(f, &failed);
+        if (record_head(f->store) > before) n = feed_step(f, &full, &failed);
         if (failed) {
             feed_pause(f, feed_back_off(f, &backoff, FEED_BACKOFF_FIRST_MS), false);
             continue;
         }
         backoff = 0;
-        if (n >= f->options.batch_max || feed_stopping(f)) continue;
+        if (full || feed_stopping(f)) continue;
         if (n > 0 || atomic_load(&f->applied) > before) feed_pause(f, f->options.pace_ms, true);
         if (!feed_stopping(f))
             record_log_wait(f->store, atomic_load(&f->applied),
@@ -234,6 +254,7 @@ static feed *feed_new(record_store *s, const feed_options *options) {
     snprintf(f->name, sizeof f->name, "%s", options->name);
     f->options.name = f->name;
     f->options.batch_max = options->batch_max == 0 ? FEED_BATCH_DEFAULT : options->batch_max;
+    f->limit = f->options.batch_max < FEED_BATCH_DEFAULT ? f->options.batch_max : FEED_BATCH_DEFAULT;
     if (f->options.kinds == 0) f->options.kinds = RECORD_MASK_ALL;
     if (f->options.pace_ms == 0) f->options.pace_ms = FEED_PACE_MS;
     f->options.clock = options->clock != NULL ? options->clock : &clock_system;

@@ -149,6 +149,14 @@ int record_get_item_num(record_store *s, uint32_t num, record_item_fn *each, voi
     RECORD_CALL(s, CALL_GET, s->ops->get_item_num(s->self, num, each, ctx, err));
 }
 
+int record_get_items(record_store *s, const uint32_t *nums, size_t n, bool with_vectors, record_item_fn *each, void *ctx,
+                     braid_error *err) {
+    if (n == 0) return BRAID_OK;
+    for (size_t i = 1; i < n; i++)
+        if (nums[i - 1] >= nums[i]) return record_invalid(err, "items are asked for by ascending numbers, each once");
+    RECORD_CALL(s, CALL_SCAN, s->ops->get_items(s->self, nums, n, with_vectors, each, ctx, err));
+}
+
 int record_scan_items(record_store *s, uint32_t after_num, bool with_vectors, record_item_fn *each, void *ctx,
                       braid_error *err) {
     RECORD_CALL(s, CALL_SCAN, s->ops->scan_items(s->self, after_num, with_vectors, each, ctx, err));
@@ -171,6 +179,12 @@ int record_scan_relations(record_store *s, record_relation_fn *each, void *ctx, 
 
 int record_item_relations(record_store *s, uint32_t num, record_relation_fn *each, void *ctx, braid_error *err) {
     RECORD_CALL(s, CALL_GET, s->ops->item_relations(s->self, num, each, ctx, err));
+}
+
+int record_get_relations(record_store *s, const record_relation_key *keys, size_t n, record_relation_key_fn *each, void *ctx,
+                         braid_error *err) {
+    if (n == 0) return BRAID_OK;
+    RECORD_CALL(s, CALL_SCAN, s->ops->get_relations(s->self, keys, n, each, ctx, err));
 }
 
 int record_list_relations(record_store *s, const char *after_key, size_t limit, record_relation_fn *each, void *ctx,

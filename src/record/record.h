@@ -70,6 +70,10 @@ typedef struct record_policy {
     size_t action_count;
     uint64_t version; /* of the newest action; a lower one than the stored row's is refused as CONFLICT */
 } record_policy;
+typedef struct record_relation_key {
+    uint32_t from, to;
+    const char *type;
+} record_relation_key;
 typedef struct record_policy_key {
     const char *user, *state_hash;
 } record_policy_key;
@@ -162,6 +166,7 @@ typedef struct record_interaction {
 } record_interaction;
 typedef bool record_item_fn(void *ctx, const record_item *row); /* false stops */
 typedef bool record_relation_fn(void *ctx, const record_relation *row);
+typedef bool record_relation_key_fn(void *ctx, size_t which, const record_relation *row);
 typedef bool record_text_fn(void *ctx, const char *id, const char *body, size_t len, uint64_t version);
 typedef bool record_interaction_fn(void *ctx, const record_interaction *row);
 typedef bool record_policy_fn(void *ctx, const record_policy *row);
@@ -205,6 +210,9 @@ typedef struct record_ops {
     int (*get_item)(void *self, const char *id, record_item_fn *each, void *ctx,
                     braid_error *err); /* NOT_FOUND; calls each once */
     int (*get_item_num)(void *self, uint32_t num, record_item_fn *each, void *ctx, braid_error *err);
+    /* Those of the `n` numbers (ascending, each once) that are there, in their order; few round trips for any `n`. */
+    int (*get_items)(void *self, const uint32_t *nums, size_t n, bool with_vectors, record_item_fn *each, void *ctx,
+                     braid_error *err);
     int (*scan_items)(void *self, uint32_t after_num, bool with_vectors, record_item_fn *each, void *ctx,
                       braid_error *err); /* in num order */
     int (*list_items)(void *self, const char *after_id, size_t limit, record_item_fn *each, void *ctx,
@@ -215,6 +223,9 @@ typedef struct record_ops {
     int (*scan_relations)(void *self, record_relation_fn *each, void *ctx, braid_error *err);
     int (*item_relations)(void *self, uint32_t num, record_relation_fn *each, void *ctx,
                           braid_error *err); /* in and out */
+    /* Those of the `n` keys that are there, in any order; `which` is the key's index. */
+    int (*get_relations)(void *self, const record_relation_key *keys, size_t n, record_relation_key_fn *each, void *ctx,
+                         braid_error *err);
     int (*list_relations)(void *self, const char *after_key, size_t limit, record_relation_fn *each, void *ctx,
                           char **last_key, braid_error *err);
     int (*get_user)(void *self, const char *id, deadline until, record_text_fn *each, void *ctx, braid_error *err);
@@ -275,6 +286,8 @@ const char *record_name(const record_store *s);
 int record_write(record_store *s, record_change *changes, size_t n, record_write_flags flags, braid_error *err);
 int record_get_item(record_store *s, const char *id, record_item_fn *each, void *ctx, braid_error *err);
 int record_get_item_num(record_store *s, uint32_t num, record_item_fn *each, void *ctx, braid_error *err);
+int record_get_items(record_store *s, const uint32_t *nums, size_t n, bool with_vectors, record_item_fn *each, void *ctx,
+                     braid_error *err);
 int record_scan_items(record_store *s, uint32_t after_num, bool with_vectors, record_item_fn *each, void *ctx,
                       braid_error *err);
 int record_list_items(record_store *s, const char *after_id, size_t limit, record_item_fn *each, void *ctx,
@@ -284,6 +297,8 @@ int record_item_vectors(record_store *s, uint32_t num,
                         braid_error *err);
 int record_scan_relations(record_store *s, record_relation_fn *each, void *ctx, braid_error *err);
 int record_item_relations(record_store *s, uint32_t num, record_relation_fn *each, void *ctx, braid_error *err);
+int record_get_relations(record_store *s, const record_relation_key *keys, size_t n, record_relation_key_fn *each, void *ctx,
+                         braid_error *err);
 int record_list_relations(record_store *s, const char *after_key, size_t limit, record_relation_fn *each, void *ctx,
                           char **last_key, braid_error *err);
 int record_get_user(record_store *s, const char *id, deadline until, record_text_fn *each, void *ctx, braid_error *err);

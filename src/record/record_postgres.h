@@ -197,6 +197,8 @@ void record_postgres_bind_limit(pg_params *p, size_t limit);
 /* ---- record_postgres_read.c: items, relations, users ---- */
 int record_postgres_get_item(void *self, const char *id, record_item_fn *each, void *ctx, braid_error *err);
 int record_postgres_get_item_num(void *self, uint32_t num, record_item_fn *each, void *ctx, braid_error *err);
+int record_postgres_get_items(void *self, const uint32_t *nums, size_t n, bool with_vectors, record_item_fn *each,
+                              void *ctx, braid_error *err);
 int record_postgres_scan_items(void *self, uint32_t after_num, bool with_vectors, record_item_fn *each, void *ctx,
                                braid_error *err);
 int record_postgres_list_items(void *self, const char *after_id, size_t limit, record_item_fn *each, void *ctx,
@@ -206,6 +208,8 @@ int record_postgres_item_vectors(void *self, uint32_t num,
                                  void *ctx, braid_error *err);
 int record_postgres_scan_relations(void *self, record_relation_fn *each, void *ctx, braid_error *err);
 int record_postgres_item_relations(void *self, uint32_t num, record_relation_fn *each, void *ctx, braid_error *err);
+int record_postgres_get_relations(void *self, const record_relation_key *keys, size_t n, record_relation_key_fn *each, void *ctx,
+                                  braid_error *err);
 int record_postgres_list_relations(void *self, const char *after_key, size_t limit, record_relation_fn *each, void *ctx,
                                    char **last_key, braid_error *err);
 int record_postgres_get_user(void *self, const char *id, deadline until, record_text_fn *each, void *ctx,

@@ -86,6 +86,31 @@ int record_postgres_get_item_num(void *self, uint32_t num, record_item_fn *each,
     return code;
 }
 
+int record_postgres_get_items(void *self, const uint32_t *nums, size_t n, bool with_vectors, record_item_fn *each,
+                              void *ctx, braid_error *err) {
+    record_postgres *s = self;
+    pg_params p;
+    bool go_on = true;
+    uint32_t last = 0;
+    int code = BRAID_OK;
+    size_t page = with_vectors ? RECORD_POSTGRES_PAGE_VECTORS : RECORD_POSTGRES_PAGE;
+    pg_params_init(&p);
+    for (size_t at = 0; code == BRAID_OK && go_on && at < n; at += page) {
+        PGresult *r = NULL;
+        size_t some = n - at < page ? n - at : page;
+        pg_params_reset(&p);
+        pg_array_begin(&p, 'l', some);
+        for (size_t i = at; i < at + some; i++) pg_add_int8(&p, nums[i]);
+        pg_array_end(&p);
+        code = record_postgres_read(s, with_vectors ? SQL_ITEMS_BY_NUM_VECTORS : SQL_ITEMS_BY_NUM, &p, 0,
+                                    "reading items", &r, err);
+        if (code == BRAID_OK) code = items_each(s, r, with_vectors, each, ctx, &last, &go_on, err);
+        PQclear(r);
+    }
+    pg_params_free(&p);
+    return code;
+}
+
 int record_postgres_scan_items(void *self, uint32_t after, bool with_vectors, record_item_fn *each, void *ctx,
                                braid_error *err) {
     record_postgres *s = self;
@@ -253,6 +278,47 @@ int record_postgres_item_relations(void *self, uint32_t num, record_relation_fn 
             break;
     }
     PQclear(r);
+    pg_params_free(&p);
+    return code;
+}
+
+/* One page of keys; column 7 is the key's place in it. */
+static int relations_by_key(record_postgres *s, pg_params *p, const record_relation_key *keys, size_t first, size_t n,
+                            record_relation_key_fn *each, void *ctx, bool *go_on, braid_error *err) {
+    PGresult *r = NULL;
+    pg_params_reset(p);
+    pg_array_begin(p, 'l', n);
+    for (size_t i = first; i < first + n; i++) pg_add_int8(p, keys[i].from);
+    pg_array_end(p);
+    pg_array_begin(p, 'l', n);
+    for (size_t i = first; i < first + n; i++) pg_add_int8(p, keys[i].to);
+    pg_array_end(p);
+    pg_array_begin(p, 't', n);
+    for (size_t i = first; i < first + n; i++) pg_add_text(p, keys[i].type);
+    pg_array_end(p);
+    int code = record_postgres_read(s, SQL_RELATIONS_BY_KEY, p, 0, "reading relations", &r, err);
+    for (int i = 0; code == BRAID_OK && *go_on && i < pg_rows(r); i++) {
+        pg_row row = {.r = r, .row = i};
+        record_relation rel;
+        int64_t which = pg_int8(&row, 7);
+        if (!relation_row(&row, &rel) || which < 1 || (size_t)which > n)
+            code = record_postgres_corrupt("reading relations", err);
+        else
+            *go_on = each(ctx, first + (size_t)which - 1, &rel);
+    }
+    PQclear(r);
+    return code;
+}
+
+int record_postgres_get_relations(void *self, const record_relation_key *keys, size_t n, record_relation_key_fn *each,
+                                  void *ctx, braid_error *err) {
+    pg_params p;
+    bool go_on = true;
+    int code = BRAID_OK;
+    pg_params_init(&p);
+    for (size_t at = 0; code == BRAID_OK && go_on && at < n; at += RECORD_POSTGRES_PAGE)
+        code = relations_by_key(self, &p, keys, at, n - at < RECORD_POSTGRES_PAGE ? n - at : RECORD_POSTGRES_PAGE, each,
+                                ctx, &go_on, err);
     pg_params_free(&p);
     return code;
 }

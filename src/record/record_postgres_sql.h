@@ -95,6 +95,9 @@
       " LEFT JOIN vectors v ON v.num = i.num WHERE i.id = $1")                                                         \
     X(ITEM_BY_NUM, "l", "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                          \
       " LEFT JOIN vectors v ON v.num = i.num WHERE i.num = $1")                                                        \
+    X(ITEMS_BY_NUM, "L", "SELECT num, version, id, body, given FROM items WHERE num = ANY ($1) ORDER BY num")           \
+    X(ITEMS_BY_NUM_VECTORS, "L", "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                 \
+      " LEFT JOIN vectors v ON v.num = i.num WHERE i.num = ANY ($1) ORDER BY i.num")                                   \
     X(ITEMS_SCAN, "ll", "SELECT num, version, id, body, given FROM items WHERE num > $1 ORDER BY num LIMIT $2")        \
     X(ITEMS_SCAN_VECTORS, "ll", "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                  \
       " LEFT JOIN vectors v ON v.num = i.num WHERE i.num > $1 ORDER BY i.num LIMIT $2")                                \
@@ -108,6 +111,10 @@
       " WHERE r.from_num = $1 UNION ALL"                                                                               \
       " SELECT " RECORD_POSTGRES_RELATION_COLUMNS ", 1 FROM " RECORD_POSTGRES_RELATION_TABLES                          \
       " WHERE r.to_num = $1 AND r.from_num <> $1 ORDER BY 8, 1, 2, 3")                                                 \
+    X(RELATIONS_BY_KEY, "LLT", "SELECT " RECORD_POSTGRES_RELATION_COLUMNS ", k.which"                                  \
+      " FROM unnest($1, $2, $3) WITH ORDINALITY AS k (from_num, to_num, type, which) JOIN relations r"                 \
+      " ON r.from_num = k.from_num AND r.to_num = k.to_num AND r.type = k.type"                                        \
+      " JOIN items f ON f.num = r.from_num JOIN items t ON t.num = r.to_num")                                          \
     /* reading people */                                                                                               \
     X(USER_GET, "t", "SELECT id, body, version FROM users WHERE id = $1")                                              \
     X(USERS_LIST, "tl", "SELECT id, body, version FROM users WHERE id > $1 ORDER BY id LIMIT $2")                      \

@@ -105,6 +105,23 @@ int record_sqlite_get_item_num(void *self, uint32_t num, record_item_fn *each, v
     return code;
 }
 
+int record_sqlite_get_items(void *self, const uint32_t *nums, size_t n, bool with_vectors, record_item_fn *each,
+                            void *ctx, braid_error *err) {
+    cursor k;
+    record_item row;
+    int rc = SQLITE_OK, code = cursor_open(&k, self, with_vectors ? SQL_ITEM_BY_NUM : SQL_ITEM_BY_NUM_BARE, err);
+    if (code != BRAID_OK) return code;
+    for (size_t i = 0; i < n && (rc == SQLITE_OK || rc == SQLITE_DONE); i++) {
+        if ((rc = sqlite3_bind_int64(k.st, 1, nums[i])) != SQLITE_OK) break;
+        rc = sqlite3_step(k.st);
+        if (rc == SQLITE_ROW && !item_row(&k, with_vectors, &row)) rc = item_row_bad(&k);
+        if (rc == SQLITE_ROW && !each(ctx, &row)) break;
+        if (rc == SQLITE_ROW) rc = SQLITE_OK;
+        sqlite3_reset(k.st);
+    }
+    return cursor_close(&k, rc, err);
+}
+
 /* Hands rows on until the slice is over (true), or there are no more or the caller has enough (false). */
 static bool items_slice(cursor *k, bool vectors, uint32_t *after, record_item_fn *each, void *ctx, int *rc) {
     record_item row;
@@ -263,6 +280,25 @@ int record_sqlite_item_relations(void *self, uint32_t num, record_relation_fn *e
     bool go_on = true;
     int code = relations_side(self, SQL_RELATIONS_FROM, num, each, ctx, &go_on, err);
     return code == BRAID_OK && go_on ? relations_side(self, SQL_RELATIONS_TO, num, each, ctx, &go_on, err) : code;
+}
+
+int record_sqlite_get_relations(void *self, const record_relation_key *keys, size_t n, record_relation_key_fn *each,
+                                void *ctx, braid_error *err) {
+    cursor k;
+    record_relation row;
+    int rc = SQLITE_OK, code = cursor_open(&k, self, SQL_RELATION_BY_KEY, err);
+    if (code != BRAID_OK) return code;
+    for (size_t i = 0; i < n && (rc == SQLITE_OK || rc == SQLITE_DONE); i++) {
+        rc = sqlite3_bind_int64(k.st, 1, keys[i].from) | sqlite3_bind_int64(k.st, 2, keys[i].to) |
+             sqlite3_bind_text(k.st, 3, keys[i].type, -1, SQLITE_STATIC);
+        if (rc != SQLITE_OK) break;
+        rc = sqlite3_step(k.st);
+        if (rc == SQLITE_ROW && !relation_row(&k, &row)) rc = item_row_bad(&k);
+        if (rc == SQLITE_ROW && !each(ctx, i, &row)) break;
+        if (rc == SQLITE_ROW) rc = SQLITE_OK;
+        sqlite3_reset(k.st);
+    }
+    return cursor_close(&k, rc, err);
 }
 
 /* The key of a page is "from:to:TYPE" by numbers. */

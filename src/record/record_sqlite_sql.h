@@ -113,6 +113,7 @@
                   " LEFT JOIN vectors v ON v.num = i.num WHERE i.id = ?1")                                             \
     X(ITEM_BY_NUM, "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                               \
                    " LEFT JOIN vectors v ON v.num = i.num WHERE i.num = ?1")                                           \
+    X(ITEM_BY_NUM_BARE, "SELECT num, version, id, body, given FROM items WHERE num = ?1")                                          \
     X(ITEMS_SCAN, "SELECT num, version, id, body, given FROM items WHERE num > ?1 ORDER BY num")                       \
     X(ITEMS_SCAN_VECTORS, "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                        \
                           " LEFT JOIN vectors v ON v.num = i.num WHERE i.num > ?1 ORDER BY i.num")                     \
@@ -123,6 +124,8 @@
     X(RELATIONS_LIST, "SELECT " RECORD_SQLITE_RELATION_COLUMNS " FROM " RECORD_SQLITE_RELATION_TABLES                  \
                       " WHERE (r.from_num, r.to_num, r.type) > (?1, ?2, ?3)"                                           \
                       " ORDER BY r.from_num, r.to_num, r.type LIMIT ?4")                                               \
+    X(RELATION_BY_KEY, "SELECT " RECORD_SQLITE_RELATION_COLUMNS " FROM " RECORD_SQLITE_RELATION_TABLES                 \
+                       " WHERE r.from_num = ?1 AND r.to_num = ?2 AND r.type = ?3")                                     \
     X(RELATIONS_FROM, "SELECT " RECORD_SQLITE_RELATION_COLUMNS " FROM " RECORD_SQLITE_RELATION_TABLES                  \
                       " WHERE r.from_num = ?1 ORDER BY r.to_num, r.type")                                              \
     X(RELATIONS_TO, "SELECT " RECORD_SQLITE_RELATION_COLUMNS " FROM " RECORD_SQLITE_RELATION_TABLES                    \
