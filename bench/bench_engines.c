@@ -328,6 +328,7 @@ int main(int argc, char **argv) {
     make_centres(dim);
     make_data(folder, queries);
     braid_db *db = open_db(argv[1]);
+    settle(db); /* collections, constraints and indexes are made when a store is met for the first time */
     ingest(db, folder);
     make_people(db);
     /* Servers plan statements and load pages when they first meet them; that is start-up, not service. */
