@@ -9,6 +9,7 @@
  * beyond a double or a 64-bit integer, a byte order mark, text after the document. */
 #include <string.h>
 
+#include "model/json_numbers.h"
 #include "model/model.h"
 #include "model/parse_guard.h"
 
@@ -80,6 +81,23 @@ static int json_refused(const json_error_t *e, braid_error *err) {
                      e->text);
 }
 
+/* With long arrays of numbers read aside; NULL: there are none, or something is wrong that the whole text will tell. */
+static json_t *parse_without_numbers(const char *text, size_t len) {
+    const char *rest;
+    size_t rest_len;
+    json_error_t e;
+    bool no_memory;
+    json_numbers *numbers = json_numbers_take(text, len, &rest, &rest_len);
+    if (!numbers) return NULL;
+    json_t *json = model_parse_guarded(rest, rest_len, JSON_REJECT_DUPLICATES, &e, &no_memory);
+    if (json && !json_numbers_put(numbers, json)) {
+        json_decref(json);
+        json = NULL;
+    }
+    json_numbers_free(numbers);
+    return json;
+}
+
 int model_json_parse(const char *text, size_t len, const model_limits *limits, json_t **out, braid_error *err) {
     *out = NULL;
     if (len > limits->json_bytes_max) {
@@ -107,6 +125,7 @@ int model_json_parse(const char *text, size_t len, const model_limits *limits, j
     }
     json_error_t e;
     bool no_memory;
+    if ((*out = parse_without_numbers(text, len)) != NULL) return BRAID_OK;
     json_t *json = model_parse_guarded(text, len, JSON_REJECT_DUPLICATES, &e, &no_memory);
     if (no_memory) {
         return error_set(err, BRAID_E_NO_MEMORY, "model", "no memory to parse the JSON");

@@ -148,6 +148,74 @@ static void a_quoted_piece_of_the_text_is_cut_at_a_character(void **state)
 
 static long allocations_left;
 
+/* Digits, points and exponents as they come: 0.25, -17, 1.0e-7, 12345678901234567890.5, 9007199254740993.0 ... */
+static size_t print_number(char *out, rng *r)
+{
+    static const char *const odd[] = {"0", "-0", "-0.0", "0.1", "1e22", "1e23", "9007199254740993.0", "4.9e-324", "1e-400",
+                                      "9007199254740993", "-9223372036854775808", "123456789012345678901234567890.5",
+                                      "2.2250738585072011e-308", "1E5", "0.30000000000000004"};
+    switch (rng_below(r, 4)) {
+    case 0: return (size_t)sprintf(out, "%s", odd[rng_below(r, sizeof odd / sizeof odd[0])]);
+    case 1: return (size_t)sprintf(out, "%.6g", (double)rng_next(r) / 1e22 - 0.5);
+    case 2: return (size_t)sprintf(out, "%.17g", ((double)rng_next(r) / 1e19 - 0.5) * 1e3);
+    default: return (size_t)sprintf(out, "%d", (int)rng_below(r, 2000000) - 1000000);
+    }
+}
+
+/* What comes out is what jansson alone makes of the text, to the last bit and in the same order. */
+static void long_arrays_of_numbers_are_read_as_jansson_reads_them(void **state)
+{
+    (void)state;
+    static const char *const around[] = {"{\"a\":%s,\"b\":[[],[1],%s],\"c\":\"[1,2]\\\"[\"}", "[%s,{\"x\":{\"y\":[%s]}},[]]",
+                                         "{\"long\":[[[%s]],{},\"]\"],\"s\":[\"a\",%s,0]}"};
+    static char one[2][64 * 1024], text[200 * 1024];
+    rng r;
+    rng_seed(&r, 20240607);
+    size_t whole = 0;
+    for (int round = 0; round < 300; round++) {
+        for (int side = 0; side < 2; side++) {
+            size_t n = 1 + rng_below(&r, 900), len = (size_t)sprintf(one[side], "[");
+            for (size_t i = 0; i < n; i++) {
+                len += (size_t)sprintf(one[side] + len, "%s", i ? rng_below(&r, 5) ? "," : " ,\n " : "");
+                len += print_number(one[side] + len, &r);
+            }
+            sprintf(one[side] + len, "]");
+        }
+        size_t len = (size_t)sprintf(text, around[round % 3], one[0], one[1]);
+        json_t *alone = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL), *ours = NULL;
+        braid_error err = {0};
+        assert_non_null(alone);
+        assert_int_equal(model_json_parse(text, len, &test_limits, &ours, &err), BRAID_OK);
+        char *expected = json_dumps(alone, JSON_REAL_PRECISION(17)), *got = json_dumps(ours, JSON_REAL_PRECISION(17));
+        assert_string_equal(got, expected);
+        whole += strlen(expected);
+        free(expected);
+        free(got);
+        json_decref(alone);
+        json_decref(ours);
+    }
+    assert_true(whole > 100000);
+}
+
+static void what_is_wrong_in_a_long_array_is_told_with_its_place(void **state)
+{
+    (void)state;
+    static char text[16 * 1024];
+    static const char *const bad[] = {"01", "1.", ".5", "+1", "1e", "nan", "0x10", "--1", "1e999", "\"x", "1 2", "]"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        size_t len = (size_t)sprintf(text, "{\"a\":[");
+        for (int n = 0; n < 400; n++) len += (size_t)sprintf(text + len, "0.5,");
+        sprintf(text + len, "%s],\n\"b\":1}", bad[i]);
+        braid_error err;
+        json_error_t alone;
+        assert_null(json_loads(text, JSON_REJECT_DUPLICATES, &alone));
+        assert_int_not_equal(try_parse(text, strlen(text), &test_limits, &err), BRAID_OK);
+        char place[64];
+        snprintf(place, sizeof place, "line %d, column %d", alone.line, alone.column);
+        assert_non_null(strstr(err.message, place));
+    }
+}
+
 static void *failing_malloc(size_t size)
 {
     return allocations_left-- > 0 ? malloc(size) : NULL;
@@ -184,6 +252,8 @@ int main(void)
         cmocka_unit_test(depth_never_exceeds_512_whatever_the_option_says),
         cmocka_unit_test(size_is_bounded),
         cmocka_unit_test(a_quoted_piece_of_the_text_is_cut_at_a_character),
+        cmocka_unit_test(long_arrays_of_numbers_are_read_as_jansson_reads_them),
+        cmocka_unit_test(what_is_wrong_in_a_long_array_is_told_with_its_place),
         cmocka_unit_test(memory_that_runs_out_is_an_error_not_a_crash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,241 @@
+/* Long arrays of numbers, read beside jansson (json_numbers.h).
+ *
+ * A vector of 768 numbers is 95 % of an item's text, and jansson, which takes a byte at a time through its decoder and
+ * copies every number before strtod sees it, needs 0.3 ms for it: more than all else that is done with an item. So arrays of LEAST numbers
+ * or more are read here; jansson gets the text with "[]" in their place, and they are put back into what it made of it. They are
+ * found again by their place among all arrays, which is the same in the text and in the value, since jansson's
+ * objects keep the order of their keys. What comes out is what jansson alone would have made, and whatever is
+ * unusual in an array (a string, a bad number) leaves it to jansson; so do all errors, which name places in the text.
+ *
+ * A number of at most 2^53 times or over at most 10^22 is exact in one multiplication or division of doubles
+ * (Clinger, "How to read floating point numbers accurately", 1990); all others go to strtod. */
+#include "model/json_numbers.h"
+
+#include <locale.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LEAST = 32, TEXT_LEAST = 512, EXACT_POWER = 22, EXPONENT_DIGITS = 4 };
+
+typedef struct number {
+    double value;
+    bool whole; /* written without point and exponent */
+} number;
+
+typedef struct taken_array {
+    size_t ordinal; /* among all arrays of the text */
+    size_t first, count;
+} taken_array;
+
+struct json_numbers {
+    char *rest;
+    number *numbers;
+    size_t count, cap;
+    taken_array *arrays;
+    size_t arrays_count, arrays_cap;
+};
+
+/* ---- reading ---- */
+
+static locale_t plain; /* a point is a point */
+
+static void plain_make(void) {
+    plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+}
+
+static const char *skip_space(const char *at, const char *end) {
+    while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) at++;
+    return at;
+}
+
+static bool digit(const char *at, const char *end) {
+    return at < end && *at >= '0' && *at <= '9';
+}
+
+/* Digits into a mantissa; *lost when it does not hold them all. */
+static const char *read_digits(const char *at, const char *end, uint64_t *mantissa, bool *lost) {
+    for (; digit(at, end); at++) {
+        if (*mantissa > UINT64_C(1) << 53) *lost = true;
+        if (!*lost) *mantissa = *mantissa * 10 + (uint64_t)(*at - '0');
+    }
+    return at;
+}
+
+static const char *read_exponent(const char *at, const char *end, int *power) {
+    bool minus = at < end && *at == '-';
+    int value = 0, digits = 0;
+    if (at < end && (*at == '-' || *at == '+')) at++;
+    for (; digit(at, end); at++, digits++) value = value * 10 + (*at - '0');
+    if (digits == 0 || digits > EXPONENT_DIGITS) return NULL;
+    *power = minus ? -value : value;
+    return at;
+}
+
+/* The place after a JSON number; NULL if there is none that both we and jansson read the same way. */
+static const char *read_number(const char *at, const char *end, number *out) {
+    static const double powers[EXACT_POWER + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                                   1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    const char *begin = at;
+    bool minus = at < end && *at == '-', lost = false;
+    uint64_t mantissa = 0;
+    int power = 0;
+    if (minus) at++;
+    if (!digit(at, end)) return NULL;
+    if (*at == '0' && digit(at + 1, end)) return NULL;
+    at = read_digits(at, end, &mantissa, &lost);
+    out->whole = true;
+    if (at < end && *at == '.') {
+        const char *from = ++at;
+        out->whole = false;
+        if (!digit(at, end)) return NULL;
+        at = read_digits(at, end, &mantissa, &lost);
+        power = -(int)(at - from);
+    }
+    if (at < end && (*at == 'e' || *at == 'E')) {
+        int given = 0;
+        out->whole = false;
+        if ((at = read_exponent(at + 1, end, &given)) == NULL) return NULL;
+        power += given;
+    }
+    if (at == end) return NULL; /* strtod would read on */
+    bool exact = !lost && mantissa <= UINT64_C(1) << 53 && power >= -EXACT_POWER && power <= EXACT_POWER;
+    if (out->whole && !exact) return NULL;
+    if (exact) {
+        double value = power < 0 ? (double)mantissa / powers[-power] : (double)mantissa * powers[power];
+        out->value = minus ? -value : value;
+    } else {
+        out->value = plain ? strtod_l(begin, NULL, plain) : HUGE_VAL;
+    }
+    return isfinite(out->value) ? at : NULL;
+}
+
+static number *room_for_number(json_numbers *n) {
+    if (n->count == n->cap) {
+        size_t cap = n->cap ? n->cap * 2 : 1024;
+        number *more = realloc(n->numbers, cap * sizeof *more);
+        if (!more) return NULL;
+        n->numbers = more;
+        n->cap = cap;
+    }
+    return &n->numbers[n->count];
+}
+
+static bool note_array(json_numbers *n, size_t ordinal, size_t first) {
+    if (n->arrays_count == n->arrays_cap) {
+        size_t cap = n->arrays_cap ? n->arrays_cap * 2 : 8;
+        taken_array *more = realloc(n->arrays, cap * sizeof *more);
+        if (!more) return false;
+        n->arrays = more;
+        n->arrays_cap = cap;
+    }
+    n->arrays[n->arrays_count++] = (taken_array){ordinal, first, n->count - first};
+    return true;
+}
+
+/* `at` stands after a '['. The place after the ']' of a long array of numbers, which was noted; NULL: it is none. */
+static const char *take_array(json_numbers *n, const char *at, const char *end, size_t ordinal) {
+    size_t first = n->count;
+    for (;;) {
+        number *room = room_for_number(n);
+        if (!room || !(at = read_number(skip_space(at, end), end, room))) break;
+        n->count++;
+        at = skip_space(at, end);
+        if (at == end || (*at != ',' && *at != ']')) break;
+        if (*at++ == ',') continue;
+        if (n->count - first >= LEAST && note_array(n, ordinal, first)) return at;
+        break;
+    }
+    n->count = first;
+    return NULL;
+}
+
+/* ---- taking out ---- */
+
+/* Copies the text but for what is taken; its length. */
+static size_t copy_rest(json_numbers *n, const char *text, size_t len) {
+    const char *end = text + len;
+    size_t ordinal = 0, out = 0;
+    bool in_string = false;
+    for (const char *at = text; at < end;) {
+        char c = *at++;
+        n->rest[out++] = c;
+        if (in_string) {
+            if (c == '\\' && at < end)
+                n->rest[out++] = *at++;
+            else if (c == '"')
+                in_string = false;
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '[') {
+            const char *after = take_array(n, at, end, ordinal++);
+            if (after) {
+                n->rest[out++] = ']';
+                at = after;
+            }
+        }
+    }
+    return out;
+}
+
+json_numbers *json_numbers_take(const char *text, size_t len, const char **rest, size_t *rest_len) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (len < TEXT_LEAST) return NULL;
+    json_numbers *n = calloc(1, sizeof *n);
+    if (!n) return NULL;
+    pthread_once(&once, plain_make);
+    n->rest = malloc(len);
+    *rest_len = n->rest ? copy_rest(n, text, len) : 0;
+    *rest = n->rest;
+    if (n->arrays_count > 0) return n;
+    json_numbers_free(n);
+    return NULL;
+}
+
+void json_numbers_free(json_numbers *n) {
+    if (!n) return;
+    free(n->rest);
+    free(n->numbers);
+    free(n->arrays);
+    free(n);
+}
+
+/* ---- putting back ---- */
+
+typedef struct putting {
+    const json_numbers *n;
+    size_t ordinal, next; /* arrays met; of those that were taken, the next one */
+} putting;
+
+static bool fill_array(const json_numbers *n, const taken_array *a, json_t *array) {
+    if (json_array_size(array) != 0) return false;
+    for (size_t i = a->first; i < a->first + a->count; i++) {
+        const number *x = &n->numbers[i];
+        json_t *value = x->whole ? json_integer((json_int_t)x->value) : json_real(x->value);
+        if (json_array_append_new(array, value) != 0) return false; /* of NULL too */
+    }
+    return true;
+}
+
+static bool put_value(putting *p, json_t *json) {
+    if (p->next == p->n->arrays_count) return true;
+    if (json_is_array(json)) {
+        const taken_array *a = &p->n->arrays[p->next];
+        if (p->ordinal++ == a->ordinal) {
+            p->next++;
+            return fill_array(p->n, a, json);
+        }
+        for (size_t i = 0; i < json_array_size(json); i++)
+            if (!put_value(p, json_array_get(json, i))) return false;
+    }
+    if (!json_is_object(json)) return true;
+    for (void *it = json_object_iter(json); it; it = json_object_iter_next(json, it))
+        if (!put_value(p, json_object_iter_value(it))) return false;
+    return true;
+}
+
+bool json_numbers_put(const json_numbers *n, json_t *json) {
+    putting p = {.n = n};
+    return put_value(&p, json) && p.next == n->arrays_count;
+}
