@@ -95,6 +95,11 @@ static void cursor_name(braid_db *db, engine_role role, const char *what, const 
         snprintf(db->cursors[role], sizeof db->cursors[role], "%s:%s:%.200s:%.60s", what, store, r->address, r->database);
 }
 
+static uint64_t vector_applied(void *ctx) {
+    const braid_db *db = ctx;
+    return db->feeds[FEED_VECTOR] ? feed_applied(db->feeds[FEED_VECTOR]) : 0;
+}
+
 int engine_vector_open(braid_db *db, braid_error *err) {
     option_set *o = db->options;
     vector_options v = {
@@ -115,6 +120,8 @@ int engine_vector_open(braid_db *db, braid_error *err) {
     if (!ops) return engine_not_built("vector.store", store, err);
     int rc = engine_remote_of(db, ROLE_VECTOR, store, &v.remote, err);
     if (rc == BRAID_OK) rc = vector_open(ops, &v, &db->vector, err);
+    if (rc == BRAID_OK)
+        rc = vector_keep(db->vector, (size_t)option_get_int(o, "vector.kept_bytes"), vector_applied, db, err);
     if (rc == BRAID_OK) cursor_name(db, ROLE_VECTOR, "vector", store, v.remote);
     db->rooms.vector = db->vector;
     return rc;

@@ -23,6 +23,8 @@
     X("vector", "ef_construction", INT, "200", 8, 2000, NULL, "ef-construction", "HNSW candidates while inserting")                  \
     X("vector", "ef_search", INT, "64", 8, 10000, NULL, "ef-search", \
       "HNSW candidates while searching: recall against time") \
+    X("vector", "kept_bytes", INT, "134217728", 0, 1099511627776, NULL, "vector-kept-bytes", \
+      "bytes of vectors that are kept of a remote store, for scoring; 0: none")                                                      \
     X("vector", "kernel", ENUM, "auto", 0, 0, "auto|avx512|avx2|scalar", "kernel", \
       "distance kernel; auto takes the fastest the CPU has") \
     X("graph", "store", ENUM, "adjacency", 0, 0, "adjacency|neo4j", "graph-store", \

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "vector/kept.h"
 #include "vector/stores.h"
 
 enum { VECTOR_K_MAX = 100000 };
@@ -32,6 +33,8 @@ struct vector_store {
     uint32_t dim;
     const clock_ops *clock;
     breaker *reads, *writes; /* NULL for a store in this process */
+    vector_kept *kept;       /* NULL: nothing is kept */
+    metrics *metrics;
     metric_histogram *search_us, *upsert_us, *remove_us, *fetch_us, *score_us, *save_us, *load_us;
     metric_counter *distances, *errors, *deadlines;
 };
@@ -90,6 +93,7 @@ int vector_open(const vector_ops *ops, const vector_options *options, vector_sto
     if (s == NULL) return error_set(err, BRAID_E_NO_MEMORY, "vector", "memory ran out");
     s->ops = ops;
     s->dim = options->dim;
+    s->metrics = options->metrics;
     s->clock = options->clock != NULL ? options->clock : &clock_system;
     int code = ops->caps & VECTOR_CAP_REMOTE ? make_breakers(s, options, err) : BRAID_OK;
     if (code == BRAID_OK) code = ops->open(options, &s->self, err);
@@ -109,7 +113,22 @@ void vector_close(vector_store *s) {
     s->ops->close(s->self);
     breaker_free(s->reads);
     breaker_free(s->writes);
+    vector_kept_free(s->kept);
     free(s);
+}
+
+int vector_keep(vector_store *s, size_t bytes, uint64_t (*applied)(void *ctx), void *ctx, braid_error *err) {
+    if (!(s->ops->caps & VECTOR_CAP_REMOTE) || bytes == 0 || s->kept != NULL) return BRAID_OK;
+    s->kept = vector_kept_new(&(vector_kept_options){s->dim, bytes, applied, ctx, s->ops->name, s->clock, s->metrics});
+    return s->kept != NULL ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, "vector", "memory ran out");
+}
+
+void vector_touched(vector_store *s, const uint32_t *nums, size_t n, uint64_t lsn) {
+    for (size_t i = 0; s->kept != NULL && i < n; i++) vector_kept_drop(s->kept, nums[i], lsn);
+}
+
+void vector_touched_all(vector_store *s, uint64_t lsn) {
+    if (s->kept != NULL) vector_kept_drop_all(s->kept, lsn);
 }
 
 const char *vector_name(const vector_store *s) {
@@ -155,7 +174,10 @@ int vector_upsert(vector_store *s, const vector_entry *entries, size_t n, braid_
     BRAID_ASSERT(entries != NULL);
     call c;
     int code = call_begin(&c, s, s->writes, s->upsert_us, 0, err);
-    return code != BRAID_OK ? code : call_end(&c, s->ops->upsert(s->self, entries, n, err));
+    if (code != BRAID_OK) return code;
+    code = s->ops->upsert(s->self, entries, n, err);
+    for (size_t i = 0; s->kept != NULL && i < n; i++) vector_kept_written(s->kept, entries[i].num);
+    return call_end(&c, code);
 }
 
 int vector_remove(vector_store *s, const uint32_t *nums, size_t n, braid_error *err) {
@@ -163,7 +185,10 @@ int vector_remove(vector_store *s, const uint32_t *nums, size_t n, braid_error *
     BRAID_ASSERT(nums != NULL);
     call c;
     int code = call_begin(&c, s, s->writes, s->remove_us, 0, err);
-    return code != BRAID_OK ? code : call_end(&c, s->ops->remove(s->self, nums, n, err));
+    if (code != BRAID_OK) return code;
+    code = s->ops->remove(s->self, nums, n, err);
+    for (size_t i = 0; s->kept != NULL && i < n; i++) vector_kept_written(s->kept, nums[i]);
+    return call_end(&c, code);
 }
 
 int vector_search(vector_store *s, const vector_query *q, candidate *out, size_t *count, vector_stats *stats,
@@ -211,13 +236,61 @@ int vector_fetch_many(vector_store *s, const uint32_t *nums, size_t n, deadline 
     return call_end(&c, s->ops->fetch_many(s->self, nums, n, until, out, found, err));
 }
 
+/* Scores what is kept, and fetches the rest to score and to keep it. */
+static int score_kept(vector_store *s, const float *query, const uint32_t *nums, size_t n, deadline until, float *out,
+                      braid_error *err) {
+    struct missing {
+        uint32_t num, mark, at;
+    } *missing = malloc(n * sizeof *missing);
+    float *unit = malloc(s->dim * sizeof *unit), *fetched = NULL;
+    uint32_t *wanted = malloc(n * sizeof *wanted);
+    bool *found = calloc(n, sizeof *found);
+    size_t some = 0;
+    int code = BRAID_OK;
+    const vector_kernel *kernel = vector_kernel_find("auto");
+    if (missing == NULL || unit == NULL || wanted == NULL || found == NULL) goto no_memory;
+    memcpy(unit, query, s->dim * sizeof *unit);
+    if (!vector_normalise(unit, s->dim)) {
+        code = error_set(err, BRAID_E_NOT_FINITE, "vector", "the query vector is all zero or not finite");
+        goto cleanup;
+    }
+    vector_kept_look look = vector_kept_begin(s->kept);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t mark;
+        out[i] = SIMILARITY_NONE;
+        if (vector_kept_score(s->kept, nums[i], unit, &out[i], &mark)) continue;
+        wanted[some] = nums[i];
+        missing[some++] = (struct missing){nums[i], mark, (uint32_t)i};
+    }
+    if (some > 0 && (fetched = malloc(some * s->dim * sizeof *fetched)) == NULL) goto no_memory;
+    if (some > 0) code = s->ops->fetch_many(s->self, wanted, some, until, fetched, found, err);
+    for (size_t i = 0; code == BRAID_OK && i < some; i++) {
+        const float *v = fetched + i * s->dim;
+        if (!found[i]) continue;
+        out[missing[i].at] = kernel->dot(unit, v, s->dim);
+        vector_kept_put(s->kept, look, missing[i].num, missing[i].mark, v);
+    }
+    goto cleanup;
+no_memory:
+    code = error_set(err, BRAID_E_NO_MEMORY, "vector", "memory ran out");
+cleanup:
+    free(missing);
+    free(unit);
+    free(wanted);
+    free(found);
+    free(fetched);
+    return code;
+}
+
 int vector_score(vector_store *s, const float *query, const uint32_t *nums, size_t n, deadline until, float *out,
                  braid_error *err) {
     if (n == 0) return BRAID_OK;
     BRAID_ASSERT(query != NULL && nums != NULL && out != NULL);
     call c;
     int code = call_begin(&c, s, s->reads, s->score_us, until, err);
-    return code != BRAID_OK ? code : call_end(&c, s->ops->score(s->self, query, nums, n, until, out, err));
+    if (code != BRAID_OK) return code;
+    return call_end(&c, s->kept != NULL ? score_kept(s, query, nums, n, until, out, err)
+                                        : s->ops->score(s->self, query, nums, n, until, out, err));
 }
 
 void vector_estimate(vector_store *s, size_t k, unsigned ef, uint64_t allow_count, bool filtered, vector_cost *out) {
@@ -233,7 +306,10 @@ int vector_scan(vector_store *s, vector_scan_fn *each, void *ctx, braid_error *e
 int vector_clear(vector_store *s, braid_error *err) {
     call c;
     int code = call_begin(&c, s, s->writes, NULL, 0, err);
-    return code != BRAID_OK ? code : call_end(&c, s->ops->clear(s->self, err));
+    if (code != BRAID_OK) return code;
+    code = s->ops->clear(s->self, err);
+    vector_touched_all(s, 0);
+    return call_end(&c, code);
 }
 
 int vector_check(vector_store *s, vector_check_report *out, braid_error *err) {

@@ -160,6 +160,13 @@ void vector_get_info(vector_store *s, vector_info *out);
 int vector_save(vector_store *s, const char *path, uint64_t epoch, uint64_t lsn, braid_error *err);
 int vector_load(vector_store *s, const char *path, uint64_t epoch, uint64_t *lsn, braid_error *err);
 
+/* Of a remote store, vectors that scoring fetched are kept here, in at most `bytes` (kept.c). `applied` says up to which
+ * LSN the store holds the log. Nothing for stores in this process. */
+int vector_keep(vector_store *s, size_t bytes, uint64_t (*applied)(void *ctx), void *ctx, braid_error *err);
+/* The log changed these items, up to `lsn`: what is kept of them is no longer good. vector_touched_all: of all. */
+void vector_touched(vector_store *s, const uint32_t *nums, size_t n, uint64_t lsn);
+void vector_touched_all(vector_store *s, uint64_t lsn);
+
 /* Scales to unit length; false (untouched) when the length is 0 or a value is not finite. */
 bool vector_normalise(float *values, uint32_t dim);
 
