@@ -1,5 +1,6 @@
 /* The housekeeping thread: saves the vector index now and then, trims the change log behind the slowest reader, keeps remote
- * stores warm (warm.c), lets histograms forget, and reads again how often items are watched when another server has learned.
+ * stores warm (warm.c) and tells them when they may rest, lets histograms forget, and reads again how often items are watched
+ * when another server has learned.
  *
  * A row of the log may go when every feed has applied it, the learner's stored cursor is past it, and the saved index
  * holds it: then nobody can ask for it again. */
@@ -59,6 +60,16 @@ int braid_checkpoint(braid_db *db, braid_error *err) {
     return rc ? rc : record_checkpoint(db->record, err);
 }
 
+/* A vector store that nothing was written to since the last look may rest. */
+static void rest(braid_db *db, uint64_t *seen) {
+    if (!(vector_caps_of(db->vector) & VECTOR_CAP_REMOTE) || !db->feeds[FEED_VECTOR]) return;
+    uint64_t applied = feed_applied(db->feeds[FEED_VECTOR]);
+    pthread_mutex_lock(&db->vector_writer);
+    if (applied == *seen) vector_rest(db->vector);
+    pthread_mutex_unlock(&db->vector_writer);
+    *seen = applied;
+}
+
 static void keep(braid_db *db) {
     uint64_t every = (uint64_t)option_get_int(db->options, "feed.snapshot_changes");
     pthread_mutex_lock(&db->vector_writer);
@@ -95,12 +106,14 @@ static void tend(braid_db *db, uint64_t tick) {
 static void *keeper_main(void *ctx) {
     braid_db *db = ctx;
     bool well = false; /* nobody has looked yet */
+    uint64_t seen = 0;
     pthread_mutex_lock(&db->keeper_lock);
     for (uint64_t tick = 0; !db->closing; tick++) {
         struct timespec until;
         pthread_mutex_unlock(&db->keeper_lock);
         keep_warm(db, tick, &well);
         tend(db, tick);
+        if (due(tick, KEEPER_PERIOD_S) && tick > 0) rest(db, &seen);
         pthread_mutex_lock(&db->keeper_lock);
         db->warmed = true;
         pthread_cond_broadcast(&db->keeper_wake);

@@ -13,7 +13,6 @@
 
 #include <locale.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,15 +34,10 @@ struct json_numbers {
     size_t count, cap;
     taken_array *arrays;
     size_t arrays_count, arrays_cap;
+    locale_t plain; /* for strtod, made when it is wanted: a point is a point */
 };
 
 /* ---- reading ---- */
-
-static locale_t plain; /* a point is a point */
-
-static void plain_make(void) {
-    plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-}
 
 static const char *skip_space(const char *at, const char *end) {
     while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) at++;
@@ -74,7 +68,7 @@ static const char *read_exponent(const char *at, const char *end, int *power) {
 }
 
 /* The place after a JSON number; NULL if there is none that both we and jansson read the same way. */
-static const char *read_number(const char *at, const char *end, number *out) {
+static const char *read_number(json_numbers *n, const char *at, const char *end, number *out) {
     static const double powers[EXACT_POWER + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     const char *begin = at;
@@ -106,7 +100,8 @@ static const char *read_number(const char *at, const char *end, number *out) {
         double value = power < 0 ? (double)mantissa / powers[-power] : (double)mantissa * powers[power];
         out->value = minus ? -value : value;
     } else {
-        out->value = plain ? strtod_l(begin, NULL, plain) : HUGE_VAL;
+        if (!n->plain) n->plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+        out->value = n->plain ? strtod_l(begin, NULL, n->plain) : HUGE_VAL;
     }
     return isfinite(out->value) ? at : NULL;
 }
@@ -139,7 +134,7 @@ static const char *take_array(json_numbers *n, const char *at, const char *end, 
     size_t first = n->count;
     for (;;) {
         number *room = room_for_number(n);
-        if (!room || !(at = read_number(skip_space(at, end), end, room))) break;
+        if (!room || !(at = read_number(n, skip_space(at, end), end, room))) break;
         n->count++;
         at = skip_space(at, end);
         if (at == end || (*at != ',' && *at != ']')) break;
@@ -180,11 +175,9 @@ static size_t copy_rest(json_numbers *n, const char *text, size_t len) {
 }
 
 json_numbers *json_numbers_take(const char *text, size_t len, const char **rest, size_t *rest_len) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (len < TEXT_LEAST) return NULL;
     json_numbers *n = calloc(1, sizeof *n);
     if (!n) return NULL;
-    pthread_once(&once, plain_make);
     n->rest = malloc(len);
     *rest_len = n->rest ? copy_rest(n, text, len) : 0;
     *rest = n->rest;
@@ -195,6 +188,7 @@ json_numbers *json_numbers_take(const char *text, size_t len, const char **rest,
 
 void json_numbers_free(json_numbers *n) {
     if (!n) return;
+    if (n->plain) freelocale(n->plain);
     free(n->rest);
     free(n->numbers);
     free(n->arrays);

@@ -312,6 +312,10 @@ int vector_clear(vector_store *s, braid_error *err) {
     return call_end(&c, code);
 }
 
+void vector_rest(vector_store *s) {
+    if (s->ops->rest != NULL) s->ops->rest(s->self);
+}
+
 int vector_check(vector_store *s, vector_check_report *out, braid_error *err) {
     *out = (vector_check_report){0};
     call c;

@@ -291,6 +291,7 @@ const vector_ops vector_milvus = {
     .caps = VECTOR_CAP_ALLOW | VECTOR_CAP_REMOTE | VECTOR_CAP_FIELDS | VECTOR_CAP_VERSIONS | VECTOR_CAP_LATE,
     .open = milvus_open,
     .close = milvus_close,
+    .rest = milvus_rest,
     .upsert = milvus_upsert,
     .remove = milvus_remove,
     .search = milvus_search_items,

@@ -93,6 +93,7 @@ int milvus_schema_index(milvus *s, deadline until, milvus_index *out, bool *foun
 
 int milvus_upsert(void *self, const vector_entry *entries, size_t n, braid_error *err);
 int milvus_remove(void *self, const uint32_t *nums, size_t n, braid_error *err);
+void milvus_rest(void *self);
 int milvus_flush(milvus *s, deadline until, braid_error *err);
 
 milvus_versions *milvus_versions_new(void);
