@@ -98,6 +98,7 @@ static int catalogue_apply(void *ctx, const record_log_entry *entries, size_t n,
         return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
     /* Here, since this feed runs in every process, whoever feeds the store. */
     vector_touched(((braid_db *)ctx)->vector, t.nums, t.count, upto);
+    graph_touched(((braid_db *)ctx)->graph, t.nums, t.count, upto);
     int rc = apply_items(ctx, &t, upto, (apply_to){.catalogue = true}, err);
     for (size_t i = n; rc == BRAID_OK && i-- > 0;)
         if (entries[i].kind == RECORD_RELATION) {
@@ -405,6 +406,7 @@ int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_err
                          .wanted = writes, .own_cursor = true},
         [FEED_PROFILES] = {"profiles", start, profiles_apply, db, STORE_PACE_MS, people, .wanted = shared, .anew = profiles_anew},
     };
+    graph_touched_all(db->graph, start);
     vector_touched_all(db->vector, start); /* what is older never comes by the catalogue's feed */
     for (size_t i = 0; i < FEED_COUNT; i++) {
         const consumer *c = &consumers[i];

@@ -127,10 +127,18 @@ int engine_vector_open(braid_db *db, braid_error *err) {
     return rc;
 }
 
+static uint64_t graph_applied(void *ctx) {
+    const braid_db *db = ctx;
+    return db->feeds[FEED_GRAPH] ? feed_applied(db->feeds[FEED_GRAPH]) : 0;
+}
+
 static int open_graph(braid_db *db, braid_error *err) {
     option_set *o = db->options;
     graph_options g = {.hub_max = (uint32_t)option_get_int(o, "graph.hub_max"),
                        .visits_max = (uint32_t)option_get_int(o, "graph.visits_max"),
+                       .kept_bytes = (size_t)option_get_int(o, "graph.kept_bytes"),
+                       .applied = graph_applied,
+                       .applied_ctx = db,
                        .clock = &clock_system,
                        .metrics = db->metrics,
                        .log = &db->log};

@@ -29,6 +29,8 @@
       "distance kernel; auto takes the fastest the CPU has") \
     X("graph", "store", ENUM, "adjacency", 0, 0, "adjacency|neo4j", "graph-store", \
       "which graph store serves: adjacency is in this process") \
+    X("graph", "kept_bytes", INT, "33554432", 0, 1099511627776, NULL, "graph-kept-bytes", \
+      "bytes of what was read of a remote graph that are kept for the next walk; 0: none")                                          \
     X("graph", "hub_max", INT, "200", 1, 1e9, NULL, "hub-max", \
       "facets of more items than this are not walked through") \
     X("graph", "visits_max", INT, "200000", 100, 1e9, NULL, "visits-max", "edges looked at in one walk at the most")                 \

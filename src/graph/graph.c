@@ -75,6 +75,14 @@ void graph_close(graph_store *s) {
     free(s);
 }
 
+void graph_touched(graph_store *s, const uint32_t *nums, size_t n, uint64_t lsn) {
+    if (s->ops->touched != NULL && n > 0) s->ops->touched(s->self, nums, n, lsn);
+}
+
+void graph_touched_all(graph_store *s, uint64_t lsn) {
+    if (s->ops->touched != NULL) s->ops->touched(s->self, NULL, 0, lsn);
+}
+
 const char *graph_name(const graph_store *s) {
     return s->ops->name;
 }

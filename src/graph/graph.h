@@ -27,6 +27,11 @@ typedef struct graph_options {
     uint32_t hub_max;    /* default 200: facets with more members are not walked through */
     uint32_t visits_max; /* default 200,000 edges looked at in one walk; beyond it the walk stops and says so */
     const remote_options *remote; /* GRAPH_CAP_REMOTE: where it is */
+    /* GRAPH_CAP_REMOTE: what was read may be kept, in at most so many bytes (0: nothing is); `applied` says up to which LSN the
+     * store holds the log, and graph_touched tells what the log changes. */
+    size_t kept_bytes;
+    uint64_t (*applied)(void *ctx);
+    void *applied_ctx;
     const clock_ops *clock;
     metrics *metrics;
     const logger *log;
@@ -144,6 +149,8 @@ typedef struct graph_ops {
     int (*scan)(void *self, graph_node_fn *item_fn,
                 bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err);
     int (*clear)(void *self, braid_error *err); /* forgets everything: it will be fed anew */
+    /* The log changed these items, up to `lsn`; nums NULL: all. NULL: nothing is kept. */
+    void (*touched)(void *self, const uint32_t *nums, size_t n, uint64_t lsn);
     int (*check)(void *self, buf *problems,
                  braid_error *err); /* both directions of every edge agree, no dangling end; "" if well */
     void (*info)(void *self, graph_info *out);
@@ -172,6 +179,8 @@ void graph_estimate(graph_store *s, size_t seeds, unsigned depth, graph_cost *ou
 int graph_scan(graph_store *s, graph_node_fn *item_fn,
                bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err);
 int graph_clear(graph_store *s, braid_error *err);
+void graph_touched(graph_store *s, const uint32_t *nums, size_t n, uint64_t lsn);
+void graph_touched_all(graph_store *s, uint64_t lsn);
 unsigned graph_caps_of(const graph_store *s);
 int graph_check(graph_store *s, buf *problems, braid_error *err);
 void graph_get_info(graph_store *s, graph_info *out);

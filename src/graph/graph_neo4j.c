@@ -9,15 +9,15 @@
  * Writes are batches of `batch` rows, each one transaction and one round trip, safe to repeat. Reads are one round trip;
  * a walk takes one for each level.
  *
- * Nothing is cached on this side: another process may write, and an answer that was right a second ago is not worth
- * less than a millisecond. */
+ * What a facet's members are is kept on this side, and dropped by the change log (graph_neo4j_kept.c). Nothing else is:
+ * another process may write, and an answer that was right a second ago is not worth less than a millisecond. */
 #include "graph/graph_neo4j.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { RULES_MAX = 32, BATCH_DEFAULT = 1000, BATCH_MAX = 10000, TIMEOUT_DEFAULT = 5000 };
+enum { RULES_MAX = 32, BATCH_DEFAULT = 1000, BATCH_MAX = 10000, TIMEOUT_DEFAULT = 5000, KEPT_TOUCH_MAX = 8 };
 
 static unsigned timeout_ms(const remote_options *r) {
     return r->timeout_ms > 0 ? r->timeout_ms : TIMEOUT_DEFAULT;
@@ -88,14 +88,28 @@ static int before_writing(graph_neo4j *g, braid_error *err) {
     return atomic_load(&g->schema_kept) ? BRAID_OK : keep_schema(g, &refused, err);
 }
 
+static void graph_neo4j_touched(void *self, const uint32_t *nums, size_t n, uint64_t lsn) {
+    graph_neo4j *g = self;
+    if (g->kept == NULL) return;
+    if (nums == NULL)
+        graph_neo4j_kept_clear(g->kept, lsn);
+    else
+        graph_neo4j_kept_touched(g->kept, nums, n, lsn);
+}
+
 static int write_items(void *self, const graph_item *items, size_t n, braid_error *err) {
     int rc = before_writing(self, err);
-    return rc != BRAID_OK ? rc : graph_neo4j_upsert_items(self, items, n, err);
+    if (rc == BRAID_OK) rc = graph_neo4j_upsert_items(self, items, n, err);
+    for (size_t i = 0; i < n && n <= KEPT_TOUCH_MAX; i++) graph_neo4j_touched(self, &items[i].num, 1, 0);
+    if (n > KEPT_TOUCH_MAX) graph_neo4j_touched(self, NULL, 0, 0);
+    return rc;
 }
 
 static int write_removals(void *self, const uint32_t *nums, size_t n, braid_error *err) {
     int rc = before_writing(self, err);
-    return rc != BRAID_OK ? rc : graph_neo4j_remove_items(self, nums, n, err);
+    if (rc == BRAID_OK) rc = graph_neo4j_remove_items(self, nums, n, err);
+    graph_neo4j_touched(self, nums, n, 0);
+    return rc;
 }
 
 static int write_relations(void *self, const graph_edge *edges, size_t n, braid_error *err) {
@@ -114,6 +128,7 @@ static void graph_neo4j_close(void *self) {
     graph_neo4j *g = self;
     if (g == NULL) return;
     bolt_close(g->bolt);
+    graph_neo4j_kept_free(g->kept);
     pthread_mutex_destroy(&g->lock);
     free(g);
 }
@@ -132,6 +147,9 @@ static int graph_neo4j_open(const graph_options *options, void **self, braid_err
     g->write_ms = timeout_ms(r) > GRAPH_NEO4J_WRITE_MS ? timeout_ms(r) : GRAPH_NEO4J_WRITE_MS;
     bolt_options o = {.remote = r, .name = GRAPH_NEO4J_STORE, .clock = options->clock, .metrics = options->metrics};
     int rc = bolt_open(&o, &g->bolt, err);
+    if (rc == BRAID_OK && options->kept_bytes > 0 && options->applied != NULL &&
+        (g->kept = graph_neo4j_kept_new(options->kept_bytes, options->metrics)) == NULL)
+        rc = graph_neo4j_no_memory(err);
     bool refused = true;
     braid_error why = {0};
     if (rc == BRAID_OK && (rc = keep_schema(g, &refused, &why)) != BRAID_OK) {
@@ -213,6 +231,7 @@ static int graph_neo4j_clear(void *self, braid_error *err) {
     int rc = before_writing(self, err);
     for (size_t i = 0; rc == BRAID_OK && i < sizeof graph_neo4j_statements.clear / sizeof(char *); i++)
         rc = clear_kind(self, graph_neo4j_statements.clear[i], err);
+    graph_neo4j_touched(self, NULL, 0, 0);
     return rc;
 }
 
@@ -232,6 +251,7 @@ const graph_ops graph_neo4j_ops = {
     .shared = graph_neo4j_shared,
     .scan = graph_neo4j_scan,
     .clear = graph_neo4j_clear,
+    .touched = graph_neo4j_touched,
     .check = graph_neo4j_check,
     .info = graph_neo4j_info,
 };

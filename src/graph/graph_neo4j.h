@@ -1,6 +1,7 @@
 /* The graph store in a Neo4j server, as its own files see it: graph_neo4j.c (opening, counting, clearing),
  * graph_neo4j_cypher.c (every statement), graph_neo4j_request.c (several statements in one round trip),
- * graph_neo4j_write.c, graph_neo4j_read.c, graph_neo4j_fetch.c and graph_neo4j_walk.c.
+ * graph_neo4j_write.c, graph_neo4j_read.c, graph_neo4j_fetch.c, graph_neo4j_walk.c and graph_neo4j_kept.c
+ * (members of facets that are kept on this side).
  *
  *     (:MediaContent {num, id, title, kind, language, year, version, updated_at})
  *         -[:BELONGS_TO]-> (:Genre {name})         -[:IN_CONTEXT]-> (:CulturalContext {region})
@@ -18,6 +19,7 @@
 #include <pthread.h>
 
 #include "graph/graph.h"
+#include "graph/graph_neo4j_kept.h"
 #include "wire/bolt.h"
 
 #define GRAPH_NEO4J_STORE "graph/neo4j"
@@ -38,6 +40,7 @@ typedef struct graph_neo4j_cost {
 typedef struct graph_neo4j {
     graph_options options;
     bolt_client *bolt;
+    graph_neo4j_kept *kept; /* NULL: nothing is kept */
     size_t batch;      /* rows of one transaction */
     unsigned write_ms; /* of one transaction */
     _Atomic bool schema_kept; /* the constraints were seen: it may be written to */
@@ -165,6 +168,7 @@ typedef struct graph_neo4j_fetch {
     uint64_t edges;
     uint32_t type; /* the one met last */
     bool truncated, deadline;
+    graph_neo4j_kept_look look; /* before the first question */
 } graph_neo4j_fetch;
 
 /* Brings in what a walk needs, level by level. BRAID_OK also when the deadline cut it short after the first level. */

@@ -184,6 +184,10 @@ static int see_facet(void *ctx, bolt_row *row, braid_error *err) {
     return BRAID_OK;
 }
 
+static graph_neo4j_kept_facet kept_form(const graph_neo4j_facet *facet) {
+    return (graph_neo4j_kept_facet){facet->id, facet->kind, facet->value, facet->degree};
+}
+
 static int see_members(void *ctx, bolt_row *row, braid_error *err) {
     graph_neo4j_fetch *f = ctx;
     int64_t id;
@@ -196,6 +200,7 @@ static int see_members(void *ctx, bolt_row *row, braid_error *err) {
         return bad_row(row, err);
     }
     uint32_t facet = slot->at - 1;
+    uint32_t *nums = f->g->kept != NULL ? arena_alloc(f->mem, (count + 1) * sizeof *nums) : NULL;
     f->edges += count;
     if (f->facets[facet].degree > f->members_most) f->truncated = true;
     for (uint32_t i = 0; i < count; i++) {
@@ -203,8 +208,35 @@ static int see_members(void *ctx, bolt_row *row, braid_error *err) {
         if (!read_num(&row->values, &num)) return bad_row(row, err);
         uint32_t place = item_place(f, num);
         if (place == UINT32_MAX || !add_member(f, place, facet)) return graph_neo4j_no_memory(err);
+        if (nums != NULL) nums[i] = num;
     }
+    graph_neo4j_kept_facet known = kept_form(&f->facets[facet]);
+    if (nums != NULL) graph_neo4j_kept_put(f->g->kept, f->look, &known, nums, count);
     return BRAID_OK;
+}
+
+/* ---- members that are kept ---- */
+
+typedef struct kept_reading {
+    graph_neo4j_fetch *f;
+    uint32_t facet;
+} kept_reading;
+
+static bool see_kept(void *ctx, uint32_t num) {
+    kept_reading *x = ctx;
+    uint32_t place = item_place(x->f, num);
+    return place != UINT32_MAX && add_member(x->f, place, x->facet);
+}
+
+/* *here: the members of this facet are in, and need not be asked for. */
+static int take_kept(graph_neo4j_fetch *f, uint32_t facet, bool *here, braid_error *err) {
+    bool ended;
+    graph_neo4j_kept_facet known = kept_form(&f->facets[facet]);
+    *here = f->g->kept != NULL && known.degree <= f->members_most &&
+            graph_neo4j_kept_get(f->g->kept, &known, see_kept, &(kept_reading){f, facet}, &ended);
+    if (!*here) return BRAID_OK;
+    f->edges += known.degree;
+    return ended ? graph_neo4j_no_memory(err) : BRAID_OK;
 }
 
 /* ---- a level ---- */
@@ -251,14 +283,25 @@ static void ask_nums(graph_neo4j_fetch *f, graph_neo4j_request *rq, const char *
     for (size_t i = 0; i < n; i++) ps_put_int(p, f->items[places != NULL ? places[i] : first + i]);
 }
 
-static void ask_members(graph_neo4j_fetch *f, graph_neo4j_request *rq, const level *l) {
+static int ask_members(graph_neo4j_fetch *f, graph_neo4j_request *rq, const level *l, braid_error *err) {
+    int64_t *ids = arena_alloc(f->mem, (l->facets_end - l->facets) * sizeof *ids);
+    size_t n = 0;
+    if (ids == NULL) return graph_neo4j_no_memory(err);
+    for (size_t i = l->facets; i < l->facets_end; i++) {
+        bool here;
+        int rc = take_kept(f, (uint32_t)i, &here, err);
+        if (rc != BRAID_OK) return rc;
+        if (!here) ids[n++] = f->facets[i].id;
+    }
+    if (n == 0) return BRAID_OK;
     buf *p = graph_neo4j_ask(rq, graph_neo4j_statements.members_of, see_members, f);
     ps_put_map(p, 2);
     ps_put_str(p, "most");
     ps_put_int(p, f->members_most);
     ps_put_str(p, "ids");
-    ps_put_list(p, l->facets_end - l->facets);
-    for (size_t i = l->facets; i < l->facets_end; i++) ps_put_int(p, f->facets[i].id);
+    ps_put_list(p, n);
+    for (size_t i = 0; i < n; i++) ps_put_int(p, ids[i]);
+    return BRAID_OK;
 }
 
 /* Those with more relations than their share, once more, with what is left. */
@@ -296,8 +339,8 @@ static int fetch_level(graph_neo4j_fetch *f, const level *l, deadline until, bra
         ask_nums(f, &rq, c->relations_of, see_relations, "most", f->relations_most + 1, NULL, l->items, items);
     if (items > 0 && l->facets_too)
         ask_nums(f, &rq, c->facets_of, see_facet, "hub_max", f->g->options.hub_max, NULL, l->items, items);
-    if (facets > 0) ask_members(f, &rq, l);
-    int rc = graph_neo4j_run(f->g, &rq, &call, err);
+    int rc = facets > 0 ? ask_members(f, &rq, l, err) : BRAID_OK;
+    if (rc == BRAID_OK) rc = graph_neo4j_run(f->g, &rq, &call, err);
     graph_neo4j_request_free(&rq);
     return rc == BRAID_OK ? fetch_cut(f, &call, err) : rc;
 }
@@ -306,6 +349,8 @@ int graph_neo4j_fetch_around(graph_neo4j_fetch *f, const graph_walk *w, braid_er
     level l = {0};
     f->mem = arena_new(16384);
     if (f->mem == NULL) return graph_neo4j_no_memory(err);
+    if (f->g->kept != NULL)
+        f->look = graph_neo4j_kept_begin(f->g->kept, f->g->options.applied(f->g->options.applied_ctx));
     for (size_t i = 0; i < w->seed_count; i++)
         if (item_place(f, w->seeds[i]) == UINT32_MAX) return graph_neo4j_no_memory(err);
     l.items_end = f->items_count;
