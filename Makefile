@@ -70,7 +70,7 @@ bench: ## measure; writes bench/results/
 	@scripts/deps.sh run && scripts/deps.sh bench
 	@bench/run.sh
 
-bench-engines: ## measure over the four real engines, next to their own clients; writes bench/results/engines-*
+bench-engines: ## measure over the four real engines, next to their own clients; writes bench/results/engines/
 	@scripts/deps.sh run && scripts/deps.sh test && scripts/deps.sh engines milvus neo4j postgres redis
 	@bench/engines.sh
 

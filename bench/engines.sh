@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures Braid over all four engines, and next to it the same work through each engine's own Python client. Keeps bench/results/engines-*.ndjson.
+# Measures Braid over all four engines, and next to it the same work through each engine's own Python client. Keeps bench/results/engines/*.ndjson
+# and makes the tables of docs/engines.md from them (bench/engines_table.py).
 #   bench/engines.sh [ITEMSxDIM...]      default: 10000x768 100000x768
 # The engines are a set of their own (build/engines_bench, ports from 31379), started here and stopped at the end unless they ran before.
 # The machine should be idle; the first line of each result says how busy it was.
@@ -9,7 +10,7 @@ export BRAID_ENGINES_DIR=${BRAID_ENGINES_DIR:-build/engines_bench} BRAID_ENGINES
 export BRAID_ENGINES_NEO4J_PORT=${BRAID_ENGINES_NEO4J_PORT:-31687} BRAID_ENGINES_POSTGRES_PORT=${BRAID_ENGINES_POSTGRES_PORT:-31432}
 export BRAID_ENGINES_REDIS_PORT=${BRAID_ENGINES_REDIS_PORT:-31379}
 engines=(milvus neo4j postgres redis)
-out=bench/results work=build/bench/engines build=${BUILD:-build} queries=${QUERIES:-500}
+out=bench/results/engines work=build/bench/engines build=${BUILD:-build} queries=${QUERIES:-500}
 peers=build/bench/peers python=build/bench/peers/bin/python
 
 mkdir -p "$out" "$work"
@@ -70,8 +71,10 @@ for size in "$@"; do
         "$build/release/bench/bench_engines" "$work/braid.yaml" "$items" "$dim" "$queries" "$work"
         "$python" bench/engines_peers.py run "$items" "$dim" "$queries" "$work"
     } | tee "$result"
-    mv "$result" "$out/engines-$size.ndjson"
+    mv "$result" "$out/$size.ndjson"
 done
 
 echo "cache"
 "$build/release/bench/bench_cache" "$BRAID_TEST_REDIS" | tee "$out/cache.ndjson"
+
+python3 bench/engines_table.py
