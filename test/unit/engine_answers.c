@@ -289,6 +289,36 @@ static void english_is_spoken_on_request(void **state) {
 }
 
 /* ---- refusals ---- */
+static bool connects(fixture *f, const char *id, const char *with) {
+    char *json, quoted[64];
+    braid_error err = {0};
+    assert_int_equal(braid_similar(f->db, id, 10, 2, &json, &err), BRAID_OK);
+    snprintf(quoted, sizeof quoted, "\"%s\"", with);
+    bool there = strstr(json, quoted) != NULL;
+    braid_free(json);
+    return there;
+}
+
+/* What is kept of a remote graph is as new as what was waited for: a theme goes from one film to another, so that the
+ * number of its members stays. */
+static void a_theme_that_moves_is_seen_by_the_next_walk(void **state) {
+    fixture *f = *state;
+    put_all(f, "{\"item\":{\"id\":\"hub\",\"title\":\"Hub\",\"themes\":[\"wanders\"]}}\n"
+               "{\"item\":{\"id\":\"here\",\"title\":\"Here\",\"themes\":[\"wanders\"]}}\n"
+               "{\"item\":{\"id\":\"there\",\"title\":\"There\",\"themes\":[\"stays\"]}}");
+    settle(f);
+    for (int round = 0; round < 4; round++) {
+        bool swapped = round % 2 == 1;
+        assert_true(connects(f, "hub", swapped ? "there" : "here"));
+        assert_false(connects(f, "hub", swapped ? "here" : "there"));
+        put_all(f, swapped ? "{\"item\":{\"id\":\"here\",\"title\":\"Here\",\"themes\":[\"wanders\"]}}\n"
+                             "{\"item\":{\"id\":\"there\",\"title\":\"There\",\"themes\":[\"stays\"]}}"
+                           : "{\"item\":{\"id\":\"here\",\"title\":\"Here\",\"themes\":[\"stays\"]}}\n"
+                             "{\"item\":{\"id\":\"there\",\"title\":\"There\",\"themes\":[\"wanders\"]}}");
+        settle(f);
+    }
+}
+
 static void bad_questions_are_refused_with_what_is_wrong(void **state) {
     const struct {
         braid_question question;
@@ -337,6 +367,7 @@ int main(void) {
         cmocka_unit_test(the_next_page_repeats_nothing), cmocka_unit_test(a_cached_answer_is_the_same_but_has_an_id_of_its_own),
         cmocka_unit_test(a_cold_user_gets_a_diverse_start_and_is_told), cmocka_unit_test(reciprocal_ranks_and_weights_change_the_order),
         cmocka_unit_test(diversity_spreads_genres), cmocka_unit_test(english_is_spoken_on_request),
+        cmocka_unit_test(a_theme_that_moves_is_seen_by_the_next_walk),
         cmocka_unit_test(bad_questions_are_refused_with_what_is_wrong),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
