@@ -196,7 +196,7 @@ static int fit_baselines(fit *f, policy_times *times) {
 
 /* ---- all of it ---- */
 static int fit_all(fit *f) {
-    policy_weights weights;
+    policy_weights weights = policy_weights_default();
     bool found = false;
     fit_models all = {0};
     int rc = fit_read(f);
