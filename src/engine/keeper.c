@@ -60,12 +60,12 @@ int braid_checkpoint(braid_db *db, braid_error *err) {
     return rc ? rc : record_checkpoint(db->record, err);
 }
 
-/* A vector store that nothing was written to since the last look may rest. */
+/* A vector store that nothing was written to since the last look may rest; not one that only cannot keep up. */
 static void rest(braid_db *db, uint64_t *seen) {
     if (!(vector_caps_of(db->vector) & VECTOR_CAP_REMOTE) || !db->feeds[FEED_VECTOR]) return;
     uint64_t applied = feed_applied(db->feeds[FEED_VECTOR]);
     pthread_mutex_lock(&db->vector_writer);
-    if (applied == *seen) vector_rest(db->vector);
+    if (applied == *seen && indexer_lag(db, db->feeds[FEED_VECTOR]) == 0) vector_rest(db->vector);
     pthread_mutex_unlock(&db->vector_writer);
     *seen = applied;
 }
