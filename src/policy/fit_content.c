@@ -23,6 +23,7 @@ typedef struct content {
     const uint32_t *sources;
     const catalogue_card *source_cards;
     size_t source_count;
+    double (*source_lengths)[3];
     float *cosine;
     learn_edge *edges;
     fit_ridge *ridge;
@@ -35,6 +36,7 @@ static void content_free(content *c) {
     free(c->group);
     free(c->mark);
     fit_ridge_free(c->ridge);
+    free(c->source_lengths);
     free(c->cosine);
     free(c->edges);
     arena_free(c->a);
@@ -83,9 +85,10 @@ static void mark(content *c, const catalogue_card *card, bool on) {
     }
 }
 
-static float alike(const content *c, const catalogue_card *target, const catalogue_card *other, float cosine) {
-    double length[3], dot[3] = {0}, apart = fabs((double)target->year - other->year);
-    lengths(c, other, length);
+static float alike(const content *c, const catalogue_card *target, size_t source, float cosine) {
+    const catalogue_card *other = &c->source_cards[source];
+    const double *length = c->source_lengths[source];
+    double dot[3] = {0}, apart = fabs((double)target->year - other->year);
     for (size_t i = 0; i < other->facet_count; i++) {
         uint32_t id = other->facets[i];
         if (id < c->facets && c->mark[id] > 0) dot[c->group[id]] += c->mark[id] * c->weight[id] / length[c->group[id]];
@@ -102,7 +105,8 @@ static int take_sources(content *c, const bitset *sources) {
     catalogue_card *cards = NULL;
     c->cosine = malloc((all + 1) * sizeof *c->cosine);
     c->edges = malloc((all + 2) * sizeof *c->edges);
-    if (!nums || !c->cosine || !c->edges) return fit_no_memory(c->f->err);
+    c->source_lengths = malloc((all + 1) * sizeof *c->source_lengths);
+    if (!nums || !c->cosine || !c->edges || !c->source_lengths) return fit_no_memory(c->f->err);
     size_t met = 0;
     for (uint32_t i = 0; (i = bitset_next(sources, i)) != UINT32_MAX; i++)
         if (met++ % step == 0) nums[n++] = i;
@@ -110,6 +114,7 @@ static int take_sources(content *c, const bitset *sources) {
     c->sources = nums;
     c->source_cards = cards;
     c->source_count = n;
+    for (size_t i = 0; rc == BRAID_OK && i < n; i++) lengths(c, &cards[i], c->source_lengths[i]);
     return rc;
 }
 
@@ -120,7 +125,7 @@ static int target_edges(content *c, const catalogue_card *target, const float *v
     size_t n = 0;
     for (size_t i = 0; i < c->source_count; i++) {
         float cosine = c->cosine[i] == SIMILARITY_NONE ? 0 : c->cosine[i];
-        float s = c->source_cards[i].num ? alike(c, target, &c->source_cards[i], cosine) : 0;
+        float s = c->source_cards[i].num ? alike(c, target, i, cosine) : 0;
         if (s > 0) c->edges[n++] = (learn_edge){c->sources[i], s * s * s * s};
     }
     mark(c, target, false);
@@ -191,22 +196,22 @@ static bool present(void *ctx, uint32_t num, const char *id, uint64_t version) {
     return true;
 }
 
-int fit_present(fit *f, const policy_times *times, bitset *tried, bitset *untried) {
+int fit_present(fit *f, const policy_times *times, double least, bitset *tried, bitset *untried) {
     uint32_t bits = catalogue_bits(f->cat) > f->items ? catalogue_bits(f->cat) : f->items;
     bool ok = bitset_init(tried, bits) && bitset_init(untried, bits);
     if (!ok) return fit_no_memory(f->err);
     catalogue_scan(f->cat, present, untried);
-    for (uint32_t i = 0; (i = bitset_next(untried, i)) != UINT32_MAX; i++)
-        if (policy_times_at(times, i, INT64_MAX).count > 0) {
-            bitset_unset(untried, i);
-            bitset_set(tried, i);
-        }
+    for (uint32_t i = 0; (i = bitset_next(untried, i)) != UINT32_MAX; i++) {
+        double count = policy_times_at(times, i, INT64_MAX).count;
+        if (count > 0) bitset_unset(untried, i);
+        if (count >= least) bitset_set(tried, i);
+    }
     return BRAID_OK;
 }
 
 int fit_content_all(fit *f, const policy_times *times, learn_edges **near, learn_edges **linear) {
     bitset tried = {0}, untried = {0};
-    int rc = fit_present(f, times, &tried, &untried);
+    int rc = fit_present(f, times, FIT_SOURCE_LEAST, &tried, &untried);
     *near = *linear = NULL;
     if (rc == BRAID_OK) rc = fit_content(f, &untried, &tried, times, near, linear);
     bitset_free(&tried);

@@ -1,17 +1,20 @@
 /* The weights of fresh lists: of which nobody has chosen anything, so that only content speaks.
  *
- * An eighth of the items is made to look new: their events are hidden, their neighbours are sought among the others, and
+ * A sixteenth of the items is made to look new: their events are hidden, their neighbours are sought among the others, and
  * each quarter of these is a list for everybody who liked something in it. Four sets and not one: what is the same for all people (the
  * audience of the neighbours) would else be fitted to the chance of one set. No model of what people chose together is
  * needed, so this costs little. */
 #include "policy/fit_private.h"
 
-enum { SETS = 4, PARTS = 32, LISTS_MAX = 400, LISTS_A_SET = LISTS_MAX / SETS };
+enum { SETS = 4, PARTS = 64, LISTS_MAX = 400, LISTS_A_SET = LISTS_MAX / SETS };
 static const double PENALTY = 0.1;
 
-/* Which part an item is of, by a hash of its number: it depends on nothing else. */
+/* Which part an item is of, by a hash of its number: it depends on nothing else. A product alone would do it in steps, and
+ * catalogues have their own. */
 static unsigned part_of(uint32_t num) {
-    return (num * UINT32_C(2654435769) >> 16) % PARTS;
+    uint64_t x = num * UINT64_C(0x9E3779B97F4A7C15);
+    x = (x ^ x >> 32) * UINT64_C(0xD6E8FEB86659FD93);
+    return (unsigned)((x ^ x >> 32) % PARTS);
 }
 
 static bool looks_old(const void *ctx, const fit_event *e) {
@@ -55,7 +58,7 @@ int fit_fresh(fit *f, policy_weights *w) {
     bitset tried = {0}, untried = {0}, fresh = {0};
     fit_lists *l = fit_lists_new(LISTS_MAX);
     int rc = l ? times_of_old(f, &times) : fit_no_memory(f->err);
-    if (rc == BRAID_OK) rc = fit_present(f, times, &tried, &untried);
+    if (rc == BRAID_OK) rc = fit_present(f, times, FIT_SOURCE_LEAST, &tried, &untried);
     if (rc == BRAID_OK && !bitset_init(&fresh, untried.bits)) rc = fit_no_memory(f->err);
     for (size_t i = 0; rc == BRAID_OK && i < f->count; i++)
         if (bitset_has(&untried, f->events[i].num)) bitset_set(&fresh, f->events[i].num);

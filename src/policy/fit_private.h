@@ -61,8 +61,10 @@ void fit_ridge_free(fit_ridge *r);
 /* The weights of the sources for a target of that vector, strongest first, in `list` (room for n + 1); how many. The first is
  * the target itself with the audience that is expected. */
 size_t fit_ridge_weigh(fit_ridge *r, uint32_t target, const float *vector, learn_edge *list);
-/* What is in the catalogue, by whether somebody chose it; both are freed by the caller. */
-int fit_present(fit *f, const policy_times *times, bitset *tried, bitset *untried);
+/* What a content neighbour has behind it, so that it has something to say of others. */
+enum { FIT_SOURCE_LEAST = 1 };
+/* What is in the catalogue: chosen at least so often, and never; both are freed by the caller. */
+int fit_present(fit *f, const policy_times *times, double least, bitset *tried, bitset *untried);
 /* fit_write.c */
 int fit_write(fit *f, policy_model model, const learn_edges *edges);
 int fit_write_weights(fit *f, const policy_weights *w);

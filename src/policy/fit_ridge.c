@@ -20,6 +20,8 @@ struct fit_ridge {
     float *z;       /* count x dim, centred; zero where there is no vector */
     double *mean;   /* dim */
     double *factor; /* dim x dim: Cholesky of Z'Z + l, lower */
+    float *direction; /* of one target, solved */
+    vector_dot_fn *dot;
     double *expect; /* dim: A Z' log(1 + audience), centred */
     double *solved; /* of one target */
     learn_edge *strong;
@@ -30,6 +32,7 @@ void fit_ridge_free(fit_ridge *r) {
     free(r->z);
     free(r->mean);
     free(r->factor);
+    free(r->direction);
     free(r->expect);
     free(r->solved);
     free(r->strong);
@@ -55,17 +58,27 @@ static bool read_vectors(fit_ridge *r, fit *f) {
     return true;
 }
 
-/* Lower triangle of Z'Z + l, then its Cholesky factor in place. */
+/* Lower triangle of Z'Z: products of columns, a block of rows turned round at a time so that they lie in a row. */
+static bool add_products(fit_ridge *r) {
+    enum { ROWS = 1024 };
+    uint32_t dim = r->dim;
+    float *turned = malloc((size_t)ROWS * dim * sizeof *turned);
+    for (size_t at = 0; turned && at < r->count; at += ROWS) {
+        size_t n = r->count - at < ROWS ? r->count - at : ROWS;
+        for (size_t i = 0; i < n; i++)
+            for (uint32_t d = 0; d < dim; d++) turned[d * n + i] = r->z[(at + i) * dim + d];
+        for (uint32_t a = 0; a < dim; a++)
+            for (uint32_t b = 0; b <= a; b++)
+                r->factor[(size_t)a * dim + b] += r->dot(turned + a * n, turned + b * n, (uint32_t)n);
+    }
+    free(turned);
+    return turned != NULL;
+}
+
+/* Z'Z + l to its Cholesky factor, in place. */
 static void factorise(fit_ridge *r) {
     uint32_t dim = r->dim;
     double *g = r->factor;
-    for (size_t i = 0; i < r->count; i++) {
-        const float *z = r->z + i * dim;
-        for (uint32_t a = 0; a < dim; a++) {
-            double *row = g + (size_t)a * dim, za = z[a];
-            for (uint32_t b = 0; b <= a; b++) row[b] += za * z[b];
-        }
-    }
     for (uint32_t a = 0; a < dim; a++) g[(size_t)a * dim + a] += PENALTY;
     for (uint32_t i = 0; i < dim; i++)
         for (uint32_t j = 0; j <= i; j++) {
@@ -109,7 +122,11 @@ fit_ridge *fit_ridge_new(fit *f, const uint32_t *sources, size_t n, const policy
     r->expect = calloc(f->dim, sizeof *r->expect);
     r->solved = calloc(f->dim, sizeof *r->solved);
     r->strong = malloc((n + 1) * sizeof *r->strong);
-    if (!r->z || !r->mean || !r->factor || !r->expect || !r->solved || !r->strong || !read_vectors(r, f)) {
+    r->direction = malloc(f->dim * sizeof *r->direction);
+    const vector_kernel *kernel = vector_kernel_find("auto");
+    r->dot = kernel->dot;
+    if (!r->z || !r->mean || !r->factor || !r->expect || !r->solved || !r->strong || !r->direction || !read_vectors(r, f) ||
+        !add_products(r)) {
         fit_ridge_free(r);
         return NULL;
     }
@@ -125,12 +142,11 @@ size_t fit_ridge_weigh(fit_ridge *r, uint32_t target, const float *vector, learn
         audience += r->solved[d] * r->expect[d];
     }
     solve(r, r->solved);
+    for (uint32_t d = 0; d < r->dim; d++) r->direction[d] = (float)r->solved[d];
     for (size_t i = 0; i < r->count; i++) {
-        const float *z = r->z + i * r->dim;
-        double weight = 0;
-        for (uint32_t d = 0; d < r->dim; d++) weight += r->solved[d] * z[d];
-        list[i] = (learn_edge){(uint32_t)i, (float)weight}; /* a place among the sources, for now */
-        r->strong[i] = (learn_edge){(uint32_t)i, (float)fabs(weight)};
+        float weight = r->dot(r->direction, r->z + i * r->dim, r->dim);
+        list[i] = (learn_edge){(uint32_t)i, weight}; /* a place among the sources, for now */
+        r->strong[i] = (learn_edge){(uint32_t)i, fabsf(weight)};
     }
     size_t n = learn_edges_strongest(r->strong, r->count, WEIGHTS_MAX);
     for (size_t i = 0; i < n; i++)

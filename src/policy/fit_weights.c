@@ -40,7 +40,7 @@ static int make_lists(fit *f, const policy_model_set *set, const policy_times *t
     bitset allow = {0}, untried = {0};
     arena *a = arena_new(1 << 20);
     policy_question q = {.models = set, .cat = f->cat, .vectors = f->vectors, .dim = f->dim, .times = times, .width = WIDTH};
-    int rc = a ? fit_present(f, times, &allow, &untried) : fit_no_memory(f->err);
+    int rc = a ? fit_present(f, times, 1, &allow, &untried) : fit_no_memory(f->err);
     for (uint32_t i = 0; rc == BRAID_OK && (i = bitset_next(&untried, i)) != UINT32_MAX; i++) bitset_set(&allow, i);
     f->phase = "ranking";
     for (size_t begin = 0, end; rc == BRAID_OK && begin < f->count && !fit_lists_full(l); begin = end) {
