@@ -53,7 +53,7 @@ static void print_learned(const json_t *answer) {
 static int run(cli *c) {
     const char *what = c->word_count ? c->words[0] : "all";
     json_t *answer = NULL;
-    int rc = cli_words_between(c, 0, 1, "one of similar, policy, patterns, all");
+    int rc = cli_words_between(c, 0, 1, "similar or all");
     if (rc == CLI_OK) rc = cli_target_open(c);
     if (rc == CLI_OK) rc = cli_is_remote(c) ? learn_there(c, what, &answer) : learn_here(c, what, &answer);
     if (rc == CLI_OK && c->json)
@@ -67,9 +67,9 @@ static int run(cli *c) {
 const cli_command cmd_learn = {
     .name = "learn",
     .summary = "learn from what people did, and rank by it from then on",
-    .usage = "braid learn [similar|policy|patterns|all] [flags]",
-    .about = "similar: which items speak for which; policy: the weights of the ranking model; patterns: what recurs;\n"
-             "all of them without a word. What is learned is written to the record store and ranks from then on;\n"
+    .usage = "braid learn [similar|all] [flags]",
+    .about = "similar: which items speak for which; all, or no word: these and the weights of the ranking, from what\n"
+             "each person chose last. What is learned is written to the record store and ranks from then on;\n"
              "doing it again replaces it. Answers go on meanwhile. Ctrl-C stops it and leaves what was there.",
     .examples = "braid learn --db films.db\n"
                 "braid learn similar --url http://127.0.0.1:8080 --json",

@@ -301,9 +301,9 @@ BRAID_API int braid_verify(braid_db *db, bool repair, braid_progress *progress, 
 BRAID_API int braid_rebuild(braid_db *db, const char *store, braid_progress *progress, void *ctx, char **json,
                             braid_error *err);
 /* Learns from what people did, and ranks by it from then on; answers go on meanwhile. `what`: "similar" (which items speak for
- * which: the item-item models), "policy" (the weights of the ranking model), "patterns", or "all". Everything is written to
- * the record store; doing it again replaces it. CLOSED when `progress` stopped it.
- * {"models":[{"model":"slim","edges","seconds"}],"interactions","users","items","seconds"} */
+ * which: the item-item models) or "all" (these and the weights of the ranking). Everything is written to the record store;
+ * doing it again replaces it. BUSY while this process learns already, LOCKED while another server of the database does, CLOSED
+ * when `progress` stopped it. {"models":[{"model":"slim","edges","seconds"}],"interactions","users","items","seconds"} */
 BRAID_API int braid_learn(braid_db *db, const char *what, braid_progress *progress, void *ctx, char **json,
                           braid_error *err);
 /* Measured thresholds turned into sentences: {"findings":[{"level":"ok|warn|fail","what","measured","mend"}]} */

@@ -270,13 +270,19 @@ static int describe_fresh(const policy_question *q, const history_weights *h, po
 }
 
 /* ---- standardise ---- */
-static void standardise(policy_candidate *c, size_t n) {
+static bool impersonal(int feature) {
+    return feature == POLICY_FEATURE_POPULAR || feature == POLICY_FEATURE_TREND || feature == POLICY_FEATURE_VALUE ||
+           feature == POLICY_FEATURE_UNTRIED || feature == POLICY_FEATURE_AGE || feature == POLICY_FEATURE_AHEAD;
+}
+
+static void standardise(policy_candidate *c, size_t n, bool taste_only) {
     for (int f = 0; f < POLICY_FEATURE_COUNT; f++) {
         double sum = 0, square = 0;
         for (size_t i = 0; i < n; i++) sum += c[i].x[f];
         double mean = sum / (double)n;
         for (size_t i = 0; i < n; i++) square += (c[i].x[f] - mean) * (c[i].x[f] - mean);
         double deviation = sqrt(square / (double)n);
+        if (taste_only && impersonal(f)) deviation = 0;
         for (size_t i = 0; i < n; i++) c[i].x[f] = deviation > 1e-6 ? (float)((c[i].x[f] - mean) / deviation) : 0;
     }
 }
@@ -315,7 +321,7 @@ int policy_candidates(const policy_question *q, arena *a, policy_candidate **out
         rc = describe_fresh(q, h, c, n, a, err);
         if (rc != BRAID_OK) goto cleanup;
     }
-    standardise(c, n);
+    standardise(c, n, q->taste_only);
     *out = c;
     *count = n;
 cleanup:

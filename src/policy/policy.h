@@ -262,6 +262,7 @@ typedef struct policy_question {
     size_t count;
     int64_t as_of;       /* wall ms */
     const bitset *allow; /* what may be a candidate */
+    bool taste_only;     /* without the features that say nothing of the person: audiences and ages */
     bool all;            /* everything in `allow` is one; else the strongest of each source */
     size_t width;        /* from each source, 200 */
     const uint32_t *more; /* candidates that other strands brought, in `allow` */

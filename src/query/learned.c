@@ -24,11 +24,15 @@ static bool has_history(const query_run_state *q) {
     return q->profile && q->profile->recent_count > 0;
 }
 
+static bool by_what_was_learned(const query_run_state *q) {
+    return q->rq->ranker == RANKER_AUTO || q->rq->ranker == RANKER_LEARNED || q->rq->ranker == RANKER_TASTE;
+}
+
 bool learned_wanted(const query_run_state *q) {
     const query_request *rq = q->rq;
     bool woven = q->plan.strategy == STRATEGY_HYBRID_PARALLEL || q->plan.strategy == STRATEGY_HYBRID_SEQUENTIAL;
     if (!rq->recommend || !woven || q->allow_count == 0) return false;
-    if (rq->ranker == RANKER_AUTO || rq->ranker == RANKER_LEARNED)
+    if (by_what_was_learned(q))
         return q->models && (has_history(q) || rq->candidates);
     return rq->ranker != RANKER_FUSED;
 }
@@ -87,6 +91,7 @@ static int gather_learned(query_run_state *q, braid_error *err) {
                            .as_of = q->rq->as_of != TIME_NONE ? q->rq->as_of : q->now_ms,
                            .allow = &q->allow,
                            .all = q->rq->candidates != NULL,
+                           .taste_only = q->rq->ranker == RANKER_TASTE,
                            .width = WIDTH,
                            .more = more,
                            .more_count = q->count,
@@ -187,7 +192,7 @@ static int gather_baseline(query_run_state *q, braid_error *err) {
 }
 
 int learned_gather(query_run_state *q, braid_error *err) {
-    bool learned = q->rq->ranker == RANKER_AUTO || q->rq->ranker == RANKER_LEARNED;
+    bool learned = by_what_was_learned(q);
     run_step *step = run_step_add(q, "rank", learned ? "learned" : query_ranker_name(q->rq->ranker), 500,
                                   (double)room_for(q));
     int64_t begun = clock_mono_ns(q->rooms->clock);

@@ -48,6 +48,7 @@ typedef enum query_strategy {
 typedef enum query_ranker {
     RANKER_AUTO,
     RANKER_LEARNED,
+    RANKER_TASTE, /* the learned one by what it knows of the person alone: nothing of audiences and ages */
     RANKER_FUSED,
     RANKER_POPULAR,    /* what most people chose */
     RANKER_NEIGHBOURS, /* cosine neighbours of the history */

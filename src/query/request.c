@@ -8,7 +8,7 @@
 
 static const char *const strategy_names[STRATEGY_COUNT] = {
     "auto", "vector_only", "graph_only", "hybrid_parallel", "hybrid_sequential", "cached_only"};
-static const char *const ranker_names[RANKER_COUNT] = {"auto", "learned", "fused", "popular", "neighbours", "ease", "thompson"};
+static const char *const ranker_names[RANKER_COUNT] = {"auto", "learned", "taste", "fused", "popular", "neighbours", "ease", "thompson"};
 static const char *const strand_names[STRAND_COUNT] = {"vector", "graph", "policy"};
 
 const char *query_strategy_name(query_strategy s) {
@@ -167,7 +167,7 @@ static int take_ranker(parser *p, const json_t *v) {
             p->rq->ranker = (query_ranker)r;
             return BRAID_OK;
         }
-    return bad(p, "%s", "\"ranker\" is one of auto, learned, fused, popular, neighbours, ease, thompson");
+    return bad(p, "%s", "\"ranker\" is one of auto, learned, taste, fused, popular, neighbours, ease, thompson");
 }
 
 static int take_explore(parser *p, const json_t *v) {
