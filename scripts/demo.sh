@@ -9,6 +9,7 @@ new="$file.new"
 rm -f "$new" "$new"-*
 "$braid" load --db "$new" data/catalogue-*.ndjson data/relations-*.ndjson data/viewers.ndjson
 "$braid" simulate --db "$new"
+"$braid" learn --db "$new"
 mv -f "$new-hnsw" "$file-hnsw" 2>/dev/null || true
 rm -f "$new-lock"
 mv -f "$new" "$file"
