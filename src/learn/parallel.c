@@ -45,6 +45,8 @@ int learn_each(uint32_t items, const learn_work *work, learn_each_fn *each, void
     pthread_t threads[THREADS_MAX];
     unsigned more = work->threads > 1 ? work->threads - 1 : 0, started = 0;
     if (more > THREADS_MAX) more = THREADS_MAX;
+    if (work->progress && !work->progress(work->ctx, 0, items))
+        return error_set(err, BRAID_E_CLOSED, "learn", "stopped before the end; nothing was changed");
     while (started < more && pthread_create(&threads[started], NULL, each_thread, &s) == 0) started++;
     each_work(&s, true);
     for (unsigned i = 0; i < started; i++) pthread_join(threads[i], NULL);
