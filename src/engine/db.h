@@ -73,7 +73,8 @@ struct braid_db {
     pthread_mutex_t keeper_lock;
     pthread_cond_t keeper_wake;
     bool closing, warmed; /* under keeper_lock; warmed: remote stores were asked once */
-    atomic_bool stats_moved; /* another server may have counted what people did */
+    atomic_bool stats_moved;  /* another server may have counted what people did */
+    atomic_bool models_moved; /* another server may have learned */
     int64_t opened_ns, opened_ms;
     double open_seconds;
     const char *vector_origin; /* "snapshot", "rebuilt", "empty" */

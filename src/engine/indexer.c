@@ -353,7 +353,7 @@ static int profiles_anew(void *ctx, uint64_t *start, braid_error *err) {
     return BRAID_OK;
 }
 
-/* ---- people, as other processes change them ---- */
+/* ---- people and models, as other processes change them ---- */
 static int profiles_apply(void *ctx, const record_log_entry *entries, size_t n, uint64_t upto, arena *a,
                           braid_error *err) {
     braid_db *db = ctx;
@@ -361,10 +361,13 @@ static int profiles_apply(void *ctx, const record_log_entry *entries, size_t n, 
     (void)a;
     (void)err;
     for (size_t i = 0; i < n; i++)
-        if (entries[i].key[0] && entries[i].lsn > policy_profile_last_write(db->profiles, entries[i].key))
+        if (entries[i].kind != RECORD_NEIGHBOURS && entries[i].key[0] && entries[i].lsn > policy_profile_last_write(db->profiles, entries[i].key))
             policy_profile_drop(db->profiles, entries[i].key, entries[i].lsn);
     for (size_t i = 0; i < n; i++)
-        if (entries[i].kind == RECORD_INTERACTION) atomic_store(&db->stats_moved, true);
+        if (entries[i].kind == RECORD_INTERACTION)
+            atomic_store(&db->stats_moved, true);
+        else if (entries[i].kind == RECORD_NEIGHBOURS)
+            atomic_store(&db->models_moved, true);
     return BRAID_OK;
 }
 
@@ -404,7 +407,7 @@ int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_err
         [FEED_POLICY] = {POLICY_LEARNER_NAME, learned, policy_learner_apply, db->learner, LEARNER_PACE_MS,
                          RECORD_MASK_ALL & ~learned_rows, shared ? POLICY_LEARNER_NAME : NULL, begin_policy,
                          .wanted = writes, .own_cursor = true},
-        [FEED_PROFILES] = {"profiles", start, profiles_apply, db, STORE_PACE_MS, people, .wanted = shared, .anew = profiles_anew},
+        [FEED_PROFILES] = {"profiles", start, profiles_apply, db, STORE_PACE_MS, people | RECORD_MASK(RECORD_NEIGHBOURS), .wanted = shared, .anew = profiles_anew},
     };
     graph_touched_all(db->graph, start);
     vector_touched_all(db->vector, start); /* what is older never comes by the catalogue's feed */

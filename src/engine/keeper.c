@@ -1,6 +1,6 @@
 /* The housekeeping thread: saves the vector index now and then, trims the change log behind the slowest reader, keeps remote
  * stores warm (warm.c) and tells them when they may rest, lets histograms forget, and reads again how often items are watched
- * when another server has learned.
+ * and what speaks for them when another server has learned.
  *
  * A row of the log may go when every feed has applied it, the learner's stored cursor is past it, and the saved index
  * holds it: then nobody can ask for it again. */
@@ -96,9 +96,19 @@ static void keep_warm(braid_db *db, uint64_t tick, bool *well) {
     if (was_well && !*well) log_write(&db->log, LOG_INFO, "engine", "a remote store does not answer; it is asked again every second");
 }
 
+/* What another server has learned. While it still writes, what is read is part old and part new, and it is read again. */
+static void keep_models(braid_db *db) {
+    braid_error err = {0};
+    if (!atomic_exchange(&db->models_moved, false)) return;
+    if (policy_models_load(db->models, &err) == BRAID_OK) return;
+    atomic_store(&db->models_moved, true);
+    log_write(&db->log, LOG_WARN, err.store, "what another server learned could not be read, and is tried again: %s", err.message);
+}
+
 static void tend(braid_db *db, uint64_t tick) {
     bool writes = !option_get_bool(db->options, "record.read_only");
     if (due(tick, KEEPER_PERIOD_S) && tick > 0 && writes) keep(db);
+    if (due(tick, KEEPER_PERIOD_S) && tick > 0) keep_models(db);
     if (due(tick, DECAY_PERIOD_S) && tick > 0) metrics_decay(db->metrics);
     if (due(tick, STATS_PERIOD_S) && tick > 0 && atomic_exchange(&db->stats_moved, false)) indexer_load_stats(db);
 }

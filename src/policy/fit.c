@@ -211,8 +211,9 @@ static int fit_all(fit *f) {
         all.times = NULL;
     }
     f->phase = "writing";
-    for (int m = 0; rc == BRAID_OK && m < POLICY_MODEL_COUNT; m++) rc = fit_write(f, (policy_model)m, all.by_target[m]);
+    /* The weights first: other servers read all of it again when they hear of rows of items. */
     if (rc == BRAID_OK && found) rc = fit_write_weights(f, &weights);
+    for (int m = 0; rc == BRAID_OK && m < POLICY_MODEL_COUNT; m++) rc = fit_write(f, (policy_model)m, all.by_target[m]);
     fit_models_free(&all);
     return rc == BRAID_OK ? policy_models_load(f->models, f->err) : rc;
 }
