@@ -407,7 +407,8 @@ int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_err
         [FEED_POLICY] = {POLICY_LEARNER_NAME, learned, policy_learner_apply, db->learner, LEARNER_PACE_MS,
                          RECORD_MASK_ALL & ~learned_rows, shared ? POLICY_LEARNER_NAME : NULL, begin_policy,
                          .wanted = writes, .own_cursor = true},
-        [FEED_PROFILES] = {"profiles", start, profiles_apply, db, STORE_PACE_MS, people | RECORD_MASK(RECORD_NEIGHBOURS), .wanted = shared, .anew = profiles_anew},
+        [FEED_PROFILES] = {"profiles", start, profiles_apply, db, STORE_PACE_MS, people | RECORD_MASK(RECORD_NEIGHBOURS),
+                           .wanted = shared, .anew = profiles_anew},
     };
     graph_touched_all(db->graph, start);
     vector_touched_all(db->vector, start); /* what is older never comes by the catalogue's feed */
