@@ -136,6 +136,17 @@ const char *catalogue_facet_name(const catalogue *c, uint32_t facet, filter_fiel
     return name;
 }
 
+uint64_t catalogue_facet_size(const catalogue *c, uint32_t facet, filter_field *field) {
+    uint64_t items = 0;
+    pthread_rwlock_rdlock(c->lock);
+    if (facet < c->facets.count) {
+        items = c->facets.rows[facet].items.count;
+        *field = (filter_field)c->facets.rows[facet].field;
+    }
+    pthread_rwlock_unlock(c->lock);
+    return items;
+}
+
 uint32_t catalogue_facet_ids_max(const catalogue *c) {
     pthread_rwlock_rdlock(c->lock);
     uint32_t max = c->facets.count;

@@ -84,6 +84,7 @@ typedef struct facet_ref {
     uint32_t facet;
 } facet_ref;                                                                               /* field: filter_field */
 const char *catalogue_facet_name(const catalogue *c, uint32_t facet, filter_field *field); /* valid until close */
+uint64_t catalogue_facet_size(const catalogue *c, uint32_t facet, filter_field *field); /* items that have it; 0: no such facet */
 bool catalogue_facet_id(const catalogue *c, filter_field field, const char *value, uint32_t *facet);
 uint32_t catalogue_facet_ids_max(const catalogue *c); /* ids are below this */
 

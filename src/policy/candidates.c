@@ -149,26 +149,25 @@ static policy_audience audience_of(const policy_question *q, const catalogue_car
 static int describe_cards(const policy_question *q, const history_weights *h, policy_candidate *c, size_t n, arena *a,
                           braid_error *err) {
     uint32_t *nums = arena_alloc(a, (n + 1) * sizeof *nums);
-    facet_profile *liked = facet_profile_make(q->cat, h->nums, h->liked, h->count, a);
-    facet_profile *against = facet_profile_make(q->cat, h->nums, h->against, h->count, a);
+    facet_profile *facets = facet_profile_make(q->cat, h, a);
     catalogue_card *cards = NULL;
-    if (!nums || !liked || !against) return error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for candidates");
+    if (!nums || !facets) return error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for candidates");
     for (size_t i = 0; i < n; i++) nums[i] = c[i].num;
     int rc = catalogue_get_cards(q->cat, nums, n, a, &cards, err);
     double lately = year_lately(q, h, a), now = year_of(q->as_of);
     for (size_t i = 0; rc == BRAID_OK && i < n; i++) {
         const catalogue_card *card = &cards[i];
-        float *x = c[i].x, for_it[FACET_GROUPS], against_it[FACET_GROUPS];
+        float *x = c[i].x;
+        facet_likeness like;
         if (!card->num) continue;
-        c[i].tried = audience_of(q, card).count > 0;
-        facet_profile_score(liked, card, for_it);
-        facet_profile_score(against, card, against_it);
+        if (!facet_profile_score(facets, card, &like)) return error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for candidates");
         policy_audience seen = audience_of(q, card);
+        c[i].tried = seen.count > 0;
         double year = card->year ? card->year : lately ? lately : now;
-        x[POLICY_FEATURE_GENRES] = root(for_it[FACETS_GENRES]);
-        x[POLICY_FEATURE_GENRES_AGAINST] = root(against_it[FACETS_GENRES]);
-        x[POLICY_FEATURE_THEMES] = root(for_it[FACETS_THEMES]);
-        x[POLICY_FEATURE_PEOPLE] = root(for_it[FACETS_PEOPLE]);
+        x[POLICY_FEATURE_GENRES] = root(like.liked[FACETS_GENRES]);
+        x[POLICY_FEATURE_GENRES_AGAINST] = root(like.against[FACETS_GENRES]);
+        x[POLICY_FEATURE_THEMES] = root(like.liked[FACETS_THEMES]);
+        x[POLICY_FEATURE_PEOPLE] = root(like.liked[FACETS_PEOPLE]);
         x[POLICY_FEATURE_POPULAR] = (float)log1p(seen.count);
         x[POLICY_FEATURE_TREND] = (float)log1p(seen.recent);
         x[POLICY_FEATURE_VALUE] =

@@ -5,12 +5,14 @@
 #include "policy/history.h"
 
 typedef enum facet_group { FACETS_GENRES, FACETS_THEMES, FACETS_PEOPLE, FACET_GROUPS } facet_group;
+typedef struct facet_likeness {
+    float liked[FACET_GROUPS], against[FACET_GROUPS];
+} facet_likeness;
 
-/* A person's facets: per group the weighted mean of the items' unit vectors over facets. */
+/* A person's facets: per group the weighted mean of the unit vectors over facets of what they liked, and of what they did not. */
 typedef struct facet_profile facet_profile;
-/* NULL: no memory. `weights` by item of the history; those that are 0 are not looked up. */
-facet_profile *facet_profile_make(catalogue *cat, const uint32_t *nums, const float *weights, size_t n, arena *a);
-/* The item's unit vectors against the profile. */
-void facet_profile_score(facet_profile *p, const catalogue_card *card, float out[FACET_GROUPS]);
+facet_profile *facet_profile_make(catalogue *cat, const history_weights *h, arena *a); /* NULL: no memory */
+/* The item's unit vectors against the profile; false: no memory. */
+bool facet_profile_score(facet_profile *p, const catalogue_card *card, facet_likeness *out);
 
 #endif

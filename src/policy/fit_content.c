@@ -58,8 +58,7 @@ static content *content_new(fit *f) {
     double items = (double)catalogue_count(f->cat);
     for (uint32_t i = 0; i < c->facets; i++) {
         filter_field field = FIELD_COUNT;
-        const char *name = catalogue_facet_name(f->cat, i, &field);
-        double having = name ? fmax((double)catalogue_facet_count(f->cat, field, name), 1) : 1;
+        double having = fmax((double)catalogue_facet_size(f->cat, i, &field), 1);
         c->group[i] = field == FIELD_GENRES ? 1 : field == FIELD_PEOPLE ? 2 : 0;
         c->weight[i] = (float)(field == FIELD_GENRES ? 1 / sqrt(having) : log(1 + items / having));
     }
