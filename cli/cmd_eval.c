@@ -85,6 +85,11 @@ static int read_flags(cli *c, asked *a, eval *e) {
     if ((rc = read_rankers(c, a, e))) return rc;
     if ((rc = cli_flag_int(c, "limit-users", 1, 1000000000, &e->users_max))) return rc;
     if ((rc = cli_flag_int(c, "relearn", 1, 1000000000, &e->relearn))) return rc;
+    const char *slates = cli_flag_text(c, "slates");
+    e->only_uniform = slates && strcmp(slates, "uniform") == 0;
+    e->only_popular = slates && strcmp(slates, "popular") == 0;
+    if (slates && !e->only_uniform && !e->only_popular)
+        return cli_fail(c, CLI_USAGE, "--slates: \"%s\" is neither uniform nor popular", slates);
     return cli_flag_int(c, "events", 1, 1000000000, &e->events_max);
 }
 
@@ -188,6 +193,7 @@ static const cli_flag flags[] = {
     {"splits", "FOLDER", "stop unless its p1.csv, p2.csv, p3_items.csv, p4_head_*.csv say the same"},
     {"limit-users", "N", "p1 to p3: ask for the first N people only"},
     {"events", "N", "p4: the first N events only"},
+    {"slates", "KIND", "p4: uniform or popular, who the others in a slate are (both, one after the other)"},
     {"relearn", "N", "p4: learn again after every N events (else once, before the first)"},
     {"keep", "FOLDER", "make the databases there and leave them (else: temporary)"},
     {0},

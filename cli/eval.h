@@ -118,6 +118,7 @@ typedef struct eval {
     const char *rankers[EVAL_RANKERS_MAX];
     size_t ranker_count;
     int64_t users_max, events_max; /* 0: all */
+    bool only_uniform, only_popular; /* p4: one of the two streams */
     int64_t relearn;               /* p4: events between two times of learning; 0: once, before them */
 } eval;
 

@@ -190,6 +190,6 @@ int eval_p4(eval *e, json_t *out) {
     if (e->data.rating_count < 2 || e->data.film_count < 2 * EVAL_SLATE)
         return cli_fail(e->c, CLI_FAILED, "p4 wants slates of %d films; %u films are too few", EVAL_SLATE,
                         e->data.film_count);
-    int rc = run_kind(e, false, out);
-    return rc == CLI_OK ? run_kind(e, true, out) : rc;
+    int rc = e->only_popular ? CLI_OK : run_kind(e, false, out);
+    return rc == CLI_OK && !e->only_uniform ? run_kind(e, true, out) : rc;
 }
