@@ -27,6 +27,13 @@ struct facet_profile {
     arena *a;
 };
 
+facet_group facet_weigh(const catalogue *cat, double items, uint32_t facet, float *weight) {
+    filter_field field = FIELD_COUNT;
+    double having = fmax((double)catalogue_facet_size(cat, facet, &field), 1);
+    *weight = (float)(field == FIELD_GENRES ? 1 / sqrt(having) : log(1 + items / having));
+    return field == FIELD_GENRES ? FACETS_GENRES : field == FIELD_PEOPLE ? FACETS_PEOPLE : FACETS_THEMES;
+}
+
 static facet_entry *slot_of(const facet_profile *p, uint32_t facet) {
     uint32_t at = facet * UINT32_C(2654435769) & p->mask;
     while (p->table[at].facet != 0 && p->table[at].facet != facet + 1) at = (at + 1) & p->mask;
@@ -53,12 +60,9 @@ static facet_entry *entry_of(facet_profile *p, uint32_t facet) {
         if (!grow(p)) return NULL;
         e = slot_of(p, facet);
     }
-    filter_field field = FIELD_COUNT;
-    double having = fmax((double)catalogue_facet_size(p->cat, facet, &field), 1);
     p->count++;
     e->facet = facet + 1;
-    e->group = field == FIELD_GENRES ? FACETS_GENRES : field == FIELD_PEOPLE ? FACETS_PEOPLE : FACETS_THEMES;
-    e->weight = (float)(e->group == FACETS_GENRES ? 1 / sqrt(having) : log(1 + p->items / having));
+    e->group = (uint8_t)facet_weigh(p->cat, p->items, facet, &e->weight);
     return e;
 }
 

@@ -5,6 +5,9 @@
 #include "policy/history.h"
 
 typedef enum facet_group { FACETS_GENRES, FACETS_THEMES, FACETS_PEOPLE, FACET_GROUPS } facet_group;
+/* The space that a facet is of, and what it weighs in the vector of an item of a catalogue of so many. */
+facet_group facet_weigh(const catalogue *cat, double items, uint32_t facet, float *weight);
+
 typedef struct facet_likeness {
     float liked[FACET_GROUPS], against[FACET_GROUPS];
 } facet_likeness;

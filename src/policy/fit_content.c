@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "policy/facets.h"
 #include "policy/fit_private.h"
 
 enum { LOOK_AT = 10000, KEEP = 400, BATCH = 64 };
@@ -23,7 +24,7 @@ typedef struct content {
     const uint32_t *sources;
     const catalogue_card *source_cards;
     size_t source_count;
-    double (*source_lengths)[3];
+    double (*source_lengths)[FACET_GROUPS];
     float *cosine;
     learn_edge *edges;
     fit_ridge *ridge;
@@ -56,27 +57,22 @@ static content *content_new(fit *f) {
         return NULL;
     }
     double items = (double)catalogue_count(f->cat);
-    for (uint32_t i = 0; i < c->facets; i++) {
-        filter_field field = FIELD_COUNT;
-        double having = fmax((double)catalogue_facet_size(f->cat, i, &field), 1);
-        c->group[i] = field == FIELD_GENRES ? 1 : field == FIELD_PEOPLE ? 2 : 0;
-        c->weight[i] = (float)(field == FIELD_GENRES ? 1 / sqrt(having) : log(1 + items / having));
-    }
+    for (uint32_t i = 0; i < c->facets; i++) c->group[i] = (uint8_t)facet_weigh(f->cat, items, i, &c->weight[i]);
     return c;
 }
 
-/* Lengths of an item's two facet vectors. */
-static void lengths(const content *c, const catalogue_card *card, double length[3]) {
-    length[0] = length[1] = length[2] = 0;
+/* Lengths of an item's facet vectors. */
+static void lengths(const content *c, const catalogue_card *card, double length[FACET_GROUPS]) {
+    for (int g = 0; g < FACET_GROUPS; g++) length[g] = 0;
     for (size_t i = 0; i < card->facet_count; i++) {
         uint32_t id = card->facets[i];
         if (id < c->facets) length[c->group[id]] += (double)c->weight[id] * c->weight[id];
     }
-    for (int g = 0; g < 3; g++) length[g] = sqrt(length[g]);
+    for (int g = 0; g < FACET_GROUPS; g++) length[g] = sqrt(length[g]);
 }
 
 static void mark(content *c, const catalogue_card *card, bool on) {
-    double length[3];
+    double length[FACET_GROUPS];
     lengths(c, card, length);
     for (size_t i = 0; i < card->facet_count; i++) {
         uint32_t id = card->facets[i];
@@ -87,13 +83,13 @@ static void mark(content *c, const catalogue_card *card, bool on) {
 static float alike(const content *c, const catalogue_card *target, size_t source, float cosine) {
     const catalogue_card *other = &c->source_cards[source];
     const double *length = c->source_lengths[source];
-    double dot[3] = {0}, apart = fabs((double)target->year - other->year);
+    double dot[FACET_GROUPS] = {0}, apart = fabs((double)target->year - other->year);
     for (size_t i = 0; i < other->facet_count; i++) {
         uint32_t id = other->facets[i];
         if (id < c->facets && c->mark[id] > 0) dot[c->group[id]] += c->mark[id] * c->weight[id] / length[c->group[id]];
     }
     double near = target->year && other->year ? exp(-apart / YEARS_NEAR) : 0;
-    double sum = GENRES * dot[1] + PEOPLE * dot[2] + YEARS * near + VECTORS * fmax(cosine, 0);
+    double sum = GENRES * dot[FACETS_GENRES] + PEOPLE * dot[FACETS_PEOPLE] + YEARS * near + VECTORS * fmax(cosine, 0);
     return (float)(sum / (GENRES + PEOPLE + YEARS + VECTORS));
 }
 

@@ -143,9 +143,10 @@ size_t fit_ridge_weigh(fit_ridge *r, uint32_t target, const float *vector, learn
     }
     solve(r, r->solved);
     for (uint32_t d = 0; d < r->dim; d++) r->direction[d] = (float)r->solved[d];
+    /* The strongest are chosen by magnitude and named by their place; numbers and signs come back afterwards. */
     for (size_t i = 0; i < r->count; i++) {
         float weight = r->dot(r->direction, r->z + i * r->dim, r->dim);
-        list[i] = (learn_edge){(uint32_t)i, weight}; /* a place among the sources, for now */
+        list[i].weight = weight;
         r->strong[i] = (learn_edge){(uint32_t)i, fabsf(weight)};
     }
     size_t n = learn_edges_strongest(r->strong, r->count, WEIGHTS_MAX);

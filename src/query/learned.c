@@ -14,7 +14,7 @@
 
 #include "query/run.h"
 
-enum { WIDTH = 200, KEEP = 5, KEEP_MIN = 60, NAMED_MAX = 10000 };
+enum { WIDTH = 200, KEEP = 5, KEEP_MIN = 60 };
 
 static int no_memory(braid_error *err) {
     return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for candidates");

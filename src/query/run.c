@@ -166,6 +166,7 @@ int query_explain(const query_rooms *rooms, const query_request *request, buf *o
     query_run_state q;
     int rc = run_begin(&q, rooms, request, a, err);
     if (rc == BRAID_OK) {
+        q.models = policy_models_get(rooms->models); /* they widen what is fetched */
         rc = scope_make(&q, err);
         if (rc == BRAID_OK) rc = planner_choose(&q, err);
         if (rc == BRAID_OK) {
@@ -174,6 +175,7 @@ int query_explain(const query_rooms *rooms, const query_request *request, buf *o
             buf_putc(out, '}');
         }
         policy_load_release(&q);
+        policy_models_release(q.models);
         scope_release(&q);
     }
     arena_free(a);
