@@ -253,7 +253,7 @@ static int describe_fresh(const policy_question *q, const history_weights *h, po
         for (uint64_t k = e->at[c[i].num]; k < e->at[c[i].num + 1]; k++) {
             uint32_t other = e->item[k];
             if (isnan(audience[other]))
-                audience[other] = (float)log1p(q->times ? policy_times_at(q->times, other, INT64_MAX).count
+                audience[other] = (float)log1p(q->times ? policy_times_at(q->times, other, q->as_of).count
                                                         : catalogue_interactions(q->cat, other));
             all += e->weight[k];
             say += e->weight[k] * thought[other];
