@@ -255,8 +255,8 @@ BRAID_API int braid_similar(braid_db *db, const char *id, size_t k, unsigned dep
 BRAID_API int braid_graph(braid_db *db, const char *id, char **json, braid_error *err);
 BRAID_API int braid_get_user(braid_db *db, const char *id, char **json, braid_error *err);
 BRAID_API int braid_list_users(braid_db *db, const char *after, size_t limit, char **json, braid_error *err);
-/* Posteriors per state and action:
- * {"user":id,"policies":[{agent,state,state_hash,actions:[{action,mean,variance,count}]}]} */
+/* Posteriors per state and action; answers draw from a normal distribution about the mean, `spread` wide (one standard
+ * deviation): {"user":id,"policies":[{agent,state,state_hash,actions:[{action,mean,variance,count,spread}]}]} */
 BRAID_API int braid_user_policy(braid_db *db, const char *id, char **json, braid_error *err);
 /* Everything that is known of a person. */
 BRAID_API int braid_user_export(braid_db *db, const char *id, char **json, braid_error *err);

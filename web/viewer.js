@@ -3,6 +3,7 @@
  * It is read again each time it is shown and after each recorded interaction, so that a like can be watched moving
  * a posterior. That a viewer is simulated is said here again, in words. */
 import * as api from "./api.js";
+import { curve } from "./curve.js";
 import { h, put, replace } from "./dom.js";
 import { t, term, has, number, date, languageName, regionName, listed, compare } from "./i18n.js";
 import { link, state } from "./state.js";
@@ -130,7 +131,6 @@ function situation(text) {
 }
 
 function posterior(a) {
-    const spread = Math.sqrt(Math.max(0, a.variance));
     const [field, value] = a.action.includes("=")
         ? [a.action.slice(0, a.action.indexOf("=")), a.action.slice(a.action.indexOf("=") + 1)]
         : ["", a.action];
@@ -138,16 +138,8 @@ function posterior(a) {
         "li",
         { class: "posterior" },
         h("span", { class: "measure-label", title: field && term("field", field) }, value),
-        h(
-            "span",
-            { class: "bar-track", "aria-hidden": "true" },
-            h("span", { class: "bar-fill", vars: { share: a.mean } }),
-            h("span", {
-                class: "whisker",
-                vars: { from: Math.max(0, a.mean - spread), to: Math.min(1, a.mean + spread) },
-            }),
-        ),
-        h("span", { class: "measure-value" }, number(a.mean, 2)),
+        curve(a.mean, a.spread),
+        h("span", { class: "measure-value", title: `\u00b1 ${number(a.spread, 2)}` }, number(a.mean, 2)),
         h("span", { class: "posterior-count" }, t("viewer.count", { n: a.count })),
     );
 }

@@ -317,12 +317,12 @@ export const WORDS = {
     "viewer.nothing": ["rien", "nothing"],
     "viewer.policy": ["Ce que la politique a appris", "What the policy has learned"],
     "viewer.policy.hint": [
-        "Moyenne de la récompense (0 à 1) par genre ; le trait fin montre un écart-type ; n compte les observations.",
-        "Mean reward (0 to 1) by genre; the thin line shows one standard deviation; n counts observations.",
+        "Récompense attendue (0 à 1) par genre : les réponses tirent au sort sous la courbe, d’autant plus étroite que n, le nombre d’observations, est grand.",
+        "Expected reward (0 to 1) by genre: answers draw from under the curve, the narrower the greater n, the number of observations.",
     ],
     "viewer.policy.none": [
-        "Rien encore : chaque geste déplacera ces barres.",
-        "Nothing yet: each interaction will move these bars.",
+        "Rien encore : chaque geste déplacera ces courbes.",
+        "Nothing yet: each interaction will move these curves.",
     ],
     "viewer.state.any": ["toutes situations", "any situation"],
     "viewer.count": ["n = {n}", "n = {n}"],

@@ -375,6 +375,8 @@ static void print_action(buf *b, const record_action *a) {
     buf_json_real(b, a->variance);
     buf_puts(b, ",\"count\":");
     buf_json_real(b, a->count);
+    buf_puts(b, ",\"spread\":");
+    buf_json_real(b, policy_spread((policy_posterior){a->mean, a->variance, a->count}, POLICY_N0));
     buf_putc(b, '}');
 }
 

@@ -52,7 +52,9 @@ void policy_update(
     double reward); /* mean (mean n + r)/(n + 1); variance smoothed exponentially with 1/min(n + 1, 50) */
 /* The level below leans on the level above with the weight of n0 pseudo-observations. */
 policy_posterior policy_shrink(policy_posterior own, policy_posterior parent, double n0);
-double policy_sample(policy_posterior p, double n0, rng *r); /* N(mean, variance / (count + n0)), cut to 0..1 */
+double policy_spread(policy_posterior p, double n0); /* sqrt(variance / (count + n0)): how far draws lie from the mean */
+double policy_sample(policy_posterior p, double n0, rng *r); /* N(mean, spread), cut to 0..1 */
+#define POLICY_N0 4.0 /* pseudo-observations with which a level leans on the one above it, and a sample is drawn */
 
 /* ---- people (people.c): what they state of themselves and their session, with a cache in front of a remote record store ---- */
 typedef struct policy_people policy_people; /* thread-safe */

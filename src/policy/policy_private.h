@@ -4,9 +4,6 @@
 
 #include "policy/policy.h"
 
-/* Pseudo-observations with which a level leans on the one above it, and with which a sample is drawn. */
-#define POLICY_N0 4.0
-
 /* Where the weights of the ranking lie among the policies: of all agents, of everybody. */
 #define POLICY_RANKING_AGENT "*"
 #define POLICY_RANKING_STATE "ranking"

@@ -39,8 +39,12 @@ policy_posterior policy_shrink(policy_posterior own, policy_posterior parent, do
                               .count = own.count + fmin(parent.count, n0)};
 }
 
-double policy_sample(policy_posterior p, double n0, rng *r) {
+double policy_spread(policy_posterior p, double n0) {
     double total = p.count + n0;
-    double x = p.mean + rng_normal(r) * sqrt(p.variance / (total > 0 ? total : 1));
+    return sqrt(p.variance / (total > 0 ? total : 1));
+}
+
+double policy_sample(policy_posterior p, double n0, rng *r) {
+    double x = p.mean + rng_normal(r) * policy_spread(p, n0);
     return x < 0 ? 0 : x > 1 ? 1 : x;
 }

@@ -228,6 +228,9 @@ def the_viewer_panel_shows_posteriors_and_says_simulated(page, server):
     best = max(actions, key=lambda a: a["count"])
     first = text(page, ".posterior")
     check(best["action"].split("=", 1)[1] in first and f"n = {best['count']:.0f}" in first, f"the first posterior reads {first!r}, not {best}")
+    rows = page.js("[...document.querySelectorAll('.situation[open] .posterior')].map(r => [+r.querySelector('.measure-value').innerText.replace(',', '.'),"
+                   " r.querySelector('.curve-line').getBBox().width > 0, +r.querySelector('.curve-mean').getAttribute('x1') / 200])")
+    check(rows and all(drawn and abs(mean - at) < 0.006 for mean, drawn, at in rows), f"each curve has its top where its mean is: {rows}")
     page.wait("document.querySelector('#who .badge')")
     check("simulé" in text(page, "#view-viewer .badge") and "simulé" in text(page, "#who .badge"), "a simulated viewer is marked")
     check("aucune personne réelle" in text(page, "#view-viewer"), "and the note says it in words")
