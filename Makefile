@@ -8,7 +8,7 @@ OUT   := $(BUILD)/$(MODE)
 
 CC ?= cc
 Q  := $(if $(V),,@)
-ROOMS ?= base model learn wire record vector graph cache embed catalogue policy query engine
+ROOMS ?= base judge model learn wire record vector graph cache embed catalogue policy query engine
 
 # A remote store is built when its client library is there: HAVE_x is 1 or empty. The embedded set needs none of them.
 have = $(shell for d in /usr/include /usr/include/postgresql /usr/local/include; do [ -e $$d/$(1) ] && echo 1 && break; done)

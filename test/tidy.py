@@ -16,7 +16,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SKIPPED = {".git", "build", "node_modules", "__pycache__", "results"}
 
 # A room of src/ and its level. Arrows point from a higher level to a lower one; rooms of one level meet in engine.
-LEVELS = {"base": 0, "model": 1, "wire": 1, "record": 2, "vector": 2, "graph": 2, "cache": 2, "embed": 2, "catalogue": 2, "learn": 2,
+LEVELS = {"base": 0, "judge": 1, "model": 1, "wire": 1, "record": 2, "vector": 2, "graph": 2, "cache": 2, "embed": 2, "catalogue": 2, "learn": 2,
           "policy": 3, "query": 4, "engine": 5, "migrate": 5}
 API, ERRORS = "include/braid.h", "include/braid_error.h"  # levels 6 and 0
 SERVER_FOR_CLI = ("server/api.h", "server/server.h")      # `braid serve`, and the CLI on a file, use the server's own routes
