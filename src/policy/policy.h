@@ -160,6 +160,43 @@ policy_score policy_score_item(policy_scorer *s, const catalogue_card *card);
  * (UINT32_MAX: none). */
 float policy_affinity_score(const policy_profile *p, const catalogue_card *card, uint32_t *best);
 
+/* ---- agents (agent.c): how an answer uses what was learned ---- */
+typedef enum policy_learning {
+    POLICY_SOFTMAX,  /* the ranking's weights; explores by a softmax over the scores */
+    POLICY_LINUCB,   /* a linear model of rewards; explores what it knows least of */
+    POLICY_THOMPSON, /* the same model; explores by samples of its weights */
+    POLICY_LEARNINGS
+} policy_learning;
+typedef struct policy_agent {
+    policy_learning learner;
+    double strength;  /* of exploring: temperature (softmax), width of the bound (linucb), spread of the samples (thompson) */
+    double budget;    /* share of a list's places that may be given away, 0..1; 0: none */
+    int32_t age_days; /* older items are not explored; 0: whatever their age */
+    uint64_t version; /* of its document; 0: there is none, these are the defaults */
+} policy_agent;
+policy_agent policy_agent_default(void);
+
+/* ---- drawing a list (draw.c) ---- */
+typedef struct policy_draw_options {
+    size_t n;            /* candidates, known by their index */
+    const bool *may;     /* which may be explored */
+    const double *value; /* of each; or, one after the other, every opinion's of each */
+    size_t opinions;     /* 0: a softmax over the values */
+    double temperature;  /* of the softmax, in standard deviations of the values */
+    double share;        /* how likely a place is to explore, 0..1 */
+    size_t most;         /* places that may go to another than the best */
+    uint64_t seed;
+} policy_draw_options;
+typedef struct policy_draw policy_draw; /* of one list; borrows `value` */
+int policy_draw_new(const policy_draw_options *options, arena *a, policy_draw **out, braid_error *err);
+typedef struct policy_drawn {
+    size_t which;
+    double propensity; /* of this candidate at this place, given those above it */
+    bool explored;     /* it is not the best by score */
+} policy_drawn;
+/* Who takes the next place, which by score belongs to `best` (not taken yet). */
+policy_drawn policy_draw_next(policy_draw *d, size_t best);
+
 /* ---- the learner (learner.c) ---- */
 typedef struct policy_learner policy_learner;
 #define POLICY_LEARNER_NAME "policy"

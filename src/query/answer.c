@@ -88,7 +88,11 @@ static int print_item(const query_run_state *q, const query_item *it, buf *out) 
         if (i) buf_putc(out, ',');
         buf_json_string(out, it->because[i]);
     }
-    buf_printf(out, "],\"explored\":%s}", it->explored ? "true" : "false");
+    buf_printf(out, "],\"explored\":%s,\"propensity\":", it->explored ? "true" : "false");
+    if (it->propensity > 0)
+        buf_printf(out, "%.6g}", it->propensity);
+    else
+        buf_puts(out, "null}");
     return out->failed ? BRAID_E_NO_MEMORY : BRAID_OK;
 }
 

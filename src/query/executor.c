@@ -314,7 +314,7 @@ static bool policy_wanted(const query_run_state *q) {
 }
 
 static int gather_policy(query_run_state *q, braid_error *err) {
-    run_step *step = run_step_add(q, "policy", "thompson", q->plan.policy_us, (double)q->count);
+    run_step *step = run_step_add(q, "policy", "posteriors", q->plan.policy_us, (double)q->count);
     int64_t begun = clock_mono_ns(q->rooms->clock);
     uint32_t *nums = arena_alloc(q->a, (q->count + 1) * sizeof *nums);
     catalogue_card *cards = NULL;
@@ -334,7 +334,7 @@ static int gather_policy(query_run_state *q, braid_error *err) {
         scored *s = &q->items[i];
         if (!s->card) continue;
         s->policy = policy_score_item(scorer, s->card);
-        s->raw[STRAND_POLICY] = q->rq->explore ? s->policy.sampled : s->policy.mean;
+        s->raw[STRAND_POLICY] = s->policy.mean;
         s->has[STRAND_POLICY] = true;
     }
     step->rows = (double)q->count;

@@ -23,6 +23,7 @@ typedef enum phrase {
     P_POLICY,
     P_POLICY_ALL,
     P_EXPLORED,
+    P_TRIED,
     P_POPULAR,
     P_NEW,
     P_ALSO,
@@ -44,6 +45,7 @@ static const char *const fr[P_COUNT] = {
     [P_POLICY] = "%s vous réussit dans ce contexte (moyenne %s sur %.0f)",
     [P_POLICY_ALL] = "%s plaît en général (moyenne %s)",
     [P_EXPLORED] = "proposé pour découvrir %s : nous connaissons encore peu vos goûts ici",
+    [P_TRIED] = "proposé à l’essai, pour mieux connaître vos goûts",
     [P_POPULAR] = "souvent regardé et apprécié",
     [P_ALSO] = "aimé par ceux qui ont aimé « %s »",
     [P_NEW] = "fait partie des titres disponibles pour vous",
@@ -63,6 +65,7 @@ static const char *const en[P_COUNT] = {
     [P_POLICY] = "%s works for you in this context (mean %s over %.0f)",
     [P_POLICY_ALL] = "%s is generally liked (mean %s)",
     [P_EXPLORED] = "offered to discover %s: we know little of your taste here yet",
+    [P_TRIED] = "offered as a try, to know your taste better",
     [P_POPULAR] = "often watched and liked",
     [P_ALSO] = "liked by people who liked “%s”",
     [P_NEW] = "one of the titles available to you",
@@ -87,6 +90,7 @@ static const struct {
 };
 
 enum { SHARED_MAX = 3 }; /* what is asked of one pair */
+static const float KNOWN_COUNT = 3; /* observations of a facet from which a person's taste for it is known a little */
 
 typedef struct speaker {
     query_run_state *q;
@@ -241,16 +245,19 @@ static void say_affinity(speaker *s, query_item *it, const scored *c) {
 
 static void say_policy(speaker *s, query_item *it, const scored *c) {
     const char *words = c->has[STRAND_POLICY] ? facet_sentence(s, c->policy.best) : NULL;
-    if (!words) return;
-    if (c->policy.explored)
+    if (it->explored && words && c->policy.count < KNOWN_COUNT)
         say(it, PHRASE(s, P_EXPLORED, words));
-    else if (c->policy.count >= 1 && c->policy.mean >= 0.5f)
+    else if (it->explored)
+        say(it, s->phrases[P_TRIED]);
+    if (!words || it->explored) return;
+    if (c->policy.count >= 1 && c->policy.mean >= 0.5f)
         say(it, PHRASE(s, P_POLICY, words, figure(s, c->policy.mean), (double)c->policy.count));
     else if (c->policy.mean >= 0.55f)
         say(it, PHRASE(s, P_POLICY_ALL, words, figure(s, c->policy.mean)));
 }
 
 static void explain_item(speaker *s, query_item *it, const scored *c) {
+    if (it->explored) say_policy(s, it, c); /* first: it is why the item stands here */
     const char *spoke = c->because != UINT32_MAX ? title_of(s, c->because) : NULL;
     if (spoke) say(it, PHRASE(s, P_ALSO, spoke));
     if (c->hit && !s->q->cold) {
@@ -281,7 +288,9 @@ int explanation_write(query_run_state *q, query_item *items, braid_error *err) {
         for (int k = 0; k < STRAND_COUNT; k++) it->strand[k] = c->strand[k];
         it->because = arena_calloc(q->a, REASONS_MAX, sizeof *it->because);
         if (!it->because) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for reasons");
-        it->explored = c->policy.explored;
+        bool sampled = q->rq->ranker == RANKER_THOMPSON && q->rq->explore; /* whose chances nobody can tell */
+        it->explored = sampled ? c->policy.explored : c->explored;
+        it->propensity = sampled ? 0 : c->propensity;
         explain_item(&s, it, c);
     }
     return BRAID_OK;

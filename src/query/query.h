@@ -138,14 +138,28 @@ typedef struct query_item { /* one line of an answer */
     const char *id, *title;
     uint32_t num;
     double score, strand[STRAND_COUNT];
-    bool explored; /* offered to learn, on little evidence */
+    bool explored; /* stands here to learn, where another would have stood by its score */
+    /* How likely this agent was to put this item at this place, given those above it (and what it knew); 1: certain. 0: not
+     * known, which only ranker thompson brings. */
+    double propensity;
     const char **because;
     size_t because_count;
 } query_item;
 
+/* What one place of a list held and how it came about, for who judges policies by what followed. */
+typedef struct query_place {
+    uint32_t num;
+    uint32_t position;   /* 1.. over all pages of the answer */
+    double propensity;   /* as above */
+    bool explored;
+    double score;        /* what the draw was made from */
+    const float *features; /* POLICY_FEATURE_COUNT of them, as it was ranked; NULL: it was not ranked by features, or is cached */
+} query_place;
+
 typedef struct query_answer { /* memory belongs to the arena it was made in */
     const char *recommendation_id, *strategy, *degraded, *json;
     query_item *items;
+    query_place *places; /* one an item */
     size_t count;
 } query_answer;
 

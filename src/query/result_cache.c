@@ -7,8 +7,8 @@
  * of the run's beginning: an answer that a change came in between is not kept, nor is one that began before every store had
  * applied what the fingerprint says (it may lack what the next one, of the same key, must show). What time alone changes is checked
  * on the way out: an entry lives at most until the next window opens or closes, by the monotonic clock and by the wall
- * clock (which somebody may set), and every item passes the rule of
- * rights again. An answer that is short, degraded or about an unknown write is not kept.
+ * clock (which somebody may set), and every item passes the rule of rights again. A list that explored is kept like any
+ * other, with the chances that it was drawn by. An answer that is short, degraded or about an unknown write is not kept.
  *
  * A question that nobody in particular asks may be asked by many at once: one of those who miss computes it, the others
  * wait for a moment and look again (a lease). Whoever waited its share computes as well. */
@@ -31,7 +31,7 @@ enum {
 
 typedef struct kept_item {
     uint32_t num, because, explored, zero;
-    double score, strand[STRAND_COUNT];
+    double score, propensity, strand[STRAND_COUNT];
 } kept_item;
 
 typedef struct kept_head {
@@ -50,6 +50,7 @@ static bool make_key(const query_run_state *q, buf *key) {
                           q->models ? (uint64_t)q->models->at : 0,
                           q->session_count ? q->session[0].lsn : 0, /* another server's write may be in it before it is in the profile */
                           rq->k,
+                          q->agent.version,
                           (uint64_t)q->rights.age,
                           (uint64_t)q->rights.tier,
                           rq->include_seen,
@@ -106,6 +107,7 @@ static bool read_item(query_run_state *q, const char **at, const char *end, quer
     it->title = card.title;
     it->score = k.score;
     it->explored = k.explored;
+    it->propensity = k.propensity;
     memcpy(it->strand, k.strand, sizeof k.strand);
     return true;
 }
@@ -214,6 +216,7 @@ static void write_answer(const query_run_state *q, const query_item *items, size
         kept_item k = {.num = items[i].num,
                        .because = (uint32_t)items[i].because_count,
                        .explored = items[i].explored,
+                       .propensity = items[i].propensity,
                        .score = items[i].score};
         memcpy(k.strand, items[i].strand, sizeof k.strand);
         buf_add(value, &k, sizeof k);

@@ -110,6 +110,21 @@ static const char *joined(query_run_state *q) {
     return text;
 }
 
+/* The items were made of the first candidates, in their order; a cached answer has none. */
+static query_place *places_of(query_run_state *q, const query_item *items, size_t count) {
+    query_place *list = arena_calloc(q->a, count + 1, sizeof *list);
+    for (size_t i = 0; list && i < count; i++) {
+        const scored *s = q->cached ? NULL : &q->items[i];
+        list[i] = (query_place){.num = items[i].num,
+                                .position = (uint32_t)(q->shown_count + i + 1),
+                                .propensity = items[i].propensity,
+                                .explored = items[i].explored,
+                                .score = items[i].score,
+                                .features = s && s->described ? s->described->x : NULL};
+    }
+    return list;
+}
+
 static int finish(query_run_state *q, query_item *items, size_t count, query_answer **out, braid_error *err) {
     uint64_t lsn = q->rooms->applied(q->rooms->ctx);
     q->us_total = run_elapsed_us(q, q->started_ns);
@@ -125,9 +140,10 @@ static int finish(query_run_state *q, query_item *items, size_t count, query_ans
             .degraded = joined(q),
             .json = arena_strndup(q->a, json.data, json.len),
             .items = items,
+            .places = places_of(q, items, count),
             .count = count,
         };
-        if (!answer->recommendation_id || !answer->degraded || !answer->json) rc = BRAID_E_NO_MEMORY;
+        if (!answer->places || !answer->recommendation_id || !answer->degraded || !answer->json) rc = BRAID_E_NO_MEMORY;
     }
     buf_free(&json);
     if (rc) return error_set(err, rc, "query", "no memory for the answer");
@@ -144,6 +160,7 @@ int query_run(const query_rooms *rooms, const query_request *request, arena *a, 
     if (rc) return rc;
     wait_for_writes(&q);
     q.models = policy_models_get(rooms->models);
+    q.agent = policy_agent_default();
     /* Before anything is read, so that what changes meanwhile shows; the fingerprint first, then its LSN. */
     q.content = catalogue_content(rooms->catalogue);
     q.settled = rooms->settled(rooms->ctx, catalogue_changed(rooms->catalogue));

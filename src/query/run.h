@@ -50,6 +50,9 @@ typedef struct scored {
     double learned;
     uint32_t because;
     const policy_candidate *described; /* what it was ranked by; NULL: nothing */
+    double propensity; /* of standing where it stands (exploring.c) */
+    bool explored;
+    uint32_t draw; /* its number in the draw */
 } scored;
 
 typedef struct query_run_state {
@@ -67,6 +70,7 @@ typedef struct query_run_state {
     bool ranked;                    /* candidates are in the order of a ranker, not of the fused strands */
     viewer_rights rights;
     policy_state state;
+    policy_agent agent; /* how it ranks and explores */
     bool cold;
     policy_session_item *session; /* what they did in it, newest first */
     size_t session_count;
@@ -139,6 +143,13 @@ void fusion_combine(query_run_state *q);
 /* shaping.c */
 int shaping_personalise(query_run_state *q, braid_error *err);
 int shaping_select(query_run_state *q, braid_error *err);
+/* exploring.c: the places of a list that are given away to learn */
+typedef struct exploring exploring;
+/* Over all candidates, in their order; *out NULL: this answer does not explore. */
+int exploring_begin(query_run_state *q, size_t slots, exploring **out, braid_error *err);
+/* Who takes the place: an index into the candidates from `picked` on, of which `best` would have it by score. Sets its
+ * propensity. */
+size_t exploring_pick(query_run_state *q, exploring *x, size_t picked, size_t best);
 /* explanation.c */
 int explanation_write(query_run_state *q, query_item *items, braid_error *err);
 /* answer.c */

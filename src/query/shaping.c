@@ -14,7 +14,6 @@
 static const double AFFINITY_WEIGHT = 0.2, POPULAR_WEIGHT = 0.03, POPULAR_COLD_WEIGHT = 0.5, RECENCY_WEIGHT = 0.02;
 /* For somebody unknown the popular list, which is spread over genres, leads; strands that grew from a guess follow. */
 static const double START_WEIGHT = 0.4;
-static const double EXPLORE_WEIGHT = 0.1;
 enum { DIVERSE_MAX = 100, RECENT_YEARS = 20 };
 
 static double popularity(const catalogue_card *c) {
@@ -39,8 +38,7 @@ static void drop_gone(query_run_state *q) {
     q->count = kept;
 }
 
-/* The order is the ranker's; the scale 0..1, so that diversity weighs as much as elsewhere. What is uncertain may rise a
- * little, as far as the posteriors were sampled above their mean. */
+/* The order is the ranker's; the scale 0..1, so that diversity weighs as much as elsewhere. */
 static void score_ranked(query_run_state *q) {
     double low = INFINITY, high = -INFINITY;
     for (size_t i = 0; i < q->count; i++) {
@@ -51,7 +49,6 @@ static void score_ranked(query_run_state *q) {
         scored *s = &q->items[i];
         s->score = high > low ? (s->learned - low) / (high - low) : 1;
         if (q->profile) s->affinity = policy_affinity_score(q->profile, s->card, &s->affinity_facet);
-        if (q->rq->explore && s->has[STRAND_POLICY]) s->score += EXPLORE_WEIGHT * (s->policy.sampled - s->policy.mean);
     }
 }
 
@@ -117,38 +114,68 @@ static double overlap(const uint32_t *a, size_t na, const uint32_t *b, size_t nb
     return all ? (double)both / (double)all : 0;
 }
 
-/* Moves the k best by marginal relevance to the front. Each pick updates every other's nearest likeness: k x n
- * merges. */
-static int pick_diverse(query_run_state *q, size_t k, braid_error *err) {
-    size_t width = q->count < k * OVERFETCH ? q->count : k * OVERFETCH;
-    const uint32_t **facets = arena_calloc(q->a, width + 1, sizeof *facets);
-    double *nearest = arena_calloc(q->a, width + 1, sizeof *nearest);
-    if (!facets || !nearest) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for diversity");
-    for (size_t i = 0; i < width; i++)
-        if (!(facets[i] = sorted_facets(q, q->items[i].card)))
+/* Moves those that are shown to the front: at each place the best by marginal relevance, or who takes it to be explored. Each
+ * pick updates every other's nearest likeness: k x n merges. Without diversity there is nothing to update, and the best is
+ * the first that is left. */
+typedef struct picking {
+    const uint32_t **facets; /* NULL: no diversity */
+    double *nearest;
+    size_t width; /* the best is looked for among as many */
+} picking;
+
+static int begin_picking(query_run_state *q, size_t k, picking *p, braid_error *err) {
+    *p = (picking){.width = q->count < k * OVERFETCH ? q->count : k * OVERFETCH};
+    if (q->rq->diversity <= 0) return BRAID_OK;
+    p->facets = arena_calloc(q->a, q->count + 1, sizeof *p->facets);
+    p->nearest = arena_calloc(q->a, q->count + 1, sizeof *p->nearest);
+    if (!p->facets || !p->nearest) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for diversity");
+    for (size_t i = 0; i < p->width; i++)
+        if (!(p->facets[i] = sorted_facets(q, q->items[i].card)))
             return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for diversity");
-    double lambda = q->rq->diversity;
-    for (size_t picked = 0; picked < k && picked < width; picked++) {
-        size_t best = picked;
-        double best_value = -INFINITY;
-        for (size_t i = picked; i < width; i++) {
-            double value = (1 - lambda) * q->items[i].score - lambda * nearest[i];
-            if (value > best_value) best = i, best_value = value;
-        }
-        scored s = q->items[best];
-        const uint32_t *f = facets[best];
-        double n = nearest[best];
-        /* Shift, not swap: what is left keeps its order by score. */
-        memmove(&q->items[picked + 1], &q->items[picked], (best - picked) * sizeof s);
-        memmove(&facets[picked + 1], &facets[picked], (best - picked) * sizeof *facets);
-        memmove(&nearest[picked + 1], &nearest[picked], (best - picked) * sizeof *nearest);
-        q->items[picked] = s;
-        facets[picked] = f;
-        nearest[picked] = n;
-        for (size_t i = picked + 1; i < width; i++) {
-            double like = overlap(f, s.card->facet_count, facets[i], q->items[i].card->facet_count);
-            if (like > nearest[i]) nearest[i] = like;
-        }
+    return BRAID_OK;
+}
+
+static size_t best_left(const query_run_state *q, const picking *p, size_t picked) {
+    size_t best = picked;
+    double best_value = -INFINITY, lambda = q->rq->diversity;
+    for (size_t i = picked; p->facets && i < p->width; i++) {
+        double value = (1 - lambda) * q->items[i].score - lambda * p->nearest[i];
+        if (value > best_value) best = i, best_value = value;
+    }
+    return best;
+}
+
+/* Shifts, not swaps: what is left keeps its order by score. What comes from beyond the width moves its end on. */
+static bool take(query_run_state *q, picking *p, size_t picked, size_t at) {
+    scored s = q->items[at];
+    if (p->facets && !p->facets[at] && !(p->facets[at] = sorted_facets(q, s.card))) return false;
+    memmove(&q->items[picked + 1], &q->items[picked], (at - picked) * sizeof s);
+    q->items[picked] = s;
+    p->width += at >= p->width;
+    if (!p->facets) return true;
+    const uint32_t *f = p->facets[at];
+    double n = p->nearest[at];
+    memmove(&p->facets[picked + 1], &p->facets[picked], (at - picked) * sizeof f);
+    memmove(&p->nearest[picked + 1], &p->nearest[picked], (at - picked) * sizeof n);
+    p->facets[picked] = f;
+    p->nearest[picked] = n;
+    for (size_t i = picked + 1; i < p->width; i++) {
+        double like = overlap(f, s.card->facet_count, p->facets[i], q->items[i].card->facet_count);
+        if (like > p->nearest[i]) p->nearest[i] = like;
+    }
+    return true;
+}
+
+static int pick(query_run_state *q, size_t k, braid_error *err) {
+    exploring *x;
+    picking p;
+    int rc = exploring_begin(q, k, &x, err);
+    if (rc == BRAID_OK) rc = begin_picking(q, k, &p, err);
+    if (rc != BRAID_OK || (!x && !p.facets)) return rc;
+    for (size_t picked = 0; picked < k && picked < q->count; picked++) {
+        size_t at = best_left(q, &p, picked);
+        if (x) at = exploring_pick(q, x, picked, at);
+        if (!take(q, &p, picked, at)) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for diversity");
     }
     return BRAID_OK;
 }
@@ -173,10 +200,8 @@ static const char *why_unfilled(query_run_state *q) {
 int shaping_select(query_run_state *q, braid_error *err) {
     size_t k = q->rq->k;
     qsort(q->items, q->count, sizeof *q->items, by_score);
-    if (q->rq->diversity > 0 && q->count > 1) {
-        int rc = pick_diverse(q, k < DIVERSE_MAX ? k : DIVERSE_MAX, err);
-        if (rc) return rc;
-    }
+    int rc = pick(q, k < DIVERSE_MAX ? k : DIVERSE_MAX, err);
+    if (rc) return rc;
     if (q->count > k) q->count = k;
     if (q->count < k) q->unfilled = why_unfilled(q);
     if (q->cold)

@@ -1,0 +1,65 @@
+/* Exploring: places of a list that are given away to learn, so many as the agent's budget allows.
+ *
+ * Only recommendations explore, by the agent's setting and unless the request says no; a ranker that is there to compare with
+ * never does. The draw (policy/draw.c) takes place while the list is picked, place after place, so it is held to the same
+ * rights and comes before nothing that could undo it; the propensity that it gives is that of what is shown. A request's seed
+ * replays it. What is older than the agent's cut-off is not explored, nor what nobody knows the age of; an item is as old as
+ * its window here, or else as the year it was made in. */
+#include <math.h>
+
+#include "query/run.h"
+
+static const uint64_t OWN_SEED = UINT64_C(0x6578706c6f726521); /* apart from what else the answer's seed draws */
+
+struct exploring {
+    policy_draw *draw;
+};
+
+static bool wanted(const query_run_state *q) {
+    const query_request *rq = q->rq;
+    bool ours = rq->ranker == RANKER_AUTO || rq->ranker == RANKER_LEARNED || rq->ranker == RANKER_TASTE || rq->ranker == RANKER_FUSED;
+    return rq->recommend && rq->explore && ours && q->agent.budget > 0 && q->agent.strength > 0 && q->count > 1;
+}
+
+/* January 1st of a year is what a title of that year is at most as old as. */
+static bool young(const query_run_state *q, const catalogue_card *c) {
+    const double day_ms = 86400000.0;
+    if (q->agent.age_days == 0) return true;
+    if (c->available_from != TIME_NONE) return ((double)q->now_ms - (double)c->available_from) / day_ms <= q->agent.age_days;
+    return c->year != 0 && (double)q->now_ms / day_ms - (c->year - 1970) * 365.2425 <= q->agent.age_days;
+}
+
+int exploring_begin(query_run_state *q, size_t slots, exploring **out, braid_error *err) {
+    *out = NULL;
+    for (size_t i = 0; i < q->count; i++) q->items[i].propensity = 1;
+    if (!wanted(q)) return BRAID_OK;
+    exploring *x = arena_calloc(q->a, 1, sizeof *x);
+    bool *may = arena_calloc(q->a, q->count, sizeof *may);
+    double *value = arena_alloc(q->a, q->count * sizeof *value);
+    if (!x || !may || !value) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for exploring");
+    for (size_t i = 0; i < q->count; i++) {
+        q->items[i].draw = (uint32_t)i;
+        may[i] = young(q, q->items[i].card);
+        value[i] = q->items[i].score;
+    }
+    policy_draw_options o = {.n = q->count,
+                             .may = may,
+                             .value = value,
+                             .temperature = q->agent.strength,
+                             .share = q->agent.budget,
+                             .most = (size_t)lrint(q->agent.budget * (double)slots),
+                             .seed = q->seed ^ OWN_SEED};
+    int rc = policy_draw_new(&o, q->a, &x->draw, err);
+    if (rc == BRAID_OK) *out = x;
+    return rc;
+}
+
+size_t exploring_pick(query_run_state *q, exploring *x, size_t picked, size_t best) {
+    policy_drawn to = policy_draw_next(x->draw, q->items[best].draw);
+    size_t at = best;
+    for (size_t i = picked; to.explored && i < q->count; i++)
+        if (q->items[i].draw == to.which) at = i;
+    q->items[at].propensity = to.propensity;
+    q->items[at].explored = to.explored;
+    return at;
+}
