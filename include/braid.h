@@ -260,7 +260,8 @@ BRAID_API int braid_list_users(braid_db *db, const char *after, size_t limit, ch
 BRAID_API int braid_user_policy(braid_db *db, const char *id, char **json, braid_error *err);
 /* Everything that is known of a person. */
 BRAID_API int braid_user_export(braid_db *db, const char *id, char **json, braid_error *err);
-/* A page of the whole database as NDJSON that braid_write takes back: users, items, relations, interactions in turn.
+/* A page of the database as NDJSON that braid_write takes back: users, items, relations, interactions in turn; not what
+ * was learned from them, nor documents and slates.
  * `cursor` NULL begins; *next is NULL after the last page, else freed by the caller. A page holds at most `limit`
  * lines. */
 BRAID_API int braid_export(braid_db *db, const char *cursor, size_t limit, char **ndjson, char **next,

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "record/documents.h"
 #include "record/neighbours.h"
 
 extern const record_ops record_ops_sqlite, record_ops_postgres;
@@ -250,6 +251,38 @@ int record_scan_neighbours(record_store *s, const char *model, uint32_t after_nu
 int record_item_neighbours(record_store *s, uint32_t num, record_neighbours_fn *each, void *ctx, braid_error *err) {
     if (each == NULL) return record_invalid(err, "neighbours are read by somebody");
     RECORD_CALL(s, CALL_GET, s->ops->item_neighbours(s->self, num, each, ctx, err));
+}
+
+static int record_kind_invalid(braid_error *err) {
+    return error_set(err, BRAID_E_INVALID, "record", "a kind of documents has 1..%d letters a-z, digits, _ or -",
+                     RECORD_DOCUMENT_KIND_MAX);
+}
+
+int record_get_document(record_store *s, const char *kind, const char *id, record_document_fn *each, void *ctx,
+                        braid_error *err) {
+    if (!record_document_kind_valid(kind)) return record_kind_invalid(err);
+    if (id == NULL || each == NULL) return record_invalid(err, "a document is asked for by kind and id");
+    RECORD_CALL(s, CALL_GET, s->ops->get_document(s->self, kind, id, each, ctx, err));
+}
+
+int record_list_documents(record_store *s, const char *kind, const char *after_id, size_t limit, record_document_fn *each,
+                          void *ctx, braid_error *err) {
+    if (!record_document_kind_valid(kind)) return record_kind_invalid(err);
+    if (each == NULL) return record_invalid(err, "documents are read by somebody");
+    if (limit == 0) return BRAID_OK;
+    RECORD_CALL(s, CALL_LIST, s->ops->list_documents(s->self, kind, after_id, limit, each, ctx, err));
+}
+
+int record_get_slate(record_store *s, const char *id, record_slate_fn *each, void *ctx, braid_error *err) {
+    if (id == NULL || each == NULL) return record_invalid(err, "a slate is asked for by its recommendation_id");
+    RECORD_CALL(s, CALL_GET, s->ops->get_slate(s->self, id, each, ctx, err));
+}
+
+int record_scan_slates(record_store *s, const char *agent, int64_t from, int64_t until_at, record_slate_fn *each, void *ctx,
+                       braid_error *err) {
+    if (each == NULL) return record_invalid(err, "slates are read by somebody");
+    if (from >= until_at) return BRAID_OK;
+    RECORD_CALL(s, CALL_SCAN, s->ops->scan_slates(s->self, agent, from, until_at, each, ctx, err));
 }
 
 int record_log_read(record_store *s, uint64_t after, unsigned kinds, size_t limit, arena *a, record_log_entry **out,

@@ -17,7 +17,7 @@
 
 /* Of the file: "BRAD" in SQLite's application_id, and the schema step in user_version. */
 #define RECORD_APPLICATION_ID 0x42524144
-#define RECORD_SCHEMA_VERSION 3
+#define RECORD_SCHEMA_VERSION 4
 
 /* A step of the schema that opening made: its number from 1, and what it is called. */
 typedef void record_step_fn(void *ctx, unsigned step, const char *name);
@@ -49,7 +49,9 @@ typedef enum record_kind {
     RECORD_EPISODE = 6,
     RECORD_STATS = 7,
     RECORD_CURSOR = 8, /* consequences of a logged interaction; not logged themselves */
-    RECORD_NEIGHBOURS = 9 /* logged */
+    RECORD_NEIGHBOURS = 9, /* logged */
+    RECORD_DOCUMENT = 10,  /* logged */
+    RECORD_SLATE = 11      /* what was shown; not logged, and forgotten after a while */
 } record_kind;
 #define RECORD_MASK(kind) (1u << (kind))
 #define RECORD_MASK_ALL 0xffffffffu
@@ -113,10 +115,34 @@ typedef struct record_neighbours {
     size_t count; /* writing: 0 removes the row; that there was none is no error: `duplicate`, and no LSN */
 } record_neighbours;
 
+/* A small JSON object with a name, for the rooms above: agents, experiments, rules, patterns. One row a (kind, id),
+ * replaced as a whole; who read it first and writes it back says which version it read, so that no change is lost. */
+enum { RECORD_DOCUMENT_KIND_MAX = 32, RECORD_DOCUMENT_BYTES_MAX = 1 << 20 };
+#define RECORD_ANY_VERSION UINT64_MAX
+typedef struct record_document {
+    const char *kind; /* "agent", "experiment" ..: 1..RECORD_DOCUMENT_KIND_MAX bytes of a-z 0-9 _ - */
+    const char *id;   /* 1..255 bytes of UTF-8 */
+    const char *body; /* a JSON object in UTF-8, of body_len bytes; kept as it is */
+    size_t body_len;
+    uint64_t expect;  /* writing: the version that is replaced, 0: there is none yet, RECORD_ANY_VERSION: whichever. CONFLICT when
+                       * it is another one; NOT_FOUND when there is none to remove */
+    uint64_t version; /* reading: LSN of the last change */
+} record_document;
+
+/* What one answer showed, for judging policies by what followed. One row a recommendation_id, written once; it goes with its
+ * person. Who reads it knows the body's form (policy.h). */
+typedef struct record_slate {
+    const char *id; /* the recommendation_id */
+    const char *agent, *user; /* user "": nobody in particular */
+    int64_t at;               /* wall ms */
+    const char *body;         /* any bytes */
+    size_t body_len;          /* 1..RECORD_DOCUMENT_BYTES_MAX */
+} record_slate;
+
 /* ---- writing ---- */
 typedef struct record_change {
     record_kind kind;
-    bool remove; /* ITEM, RELATION, USER; NEIGHBOURS, like a count of 0 */
+    bool remove; /* ITEM, RELATION, USER, DOCUMENT; NEIGHBOURS, like a count of 0 */
     union {
         const item *item; /* remove: only id is read. The text vectors other than "default" are stored from the item */
         const relation *relation;
@@ -127,6 +153,8 @@ typedef struct record_change {
         const record_stats *stats;
         const record_cursor *cursor;
         const record_neighbours *neighbours; /* NOT_FOUND for an item that is not there */
+        const record_document *document;     /* remove: kind, id and expect are read */
+        const record_slate *slate;           /* a known id makes it a duplicate */
     };
     const float *vector;     /* ITEM put: dim floats that are indexed */
     bool vector_given;       /* by the caller; false: made by the embedder */
@@ -174,6 +202,8 @@ typedef bool record_policy_key_fn(void *ctx, size_t which, const record_policy *
 typedef bool record_episode_fn(void *ctx, const record_episode *row);
 typedef bool record_stats_fn(void *ctx, const record_stats *row);
 typedef bool record_neighbours_fn(void *ctx, const record_neighbours *row);
+typedef bool record_document_fn(void *ctx, const record_document *row);
+typedef bool record_slate_fn(void *ctx, const record_slate *row);
 
 typedef struct record_log_entry {
     uint64_t lsn;
@@ -181,14 +211,14 @@ typedef struct record_log_entry {
     bool remove;
     uint32_t num, num2; /* ITEM: number. RELATION: from and to. INTERACTION, NEIGHBOURS: the item's number */
     char *key; /* ITEM: id. RELATION: type. NEIGHBOURS: model. USER, POLICY: the person. INTERACTION: the person, or ""
-                * where one process writes all. Owned by the batch's arena */
+                * where one process writes all. DOCUMENT: "kind/id". Owned by the batch's arena */
 } record_log_entry;
 
 typedef struct record_info {
     uint32_t dim;
     uint64_t epoch; /* epoch: random at creation, so that a snapshot of another file is not taken for ours */
     uint64_t head_lsn, log_first_lsn; /* log_first_lsn: the oldest row still there (head+1 when empty) */
-    uint64_t items, relations, users, interactions, episodes, policies, neighbours, log_rows;
+    uint64_t items, relations, users, interactions, episodes, policies, neighbours, documents, slates, log_rows;
     uint64_t vectors_given; /* items whose vector came from the caller */
     uint64_t relations_newest; /* version of the newest relation, 0: none. With their number it tells two states of them apart */
     uint64_t file_bytes, wal_bytes;
@@ -243,6 +273,14 @@ typedef struct record_ops {
                         record_policy_key_fn *each, void *ctx, braid_error *err);
     int (*user_episodes)(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx,
                          braid_error *err);
+    int (*get_document)(void *self, const char *kind, const char *id, record_document_fn *each, void *ctx,
+                        braid_error *err); /* NOT_FOUND; calls each once */
+    int (*list_documents)(void *self, const char *kind, const char *after_id, size_t limit, record_document_fn *each,
+                          void *ctx, braid_error *err); /* in id order */
+    int (*get_slate)(void *self, const char *id, record_slate_fn *each, void *ctx, braid_error *err); /* NOT_FOUND */
+    /* Of an agent (NULL: all), from <= at < until_at, in order of (at, id). */
+    int (*scan_slates)(void *self, const char *agent, int64_t from, int64_t until_at, record_slate_fn *each, void *ctx,
+                       braid_error *err);
     int (*scan_stats)(void *self, record_stats_fn *each, void *ctx, braid_error *err);
     /* Rows of one model, by item number, after `after_num`. */
     int (*scan_neighbours)(void *self, const char *model, uint32_t after_num, record_neighbours_fn *each, void *ctx,
@@ -314,6 +352,13 @@ int record_get_policies(record_store *s, const char *agent, const record_policy_
                         record_policy_key_fn *each, void *ctx, braid_error *err);
 int record_user_episodes(record_store *s, const char *user, size_t limit, record_episode_fn *each, void *ctx,
                          braid_error *err);
+int record_get_document(record_store *s, const char *kind, const char *id, record_document_fn *each, void *ctx,
+                        braid_error *err);
+int record_list_documents(record_store *s, const char *kind, const char *after_id, size_t limit, record_document_fn *each,
+                          void *ctx, braid_error *err);
+int record_get_slate(record_store *s, const char *id, record_slate_fn *each, void *ctx, braid_error *err);
+int record_scan_slates(record_store *s, const char *agent, int64_t from, int64_t until_at, record_slate_fn *each, void *ctx,
+                       braid_error *err);
 int record_scan_stats(record_store *s, record_stats_fn *each, void *ctx, braid_error *err);
 int record_scan_neighbours(record_store *s, const char *model, uint32_t after_num, record_neighbours_fn *each,
                            void *ctx, braid_error *err);

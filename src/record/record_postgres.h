@@ -33,7 +33,7 @@ enum {
     RECORD_POSTGRES_PAGE = 1000,                 /* rows of a scan in one round trip */
     RECORD_POSTGRES_PAGE_VECTORS = 256,          /* the same, with vectors */
     RECORD_POSTGRES_TRIM_SLICE = 5000,           /* log rows forgotten in one statement */
-    RECORD_POSTGRES_BULK_MIN = 256,              /* items, lists of neighbours: from here on COPY is quicker */
+    RECORD_POSTGRES_BULK_MIN = 256,              /* items, lists of neighbours, slates: from here on COPY is quicker */
     RECORD_POSTGRES_CHANGES_MAX = (1 << 20) - 2, /* of one transaction: 20 bits of an LSN */
     RECORD_POSTGRES_LEASES_MAX = 64
 };
@@ -75,7 +75,7 @@ typedef struct record_postgres_group {
 typedef struct record_postgres_writer {
     record_postgres *s;
     pg_session *session; /* NULL: not connected */
-    bool staging;        /* the session has its tables staged_items and staged_neighbours */
+    bool staging;        /* the session has its tables staged_* */
     char name[40];       /* of its row in `writers` */
     uint64_t token;      /* of the transaction in hand; never used again */
     pg_params params;
@@ -234,6 +234,15 @@ int record_postgres_scan_stats(void *self, record_stats_fn *each, void *ctx, bra
 int record_postgres_scan_neighbours(void *self, const char *model, uint32_t after_num, record_neighbours_fn *each,
                                     void *ctx, braid_error *err);
 int record_postgres_item_neighbours(void *self, uint32_t num, record_neighbours_fn *each, void *ctx, braid_error *err);
+
+/* ---- record_postgres_documents.c: documents and slates ---- */
+int record_postgres_get_document(void *self, const char *kind, const char *id, record_document_fn *each, void *ctx,
+                                 braid_error *err);
+int record_postgres_list_documents(void *self, const char *kind, const char *after_id, size_t limit,
+                                   record_document_fn *each, void *ctx, braid_error *err);
+int record_postgres_get_slate(void *self, const char *id, record_slate_fn *each, void *ctx, braid_error *err);
+int record_postgres_scan_slates(void *self, const char *agent, int64_t from, int64_t until_at, record_slate_fn *each,
+                                void *ctx, braid_error *err);
 
 /* ---- record_postgres_log.c: the log, cursors, facts, checks ---- */
 int record_postgres_log_read(void *self, uint64_t after, unsigned kinds, size_t limit, arena *a, record_log_entry **out,

@@ -127,6 +127,27 @@ static record_postgres_sql bind_neighbours(pg_params *p, const record_change *c)
     return SQL_PUT_NEIGHBOURS;
 }
 
+static record_postgres_sql bind_document(pg_params *p, const record_change *c) {
+    const record_document *d = c->document;
+    pg_bind_text(p, d->kind);
+    pg_bind_text(p, d->id);
+    if (c->remove)
+        pg_bind_null(p);
+    else
+        pg_bind_text_len(p, d->body, d->body_len);
+    pg_bind_int8(p, d->expect == RECORD_ANY_VERSION ? -1 : (int64_t)d->expect);
+    return SQL_PUT_DOCUMENT;
+}
+
+static record_postgres_sql bind_slate(pg_params *p, const record_slate *l) {
+    pg_bind_text(p, l->id);
+    pg_bind_text(p, l->user);
+    pg_bind_text(p, l->agent);
+    pg_bind_int8(p, pg_time(l->at));
+    pg_bind_bytes(p, l->body, l->body_len);
+    return SQL_PUT_SLATE;
+}
+
 static record_postgres_sql bind_cursor(record_postgres *s, pg_params *p, const record_cursor *cursor) {
     pg_bind_text(p, cursor->name);
     pg_bind_int8(p, cursor->lsn > INT64_MAX ? INT64_MAX : (int64_t)cursor->lsn);
@@ -137,7 +158,7 @@ static record_postgres_sql bind_cursor(record_postgres *s, pg_params *p, const r
 void record_postgres_bind(record_postgres *s, pg_params *p, const record_change *c, const record_postgres_body *body,
                           uint32_t n, uint32_t since, record_postgres_sql *which) {
     pg_params_reset(p);
-    if (c->kind <= RECORD_POLICY || c->kind == RECORD_NEIGHBOURS) pg_bind_int4(p, (int32_t)n);
+    if (c->kind <= RECORD_POLICY || c->kind >= RECORD_NEIGHBOURS) pg_bind_int4(p, (int32_t)n);
     switch (c->kind) {
     case RECORD_ITEM:
         *which = c->remove ? SQL_DROP_ITEM : SQL_PUT_ITEM;
@@ -168,6 +189,8 @@ void record_postgres_bind(record_postgres *s, pg_params *p, const record_change 
     case RECORD_STATS: *which = bind_stats(p, c->stats); return;
     case RECORD_CURSOR: *which = bind_cursor(s, p, c->cursor); return;
     case RECORD_NEIGHBOURS: *which = bind_neighbours(p, c); return;
+    case RECORD_DOCUMENT: *which = bind_document(p, c); return;
+    case RECORD_SLATE: *which = bind_slate(p, c->slate); return;
     }
 }
 
@@ -196,6 +219,19 @@ static bool refuse_user(record_change *c) {
     return true;
 }
 
+static bool refuse_document(record_change *c, int verdict) {
+    const record_document *d = c->document;
+    if (c->kind != RECORD_DOCUMENT) return false;
+    if (verdict == 8)
+        record_postgres_refuse(c, BRAID_E_NOT_FOUND, "there is no document '%s/%s'", d->kind, d->id);
+    else if (d->expect == 0)
+        record_postgres_refuse(c, BRAID_E_CONFLICT, "there is a document '%s/%s' already", d->kind, d->id);
+    else
+        record_postgres_refuse(c, BRAID_E_CONFLICT, "document '%s/%s' was changed by somebody else: read it again", d->kind,
+                               d->id);
+    return true;
+}
+
 bool record_postgres_verdict(record_change *c, const PGresult *r) {
     pg_row row = {.r = r};
     if (pg_rows(r) != 1 || PQnfields(r) != 3) return false;
@@ -214,7 +250,8 @@ bool record_postgres_judge(record_change *c, int verdict, int64_t lsn) {
     case 0:
     case 1: return true;
     case 2:
-        if (c->kind == RECORD_USER || c->kind == RECORD_POLICY || c->kind == RECORD_EPISODE || c->kind == RECORD_CURSOR)
+        if (c->kind != RECORD_ITEM && c->kind != RECORD_RELATION && c->kind != RECORD_INTERACTION &&
+            c->kind != RECORD_STATS && c->kind != RECORD_NEIGHBOURS)
             return false;
         refuse_item(c, false);
         return true;
@@ -238,6 +275,8 @@ bool record_postgres_judge(record_change *c, int verdict, int64_t lsn) {
         record_postgres_refuse(c, BRAID_E_NOT_FOUND, "there is no interaction %llu of user '%s' (any more)",
                                (unsigned long long)c->episode->interaction_lsn, c->episode->user);
         return true;
+    case 8:
+    case 9: return refuse_document(c, verdict);
     default: return false;
     }
 }

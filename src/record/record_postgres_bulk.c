@@ -2,7 +2,7 @@
  *
  * Items (put_staged_items gives them their numbers) without named vectors, each id once; the vectors, which are most
  * of the bytes, are then copied straight to where they stay. Lists of neighbours (put_staged_neighbours), each item
- * and model once. Requests of fewer than RECORD_POSTGRES_BULK_MIN changes, and all others, go the ordinary way. The
+ * and model once. Slates (put_staged_slates), each id once. Requests of fewer than RECORD_POSTGRES_BULK_MIN changes, and all others, go the ordinary way. The
  * tables are temporary: they are not logged, and empty themselves at the end of the transaction. */
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 
 static bool fit_for_bulk(const record_change *c, record_kind kind) {
     if (c->kind != kind || c->item == NULL) return false;
-    if (kind == RECORD_NEIGHBOURS) return true;
+    if (kind == RECORD_NEIGHBOURS || kind == RECORD_SLATE) return true;
     if (kind != RECORD_ITEM || c->remove) return false;
     for (size_t v = 0; v < c->item->vectors_count; v++)
         if (strcmp(c->item->vectors[v].name, "default") != 0) return false;
@@ -21,6 +21,7 @@ static bool fit_for_bulk(const record_change *c, record_kind kind) {
 /* What no two changes of a bulk request may share; `room` is for a key that is put together. */
 static const char *bulk_key(const record_change *c, char *room, size_t size) {
     if (c->kind == RECORD_ITEM) return c->item->id;
+    if (c->kind == RECORD_SLATE) return c->slate->id;
     snprintf(room, size, "%u/%s", c->neighbours->num, c->neighbours->model);
     return room;
 }
@@ -113,58 +114,88 @@ static int bulk_put_items(record_postgres_writer *w, record_postgres_request *r,
     return code == BRAID_OK ? bulk_vectors(w, r, until, err) : code;
 }
 
-/* ---- neighbours ---- */
-static int bulk_lists(record_postgres_writer *w, record_postgres_request *r, deadline until, size_t *rows,
-                      braid_error *err) {
+/* ---- neighbours, slates: rows that are judged one by one ---- */
+
+typedef struct bulk_kind {
+    const char *copy;
+    unsigned columns;
+    record_postgres_sql put; /* answers n, verdict, lsn */
+    const char *doing;
+    void (*row)(pg_copy *k, const record_change *c); /* all columns but n */
+} bulk_kind;
+
+static void bulk_neighbours(pg_copy *k, const record_change *c) {
+    const record_neighbours *row = c->neighbours;
+    size_t count = c->remove ? 0 : row->count;
+    pg_copy_int8(k, row->num);
+    pg_copy_text(k, row->model);
+    pg_copy_int8(k, row->at);
+    pg_copy_bytes(k, count > 0 ? (const void *)row->list : "", count * sizeof *row->list);
+}
+
+static void bulk_slate(pg_copy *k, const record_change *c) {
+    const record_slate *row = c->slate;
+    pg_copy_text(k, row->id);
+    pg_copy_text(k, row->user);
+    pg_copy_text(k, row->agent);
+    pg_copy_int8(k, pg_time(row->at));
+    pg_copy_bytes(k, row->body, row->body_len);
+}
+
+static const bulk_kind bulk_of_neighbours = {
+    "COPY staged_neighbours (n, num, model, at, list) FROM STDIN (FORMAT binary)", 5, SQL_PUT_STAGED_NEIGHBOURS,
+    "writing neighbours", bulk_neighbours};
+static const bulk_kind bulk_of_slates = {
+    "COPY staged_slates (n, id, person, agent, at, body) FROM STDIN (FORMAT binary)", 6, SQL_PUT_STAGED_SLATES,
+    "writing slates", bulk_slate};
+
+static int bulk_rows(record_postgres_writer *w, record_postgres_request *r, const bulk_kind *kind, deadline until,
+                     size_t *rows, braid_error *err) {
     pg_copy k;
     uint64_t copied = 0;
     *rows = 0;
-    int code = pg_copy_begin(&k, w->session,
-                             "COPY staged_neighbours (n, num, model, at, list) FROM STDIN (FORMAT binary)", until, err);
+    int code = pg_copy_begin(&k, w->session, kind->copy, until, err);
     if (code != BRAID_OK) return code;
     for (size_t i = 0; code == BRAID_OK && i < r->n; i++) {
-        const record_change *c = &r->changes[i];
-        const record_neighbours *row = c->neighbours;
-        size_t count = c->remove ? 0 : row->count;
-        if (c->code != BRAID_OK) continue;
-        pg_copy_row(&k, 5);
+        if (r->changes[i].code != BRAID_OK) continue;
+        pg_copy_row(&k, kind->columns);
         pg_copy_int4(&k, (int32_t)i + 1);
-        pg_copy_int8(&k, row->num);
-        pg_copy_text(&k, row->model);
-        pg_copy_int8(&k, row->at);
-        pg_copy_bytes(&k, count > 0 ? (const void *)row->list : "", count * sizeof *row->list);
+        kind->row(&k, &r->changes[i]);
         ++*rows;
         code = pg_copy_push(&k, err);
     }
     int ended = pg_copy_end(&k, &copied, code == BRAID_OK ? err : NULL);
     if (code == BRAID_OK) code = ended;
-    if (code == BRAID_OK && copied != *rows) code = record_postgres_corrupt("copying neighbours in", err);
+    if (code == BRAID_OK && copied != *rows) code = record_postgres_corrupt(kind->doing, err);
     return code;
 }
 
-static int bulk_put_neighbours(record_postgres_writer *w, record_postgres_request *r, deadline until,
-                               braid_error *err) {
+static int bulk_put_rows(record_postgres_writer *w, record_postgres_request *r, const bulk_kind *kind, deadline until,
+                         braid_error *err) {
     PGresult *answer = NULL;
     size_t rows = 0;
-    int code = bulk_lists(w, r, until, &rows, err);
-    if (code == BRAID_OK)
-        code = pg_run(w->session, SQL_PUT_STAGED_NEIGHBOURS, NULL, until, "writing neighbours", &answer, err);
-    if (code == BRAID_OK && (size_t)pg_rows(answer) != rows) code = record_postgres_corrupt("writing neighbours", err);
+    int code = bulk_rows(w, r, kind, until, &rows, err);
+    if (code == BRAID_OK) code = pg_run(w->session, kind->put, NULL, until, kind->doing, &answer, err);
+    if (code == BRAID_OK && (size_t)pg_rows(answer) != rows) code = record_postgres_corrupt(kind->doing, err);
     for (int i = 0; code == BRAID_OK && i < pg_rows(answer); i++) {
         pg_row row = {.r = answer, .row = i};
         int32_t n = pg_int4(&row, 0);
         int verdict = pg_int2(&row, 1);
         int64_t lsn = pg_int8(&row, 2);
-        if (row.bad || n < 1 || (size_t)n > r->n || !record_postgres_judge(&r->changes[n - 1], verdict, lsn))
-            code = record_postgres_corrupt("writing neighbours", err);
-        else
-            r->changes[n - 1].num = r->changes[n - 1].neighbours->num;
+        record_change *c = !row.bad && n >= 1 && (size_t)n <= r->n ? &r->changes[n - 1] : NULL;
+        if (c == NULL || !record_postgres_judge(c, verdict, lsn))
+            code = record_postgres_corrupt(kind->doing, err);
+        else if (c->kind == RECORD_NEIGHBOURS)
+            c->num = c->neighbours->num;
     }
     PQclear(answer);
     return code;
 }
 
 int record_postgres_bulk(record_postgres_writer *w, record_postgres_request *r, deadline until, braid_error *err) {
-    return r->changes[0].kind == RECORD_NEIGHBOURS ? bulk_put_neighbours(w, r, until, err)
-                                                   : bulk_put_items(w, r, until, err);
+    switch (r->changes[0].kind) {
+    case RECORD_NEIGHBOURS: return bulk_put_rows(w, r, &bulk_of_neighbours, until, err);
+    case RECORD_SLATE: return bulk_put_rows(w, r, &bulk_of_slates, until, err);
+    default: return bulk_put_items(w, r, until, err);
+    }
 }

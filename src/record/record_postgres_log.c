@@ -14,7 +14,8 @@ enum { RECORD_POSTGRES_LAG_MAX = 100000, RECORD_POSTGRES_LAG_MS = 250 };
 /* ---- reading ---- */
 
 /* The kinds that the table log holds; interactions are their own rows. */
-static const record_kind log_kinds[] = {RECORD_ITEM, RECORD_RELATION, RECORD_USER, RECORD_POLICY, RECORD_NEIGHBOURS};
+static const record_kind log_kinds[] = {RECORD_ITEM, RECORD_RELATION, RECORD_USER, RECORD_POLICY,
+                                       RECORD_NEIGHBOURS, RECORD_DOCUMENT};
 enum { LOG_KINDS = sizeof log_kinds / sizeof log_kinds[0] };
 
 static bool logged(int kind) {
@@ -202,7 +203,7 @@ int record_postgres_info(void *self, record_info *out, braid_error *err) {
         pg_row row = {.r = r};
         uint64_t *counts[] = {&out->items,    &out->relations, &out->users,    &out->interactions,
                               &out->episodes, &out->policies,  &out->log_rows, &out->vectors_given,
-                              &out->neighbours, &out->relations_newest};
+                              &out->neighbours, &out->relations_newest, &out->documents, &out->slates};
         enum { COUNTS = sizeof counts / sizeof counts[0] };
         if (pg_rows(r) != 1) row.bad = true;
         for (int i = 0; !row.bad && i < COUNTS; i++) *counts[i] = (uint64_t)pg_int8(&row, i);
@@ -246,14 +247,14 @@ static int check_one(record_postgres *s, record_postgres_sql which, buf *out, br
 int record_postgres_integrity(void *self, bool deep, buf *out, braid_error *err) {
     static const record_postgres_sql checks[] = {SQL_CHECK_LSN_AHEAD,  SQL_CHECK_ITEM_LOG,       SQL_CHECK_RELATION_LOG,
                                                  SQL_CHECK_USER_LOG,   SQL_CHECK_VECTORS,        SQL_CHECK_VECTORS_LACK,
-                                                 SQL_CHECK_NEIGHBOURS, SQL_CHECK_NEIGHBOURS_LOG, SQL_CHECK_LSN_TWICE,
-                                                 SQL_CHECK_PERSONS,    SQL_CHECK_ITEMS,          SQL_CHECK_EPISODES};
+                                                 SQL_CHECK_NEIGHBOURS, SQL_CHECK_NEIGHBOURS_LOG, SQL_CHECK_DOCUMENTS_LOG, SQL_CHECK_LSN_TWICE,
+                                                 SQL_CHECK_PERSONS,    SQL_CHECK_ITEMS,          SQL_CHECK_EPISODES,      SQL_CHECK_SLATES};
     record_postgres *s = self;
     size_t n = sizeof checks / sizeof checks[0];
     int code = BRAID_OK;
     buf found;
     buf_init(&found, 1 << 20);
-    if (!deep) n = 8; /* the others read every interaction */
+    if (!deep) n = 9; /* the others read every interaction */
     for (size_t i = 0; code == BRAID_OK && i < n; i++) code = check_one(s, checks[i], &found, err);
     if (code == BRAID_OK) buf_puts(out, found.len > 0 ? found.data : "ok");
     if (code == BRAID_OK && (out->failed || found.failed)) code = record_postgres_no_memory(err);

@@ -25,15 +25,18 @@ STEP_BYTES(record_postgres_005, "sql/005_insight.sql");
 STEP_BYTES(record_postgres_006, "sql/006_readers.sql");
 STEP_BYTES(record_postgres_007, "sql/007_crash.sql");
 STEP_BYTES(record_postgres_008, "sql/008_neighbours.sql");
+STEP_BYTES(record_postgres_009, "sql/009_documents.sql");
 
-#define SCHEMA_STEPS 8
+#define SCHEMA_STEPS 9
 
 const char *record_postgres_step(unsigned i, const char **name) {
     static const char *const names[SCHEMA_STEPS] = {"001_items",   "002_people",  "003_learning", "004_write",
-                                                    "005_insight", "006_readers", "007_crash",    "008_neighbours"};
+                                                    "005_insight", "006_readers", "007_crash",    "008_neighbours",
+                                                    "009_documents"};
     static const char *const texts[SCHEMA_STEPS] = {record_postgres_001, record_postgres_002, record_postgres_003,
                                                     record_postgres_004, record_postgres_005, record_postgres_006,
-                                                    record_postgres_007, record_postgres_008};
+                                                    record_postgres_007, record_postgres_008,
+                                                    record_postgres_009};
     if (i >= SCHEMA_STEPS) return NULL;
     *name = names[i];
     return texts[i];
@@ -97,7 +100,7 @@ static int schema_found(record_postgres *s, pg_session *session, deadline until,
         pg_exec(session, "INSERT INTO meta (dim, identity) VALUES ($1, $2)", "il", &p, until, schema_where, NULL, err);
     pg_params_free(&p);
     if (code == BRAID_OK)
-        code = pg_exec(session, "SELECT make_episode_partitions(3)", NULL, NULL, until, schema_where, NULL, err);
+        code = pg_exec(session, "SELECT make_partitions(3)", NULL, NULL, until, schema_where, NULL, err);
     return code;
 }
 

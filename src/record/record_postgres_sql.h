@@ -46,9 +46,12 @@
       "put_episode($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")                                                          \
     X(PUT_STATS, "lddld", RECORD_POSTGRES_VERDICT "put_stats($1, $2, $3, $4, $5)")                                     \
     X(PUT_NEIGHBOURS, "iltly", RECORD_POSTGRES_VERDICT "put_neighbours($1, $2, $3, $4, $5)")                           \
+    X(PUT_DOCUMENT, "itttl", RECORD_POSTGRES_VERDICT "put_document($1, $2, $3, $4, $5)")                               \
+    X(PUT_SLATE, "itttzy", RECORD_POSTGRES_VERDICT "put_slate($1, $2, $3, $4, $5, $6)")                                \
     X(PUT_CURSOR, "tll", RECORD_POSTGRES_VERDICT "put_cursor($1, $2, $3)")                                             \
     X(PUT_STAGED, "", "SELECT o_n, o_lsn, o_num FROM put_staged_items()")                                              \
     X(PUT_STAGED_NEIGHBOURS, "", "SELECT o_n, o_verdict, o_lsn FROM put_staged_neighbours()")                          \
+    X(PUT_STAGED_SLATES, "", "SELECT o_n, o_verdict, o_lsn FROM put_staged_slates()")                                  \
     /* the log */                                                                                                      \
     X(HORIZON, "", "SELECT horizon()")                                                                                 \
     /* nothing can appear up to here; the last row that is settled; the last row */                                    \
@@ -76,7 +79,7 @@
     X(NOTIFY, "t", "SELECT pg_notify($1, '')")                                                                         \
     X(LEASE, "tl", "SELECT pg_try_advisory_lock(hashtextextended($1, $2))")                                            \
     X(ALIVE, "", "SELECT true")                                                                                        \
-    X(MAKE_PARTITIONS, "", "SELECT make_episode_partitions(3)")                                                        \
+    X(MAKE_PARTITIONS, "", "SELECT make_partitions(3)")                                                        \
     X(ROLL_UP, "", "SELECT roll_up_performance()")                                                                     \
     X(LEARN_PATTERNS, "", "SELECT learn_patterns()")                                                                   \
     /* facts */                                                                                                        \
@@ -89,7 +92,8 @@
       " (SELECT count(*) FROM log l LEFT JOIN persons p ON p.num = l.person WHERE l.lsn > m.trimmed"                   \
       " AND (l.person IS NULL OR p.num IS NOT NULL)) + (SELECT count(*) FROM interactions i WHERE i.lsn > m.trimmed)," \
       " (SELECT count(*) FROM items WHERE given), (SELECT count(*) FROM neighbours WHERE list <> ''),"                 \
-      " (SELECT coalesce(max(version), 0) FROM relations), m.trimmed, settled() FROM meta m")                          \
+      " (SELECT coalesce(max(version), 0) FROM relations), (SELECT count(*) FROM documents),"                          \
+      " (SELECT count(*) FROM slates), m.trimmed, settled() FROM meta m")                          \
     /* reading items */                                                                                                \
     X(ITEM_BY_ID, "t", "SELECT i.num, i.version, i.id, i.body, i.given, v.data FROM items i"                           \
       " LEFT JOIN vectors v ON v.num = i.num WHERE i.id = $1")                                                         \
@@ -141,6 +145,14 @@
       " AND list <> '' ORDER BY num LIMIT $3")                                                                         \
     X(ITEM_NEIGHBOURS, "l", "SELECT num, model, at, version, list FROM neighbours WHERE num = $1 AND list <> ''"       \
       " ORDER BY model")                                                                                               \
+    X(DOCUMENT_GET, "tt", "SELECT kind, id, body, version FROM documents WHERE kind = $1 AND id = $2")                 \
+    X(DOCUMENTS_LIST, "ttl", "SELECT kind, id, body, version FROM documents WHERE kind = $1 AND id > $2"               \
+      " ORDER BY id LIMIT $3")                                                                                         \
+    X(SLATE_GET, "t", "SELECT s.id, p.id, s.agent, s.at, s.body FROM slates s JOIN persons p ON p.num = s.person"      \
+      " WHERE s.id = $1 LIMIT 1")                                                                                      \
+    X(SLATES_SCAN, "tzztl", "SELECT s.id, p.id, s.agent, s.at, s.body FROM slates s"                                   \
+      " JOIN persons p ON p.num = s.person WHERE ($1 IS NULL OR s.agent = $1) AND s.at < $2 AND (s.at, s.id) > ($3, $4)" \
+      " AND s.at >= $3 ORDER BY s.at, s.id LIMIT $5")                                                                  \
     /* each returns one line for a defect, none when all is well; $1 bytes of a vector */                              \
     X(CHECK_ITEM_LOG, "", "SELECT format('item %s has no log row for its version %s', id, version)"                    \
       " FROM items WHERE version > (SELECT trimmed FROM meta) AND NOT EXISTS (SELECT 1 FROM log l"                     \
@@ -173,7 +185,12 @@
       " OR octet_length(n.list) > 8 * 4096 LIMIT 5")                                                                   \
     X(CHECK_NEIGHBOURS_LOG, "", "SELECT format('neighbours of item number %s by %s have no log row for their version %s',"\
       " n.num, n.model, n.version) FROM neighbours n WHERE n.version > (SELECT trimmed FROM meta) AND NOT EXISTS"      \
-      " (SELECT 1 FROM log l WHERE l.lsn = n.version AND l.kind = 9 AND l.num = n.num) LIMIT 5")
+      " (SELECT 1 FROM log l WHERE l.lsn = n.version AND l.kind = 9 AND l.num = n.num) LIMIT 5")                       \
+    X(CHECK_DOCUMENTS_LOG, "", "SELECT format('document %s/%s has no log row for its version %s', d.kind, d.id,"       \
+      " d.version) FROM documents d WHERE d.version > (SELECT trimmed FROM meta) AND NOT EXISTS (SELECT 1 FROM log l"  \
+      " WHERE l.lsn = d.version AND l.kind = 10 AND l.key = d.kind || '/' || d.id) LIMIT 5")                           \
+    X(CHECK_SLATES, "", "SELECT format('slate %s belongs to nobody', s.id) FROM slates s"                              \
+      " WHERE NOT EXISTS (SELECT 1 FROM persons p WHERE p.num = s.person) LIMIT 5")
 
 typedef enum record_postgres_sql {
 #define RECORD_POSTGRES_SQL_ID(name, types, text) SQL_##name,

@@ -191,6 +191,13 @@ void record_sqlite_undo(record_sqlite *s, int code, int rc, const braid_error *w
 /* Applies one change inside the open transaction. BRAID_OK also when it was refused (see change->code); else an
  * SQLite error code, and the transaction cannot be kept. */
 int record_sqlite_apply(record_sqlite *s, record_change *change, const record_sqlite_body *body);
+/* What it lends to others that write for the writer. */
+int record_sqlite_lost(record_sqlite *s); /* the error after a statement could not be prepared */
+/* One row's first two columns; *found says whether there was one. */
+int record_sqlite_look_up(sqlite3_stmt *st, bool *found, int64_t *first, int64_t *second);
+int record_sqlite_person_make(record_sqlite *s, const char *id, int64_t *num);
+/* Gives the change its LSN and its log row. person 0: none. */
+int record_sqlite_log_change(record_sqlite *s, record_change *c, int64_t num, int64_t num2, int64_t person, const char *key);
 
 /* ---- record_sqlite_names.c: numbers of names, kept by the writer ---- */
 int record_sqlite_names_open(record_sqlite *s);
@@ -260,6 +267,17 @@ int record_sqlite_scan_stats(void *self, record_stats_fn *each, void *ctx, braid
 int record_sqlite_scan_neighbours(void *self, const char *model, uint32_t after_num, record_neighbours_fn *each,
                                   void *ctx, braid_error *err);
 int record_sqlite_item_neighbours(void *self, uint32_t num, record_neighbours_fn *each, void *ctx, braid_error *err);
+
+/* ---- record_sqlite_documents.c: documents and slates ---- */
+int record_sqlite_apply_document(record_sqlite *s, record_change *change);
+int record_sqlite_apply_slate(record_sqlite *s, record_change *change);
+int record_sqlite_get_document(void *self, const char *kind, const char *id, record_document_fn *each, void *ctx,
+                               braid_error *err);
+int record_sqlite_list_documents(void *self, const char *kind, const char *after_id, size_t limit,
+                                 record_document_fn *each, void *ctx, braid_error *err);
+int record_sqlite_get_slate(void *self, const char *id, record_slate_fn *each, void *ctx, braid_error *err);
+int record_sqlite_scan_slates(void *self, const char *agent, int64_t from, int64_t until_at, record_slate_fn *each,
+                              void *ctx, braid_error *err);
 
 /* ---- record_sqlite_log.c: the log, cursors, facts, checks ---- */
 int record_sqlite_log_read(void *self, uint64_t after, unsigned kinds, size_t limit, arena *a, record_log_entry **out,

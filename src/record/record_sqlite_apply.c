@@ -19,13 +19,13 @@ static sqlite3_stmt *stmt(record_sqlite *s, record_sqlite_sql id) {
     return record_sqlite_stmt(&s->writer, id);
 }
 
-static int lost(record_sqlite *s) {
+int record_sqlite_lost(record_sqlite *s) {
     int rc = sqlite3_extended_errcode(s->writer.db);
     return rc != SQLITE_OK ? rc : SQLITE_NOMEM;
 }
 
 /* One row's first two columns; *found says whether there was one. */
-static int look_up(sqlite3_stmt *st, bool *found, int64_t *first, int64_t *second) {
+int record_sqlite_look_up(sqlite3_stmt *st, bool *found, int64_t *first, int64_t *second) {
     int rc = sqlite3_step(st);
     *found = rc == SQLITE_ROW;
     if (*found) {
@@ -41,9 +41,9 @@ static int item_number(record_sqlite *s, const char *id, bool *found, int64_t *n
     *found = record_sqlite_names_get(s->items_by_id, id, num, &none);
     if (*found) return SQLITE_OK;
     sqlite3_stmt *st = stmt(s, SQL_ITEM_NUM);
-    if (st == NULL) return lost(s);
+    if (st == NULL) return record_sqlite_lost(s);
     int rc = sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);
-    if (rc == SQLITE_OK) rc = look_up(st, found, num, NULL);
+    if (rc == SQLITE_OK) rc = record_sqlite_look_up(st, found, num, NULL);
     if (rc == SQLITE_OK && *found) record_sqlite_names_put(s->items_by_id, id, *num, 0);
     return rc;
 }
@@ -52,20 +52,20 @@ static int person_number(record_sqlite *s, const char *id, bool *found, int64_t 
     *found = record_sqlite_names_get(s->persons_by_id, id, num, born);
     if (*found) return SQLITE_OK;
     sqlite3_stmt *st = stmt(s, SQL_PERSON);
-    if (st == NULL) return lost(s);
+    if (st == NULL) return record_sqlite_lost(s);
     int rc = sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);
-    if (rc == SQLITE_OK) rc = look_up(st, found, num, born);
+    if (rc == SQLITE_OK) rc = record_sqlite_look_up(st, found, num, born);
     if (rc == SQLITE_OK && *found) record_sqlite_names_put(s->persons_by_id, id, *num, *born);
     return rc;
 }
 
-static int person_make(record_sqlite *s, const char *id, int64_t *num) {
+int record_sqlite_person_make(record_sqlite *s, const char *id, int64_t *num) {
     bool found = false;
     int64_t born = 0;
     int rc = person_number(s, id, &found, num, &born);
     if (rc != SQLITE_OK || found) return rc;
     sqlite3_stmt *st = stmt(s, SQL_PERSON_ADD);
-    if (st == NULL) return lost(s);
+    if (st == NULL) return record_sqlite_lost(s);
     *num = (int64_t)++s->person_max;
     rc = sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC) | sqlite3_bind_int64(st, 2, *num) |
          sqlite3_bind_int64(st, 3, (int64_t)s->next_lsn);
@@ -75,7 +75,7 @@ static int person_make(record_sqlite *s, const char *id, int64_t *num) {
 /* Runs a statement whose one parameter is a number. */
 static int run_number(record_sqlite *s, record_sqlite_sql id, int64_t value) {
     sqlite3_stmt *st = stmt(s, id);
-    if (st == NULL) return lost(s);
+    if (st == NULL) return record_sqlite_lost(s);
     int rc = sqlite3_bind_int64(st, 1, value);
     return rc == SQLITE_OK ? record_sqlite_run(st) : rc;
 }
@@ -86,9 +86,9 @@ static bool removes(const record_change *c) {
 }
 
 /* Gives the change its LSN and its log row. person 0: none. */
-static int log_change(record_sqlite *s, record_change *c, int64_t num, int64_t num2, int64_t person, const char *key) {
+int record_sqlite_log_change(record_sqlite *s, record_change *c, int64_t num, int64_t num2, int64_t person, const char *key) {
     sqlite3_stmt *st = stmt(s, SQL_LOG_ADD);
-    if (st == NULL) return lost(s);
+    if (st == NULL) return record_sqlite_lost(s);
     uint64_t lsn = s->next_lsn;
     int rc = sqlite3_bind_int64(st, 1, (int64_t)lsn) | sqlite3_bind_int(st, 2, (int)c->kind) |
              sqlite3_bind_int(st, 3, removes(c)) | sqlite3_bind_int64(st, 4, num) | sqlite3_bind_int64(st, 5, num2) |
@@ -107,7 +107,7 @@ static int put_vector(record_sqlite *s, record_sqlite_sql id, int64_t num, const
     _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                    "vectors are stored little-endian; swap them here and on reading");
     sqlite3_stmt *st = stmt(s, id);
-    if (st == NULL) return lost(s);
+    if (st == NULL) return record_sqlite_lost(s);
     int rc = sqlite3_bind_int64(st, 1, num);
     if (name != NULL) rc |= sqlite3_bind_text(st, 2, name, -1, SQLITE_STATIC);
     rc |= sqlite3_bind_blob(st, name != NULL ? 3 : 2, values, (int)(dim * sizeof(float)), SQLITE_STATIC);
@@ -137,14 +137,14 @@ static int apply_item_put(record_sqlite *s, record_change *c, const record_sqlit
     }
     if (!known) num = (int64_t)++s->num_max;
     sqlite3_stmt *st = stmt(s, known ? SQL_ITEM_CHANGE : SQL_ITEM_ADD);
-    if (st == NULL) return lost(s);
+    if (st == NULL) return record_sqlite_lost(s);
     rc = sqlite3_bind_int64(st, 1, num) | sqlite3_bind_int64(st, 3, (int64_t)s->next_lsn) |
          sqlite3_bind_text(st, 5, body->text, (int)body->len, SQLITE_STATIC);
     rc |= known ? SQLITE_OK : sqlite3_bind_text(st, 2, c->item->id, -1, SQLITE_STATIC);
     rc |= c->vector != NULL ? sqlite3_bind_int(st, 4, c->vector_given) : sqlite3_bind_null(st, 4);
     if (rc == SQLITE_OK) rc = record_sqlite_run(st);
     if (rc == SQLITE_OK) rc = put_vectors(s, c, num, known);
-    if (rc == SQLITE_OK) rc = log_change(s, c, num, 0, 0, c->item->id);
+    if (rc == SQLITE_OK) rc = record_sqlite_log_change(s, c, num, 0, 0, c->item->id);
     c->num = (uint32_t)num;
     return rc;
 }
@@ -163,12 +163,12 @@ static int apply_item_remove(record_sqlite *s, record_change *c) {
     }
     for (size_t i = 0; rc == SQLITE_OK && i < sizeof drops / sizeof drops[0]; i++) rc = run_number(s, drops[i], num);
     sqlite3_stmt *st = rc == SQLITE_OK ? stmt(s, SQL_ITEM_GONE) : NULL;
-    if (st == NULL) return rc != SQLITE_OK ? rc : lost(s);
+    if (st == NULL) return rc != SQLITE_OK ? rc : record_sqlite_lost(s);
     rc = sqlite3_bind_int64(st, 1, num) | sqlite3_bind_text(st, 2, c->item->id, -1, SQLITE_STATIC);
     if (rc == SQLITE_OK) rc = record_sqlite_run(st);
     record_sqlite_names_drop(s->items_by_id, c->item->id);
     if (rc == SQLITE_OK) rc = record_sqlite_meta_put(&s->writer, "num_max", (int64_t)s->num_max);
-    if (rc == SQLITE_OK) rc = log_change(s, c, num, 0, 0, c->item->id);
+    if (rc == SQLITE_OK) rc = record_sqlite_log_change(s, c, num, 0, 0, c->item->id);
     c->num = (uint32_t)num;
     return rc;
 }
@@ -185,7 +185,7 @@ static int apply_relation(record_sqlite *s, record_change *c) {
         return SQLITE_OK;
     }
     sqlite3_stmt *st = stmt(s, c->remove ? SQL_RELATION_DROP : SQL_RELATION_PUT);
-    if (st == NULL) return lost(s);
+    if (st == NULL) return record_sqlite_lost(s);
     rc = sqlite3_bind_int64(st, 1, from) | sqlite3_bind_int64(st, 2, to) |
          sqlite3_bind_text(st, 3, r->type, -1, SQLITE_STATIC);
     if (!c->remove) rc |= sqlite3_bind_double(st, 4, r->strength) | sqlite3_bind_int64(st, 5, (int64_t)s->next_lsn);
@@ -195,25 +195,26 @@ static int apply_relation(record_sqlite *s, record_change *c) {
                              r->to);
         return SQLITE_OK;
     }
-    return rc == SQLITE_OK ? log_change(s, c, from, to, 0, r->type) : rc;
+    return rc == SQLITE_OK ? record_sqlite_log_change(s, c, from, to, 0, r->type) : rc;
 }
 
 static int apply_user_put(record_sqlite *s, record_change *c, const record_sqlite_body *body) {
     int64_t person = 0;
-    int rc = person_make(s, c->user->id, &person);
+    int rc = record_sqlite_person_make(s, c->user->id, &person);
     sqlite3_stmt *st = rc == SQLITE_OK ? stmt(s, SQL_USER_PUT) : NULL;
-    if (st == NULL) return rc != SQLITE_OK ? rc : lost(s);
+    if (st == NULL) return rc != SQLITE_OK ? rc : record_sqlite_lost(s);
     rc = sqlite3_bind_int64(st, 1, person) | sqlite3_bind_text(st, 2, c->user->id, -1, SQLITE_STATIC) |
          sqlite3_bind_int64(st, 3, (int64_t)s->next_lsn) |
          sqlite3_bind_text(st, 4, body->text, (int)body->len, SQLITE_STATIC);
     if (rc == SQLITE_OK) rc = record_sqlite_run(st);
-    return rc == SQLITE_OK ? log_change(s, c, 0, 0, person, NULL) : rc;
+    return rc == SQLITE_OK ? record_sqlite_log_change(s, c, 0, 0, person, NULL) : rc;
 }
 
 static int apply_user_remove(record_sqlite *s, record_change *c) {
     static const record_sqlite_sql drops[] = {SQL_PERSON_TIMELINE_FILL,     SQL_PERSON_EPISODES_DROP,
                                               SQL_PERSON_INTERACTIONS_DROP, SQL_PERSON_TIMELINE_DROP,
-                                              SQL_PERSON_POLICIES_DROP,     SQL_USER_DROP};
+                                              SQL_PERSON_POLICIES_DROP,     SQL_PERSON_SLATES_DROP,
+                                              SQL_USER_DROP};
     bool known = false;
     int64_t person = 0, born = 0;
     int rc = person_number(s, c->user->id, &known, &person, &born);
@@ -224,23 +225,23 @@ static int apply_user_remove(record_sqlite *s, record_change *c) {
     }
     for (size_t i = 0; rc == SQLITE_OK && i < sizeof drops / sizeof drops[0]; i++) rc = run_number(s, drops[i], person);
     sqlite3_stmt *st = rc == SQLITE_OK ? stmt(s, SQL_PERSON_DROP) : NULL;
-    if (st == NULL) return rc != SQLITE_OK ? rc : lost(s);
+    if (st == NULL) return rc != SQLITE_OK ? rc : record_sqlite_lost(s);
     rc = sqlite3_bind_text(st, 1, c->user->id, -1, SQLITE_STATIC);
     if (rc == SQLITE_OK) rc = record_sqlite_run(st);
     record_sqlite_names_drop(s->persons_by_id, c->user->id);
     if (rc == SQLITE_OK) rc = record_sqlite_meta_put(&s->writer, "person_max", (int64_t)s->person_max);
-    if (rc == SQLITE_OK) rc = log_change(s, c, 0, 0, 0, c->user->id);
+    if (rc == SQLITE_OK) rc = record_sqlite_log_change(s, c, 0, 0, 0, c->user->id);
     s->wipe |= rc == SQLITE_OK;
     return rc;
 }
 
 static int interaction_known(record_sqlite *s, record_change *c, int64_t person, bool *known) {
     sqlite3_stmt *st = stmt(s, SQL_INTERACTION_BY_KEY);
-    if (st == NULL) return lost(s);
+    if (st == NULL) return record_sqlite_lost(s);
     int64_t lsn = 0, item_num = 0;
     int rc = sqlite3_bind_int64(st, 1, person) |
              sqlite3_bind_text(st, 2, c->interaction->idempotency_key, -1, SQLITE_STATIC);
-    if (rc == SQLITE_OK) rc = look_up(st, known, &lsn, &item_num);
+    if (rc == SQLITE_OK) rc = record_sqlite_look_up(st, known, &lsn, &item_num);
     if (rc == SQLITE_OK && *known) {
         c->duplicate = true;
         c->lsn = (uint64_t)lsn;
@@ -252,7 +253,7 @@ static int interaction_known(record_sqlite *s, record_change *c, int64_t person,
 static int interaction_insert(record_sqlite *s, record_change *c, int64_t person, int64_t item_num) {
     const interaction *in = c->interaction;
     sqlite3_stmt *st = stmt(s, SQL_INTERACTION_ADD);
-    if (st == NULL) return lost(s);
+    if (st == NULL) return record_sqlite_lost(s);
     int64_t at = in->at == TIME_NONE ? clock_wall_ms(s->options.clock) : in->at;
     bool plain_agent = in->agent == NULL || strcmp(in->agent, "default") == 0;
     int rc = sqlite3_bind_int64(st, 1, (int64_t)s->next_lsn) | sqlite3_bind_int64(st, 2, person) |
@@ -288,7 +289,7 @@ static int apply_interaction(record_sqlite *s, record_change *c) {
         record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no item '%s'", in->item);
         return SQLITE_OK;
     }
-    if (!person_known) rc = person_make(s, in->user, &person);
+    if (!person_known) rc = record_sqlite_person_make(s, in->user, &person);
     return rc == SQLITE_OK ? interaction_insert(s, c, person, item_num) : rc;
 }
 
@@ -299,7 +300,7 @@ static int policy_logged(record_sqlite *s, record_change *c, int64_t person) {
         c->lsn = s->policy_lsn;
         return SQLITE_OK;
     }
-    int rc = log_change(s, c, 0, 0, person, NULL);
+    int rc = record_sqlite_log_change(s, c, 0, 0, person, NULL);
     s->policy_person = rc == SQLITE_OK ? person : -1;
     s->policy_lsn = c->lsn;
     return rc;
@@ -317,7 +318,7 @@ static int apply_policy(record_sqlite *s, record_change *c, const record_sqlite_
         return SQLITE_OK;
     }
     sqlite3_stmt *st = stmt(s, SQL_POLICY_PUT);
-    if (st == NULL) return lost(s);
+    if (st == NULL) return record_sqlite_lost(s);
     rc = sqlite3_bind_int64(st, 1, person) | sqlite3_bind_text(st, 2, p->agent, -1, SQLITE_STATIC) |
          record_sqlite_bind_hash(st, 3, p->state_hash) | record_sqlite_bind_text(st, 4, p->state) |
          sqlite3_bind_int64(st, 5, (int64_t)p->version) |
@@ -336,9 +337,9 @@ static int apply_episode(record_sqlite *s, record_change *c) {
     bool known = false, there = false;
     int64_t person = 0, born = 0, owner = 0;
     sqlite3_stmt *st = stmt(s, SQL_INTERACTION_PERSON);
-    if (st == NULL) return lost(s);
+    if (st == NULL) return record_sqlite_lost(s);
     int rc = sqlite3_bind_int64(st, 1, (int64_t)e->interaction_lsn);
-    if (rc == SQLITE_OK) rc = look_up(st, &there, &owner, NULL);
+    if (rc == SQLITE_OK) rc = record_sqlite_look_up(st, &there, &owner, NULL);
     if (rc == SQLITE_OK) rc = person_number(s, e->user, &known, &person, &born);
     if (rc != SQLITE_OK) return rc;
     if (!there || !known || owner != person) {
@@ -346,7 +347,7 @@ static int apply_episode(record_sqlite *s, record_change *c) {
                              (unsigned long long)e->interaction_lsn, e->user);
         return SQLITE_OK;
     }
-    if ((st = stmt(s, SQL_EPISODE_ADD)) == NULL) return lost(s);
+    if ((st = stmt(s, SQL_EPISODE_ADD)) == NULL) return record_sqlite_lost(s);
     rc = sqlite3_bind_int64(st, 1, (int64_t)e->interaction_lsn) | record_sqlite_bind_hash(st, 2, e->state_hash) |
          record_sqlite_bind_text(st, 3, e->state) | record_sqlite_bind_hash(st, 4, e->next_state_hash) |
          sqlite3_bind_double(st, 5, e->reward) | sqlite3_bind_int(st, 6, e->done);
@@ -360,9 +361,9 @@ static int apply_episode(record_sqlite *s, record_change *c) {
 static int item_there(record_sqlite *s, record_change *c, uint32_t num, bool *there) {
     int64_t one = 0;
     sqlite3_stmt *st = stmt(s, SQL_ITEM_THERE);
-    if (st == NULL) return lost(s);
+    if (st == NULL) return record_sqlite_lost(s);
     int rc = sqlite3_bind_int64(st, 1, num);
-    if (rc == SQLITE_OK) rc = look_up(st, there, &one, NULL);
+    if (rc == SQLITE_OK) rc = record_sqlite_look_up(st, there, &one, NULL);
     if (rc == SQLITE_OK && !*there)
         record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no item number %u (any more)", num);
     c->num = num;
@@ -375,7 +376,7 @@ static int apply_stats(record_sqlite *s, record_change *c) {
     int rc = item_there(s, c, t->num, &there);
     if (rc != SQLITE_OK || !there) return rc;
     sqlite3_stmt *st = stmt(s, SQL_STATS_PUT);
-    if (st == NULL) return lost(s);
+    if (st == NULL) return record_sqlite_lost(s);
     rc = sqlite3_bind_int64(st, 1, t->num) | sqlite3_bind_double(st, 2, t->interactions) |
          sqlite3_bind_double(st, 3, t->reward_sum) | sqlite3_bind_int64(st, 4, t->last_at) |
          sqlite3_bind_double(st, 5, t->recent);
@@ -388,19 +389,19 @@ static int apply_neighbours(record_sqlite *s, record_change *c) {
     int rc = item_there(s, c, n->num, &there);
     if (rc != SQLITE_OK || !there) return rc;
     sqlite3_stmt *st = stmt(s, drop ? SQL_NEIGHBOURS_DROP : SQL_NEIGHBOURS_PUT);
-    if (st == NULL) return lost(s);
+    if (st == NULL) return record_sqlite_lost(s);
     rc = sqlite3_bind_text(st, 1, n->model, -1, SQLITE_STATIC) | sqlite3_bind_int64(st, 2, n->num);
     if (!drop)
         rc |= sqlite3_bind_int64(st, 3, n->at) | sqlite3_bind_int64(st, 4, (int64_t)s->next_lsn) |
               sqlite3_bind_blob(st, 5, n->list, (int)(n->count * sizeof *n->list), SQLITE_STATIC);
     if (rc == SQLITE_OK) rc = record_sqlite_run(st);
     c->duplicate = rc == SQLITE_OK && drop && sqlite3_changes(s->writer.db) == 0;
-    return rc == SQLITE_OK && !c->duplicate ? log_change(s, c, n->num, 0, 0, n->model) : rc;
+    return rc == SQLITE_OK && !c->duplicate ? record_sqlite_log_change(s, c, n->num, 0, 0, n->model) : rc;
 }
 
 static int apply_cursor(record_sqlite *s, record_change *c) {
     sqlite3_stmt *st = stmt(s, SQL_CURSOR_PUT);
-    if (st == NULL) return lost(s);
+    if (st == NULL) return record_sqlite_lost(s);
     int rc = sqlite3_bind_text(st, 1, c->cursor->name, -1, SQLITE_STATIC) |
              sqlite3_bind_int64(st, 2, (int64_t)c->cursor->lsn);
     return rc == SQLITE_OK ? record_sqlite_run(st) : rc;
@@ -417,6 +418,8 @@ int record_sqlite_apply(record_sqlite *s, record_change *c, const record_sqlite_
     case RECORD_STATS: return apply_stats(s, c);
     case RECORD_CURSOR: return apply_cursor(s, c);
     case RECORD_NEIGHBOURS: return apply_neighbours(s, c);
+    case RECORD_DOCUMENT: return record_sqlite_apply_document(s, c);
+    case RECORD_SLATE: return record_sqlite_apply_slate(s, c);
     }
     return SQLITE_MISUSE;
 }

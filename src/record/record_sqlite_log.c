@@ -199,7 +199,7 @@ static int info_counts(record_sqlite *s, record_sqlite_conn *c, record_info *out
     if (rc == SQLITE_ROW) {
         uint64_t *counts[] = {&out->items,    &out->relations, &out->users,    &out->interactions,
                               &out->episodes, &out->policies,  &out->log_rows, &out->vectors_given,
-                              &out->neighbours, &out->relations_newest};
+                              &out->neighbours, &out->relations_newest, &out->documents, &out->slates};
         for (int i = 0; i < (int)(sizeof counts / sizeof counts[0]); i++)
             *counts[i] = (uint64_t)sqlite3_column_int64(st, i);
         rc = SQLITE_OK;
@@ -265,7 +265,8 @@ static int check_all(record_sqlite *s, record_sqlite_conn *c, bool deep, buf *ou
                                                SQL_CHECK_USER_LOG,    SQL_CHECK_LSN_TWICE,     SQL_CHECK_RELATION_ENDS,
                                                SQL_CHECK_VECTORS,     SQL_CHECK_PERSONS,       SQL_CHECK_ITEMS,
                                                SQL_CHECK_EPISODES,    SQL_CHECK_TIMELINE,      SQL_CHECK_TIMELINE_ENDS,
-                                               SQL_CHECK_NEIGHBOURS,  SQL_CHECK_NEIGHBOURS_LOG};
+                                               SQL_CHECK_NEIGHBOURS,  SQL_CHECK_NEIGHBOURS_LOG, SQL_CHECK_DOCUMENTS_LOG,
+                                               SQL_CHECK_SLATES};
     int rc = record_sqlite_exec(c, SQL_BEGIN_READ); /* one snapshot for all of them */
     if (rc == SQLITE_OK) rc = check_one(s, c, deep ? SQL_INTEGRITY_CHECK : SQL_QUICK_CHECK, out);
     if (rc == SQLITE_OK) rc = check_head(s, c, out);

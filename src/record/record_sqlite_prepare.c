@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "record/documents.h"
 #include "record/neighbours.h"
 #include "record/record_sqlite.h"
 
@@ -90,13 +91,12 @@ static int prepare_policy(record_change *c, record_sqlite_body *body, braid_erro
 }
 
 int record_sqlite_prepare(record_sqlite *s, record_change *c, record_sqlite_body *body, braid_error *err) {
-    if ((c->kind < RECORD_ITEM || c->kind > RECORD_NEIGHBOURS) || c->item == NULL) {
+    if (c->kind < RECORD_ITEM || c->kind > RECORD_SLATE || c->item == NULL) {
         record_sqlite_refuse(c, BRAID_E_INVALID, "a change without content");
         return BRAID_OK;
     }
-    if (c->remove && c->kind != RECORD_ITEM && c->kind != RECORD_RELATION && c->kind != RECORD_USER &&
-        c->kind != RECORD_NEIGHBOURS) {
-        record_sqlite_refuse(c, BRAID_E_INVALID, "only items, relations, users and neighbours can be removed");
+    if (c->remove && !(RECORD_MASK(c->kind) & RECORD_REMOVABLE)) {
+        record_sqlite_refuse(c, BRAID_E_INVALID, RECORD_REMOVABLE_ONLY);
         return BRAID_OK;
     }
     if (c->kind == RECORD_ITEM) return prepare_item(s, c, body, err);
@@ -113,7 +113,10 @@ int record_sqlite_prepare(record_sqlite *s, record_change *c, record_sqlite_body
                                      isfinite(c->stats->recent)))
         record_sqlite_refuse(c, BRAID_E_NOT_FINITE, "statistics hold NaN or infinity");
     const char *why = NULL;
-    int code = c->kind == RECORD_NEIGHBOURS ? record_neighbours_check(c->neighbours, c->remove, &why) : BRAID_OK;
+    int code = c->kind == RECORD_NEIGHBOURS ? record_neighbours_check(c->neighbours, c->remove, &why)
+               : c->kind == RECORD_DOCUMENT ? record_document_check(c->document, c->remove, &why)
+               : c->kind == RECORD_SLATE    ? record_slate_check(c->slate, &why)
+                                            : BRAID_OK;
     if (code != BRAID_OK) record_sqlite_refuse(c, code, "%s", why);
     return BRAID_OK;
 }

@@ -11,6 +11,7 @@
  *   log          the log rows of everything else; a reader sees the union of both in LSN order
  *   neighbours   what a model has learned of an item, a row an (model, item): a start reads all rows of one model, in
  *                the order of their key; the index finds an item's rows when it is removed
+ *   documents    JSON objects by (kind, id), and slates, what was shown to whom: see record_sqlite_documents.c
  *
  * A new file is made in rollback-journal mode in one transaction and only then switched to WAL: its header carries
  * application_id and user_version from its first committed byte, and a kill in between leaves a file that is empty
@@ -84,10 +85,18 @@ static const char *const record_sqlite_steps[RECORD_SCHEMA_VERSION] = {
     "CREATE TABLE neighbours(model TEXT NOT NULL, num INTEGER NOT NULL REFERENCES items, at INTEGER NOT NULL,"
     "    version INTEGER NOT NULL, list BLOB NOT NULL, PRIMARY KEY(model, num)) STRICT, WITHOUT ROWID;"
     "CREATE INDEX neighbours_item ON neighbours(num);",
+    /* 4: small JSON objects by name, and what was shown to whom. */
+    "CREATE TABLE documents(kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, body TEXT NOT NULL,"
+    "    UNIQUE(kind, id)) STRICT;"
+    "CREATE TABLE slates(id TEXT NOT NULL UNIQUE, person INTEGER NOT NULL, agent TEXT NOT NULL, at INTEGER NOT NULL,"
+    "    body BLOB NOT NULL) STRICT;"
+    "CREATE INDEX slates_person ON slates(person);"
+    "CREATE INDEX slates_at ON slates(at);",
 };
 
 static void record_sqlite_tell(const record_sqlite *s, int step) {
-    static const char *const names[RECORD_SCHEMA_VERSION] = {"tables", "policies_in_one_row", "neighbours"};
+    static const char *const names[RECORD_SCHEMA_VERSION] = {"tables", "policies_in_one_row", "neighbours",
+                                                             "documents"};
     if (s->options.on_step != NULL) s->options.on_step(s->options.on_step_ctx, (unsigned)step + 1, names[step]);
 }
 

@@ -69,6 +69,7 @@
     X(PERSON_TIMELINE_DROP, "DELETE FROM timeline WHERE person = ?1")                                                  \
     X(PERSON_EPISODES_DROP, "DELETE FROM episodes WHERE interaction IN (SELECT lsn FROM timeline WHERE person = ?1)")  \
     X(PERSON_POLICIES_DROP, "DELETE FROM policies WHERE person = ?1")                                                  \
+    X(PERSON_SLATES_DROP, "DELETE FROM slates WHERE person = ?1")                                                      \
     /* writing events and what is learned from them */                                                                 \
     X(INTERACTION_BY_KEY, "SELECT lsn, item FROM interactions WHERE person = ?1 AND idempotency = ?2")                 \
     X(INTERACTION_ADD, "INSERT INTO interactions(lsn, person, item, at, type, watch_s, rating, agent, session,"        \
@@ -90,6 +91,12 @@
     X(NEIGHBOURS_PUT, "INSERT INTO neighbours(model, num, at, version, list) VALUES(?1, ?2, ?3, ?4, ?5)"               \
                       " ON CONFLICT DO UPDATE SET at = excluded.at, version = excluded.version, list = excluded.list") \
     X(NEIGHBOURS_DROP, "DELETE FROM neighbours WHERE model = ?1 AND num = ?2")                                         \
+    X(DOCUMENT_VERSION, "SELECT version FROM documents WHERE kind = ?1 AND id = ?2")                                   \
+    X(DOCUMENT_PUT, "INSERT INTO documents(kind, id, version, body) VALUES(?1, ?2, ?3, ?4)"                            \
+                    " ON CONFLICT(kind, id) DO UPDATE SET version = excluded.version, body = excluded.body")           \
+    X(DOCUMENT_DROP, "DELETE FROM documents WHERE kind = ?1 AND id = ?2")                                              \
+    X(SLATE_THERE, "SELECT 1 FROM slates WHERE id = ?1")                                                               \
+    X(SLATE_ADD, "INSERT INTO slates(id, person, agent, at, body) VALUES(?1, ?2, ?3, ?4, ?5)")                         \
     X(CURSOR_PUT, "INSERT INTO cursors(name, lsn) VALUES(?1, ?2)"                                                      \
                   " ON CONFLICT(name) DO UPDATE SET lsn = max(lsn, excluded.lsn)")                                     \
     /* the log */                                                                                                      \
@@ -154,6 +161,12 @@
     X(NEIGHBOURS_SCAN, "SELECT num, model, at, version, list FROM neighbours WHERE model = ?1 AND num > ?2"            \
                        " ORDER BY num")                                                                                \
     X(ITEM_NEIGHBOURS, "SELECT num, model, at, version, list FROM neighbours WHERE num = ?1 ORDER BY model")           \
+    X(DOCUMENT_GET, "SELECT kind, id, body, version FROM documents WHERE kind = ?1 AND id = ?2")                       \
+    X(DOCUMENTS_LIST, "SELECT kind, id, body, version FROM documents WHERE kind = ?1 AND id > ?2 ORDER BY id LIMIT ?3") \
+    X(SLATE_GET, "SELECT s.id, p.id, s.agent, s.at, s.body FROM slates s JOIN persons p ON p.num = s.person"           \
+                 " WHERE s.id = ?1")                                                                                   \
+    X(SLATES_SCAN, "SELECT s.id, p.id, s.agent, s.at, s.body FROM slates s JOIN persons p ON p.num = s.person"         \
+                   " WHERE (s.at, s.id) > (?1, ?2) AND s.at < ?3 AND (?4 IS NULL OR s.agent = ?4) ORDER BY s.at, s.id") \
     /* counting and checking */                                                                                        \
     X(COUNTS, "SELECT (SELECT count(*) FROM items), (SELECT count(*) FROM relations), (SELECT count(*) FROM users),"   \
               " (SELECT count(*) FROM interactions), (SELECT count(*) FROM episodes), (SELECT count(*) FROM"           \
@@ -162,7 +175,8 @@
               "  WHERE l.lsn > ?1 AND (l.person IS NULL OR p.num IS NOT NULL))"                                        \
               " + (SELECT count(*) FROM interactions WHERE lsn > ?1),"                                                 \
               " (SELECT count(*) FROM items WHERE given = 1), (SELECT count(*) FROM neighbours),"                      \
-              " (SELECT coalesce(max(version), 0) FROM relations)")                                                    \
+              " (SELECT coalesce(max(version), 0) FROM relations), (SELECT count(*) FROM documents),"                  \
+              " (SELECT count(*) FROM slates)")                                                    \
     X(QUICK_CHECK, "PRAGMA quick_check(5)")                                                                            \
     X(INTEGRITY_CHECK, "PRAGMA integrity_check(5)")                                                                    \
     X(FOREIGN_KEY_CHECK, "PRAGMA foreign_key_check")                                                                   \
@@ -204,7 +218,12 @@
                         " OR length(n.list) % 8 <> 0 OR length(n.list) NOT BETWEEN 8 AND 8 * 4096 LIMIT 5")            \
     X(CHECK_NEIGHBOURS_LOG, "SELECT 'neighbours of item number ' || n.num || ' by ' || n.model || ' have no log row for"\
                             " their version ' || n.version FROM neighbours n WHERE n.version > ?1 AND NOT EXISTS(SELECT"\
-                            " 1 FROM log l WHERE l.lsn = n.version AND l.kind = 9 AND l.num = n.num) LIMIT 5")
+                            " 1 FROM log l WHERE l.lsn = n.version AND l.kind = 9 AND l.num = n.num) LIMIT 5")         \
+    X(CHECK_DOCUMENTS_LOG, "SELECT 'document ' || d.kind || '/' || d.id || ' has no log row for its version ' ||"      \
+                           " d.version FROM documents d WHERE d.version > ?1 AND NOT EXISTS(SELECT 1 FROM log l"       \
+                           " WHERE l.lsn = d.version AND l.kind = 10 AND l.key = d.kind || '/' || d.id) LIMIT 5")      \
+    X(CHECK_SLATES, "SELECT 'slate ' || s.id || ' belongs to nobody' FROM slates s WHERE NOT EXISTS(SELECT 1 FROM"     \
+                    " persons p WHERE p.num = s.person) LIMIT 5")
 
 typedef enum record_sqlite_sql {
 #define RECORD_SQLITE_SQL_ID(name, text) SQL_##name,

@@ -256,6 +256,43 @@ static void a_database_of_the_second_schema_keeps_everything_and_learns_neighbou
     free(text);
 }
 
+static bool see_document(void *ctx, const record_document *row) {
+    assert_string_equal(row->body, "{}");
+    ++*(int *)ctx;
+    return true;
+}
+
+static bool see_slate(void *ctx, const record_slate *row) {
+    assert_string_equal(row->user, "ana");
+    ++*(int *)ctx;
+    return true;
+}
+
+static void a_database_of_the_third_schema_keeps_everything_and_takes_documents_and_slates(void **state) {
+    fixture *f = *state;
+    record_info info;
+    int rows = 0;
+    make_old_schema(f, 3);
+    fixture_open(f);
+    assert_int_equal(record_get_info(f->store, &info, NULL), BRAID_OK);
+    assert_int_equal(info.schema_version, RECORD_SCHEMA_VERSION);
+    assert_true(info.items == 2 && info.interactions == 3 && info.episodes == 3 && info.policies == 6);
+    assert_true(info.neighbours == 1 && info.documents == 0 && info.slates == 0);
+    record_document d = {.kind = "agent", .id = "a", .body = "{}", .body_len = 2, .expect = 0};
+    record_slate l = {.id = "r1", .agent = "default", .user = "ana", .at = 1, .body = "x", .body_len = 1};
+    record_change c[] = {{.kind = RECORD_DOCUMENT, .document = &d}, {.kind = RECORD_SLATE, .slate = &l}};
+    assert_int_equal(write_one(f->store, &c[0], NULL), BRAID_OK);
+    assert_int_equal(write_one(f->store, &c[1], NULL), BRAID_OK);
+    fixture_reopen(f);
+    assert_int_equal(record_get_document(f->store, "agent", "a", see_document, &rows, NULL), BRAID_OK);
+    assert_int_equal(record_get_slate(f->store, "r1", see_slate, &rows, NULL), BRAID_OK);
+    record_scan_neighbours(f->store, "slim", 0, see_neighbours, &rows, NULL);
+    assert_int_equal(rows, 3);
+    char *text = integrity_text(f->store, true);
+    assert_string_equal(text, "ok");
+    free(text);
+}
+
 /* The file is closed while this writes into it. */
 static void file_statement(fixture *f, const char *sql) {
     sqlite3 *db;
@@ -530,6 +567,7 @@ int main(void) {
         FILE_CLAIM(a_newer_database_is_refused_untouched),
         FILE_CLAIM(a_database_of_the_first_schema_is_brought_up_to_date),
         FILE_CLAIM(a_database_of_the_second_schema_keeps_everything_and_learns_neighbours),
+        FILE_CLAIM(a_database_of_the_third_schema_keeps_everything_and_takes_documents_and_slates),
         FILE_CLAIM(a_damaged_list_of_neighbours_is_corrupt_and_the_others_are_read),
         FILE_CLAIM(neighbours_without_their_log_row_or_item_are_found),
         FILE_CLAIM(a_database_of_an_older_schema_is_not_read_without_the_right_to_write),
