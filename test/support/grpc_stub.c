@@ -89,17 +89,20 @@ static void handle(worker *w, grpc_call *call, const grpc_call_details *details,
     char *method = grpc_slice_to_c_string(details->method), *authorization = header_of(headers, "authorization");
     gpr_timespec left = gpr_time_sub(gpr_convert_clock_type(details->deadline, GPR_CLOCK_MONOTONIC),
                                      gpr_now(GPR_CLOCK_MONOTONIC));
-    count_in(s);
+    bool hello = strcmp(method, GRPC_STUB_HELLO) == 0;
     grpc_stub_call c = {.stub = s,
                         .ctx = s->ctx,
-                        .number = atomic_fetch_add(&s->calls, 1) + 1,
                         .method = method,
                         .authorization = authorization != NULL ? authorization : "",
                         .left_ms = gpr_time_to_millis(left),
                         .request = GRPC_SLICE_START_PTR(bytes),
                         .request_len = GRPC_SLICE_LENGTH(bytes)};
-    s->handler(&c);
-    atomic_fetch_sub(&s->at_once, 1);
+    if (!hello) {
+        count_in(s);
+        c.number = atomic_fetch_add(&s->calls, 1) + 1;
+        s->handler(&c);
+        atomic_fetch_sub(&s->at_once, 1);
+    }
     answer(w, call, &c);
     grpc_slice_unref(bytes);
     grpc_byte_buffer_reader_destroy(&reader);

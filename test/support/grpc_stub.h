@@ -32,6 +32,9 @@ typedef struct grpc_stub_call {
 
 typedef void grpc_stub_handler(grpc_stub_call *c);
 
+/* A method that every server answers with an empty message, asking nobody and counting nothing: whoever hears that is connected. */
+#define GRPC_STUB_HELLO "/test.Service/Hello"
+
 /* So many calls are handled at once; others wait. */
 grpc_stub *grpc_stub_start(grpc_stub_handler *handler, void *ctx, unsigned threads);
 void grpc_stub_stop(grpc_stub *s);

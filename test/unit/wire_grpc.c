@@ -14,32 +14,22 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <grpc/status.h>
 
 #include "test/support/grpc_stub.h"
+#include "test/support/timing.h"
 #include "wire/grpc_channel.h"
 
-/* How much later than its deadline a call may end: what a busy machine needs to wake a thread, far from what a wait without
- * end would take. (How late calls are is measured in bench/.) */
-#if defined(__SANITIZE_THREAD__)
-enum { SLOW = 8, LATE_MS = 1500 };
-#elif defined(__SANITIZE_ADDRESS__)
-enum { SLOW = 4, LATE_MS = 500 };
-#else
-enum { SLOW = 1, LATE_MS = 150 };
-#endif
-enum { SPARE_MS = 50 }; /* how coarse grpc-timeout is */
+enum { SPARE_MS = LONG_MS / 10 /* how coarse grpc-timeout is */ };
 
 #define METHOD "/test.Service/Echo"
 
-static int64_t now_ns(void) { return clock_mono_ns(&clock_system); }
-static int64_t in_ms(int64_t ms) { return now_ns() + ms * 1000000; }
-
 static remote_options remote_to(const char *address) {
     return (remote_options){.address = address, .user = "", .password = "", .token = "", .tls_ca = "",
-                            .database = "", .connections = 32, .timeout_ms = 3000, .retries = 3};
+                            .database = "", .connections = 32, .timeout_ms = LONG_MS, .retries = 3};
 }
 
 static rpc_channel *open_channel(const remote_options *remote, metrics *m) {
@@ -56,6 +46,16 @@ static rpc_message message_of(const char *text) {
     return m;
 }
 
+/* One that is connected: an attempt to connect has two seconds, which a machine may need. */
+static rpc_channel *connect_channel(const remote_options *remote, metrics *m) {
+    rpc_channel *c = open_channel(remote, m);
+    buf answer;
+    buf_init(&answer, 0);
+    assert_true(COMES_TRUE(rpc_call(c, GRPC_STUB_HELLO, message_of(""), 0, NULL, NULL, &answer, NULL) == BRAID_OK));
+    buf_free(&answer);
+    return c;
+}
+
 /* One call; its answer, if any, in `answer`. */
 static int ask(rpc_channel *c, const char *text, deadline until, buf *answer, braid_error *err) {
     error_clear(err);
@@ -69,6 +69,8 @@ typedef struct script {
     const char *_Atomic details;
     _Atomic int always; /* not 0: of all */
     _Atomic unsigned wait_ms;
+    atomic_bool hold; /* for LONG_MS at most */
+    _Atomic unsigned together; /* wait until that many were here at once; then for wait_ms, in case that more come */
     _Atomic int64_t left_ms;
     pthread_mutex_t lock; /* for what follows */
     char authorization[600];
@@ -81,7 +83,9 @@ static void play(grpc_stub_call *c) {
     snprintf(s->authorization, sizeof s->authorization, "%s", c->authorization);
     pthread_mutex_unlock(&s->lock);
     s->left_ms = c->left_ms;
+    for (int ms = 0; ms < LONG_MS && grpc_stub_most_at_once(c->stub) < s->together && grpc_stub_sleep_ms(c, 5); ms += 5) {}
     if (s->wait_ms > 0) grpc_stub_sleep_ms(c, s->wait_ms);
+    for (int ms = 0; ms < LONG_MS && s->hold && grpc_stub_sleep_ms(c, 5); ms += 5) {}
     c->status = s->always != 0 ? s->always : c->number <= 8 ? s->statuses[c->number - 1] : 0;
     c->details = s->details;
     c->answer = c->request;
@@ -125,7 +129,7 @@ static void only_what_may_be_repeated_is_tried_again(void **state) {
         grpc_stub *stub = grpc_stub_start(play, &s, 2);
         remote_options remote = remote_to(grpc_stub_address(stub));
         remote.retries = rows[i].retries;
-        rpc_channel *c = open_channel(&remote, NULL);
+        rpc_channel *c = connect_channel(&remote, NULL);
         braid_error err = {0};
         buf answer;
         buf_init(&answer, 0);
@@ -159,7 +163,7 @@ static void an_answer_that_is_judged_bad_is_asked_for_again(void **state) {
     script s = {SCRIPT};
     grpc_stub *stub = grpc_stub_start(play, &s, 2);
     remote_options remote = remote_to(grpc_stub_address(stub));
-    rpc_channel *c = open_channel(&remote, NULL);
+    rpc_channel *c = connect_channel(&remote, NULL);
     braid_error err = {0};
     buf answer;
     unsigned looks = 0;
@@ -175,6 +179,19 @@ static void an_answer_that_is_judged_bad_is_asked_for_again(void **state) {
     grpc_stub_stop(stub);
 }
 
+static long counted(metrics *m, const char *name) {
+    buf text;
+    char line[80];
+    buf_init(&text, 0);
+    metrics_print(m, &text);
+    snprintf(line, sizeof line, "%s{store=\"vector/test\"} ", name);
+    const char *at = strstr(text.data, line);
+    if (at == NULL) fail_msg("no %s", name);
+    long n = atol(at + strlen(line));
+    buf_free(&text);
+    return n;
+}
+
 /* A server in trouble is not given three times the work. */
 static void retries_are_a_fifth_of_the_calls_at_most(void **state) {
     (void)state;
@@ -183,24 +200,18 @@ static void retries_are_a_fifth_of_the_calls_at_most(void **state) {
     grpc_stub *stub = grpc_stub_start(play, &s, 2);
     remote_options remote = remote_to(grpc_stub_address(stub));
     metrics *m = metrics_new();
-    rpc_channel *c = open_channel(&remote, m);
+    rpc_channel *c = connect_channel(&remote, m);
     braid_error err = {0};
     buf answer;
     buf_init(&answer, 0);
+    long before = counted(m, "rpc_calls_total"), before_retries = counted(m, "rpc_retries_total");
     for (int i = 0; i < CALLS; i++) assert_int_equal(ask(c, "x", 0, &answer, &err), BRAID_E_UNAVAILABLE);
     unsigned calls = grpc_stub_calls(stub);
     print_message("%u tries of %d calls\n", calls, CALLS);
     assert_true(calls > CALLS + CALLS / 10 && calls <= CALLS + CALLS / 5 + SAVED + 1);
-    buf text;
-    char wanted[80];
-    buf_init(&text, 0);
-    metrics_print(m, &text);
-    snprintf(wanted, sizeof wanted, "rpc_calls_total{store=\"vector/test\"} %u", calls);
-    assert_non_null(strstr(text.data, wanted));
-    snprintf(wanted, sizeof wanted, "rpc_retries_total{store=\"vector/test\"} %u", calls - CALLS);
-    assert_non_null(strstr(text.data, wanted));
-    assert_non_null(strstr(text.data, "rpc_in_flight{store=\"vector/test\"} 0"));
-    buf_free(&text);
+    assert_int_equal(counted(m, "rpc_calls_total") - before, calls);
+    assert_int_equal(counted(m, "rpc_retries_total") - before_retries, calls - CALLS);
+    assert_int_equal(counted(m, "rpc_in_flight"), 0);
     buf_free(&answer);
     rpc_close(c);
     metrics_free(m);
@@ -211,56 +222,59 @@ static void retries_are_a_fifth_of_the_calls_at_most(void **state) {
 
 static void a_silent_server_costs_the_deadline_and_no_more(void **state) {
     (void)state;
-    script s = {SCRIPT, .wait_ms = 3000};
+    script s = {SCRIPT, .hold = true};
     grpc_stub *stub = grpc_stub_start(play, &s, 4);
     remote_options remote = remote_to(grpc_stub_address(stub));
-    rpc_channel *c = open_channel(&remote, NULL);
+    remote.timeout_ms = 3 * LONG_MS;
+    rpc_channel *c = connect_channel(&remote, NULL);
     braid_error err = {0};
     buf answer;
     buf_init(&answer, 0);
     for (int ms = 20; ms <= 180; ms += 80) {
         int64_t begun = now_ns();
         assert_int_equal(ask(c, "x", in_ms(ms), &answer, &err), BRAID_E_DEADLINE);
-        int64_t took = (now_ns() - begun) / 1000000;
-        if (took < ms - 2 || took > ms + LATE_MS) fail_msg("%d ms were allowed, %lld taken", ms, (long long)took);
+        int64_t took = elapsed_ms(begun);
+        if (took < ms - 2 || took > SOON_MS) fail_msg("%d ms were allowed, %lld taken", ms, (long long)took);
     }
-    s.wait_ms = 0;
-    assert_int_equal(ask(c, "well", in_ms(2000), &answer, &err), BRAID_OK); /* the channel is as good as before */
+    s.hold = false;
+    assert_int_equal(ask(c, "well", in_ms(2 * LONG_MS), &answer, &err), BRAID_OK); /* the channel is as good as before */
     assert_memory_equal(answer.data, "well", 4);
-    assert_true(s.left_ms > 1000 && s.left_ms <= 2000 + SPARE_MS); /* the server knows how long we wait */
+    assert_true(s.left_ms > LONG_MS && s.left_ms <= 2 * LONG_MS + SPARE_MS); /* the server knows how long we wait */
     assert_int_equal(ask(c, "x", now_ns() - 1, &answer, &err), BRAID_E_DEADLINE);
     unsigned calls = grpc_stub_calls(stub);
     assert_int_equal(ask(c, "own", 0, &answer, &err), BRAID_OK); /* 0: the channel's own time-out */
     assert_int_equal(grpc_stub_calls(stub), calls + 1);
-    assert_true(s.left_ms > 2000 + SPARE_MS && s.left_ms <= 3000 + SPARE_MS);
+    assert_true(s.left_ms > 2 * LONG_MS + SPARE_MS && s.left_ms <= 3 * LONG_MS + SPARE_MS);
     buf_free(&answer);
     rpc_close(c);
     grpc_stub_stop(stub);
 }
 
-/* Retries share the deadline: no pause is begun that would end after it. */
+/* Retries share the deadline: as many as fit, although a thousand were allowed and the budget has twenty. */
 static void retries_end_with_the_deadline(void **state) {
     (void)state;
-    script s = {SCRIPT, .always = GRPC_STATUS_UNAVAILABLE, .wait_ms = 20};
-    grpc_stub *stub = grpc_stub_start(play, &s, 4);
-    remote_options remote = remote_to(grpc_stub_address(stub));
-    remote.retries = 1000;
-    rpc_channel *c = open_channel(&remote, NULL);
-    buf answer;
-    buf_init(&answer, 0);
+    enum { ALLOWED_MS = 100, ANSWER_MS = 20 };
     for (int round = 0; round < 5; round++) {
+        script s = {SCRIPT, .always = GRPC_STATUS_UNAVAILABLE, .wait_ms = ANSWER_MS};
+        grpc_stub *stub = grpc_stub_start(play, &s, 4);
+        remote_options remote = remote_to(grpc_stub_address(stub));
+        remote.retries = 1000;
+        rpc_channel *c = connect_channel(&remote, NULL);
+        buf answer;
+        buf_init(&answer, 0);
         braid_error err = {0};
         int64_t begun = now_ns();
-        int code = ask(c, "x", in_ms(100), &answer, &err);
+        int code = ask(c, "x", in_ms(ALLOWED_MS), &answer, &err);
         assert_true(code == BRAID_E_UNAVAILABLE || code == BRAID_E_DEADLINE);
-        assert_true(now_ns() - begun < (100 + LATE_MS) * INT64_C(1000000));
+        assert_true(elapsed_ms(begun) < SOON_MS);
+        assert_in_range(grpc_stub_calls(stub), 0, ALLOWED_MS / ANSWER_MS + 1);
+        buf_free(&answer);
+        rpc_close(c);
+        grpc_stub_stop(stub);
     }
-    buf_free(&answer);
-    rpc_close(c);
-    grpc_stub_stop(stub);
 }
 
-static void nothing(stub_conn *c) { stub_sleep_ms(c, 5000); }
+static void nothing(stub_conn *c) { stub_sleep_ms(c, LONG_MS); }
 
 static void another_protocol(stub_conn *c) {
     static const char text[] = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
@@ -289,7 +303,7 @@ static void what_is_no_grpc_server_is_told_in_time(void **state) {
             int64_t begun = now_ns();
             int code = ask(c, "x", in_ms(300), &answer, &err);
             if (code != BRAID_E_UNAVAILABLE && code != BRAID_E_DEADLINE) fail_msg("%s", error_name(code));
-            assert_true(now_ns() - begun < (300 + LATE_MS) * INT64_C(1000000));
+            assert_true(elapsed_ms(begun) < SOON_MS);
             assert_non_null(strstr(err.message, address));
         }
         buf_free(&answer);
@@ -300,12 +314,20 @@ static void what_is_no_grpc_server_is_told_in_time(void **state) {
 
 /* ---- many at once ---- */
 
+typedef struct counts {
+    _Atomic unsigned good, late, full, wrong;
+} counts;
+
+/* How long a call may take, by what it asks. */
+typedef int allowed_ms(const char *text);
+static int plenty(const char *text) { return (void)text, LONG_MS; }
+static int little(const char *text) { return (void)text, 100; }
+
 typedef struct asker {
     rpc_channel *c;
-    unsigned number;
-    int deadline_ms; /* 0: plenty */
-    unsigned calls;
-    _Atomic unsigned *good, *late, *full, *wrong;
+    unsigned number, calls;
+    allowed_ms *allowed;
+    counts *n;
     pthread_t thread;
 } asker;
 
@@ -317,52 +339,55 @@ static void *ask_on(void *ctx) {
         braid_error err = {0};
         char text[64];
         snprintf(text, sizeof text, "secret of %u, call %u", a->number, i);
-        int code = ask(a->c, text, a->deadline_ms != 0 ? in_ms(a->deadline_ms) : in_ms(10000), &answer, &err);
+        int code = ask(a->c, text, in_ms(a->allowed(text)), &answer, &err);
         if (code == BRAID_E_DEADLINE)
-            atomic_fetch_add(strstr(err.message, "in flight") != NULL ? a->full : a->late, 1);
+            atomic_fetch_add(strstr(err.message, "in flight") != NULL ? &a->n->full : &a->n->late, 1);
         else if (code != BRAID_OK || answer.len != strlen(text) || memcmp(answer.data, text, answer.len) != 0)
-            atomic_fetch_add(a->wrong, 1);
+            atomic_fetch_add(&a->n->wrong, 1);
         else
-            atomic_fetch_add(a->good, 1);
+            atomic_fetch_add(&a->n->good, 1);
     }
     buf_free(&answer);
     return NULL;
 }
 
-typedef struct counts {
-    _Atomic unsigned good, late, full, wrong;
-} counts;
-
-static void ask_together(rpc_channel *c, unsigned threads, unsigned calls, int deadline_ms, counts *n) {
-    asker a[64];
+static void start_asking(asker *a, unsigned threads, rpc_channel *c, unsigned calls, allowed_ms *allowed, counts *n) {
     for (unsigned i = 0; i < threads; i++) {
-        a[i] = (asker){.c = c, .number = i, .calls = calls, .deadline_ms = deadline_ms,
-                       .good = &n->good, .late = &n->late, .full = &n->full, .wrong = &n->wrong};
+        a[i] = (asker){.c = c, .number = i, .calls = calls, .allowed = allowed, .n = n};
         assert_int_equal(pthread_create(&a[i].thread, NULL, ask_on, &a[i]), 0);
     }
+}
+
+static void end_asking(asker *a, unsigned threads) {
     for (unsigned i = 0; i < threads; i++) pthread_join(a[i].thread, NULL);
 }
 
 static void no_more_are_in_flight_than_were_asked_for(void **state) {
     (void)state;
-    script s = {SCRIPT, .wait_ms = 30};
+    enum { SLOTS = 4, THREADS = 16 };
+    script s = {SCRIPT, .together = SLOTS, .wait_ms = 30};
+    asker a[THREADS];
     grpc_stub *stub = grpc_stub_start(play, &s, 32);
     remote_options remote = remote_to(grpc_stub_address(stub));
-    remote.connections = 4;
-    rpc_channel *c = open_channel(&remote, NULL);
+    remote.connections = SLOTS;
+    rpc_channel *c = connect_channel(&remote, NULL);
     counts n = {0};
-    ask_together(c, 16, 4, 0, &n);
-    assert_int_equal(grpc_stub_most_at_once(stub), 4);
-    assert_int_equal(n.good, 64);
-    /* Those that wait too long are told why. */
-    s.wait_ms = 400 * SLOW;
-    counts late = {0};
-    int64_t begun = now_ns();
-    ask_together(c, 16, 1, 100 * SLOW, &late);
-    if (SLOW < 8) assert_true(now_ns() - begun < (100 * SLOW + LATE_MS) * INT64_C(1000000));
-    assert_int_equal(late.good + late.wrong, 0);
-    assert_int_equal(late.late + late.full, 16);
-    assert_true(late.full > 0 && late.late >= 4);
+    start_asking(a, THREADS, c, 4, plenty, &n);
+    end_asking(a, THREADS);
+    assert_int_equal(grpc_stub_most_at_once(stub), SLOTS);
+    assert_int_equal(n.good, 4 * THREADS);
+    /* While all slots are held, those that wait too long are told why. */
+    s.hold = true;
+    counts held = {0}, late = {0};
+    unsigned calls = grpc_stub_calls(stub);
+    start_asking(a, SLOTS, c, 1, plenty, &held);
+    assert_true(COMES_TRUE(grpc_stub_calls(stub) == calls + SLOTS));
+    start_asking(a + SLOTS, THREADS - SLOTS, c, 1, little, &late);
+    end_asking(a + SLOTS, THREADS - SLOTS);
+    s.hold = false;
+    end_asking(a, SLOTS);
+    assert_int_equal(late.full, THREADS - SLOTS);
+    assert_int_equal(held.good, SLOTS);
     rpc_close(c);
     remote.connections = 2000;
     braid_error err = {0};
@@ -373,25 +398,44 @@ static void no_more_are_in_flight_than_were_asked_for(void **state) {
 }
 
 /* R14: half of the answers come after their call has given up; each call still sees its own answer or none. */
-static void answer_half_late(grpc_stub_call *c) {
+static bool is_slow(const void *request, size_t len) {
+    const unsigned char *p = request;
     unsigned char hash = 0;
-    for (size_t i = 0; i < c->request_len; i++) hash = (unsigned char)(hash * 31 + c->request[i]);
-    if (hash & 1) grpc_stub_sleep_ms(c, 30 * SLOW);
+    for (size_t i = 0; i < len; i++) hash = (unsigned char)(hash * 31 + p[i]);
+    return (hash & 1) != 0;
+}
+
+static int allowed_by_half(const char *text) { return is_slow(text, strlen(text)) ? 25 : LONG_MS; }
+
+static void answer_half_late(grpc_stub_call *c) {
+    if (is_slow(c->request, c->request_len)) grpc_stub_sleep_ms(c, 30);
     c->answer = c->request;
     c->answer_len = c->request_len;
 }
 
 static void no_answer_reaches_another_call(void **state) {
     (void)state;
-    enum { THREADS = 48 / SLOW, CALLS = SLOW == 1 ? 100 : 15 };
-    grpc_stub *stub = grpc_stub_start(answer_half_late, NULL, 64 / SLOW);
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+    enum { THREADS = 16, CALLS = 20 };
+#else
+    enum { THREADS = 48, CALLS = 100 };
+#endif
+    asker a[THREADS];
+    unsigned quick = 0;
+    for (unsigned i = 0; i < THREADS * CALLS; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "secret of %u, call %u", i / CALLS, i % CALLS);
+        quick += !is_slow(text, strlen(text));
+    }
+    grpc_stub *stub = grpc_stub_start(answer_half_late, NULL, THREADS + THREADS / 4);
     remote_options remote = remote_to(grpc_stub_address(stub));
-    rpc_channel *c = open_channel(&remote, NULL);
+    rpc_channel *c = connect_channel(&remote, NULL);
     counts n = {0};
-    ask_together(c, THREADS, CALLS, 25 * SLOW, &n);
-    print_message("%u answered, %u too late, %u found no slot\n", n.good, n.late, n.full);
+    start_asking(a, THREADS, c, CALLS, allowed_by_half, &n);
+    end_asking(a, THREADS);
+    print_message("%u answered, %u too late, %u found no slot; %u had time\n", n.good, n.late, n.full, quick);
     assert_int_equal(n.wrong, 0);
-    if (SLOW < 8) assert_true(n.good > THREADS && n.late > THREADS); /* else the checker may leave time for neither */
+    assert_true(n.good >= quick && quick > THREADS && n.late > 0);
     rpc_close(c);
     grpc_stub_stop(stub);
 }
@@ -410,7 +454,7 @@ static void an_answer_too_large_or_none_is_refused(void **state) {
     _Atomic size_t len = 1 << 20;
     grpc_stub *stub = grpc_stub_start(answer_large, &len, 2);
     remote_options remote = remote_to(grpc_stub_address(stub));
-    rpc_channel *c = open_channel(&remote, NULL);
+    rpc_channel *c = connect_channel(&remote, NULL);
     braid_error err = {0};
     buf answer;
     buf_init(&answer, 0);
@@ -437,7 +481,7 @@ static void assert_sends(const char *user, const char *password, const char *tok
     remote.user = user;
     remote.password = password;
     remote.token = token;
-    rpc_channel *c = open_channel(&remote, NULL);
+    rpc_channel *c = connect_channel(&remote, NULL);
     braid_error err = {0};
     buf answer;
     buf_init(&answer, 0);
@@ -472,8 +516,7 @@ static void who_asks_is_said_with_every_call(void **state) {
 
 /* ---- TLS ---- */
 
-static int ask_over_tls(const char *address, const char *ca, bool insecure, char *said, script *s,
-                        char *sent) {
+static int ask_over_tls(const char *address, const char *ca, bool insecure, char *said, script *s, char *sent) {
     remote_options remote = remote_to(address);
     remote.tls = true;
     remote.tls_ca = ca;
@@ -487,7 +530,7 @@ static int ask_over_tls(const char *address, const char *ca, bool insecure, char
     last_authorization(s, sent);
     rpc_options o = {.remote = &remote, .store = "vector/test", .answer_bytes_max = 1 << 20, .clock = &clock_system};
     int code = rpc_open(&o, &c, &err);
-    if (code == BRAID_OK) code = ask(c, "hello", in_ms(1500), &answer, &err);
+    if (code == BRAID_OK) code = ask(c, "hello", in_ms(LONG_MS), &answer, &err);
     if (code == BRAID_OK) assert_memory_equal(answer.data, "hello", 5);
     snprintf(said, 300, "%s", err.message);
     last_authorization(s, sent);
@@ -508,14 +551,15 @@ static void tls_is_verified_by_authority_and_name(void **state) {
     SSL_CTX *good = stub_tls("127.0.0.1", ca), *misnamed = stub_tls("db.example.org", other);
     stub_server *door = grpc_stub_tls(grpc_stub_address(stub), good);
     stub_server *wrong = grpc_stub_tls(grpc_stub_address(stub), misnamed);
-    assert_int_equal(ask_over_tls(stub_address(door), ca, false, said, &s, sent), BRAID_OK);
+    /* What is to be let in is asked for until it is: one attempt to connect has two seconds, which a machine may need. */
+    assert_true(COMES_TRUE(ask_over_tls(stub_address(door), ca, false, said, &s, sent) == BRAID_OK));
     assert_string_equal(sent, "cm9vdDpwYXNz");
     assert_int_not_equal(ask_over_tls(stub_address(door), other, false, said, &s, sent), BRAID_OK); /* not its authority */
     assert_string_equal(sent, "");
     assert_int_not_equal(ask_over_tls(stub_address(door), "", false, said, &s, sent), BRAID_OK); /* nor one of the system's */
     assert_int_not_equal(ask_over_tls(stub_address(wrong), other, false, said, &s, sent), BRAID_OK); /* not its name */
     assert_string_equal(sent, "");
-    assert_int_equal(ask_over_tls(stub_address(wrong), "", true, said, &s, sent), BRAID_OK); /* told to look away */
+    assert_true(COMES_TRUE(ask_over_tls(stub_address(wrong), "", true, said, &s, sent) == BRAID_OK)); /* told to look away */
     /* A server without TLS is not spoken to in the clear. */
     assert_int_not_equal(ask_over_tls(grpc_stub_address(stub), ca, false, said, &s, sent), BRAID_OK);
     assert_string_equal(sent, "");
@@ -546,6 +590,15 @@ static void addresses_that_are_none_are_refused_at_once(void **state) {
     }
 }
 
+/* gRPC's threads end a moment after it was shut down, and what OpenSSL keeps for each of them goes with it: a checker of leaks that
+ * came earlier would take it for lost. */
+static int wait_for_threads(void **state) {
+    (void)state;
+    struct stat tasks;
+    (void)COMES_TRUE(stat("/proc/self/task", &tasks) != 0 || tasks.st_nlink == 3); /* ".", ".." and this one */
+    return 0;
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
@@ -562,7 +615,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(tls_is_verified_by_authority_and_name),
         cmocka_unit_test(addresses_that_are_none_are_refused_at_once),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, wait_for_threads);
 }
 #else
 int main(void) {
