@@ -66,38 +66,80 @@ int learn_edges_transpose(const learn_edges *e, learn_edges **out, braid_error *
 }
 
 /* ---- the strongest of a list ---- */
-static bool stronger(const learn_edge *a, const learn_edge *b) {
-    return a->weight != b->weight ? a->weight > b->weight : a->item < b->item;
+/* An edge as one number that is the smaller the stronger it is: the weight's bits turned so that they order as weights do, then
+ * the item. So an order is one comparison of integers, made in place of the edges, and no two are equal. */
+typedef union ranked {
+    learn_edge edge;
+    uint64_t key;
+} ranked;
+_Static_assert(sizeof(ranked) == sizeof(learn_edge), "keys are made in place");
+
+static uint64_t key_of(learn_edge e) {
+    uint32_t bits;
+    float weight = e.weight + 0.0f; /* -0 is 0 */
+    memcpy(&bits, &weight, sizeof bits);
+    bits ^= bits >> 31 ? UINT32_MAX : UINT32_C(1) << 31;
+    return (uint64_t)~bits << 32 | e.item;
 }
 
-static int by_strength(const void *a, const void *b) { return stronger(a, b) ? -1 : stronger(b, a); }
+static learn_edge edge_of(uint64_t key) {
+    learn_edge e = {.item = (uint32_t)key};
+    uint32_t bits = ~(uint32_t)(key >> 32);
+    bits ^= bits >> 31 ? UINT32_C(1) << 31 : UINT32_MAX;
+    memcpy(&e.weight, &bits, sizeof bits);
+    return e;
+}
 
-/* list[0..n) is a heap whose root is the weakest; restores it below `at`. */
-static void sift_down(learn_edge *list, size_t n, size_t at) {
-    for (size_t child; (child = 2 * at + 1) < n; at = child) {
-        if (child + 1 < n && stronger(&list[child], &list[child + 1])) child++;
-        if (!stronger(&list[at], &list[child])) return;
-        learn_edge swap = list[at];
-        list[at] = list[child];
-        list[child] = swap;
+static inline uint64_t key_at(const learn_edge *list, size_t i) {
+    ranked r = {.edge = list[i]};
+    return r.key;
+}
+
+static inline void key_put(learn_edge *list, size_t i, uint64_t key) {
+    ranked r = {.key = key};
+    list[i] = r.edge;
+}
+
+/* Short lists, and short parts of long ones. */
+static void insert_all(learn_edge *list, size_t begin, size_t end) {
+    for (size_t i = begin + 1; i < end; i++) {
+        uint64_t key = key_at(list, i);
+        size_t to = i;
+        for (; to > begin && key_at(list, to - 1) > key; to--) list[to] = list[to - 1];
+        key_put(list, to, key);
     }
+}
+
+/* Quicksort of [begin, end) that leaves alone what lies wholly beyond `keep`: select and sort in one. The pivot's place comes from
+ * a generator and not from the data, which decides its speed but never the outcome. */
+static void arrange(learn_edge *list, size_t begin, size_t end, size_t keep, uint64_t *seed) {
+    enum { SHORT = 16 };
+    while (end - begin > SHORT) {
+        *seed = *seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+        uint64_t pivot = key_at(list, begin + (size_t)((*seed >> 33) % (end - begin)));
+        size_t low = begin, high = end - 1;
+        for (;;) {
+            while (key_at(list, low) < pivot) low++;
+            while (key_at(list, high) > pivot) high--;
+            if (low >= high) break;
+            learn_edge swap = list[low];
+            list[low++] = list[high];
+            list[high--] = swap;
+        }
+        size_t cut = low > begin ? low : begin + 1; /* what is before it <= pivot <= the rest; begin: the pivot was the first */
+        if (cut < keep) arrange(list, cut, end, keep, seed);
+        end = cut;
+    }
+    insert_all(list, begin, end);
 }
 
 size_t learn_edges_strongest(learn_edge *list, size_t n, size_t keep) {
+    uint64_t seed = n;
+    if (keep > n) keep = n;
     if (keep == 0) return 0;
-    if (keep < n) {
-        for (size_t i = keep / 2; i-- > 0;) sift_down(list, keep, i);
-        for (size_t i = keep; i < n; i++)
-            if (stronger(&list[i], &list[0])) {
-                learn_edge weakest = list[0];
-                list[0] = list[i];
-                list[i] = weakest;
-                sift_down(list, keep, 0);
-            }
-    } else {
-        keep = n;
-    }
-    qsort(list, keep, sizeof *list, by_strength);
+    for (size_t i = 0; i < n; i++) key_put(list, i, key_of(list[i]));
+    arrange(list, 0, n, keep, &seed);
+    for (size_t i = 0; i < n; i++) list[i] = edge_of(key_at(list, i));
     return keep;
 }
 

@@ -81,8 +81,8 @@ static bool make_row(void *ctx, void *scratch, uint32_t item) {
 
 /* ---- second pass: descent ---- */
 typedef struct descent {
-    uint32_t *place; /* by item: its place among the candidates + 1 */
-    float *gram;     /* candidates x candidates */
+    uint16_t *place; /* by item: its place among the candidates + 1; half the width, so that more of it stays near */
+    float *gram;     /* candidates x (1 + candidates): the first of a row takes what is of no candidate */
     float *towards, *weight, *inner;
     learn_edge *edges;
 } descent;
@@ -105,8 +105,8 @@ static void *descent_new(void *ctx) {
     descent *d = calloc(1, sizeof *d);
     if (!d) return NULL;
     d->place = calloc((size_t)f->m->items + 1, sizeof *d->place);
-    d->gram = malloc((c * c + 1) * sizeof *d->gram);
-    d->towards = malloc((c + 1) * sizeof *d->towards);
+    d->gram = malloc((c * (c + 1) + 1) * sizeof *d->gram);
+    d->towards = malloc((c + 2) * sizeof *d->towards);
     d->weight = malloc((c + 1) * sizeof *d->weight);
     d->inner = malloc((c + 1) * sizeof *d->inner);
     d->edges = malloc((c + 1) * sizeof *d->edges);
@@ -115,23 +115,19 @@ static void *descent_new(void *ctx) {
     return NULL;
 }
 
+/* Most of the time of a fit goes here: co-counts of a hundred items are run through for the few that are among the candidates.
+ * What is of no candidate is stored as well, where nobody looks: a branch that is guessed wrong costs more than a store. */
 static void gather_gram(const fit *f, descent *d, const gram_row *target) {
     size_t c = target->candidate_count;
-    memset(d->gram, 0, c * c * sizeof *d->gram);
-    memset(d->towards, 0, c * sizeof *d->towards);
-    for (size_t i = 0; i < c; i++) d->place[target->candidates[i]] = (uint32_t)i + 1;
-    for (size_t i = 0; i < target->count; i++) {
-        uint32_t place = d->place[target->counts[i].item];
-        if (place) d->towards[place - 1] = target->counts[i].weight;
-    }
+    memset(d->gram, 0, c * (c + 1) * sizeof *d->gram);
+    memset(d->towards, 0, (c + 1) * sizeof *d->towards);
+    for (size_t i = 0; i < c; i++) d->place[target->candidates[i]] = (uint16_t)(i + 1);
+    for (size_t i = 0; i < target->count; i++) d->towards[d->place[target->counts[i].item]] = target->counts[i].weight;
     for (size_t i = 0; i < c; i++) {
         const gram_row *row = &f->rows[target->candidates[i]];
-        float *to = d->gram + i * c;
-        for (size_t k = 0; k < row->count; k++) {
-            uint32_t place = d->place[row->counts[k].item];
-            if (place) to[place - 1] = row->counts[k].weight;
-        }
-        to[i] = row->self;
+        float *to = d->gram + i * (c + 1);
+        for (size_t k = 0; k < row->count; k++) to[d->place[row->counts[k].item]] = row->counts[k].weight;
+        to[i + 1] = row->self;
     }
     for (size_t i = 0; i < c; i++) d->place[target->candidates[i]] = 0;
 }
@@ -143,9 +139,9 @@ static void descend(const fit *f, descent *d, size_t c) {
     for (unsigned sweep = 0; sweep < f->how->sweeps; sweep++) {
         float most = 0;
         for (size_t i = 0; i < c; i++) {
-            const float *row = d->gram + i * c;
+            const float *row = d->gram + i * (c + 1) + 1;
             float others = d->inner[i] - row[i] * d->weight[i];
-            float w = (d->towards[i] - others - l1) / (row[i] + l2);
+            float w = (d->towards[i + 1] - others - l1) / (row[i] + l2);
             if (w < 0) w = 0;
             float move = w - d->weight[i];
             if (move == 0) continue;
@@ -176,6 +172,7 @@ int learn_slim_fit(const learn_matrix *m, const learn_slim *how, const learn_wor
     *out = NULL;
     fit f = {.m = m, .how = how};
     int rc = BRAID_OK;
+    BRAID_ASSERT(how->candidates < UINT16_MAX);
     f.norms = learn_norms(m);
     f.rows = calloc((size_t)m->items + 1, sizeof *f.rows);
     f.draft = learn_edges_draft_new(m->items);

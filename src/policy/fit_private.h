@@ -56,11 +56,14 @@ int fit_content(fit *f, const bitset *targets, const bitset *sources, const poli
 int fit_content_all(fit *f, const policy_times *times, learn_edges **near, learn_edges **linear);
 /* fit_ridge.c: the linear model of vectors. NULL: no memory, or no vectors. */
 typedef struct fit_ridge fit_ridge;
-fit_ridge *fit_ridge_new(fit *f, const uint32_t *sources, size_t n, const policy_times *times);
+fit_ridge *fit_ridge_new(fit *f, const uint32_t *sources, size_t n, size_t targets, const policy_times *times);
 void fit_ridge_free(fit_ridge *r);
-/* The weights of the sources for a target of that vector, strongest first, in `list` (room for n + 1); how many. The first is
- * the target itself with the audience that is expected. */
-size_t fit_ridge_weigh(fit_ridge *r, uint32_t target, const float *vector, learn_edge *list);
+/* Looks at the vectors (unit length) of up to FIT_BATCH targets: near[t * sources + s] is the cosine, 0 where a source has none. */
+enum { FIT_BATCH = 32 };
+void fit_ridge_batch(fit_ridge *r, const float *vectors, size_t n, float *near);
+/* The weights of the sources for the target at place `which` of that batch, strongest first, in `list` (room for one more than
+ * sources); how many. The first is the target itself with the audience that is expected. */
+size_t fit_ridge_weigh(fit_ridge *r, size_t which, uint32_t target, learn_edge *list);
 /* What a content neighbour has behind it, so that it has something to say of others. */
 enum { FIT_SOURCE_LEAST = 1 };
 /* What is in the catalogue: chosen at least so often, and never; both are freed by the caller. */

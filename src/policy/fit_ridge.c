@@ -2,15 +2,20 @@
  *
  * With Z the centred vectors of the sources, y a person's opinions of them, and A = (Z'Z + lI)^-1, the prediction for a target
  * z is z'A Z'y: a weighted sum of opinions, the weights z'A z_i being the same for everybody. So the model is kept like all
- * others, as weights of sources at a target, and one solve a target gives them; the audience, log(1 + count) of the
- * sources, is one number. The weights are spread thin over all sources: the WEIGHTS_MAX largest in magnitude are kept. */
+ * others, as weights of sources at a target; the audience, log(1 + count) of the sources, is one number. The weights are
+ * spread thin over all sources: the largest in magnitude are kept, WEIGHTS_MAX, or fewer where that would be more than EDGES_MAX
+ * in all.
+ *
+ * Both products of a target with every source, of its vector (how near they are) and of its direction A z (the weight), come
+ * from one pass: some sources at a time stay in the first cache while all targets of a batch go past them. Target by target, each
+ * would fetch every vector again from main memory, which then is what all the time goes to. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "policy/fit_private.h"
 
-enum { WEIGHTS_MAX = RECORD_NEIGHBOURS_MAX - 1, AT_ONCE = 256 };
+enum { WEIGHTS_MAX = RECORD_NEIGHBOURS_MAX - 1, WEIGHTS_MIN = 64, EDGES_MAX = 8 << 20, AT_ONCE = 256, SOURCES_NEAR = 16 };
 static const double PENALTY = 30;
 
 struct fit_ridge {
@@ -18,13 +23,16 @@ struct fit_ridge {
     const uint32_t *sources;
     size_t count;
     float *z;       /* count x dim, centred; zero where there is no vector */
+    bool *known;    /* by source */
     double *mean;   /* dim */
     double *factor; /* dim x dim: Cholesky of Z'Z + l, lower */
-    float *direction; /* of one target, solved */
-    vector_dot_fn *dot;
+    float *inverse; /* A */
     double *expect; /* dim: A Z' log(1 + audience), centred */
-    double *solved; /* of one target */
+    vector_dot_fn *dot;
+    size_t keep;
     learn_edge *strong;
+    float *asked;   /* of a batch: vectors, centred; then their directions */
+    float *weight;  /* of a batch, by target and source */
 };
 
 void fit_ridge_free(fit_ridge *r) {
@@ -32,24 +40,25 @@ void fit_ridge_free(fit_ridge *r) {
     free(r->z);
     free(r->mean);
     free(r->factor);
-    free(r->direction);
+    free(r->known);
+    free(r->inverse);
     free(r->expect);
-    free(r->solved);
     free(r->strong);
+    free(r->asked);
+    free(r->weight);
     free(r);
 }
 
 static bool read_vectors(fit_ridge *r, fit *f) {
-    bool found[AT_ONCE];
     size_t have = 0;
     for (size_t at = 0; at < r->count; at += AT_ONCE) {
         size_t n = r->count - at < AT_ONCE ? r->count - at : AT_ONCE;
         float *to = r->z + at * r->dim;
-        if (vector_fetch_many(f->vectors, r->sources + at, n, 0, to, found, f->err) != BRAID_OK) return false;
+        if (vector_fetch_many(f->vectors, r->sources + at, n, 0, to, r->known + at, f->err) != BRAID_OK) return false;
         for (size_t i = 0; i < n; i++) {
-            if (!found[i]) memset(to + i * r->dim, 0, r->dim * sizeof *to);
+            if (!r->known[at + i]) memset(to + i * r->dim, 0, r->dim * sizeof *to);
             for (uint32_t d = 0; d < r->dim; d++) r->mean[d] += to[i * r->dim + d];
-            have += found[i];
+            have += r->known[at + i];
         }
     }
     for (uint32_t d = 0; have && d < r->dim; d++) r->mean[d] /= (double)have;
@@ -101,6 +110,19 @@ static void solve(const fit_ridge *r, double *x) {
     }
 }
 
+/* Of each unit vector, solved: the directions of targets are then products of rows, many at a time. */
+static bool invert(fit_ridge *r) {
+    double *column = malloc(r->dim * sizeof *column);
+    for (uint32_t i = 0; column && i < r->dim; i++) {
+        memset(column, 0, r->dim * sizeof *column);
+        column[i] = 1;
+        solve(r, column);
+        for (uint32_t d = 0; d < r->dim; d++) r->inverse[(size_t)i * r->dim + d] = (float)column[d];
+    }
+    free(column);
+    return column != NULL;
+}
+
 static void expect_audience(fit_ridge *r, const policy_times *times) {
     double mean = 0;
     for (size_t i = 0; i < r->count; i++) mean += log1p(policy_times_at(times, r->sources[i], INT64_MAX).count);
@@ -112,47 +134,70 @@ static void expect_audience(fit_ridge *r, const policy_times *times) {
     solve(r, r->expect);
 }
 
-fit_ridge *fit_ridge_new(fit *f, const uint32_t *sources, size_t n, const policy_times *times) {
+fit_ridge *fit_ridge_new(fit *f, const uint32_t *sources, size_t n, size_t targets, const policy_times *times) {
     fit_ridge *r = calloc(1, sizeof *r);
     if (!r) return NULL;
-    *r = (fit_ridge){.dim = f->dim, .sources = sources, .count = n};
+    *r = (fit_ridge){.dim = f->dim, .sources = sources, .count = n, .keep = WEIGHTS_MAX};
+    if (targets > EDGES_MAX / WEIGHTS_MAX) r->keep = EDGES_MAX / targets > WEIGHTS_MIN ? EDGES_MAX / targets : WEIGHTS_MIN;
+    size_t square = (size_t)f->dim * f->dim;
     r->z = malloc(n * f->dim * sizeof *r->z);
+    r->known = calloc(n, sizeof *r->known);
     r->mean = calloc(f->dim, sizeof *r->mean);
-    r->factor = calloc((size_t)f->dim * f->dim, sizeof *r->factor);
+    r->factor = calloc(square, sizeof *r->factor);
+    r->inverse = malloc(square * sizeof *r->inverse);
     r->expect = calloc(f->dim, sizeof *r->expect);
-    r->solved = calloc(f->dim, sizeof *r->solved);
     r->strong = malloc((n + 1) * sizeof *r->strong);
-    r->direction = malloc(f->dim * sizeof *r->direction);
-    const vector_kernel *kernel = vector_kernel_find("auto");
-    r->dot = kernel->dot;
-    if (!r->z || !r->mean || !r->factor || !r->expect || !r->solved || !r->strong || !r->direction || !read_vectors(r, f) ||
-        !add_products(r)) {
+    r->asked = malloc((size_t)2 * FIT_BATCH * f->dim * sizeof *r->asked);
+    r->weight = malloc((size_t)FIT_BATCH * n * sizeof *r->weight);
+    r->dot = vector_kernel_find("auto")->dot;
+    bool ok = r->z && r->known && r->mean && r->factor && r->inverse && r->expect && r->strong && r->asked && r->weight &&
+              read_vectors(r, f) && add_products(r);
+    if (ok) factorise(r);
+    if (!ok || !invert(r)) {
         fit_ridge_free(r);
         return NULL;
     }
-    factorise(r);
     expect_audience(r, times);
     return r;
 }
 
-size_t fit_ridge_weigh(fit_ridge *r, uint32_t target, const float *vector, learn_edge *list) {
+/* Products of a batch with `n` sources from `first`. `level`: what centring took from the product of the vectors. */
+static void meet(fit_ridge *r, const float *vectors, size_t targets, size_t first, size_t n, const float *level, float *near) {
+    const float *directions = r->asked + (size_t)FIT_BATCH * r->dim;
+    for (size_t t = 0; t < targets; t++)
+        for (size_t s = first; s < first + n; s++) {
+            const float *z = r->z + s * r->dim;
+            near[t * r->count + s] = r->known[s] ? r->dot(vectors + t * r->dim, z, r->dim) + level[t] : 0;
+            r->weight[t * r->count + s] = r->dot(directions + t * r->dim, z, r->dim);
+        }
+}
+
+void fit_ridge_batch(fit_ridge *r, const float *vectors, size_t n, float *near) {
+    float level[FIT_BATCH], *centred = r->asked, *directions = r->asked + (size_t)FIT_BATCH * r->dim;
+    BRAID_ASSERT(n <= FIT_BATCH);
+    for (size_t t = 0; t < n; t++) {
+        double taken = 0;
+        for (uint32_t d = 0; d < r->dim; d++) {
+            centred[t * r->dim + d] = vectors[t * r->dim + d] - (float)r->mean[d];
+            taken += vectors[t * r->dim + d] * r->mean[d];
+        }
+        level[t] = (float)taken;
+    }
+    for (uint32_t d = 0; d < r->dim; d++)
+        for (size_t t = 0; t < n; t++)
+            directions[t * r->dim + d] = r->dot(r->inverse + (size_t)d * r->dim, centred + t * r->dim, r->dim);
+    for (size_t s = 0; s < r->count; s += SOURCES_NEAR)
+        meet(r, vectors, n, s, r->count - s < SOURCES_NEAR ? r->count - s : SOURCES_NEAR, level, near);
+}
+
+size_t fit_ridge_weigh(fit_ridge *r, size_t which, uint32_t target, learn_edge *list) {
+    const float *centred = r->asked + which * r->dim, *weight = r->weight + which * r->count;
     double audience = 0;
-    for (uint32_t d = 0; d < r->dim; d++) {
-        r->solved[d] = vector[d] - r->mean[d];
-        audience += r->solved[d] * r->expect[d];
-    }
-    solve(r, r->solved);
-    for (uint32_t d = 0; d < r->dim; d++) r->direction[d] = (float)r->solved[d];
+    for (uint32_t d = 0; d < r->dim; d++) audience += centred[d] * r->expect[d];
     /* The strongest are chosen by magnitude and named by their place; numbers and signs come back afterwards. */
-    for (size_t i = 0; i < r->count; i++) {
-        float weight = r->dot(r->direction, r->z + i * r->dim, r->dim);
-        list[i].weight = weight;
-        r->strong[i] = (learn_edge){(uint32_t)i, fabsf(weight)};
-    }
-    size_t n = learn_edges_strongest(r->strong, r->count, WEIGHTS_MAX);
-    for (size_t i = 0; i < n; i++)
-        r->strong[i] = (learn_edge){r->sources[r->strong[i].item], list[r->strong[i].item].weight};
+    for (size_t i = 0; i < r->count; i++) r->strong[i] = (learn_edge){(uint32_t)i, fabsf(weight[i])};
+    size_t n = learn_edges_strongest(r->strong, r->count, r->keep);
     list[0] = (learn_edge){target, (float)audience};
-    memcpy(list + 1, r->strong, n * sizeof *list);
+    for (size_t i = 0; i < n; i++) list[i + 1] = (learn_edge){r->sources[r->strong[i].item], weight[r->strong[i].item]};
     return n + 1;
 }
