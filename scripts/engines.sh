@@ -6,6 +6,7 @@
 #   scripts/engines.sh down    [ENGINE...]    stop what this script started, and nothing else
 #   scripts/engines.sh restart ENGINE...      down, then up
 #   scripts/engines.sh kill    ENGINE...      SIGKILL, for fault tests: the data stays as the crash left it
+#   scripts/engines.sh pause   ENGINE...      SIGSTOP to it and its children: it accepts and does not answer; `resume` lets it go on
 #   scripts/engines.sh status  [--json] [ENGINE...]   one line an engine; exit 0 when all of them are up
 #   scripts/engines.sh env     [ENGINE...]    for those that are up: BRAID_TEST_MILVUS=127.0.0.1:29530, as in
 #                                             env $(scripts/engines.sh env) build/asan/test/contract_vector
@@ -232,6 +233,8 @@ down_one() { # ENGINE
     fi
     read -r signal seconds <<<"$("${engine}_stop")"
     kill "-$signal" "$pid" 2>/dev/null
+    # shellcheck disable=SC2046
+    kill -CONT $(family_of "$pid") 2>/dev/null # one that is paused would not hear it
     if ! gone_within "$pid" $((seconds * 10)); then
         say "$engine: did not stop in $seconds s, killing it"
         kill_family "$pid" || { fail "$engine: pid $pid outlives SIGKILL"; return 1; }
@@ -247,6 +250,17 @@ kill_one() { # ENGINE
     rm -f "$(home_of "$1")/pid"
     say "$1: killed"
 }
+
+signal_family() { # ENGINE SIGNAL WORD
+    local pid family
+    pid=$(pid_of "$1") || { fail "$1: not running"; return 1; }
+    family=$(family_of "$pid")
+    # shellcheck disable=SC2086
+    kill "-$2" $family 2>/dev/null
+    say "$1: $3"
+}
+pause_one() { signal_family "$1" STOP paused; }
+resume_one() { signal_family "$1" CONT resumed; }
 
 restart_one() { down_one "$1" && up_one "$1"; }
 
@@ -312,6 +326,8 @@ install_all() { # ENGINE...: what is missing; the packages first, since only one
 
 up_locked() { locked "$1" up_one "$1"; }
 down_locked() { locked "$1" down_one "$1"; }
+pause_locked() { locked "$1" pause_one "$1"; }
+resume_locked() { locked "$1" resume_one "$1"; }
 kill_locked() { locked "$1" kill_one "$1"; }
 restart_locked() { locked "$1" restart_one "$1"; }
 wipe_locked() { locked "$1" wipe_one "$1"; }
@@ -346,7 +362,7 @@ main() {
         esac
     done
     case $word in
-    restart | kill | wipe) [ ${#engines[@]} -gt 0 ] || { fail "usage: scripts/engines.sh $word ENGINE..."; exit 2; } ;;
+    restart | kill | pause | resume | wipe) [ ${#engines[@]} -gt 0 ] || { fail "usage: scripts/engines.sh $word ENGINE..."; exit 2; } ;;
     install | up | down | status | env) [ ${#engines[@]} -gt 0 ] || engines=("${ALL[@]}") ;;
     help | -h | --help) usage; exit 0 ;;
     *) fail "unknown word '$word'"; usage >&2; exit 2 ;;
@@ -358,7 +374,7 @@ main() {
     case $word in
     install) install_all "${engines[@]}" ;;
     up) install_all "${engines[@]}" && each up_locked "${engines[@]}" ;;
-    down | kill | restart | wipe) each "${word}_locked" "${engines[@]}" ;;
+    down | kill | pause | resume | restart | wipe) each "${word}_locked" "${engines[@]}" ;;
     status) show_status $form "${engines[@]}" ;;
     env) show_status env "${engines[@]}" ;;
     esac

@@ -50,6 +50,15 @@ def kill(name, env=None):
     run("kill", name, env=env)
 
 
+def pause(name, env=None):
+    """SIGSTOP to the engine and its children: connections are taken, nothing is answered, until resume()."""
+    run("pause", name, env=env)
+
+
+def resume(name, env=None):
+    run("resume", name, env=env)
+
+
 def status(*names, env=None):
     """{engine: {"state": "up"|"silent"|"down"|"absent", "address", "pid", "version", "rss_kb", "folder"}}"""
     done = subprocess.run([SCRIPT, "status", "--json", *names], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)

@@ -52,17 +52,32 @@ def ask(s, tag, *fields):
     return reply
 
 
-def ping(host, port, password):
-    with socket.create_connection((host, port), TIMEOUT) as s:
+def connect(host, port, user, password):
+    """A socket on which statements can be run, and the server's name."""
+    s = socket.create_connection((host, port), TIMEOUT)
+    try:
         s.settimeout(TIMEOUT)
         s.sendall(bytes.fromhex("6060b017") + struct.pack(">4I", 0x00030405, 0, 0, 0))  # 5.4 down to 5.1
         if read(s, 4)[3] != 5:
             raise OSError("speaks no Bolt 5")
         name = re.search(rb"Neo4j/[\w.+-]+", ask(s, HELLO, {"user_agent": "braid-engines/1", "bolt_agent": {"product": "braid-engines/1"}}))
-        ask(s, LOGON, {"scheme": "basic", "principal": "neo4j", "credentials": password})
-        ask(s, RUN, "RETURN 1", {}, {})
-        ask(s, PULL, {"n": -1})
-        return name[0].decode() if name else "Neo4j"
+        ask(s, LOGON, {"scheme": "basic", "principal": user, "credentials": password})
+        return s, name[0].decode() if name else "Neo4j"
+    except BaseException:
+        s.close()
+        raise
+
+
+def run(s, statement):
+    ask(s, RUN, statement, {}, {})
+    ask(s, PULL, {"n": -1})
+
+
+def ping(host, port, password):
+    s, name = connect(host, port, "neo4j", password)
+    with s:
+        run(s, "RETURN 1")
+        return name
 
 
 if __name__ == "__main__":
