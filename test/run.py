@@ -82,7 +82,7 @@ ENGINE_PROGRAMS = {
     "tsan": r"contract_(record\w*|cache)",
 }
 MIXES = ("remote", "milvus", "postgres", "neo4j")
-MIX_PROGRAMS = ("answers", "learning", "rights", "verify", "threads")
+MIX_PROGRAMS = ("answers", "learning", "models", "rights", "verify", "threads", "cache", "injection")
 
 
 def engine_suites():
