@@ -1,8 +1,9 @@
 /* Content neighbours: for what nobody has watched yet, the watched items that are most alike.
  *
  * Alike means: vectors point the same way, genres and people are shared, the years are near; each 0..1, the mean of them to
- * the fourth power, so that a few near ones outweigh many far ones. An item's own history takes over with its first viewers, so only those without any have such neighbours: a few at a time in a
- * running service, which is why each may look at thousands. */
+ * the fourth power, so that a few near ones outweigh many far ones. An item's own history takes over with its first viewers, so
+ * only those without any have such neighbours: a few at a time in a running service, which is why each may look at
+ * thousands. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
