@@ -53,6 +53,7 @@ struct braid_db {
     pool *pool;
     policy_profiles *profiles;
     policy_rows *policies;
+    policy_agents *agents;
     policy_models *models;
     pthread_mutex_t learning; /* one at a time */
     policy_people *people;

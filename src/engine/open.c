@@ -185,6 +185,7 @@ static int open_derived(braid_db *db, braid_error *err) {
                                    &db->profiles, err)))
         return rc;
     if ((rc = policy_rows_open(db->record, in_front, ttl_ms, db->metrics, &db->policies, err))) return rc;
+    if ((rc = policy_agents_open(db->record, &db->agents, err))) return rc;
     if ((rc = policy_models_open(db->record, db->metrics, &db->models, err))) return rc;
     if ((rc = policy_models_load(db->models, err))) return rc;
     if ((rc = policy_learner_open(db->record, db->policies, db->catalogue, &db->log, db->metrics, &db->learner, err))) return rc;
@@ -204,6 +205,7 @@ static void fill_rooms(braid_db *db) {
         .catalogue = db->catalogue,
         .profiles = db->profiles,
         .policies = db->policies,
+        .agents = db->agents,
         .models = db->models,
         .people = db->people,
         .embedder = db->embedder,
@@ -299,6 +301,7 @@ void braid_close(braid_db *db) {
     pool_free(db->pool);
     policy_learner_close(db->learner);
     policy_models_close(db->models);
+    policy_agents_close(db->agents);
     policy_rows_close(db->policies);
     policy_profiles_close(db->profiles);
     policy_people_close(db->people);

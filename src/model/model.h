@@ -126,6 +126,29 @@ int user_from_json(const json_t *json, const model_limits *limits, arena *a, use
 bool user_to_json(const user *u, buf *out);
 void user_release(user *u);
 
+/* ---- agent ---- */
+/* {"id","description","learner":"softmax|linucb|thompson","exploration":{"strength":1,"budget":0.1,"age_days_max":0},
+ *  "personal":true} */
+typedef enum agent_learner {
+    AGENT_SOFTMAX,  /* the ranking's weights; explores by a softmax over the scores */
+    AGENT_LINUCB,   /* a posterior over the weights; explores what it knows least of */
+    AGENT_THOMPSON, /* the same posterior; explores by samples of the weights */
+    AGENT_LEARNERS
+} agent_learner;
+typedef struct agent_settings {
+    const char *id, *description;
+    agent_learner learner;
+    double strength;      /* of exploring: temperature (softmax), width of the bound (linucb), spread of the samples (thompson) */
+    double budget;        /* share of a list's places that may be given away, 0..1; 0: none */
+    int32_t age_days_max; /* older items are not explored; 0: whatever their age */
+    bool personal;        /* what was learned of the person themselves is added to the weights */
+    uint64_t version;     /* of its document; 0: there is none, these are the defaults. Not in the JSON */
+} agent_settings;
+const char *agent_learner_name(agent_learner l);
+void agent_default(const char *id, agent_settings *out);
+int agent_from_json(const json_t *json, arena *a, agent_settings *out, braid_error *err); /* strings in `a` */
+bool agent_to_json(const agent_settings *a, buf *out);
+
 /* ---- interaction ---- */
 typedef enum interaction_type {
     INTERACTION_VIEW,

@@ -16,65 +16,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "policy/learner_private.h"
-#include "policy/shown.h"
-#include "policy/times.h"
+#include "policy/learner_batch.h"
 
-enum { LEVELS = 4 };
-
-typedef struct batch_item {
-    bool gone;
-    int32_t duration_s;
-    const char *id;
-    uint32_t *actions;
-    uint32_t action_count;
-    record_stats stats; /* as they will be */
-} batch_item;
-
-typedef struct batch_row {
-    uint64_t lsn;
-    int64_t at;
-    uint32_t item_num, item; /* number; index into items */
-    uint32_t user, agent, session, state, next_state;
-    interaction_type type;
-    int32_t watch_s;
-    double rating, reward;
-    uint32_t policies[LEVELS]; /* indices into policies */
-    uint32_t ranking;          /* the same, of the agent's weights */
-    const policy_shown *shown; /* the list that it was chosen from; NULL: not known */
-} batch_row;
-
-typedef struct triple {
-    uint32_t agent, user, state;
-} triple;
-typedef struct batch_action {
-    uint32_t action;
-    policy_posterior p;
-    uint64_t version;
-} batch_action;
-/* Of one triple: every action that is known, as it will be. */
-typedef struct batch_policy {
-    batch_action *actions;
-    uint32_t count, cap;
-    bool moved;
-} batch_policy;
-
-typedef struct batch {
-    policy_learner *l;
-    arena *a;
-    braid_error *err;
-    bool no_memory;
-    batch_row *rows;
-    size_t count, rows_max;
-    policy_intern users, agents, sessions, states, nums, actions, triples;
-    policy_state *state_list; /* by number in `states`; rows_max + 2 */
-    uint32_t ranking_state;
-    policy_weights base; /* what an agent's weights begin with */
-    batch_item *items;        /* by number in `nums`; rows_max */
-    batch_policy *policies;   /* by number in `triples`; LEVELS + 1 a row */
-} batch;
-
-static int batch_no_memory(const batch *b) {
+int batch_no_memory(const batch *b) {
     return error_set(b->err, BRAID_E_NO_MEMORY, "policy/learner", "no memory for a batch of interactions");
 }
 
@@ -86,14 +30,20 @@ static int batch_open(batch *b, policy_learner *l, size_t expected, braid_error 
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) policy_intern_init(tables[i], b->a);
     b->rows = arena_alloc(b->a, b->rows_max * sizeof *b->rows);
     b->items = arena_calloc(b->a, b->rows_max, sizeof *b->items);
-    b->state_list = arena_calloc(b->a, b->rows_max + 2, sizeof *b->state_list);
-    b->policies = arena_calloc(b->a, (LEVELS + 1) * b->rows_max, sizeof *b->policies);
+    b->state_list = arena_calloc(b->a, b->rows_max + 1 + CHOICES, sizeof *b->state_list);
+    b->policies = arena_calloc(b->a, (LEVELS + CHOICES) * b->rows_max, sizeof *b->policies);
     bool ok = b->rows && b->items && b->state_list && b->policies && policy_intern_text(&b->users, "") == 0 &&
               policy_intern_text(&b->states, "") == 0 && policy_intern_text(&b->sessions, "") == 0;
-    if (ok) b->ranking_state = policy_intern_text(&b->states, POLICY_RANKING_STATE);
-    if (!ok || b->ranking_state == POLICY_INTERN_NONE) return batch_no_memory(b);
-    b->state_list[b->ranking_state] = (policy_state){.text = "the ranking", .hash = POLICY_RANKING_STATE};
-    return BRAID_OK;
+    static const policy_state choices[CHOICES] = {
+        [CHOICE_RANKING] = {"the ranking", POLICY_RANKING_STATE},
+        [CHOICE_LINEAR] = {"the ranking and how surely it is known", POLICY_LINEAR_STATE},
+        [CHOICE_OFFSET] = {"the person's own of the ranking", POLICY_OFFSET_STATE}};
+    for (int i = 0; ok && i < CHOICES; i++) {
+        b->choice_states[i] = policy_intern_text(&b->states, choices[i].hash);
+        ok = b->choice_states[i] != POLICY_INTERN_NONE;
+        if (ok) b->state_list[b->choice_states[i]] = choices[i];
+    }
+    return ok ? BRAID_OK : batch_no_memory(b);
 }
 
 /* ---- scan ---- */
@@ -176,16 +126,19 @@ static bool key_row(batch *b, batch_row *r) {
         if (r->policies[level] == POLICY_INTERN_NONE) return false;
     }
     if (r->reward < POLICY_LIKED) r->shown = NULL;
-    const triple ranking = {r->agent, 0, b->ranking_state};
-    if (r->shown) r->ranking = policy_intern_add(&b->triples, &ranking, sizeof ranking);
-    return !r->shown || r->ranking != POLICY_INTERN_NONE;
+    for (int i = 0; r->shown && i < CHOICES; i++) {
+        const triple choice = {r->agent, i == CHOICE_OFFSET ? r->user : 0, b->choice_states[i]};
+        r->choices[i] = policy_intern_add(&b->triples, &choice, sizeof choice);
+        if (r->choices[i] == POLICY_INTERN_NONE) return false;
+    }
+    return true;
 }
 
 /* Cuts the batch where one transaction would become too large. */
 static int key_rows(batch *b) {
     for (size_t i = 0; i < b->count; i++) {
         if (b->items[b->rows[i].item].gone) continue;
-        if (i > 0 && b->triples.count + LEVELS + 1 + 2 * (i + 1) + 1 > LEARNER_CHANGES_MAX) {
+        if (i > 0 && b->triples.count + LEVELS + CHOICES + 2 * (i + 1) + 1 > LEARNER_CHANGES_MAX) {
             b->count = i;
             break;
         }
@@ -195,23 +148,6 @@ static int key_rows(batch *b) {
 }
 
 /* ---- load ---- */
-/* The action's entry, made with the prior if it was not there; NULL when memory ran out. A policy has as many actions as
- * there are genres: a few dozen, looked through in order. */
-static batch_action *action_of(batch *b, batch_policy *p, uint32_t action) {
-    for (uint32_t i = 0; i < p->count; i++)
-        if (p->actions[i].action == action) return &p->actions[i];
-    if (p->count == p->cap) {
-        uint32_t cap = p->cap ? p->cap * 2 : 8;
-        batch_action *grown = arena_alloc(b->a, cap * sizeof *grown);
-        if (!grown) return NULL;
-        if (p->count) memcpy(grown, p->actions, p->count * sizeof *grown);
-        p->actions = grown;
-        p->cap = cap;
-    }
-    p->actions[p->count] = (batch_action){.action = action, .p = policy_prior()};
-    return &p->actions[p->count++];
-}
-
 typedef struct load {
     batch *b;
     const uint32_t *triples; /* by index of the key */
@@ -223,7 +159,7 @@ static bool load_row(void *ctx, size_t which, const record_policy *row) {
     for (size_t i = 0; i < row->action_count; i++) {
         const record_action *from = &row->actions[i];
         uint32_t action = policy_intern_text(&x->b->actions, from->action);
-        batch_action *to = action == POLICY_INTERN_NONE ? NULL : action_of(x->b, p, action);
+        batch_action *to = action == POLICY_INTERN_NONE ? NULL : batch_action_of(x->b, p, action);
         if (!to) {
             x->b->no_memory = true;
             return false;
@@ -274,103 +210,6 @@ static int load_base(batch *b) {
     b->base = policy_weights_default();
     if (!any) return BRAID_OK;
     return record_get_policies(b->l->record, POLICY_RANKING_AGENT, &key, 1, 0, load_base_row, &b->base, b->err);
-}
-
-/* ---- learn ---- */
-/* The agent's weights, begun anew from the base when they were not there, or came from an older base. */
-static bool ranking_begin(batch *b, batch_policy *p, uint32_t at[POLICY_FEATURE_COUNT], batch_action **base) {
-    uint32_t name = policy_intern_text(&b->actions, POLICY_RANKING_BASE);
-    if (name == POLICY_INTERN_NONE || !action_of(b, p, name)) return false;
-    for (int f = 0; f < POLICY_FEATURE_COUNT; f++) {
-        uint32_t action = policy_intern_text(&b->actions, policy_feature_name((policy_feature)f));
-        batch_action *act = action == POLICY_INTERN_NONE ? NULL : action_of(b, p, action);
-        if (!act) return false;
-        at[f] = (uint32_t)(act - p->actions);
-    }
-    *base = action_of(b, p, name);
-    bool fresh = (*base)->version == 0 || (*base)->p.count != (double)b->base.version;
-    for (int f = 0; fresh && f < POLICY_FEATURE_COUNT; f++)
-        p->actions[at[f]].p = (policy_posterior){b->base.mean[f], 0, 0};
-    (*base)->p = (policy_posterior){0, 0, (double)b->base.version};
-    return true;
-}
-
-static bool learn_ranking(batch *b, const batch_row *r) {
-    batch_policy *p = &b->policies[r->ranking];
-    double mean[POLICY_FEATURE_COUNT], squares[POLICY_FEATURE_COUNT];
-    uint32_t at[POLICY_FEATURE_COUNT];
-    batch_action *base;
-    if (!ranking_begin(b, p, at, &base)) return false;
-    if (base->version >= r->lsn) return true;
-    for (int f = 0; f < POLICY_FEATURE_COUNT; f++) {
-        mean[f] = p->actions[at[f]].p.mean;
-        squares[f] = p->actions[at[f]].p.variance;
-    }
-    policy_online_step(r->shown, mean, squares);
-    for (int f = 0; f < POLICY_FEATURE_COUNT; f++) {
-        batch_action *act = &p->actions[at[f]];
-        act->p = (policy_posterior){mean[f], squares[f], act->p.count + 1};
-        act->version = r->lsn;
-    }
-    base->version = r->lsn;
-    p->moved = true;
-    return true;
-}
-
-static bool learn_policy(batch *b, batch_policy *p, const batch_row *r, const batch_item *it) {
-    for (uint32_t i = 0; i < it->action_count; i++) {
-        batch_action *act = action_of(b, p, it->actions[i]);
-        if (!act) return false;
-        if (act->version >= r->lsn) continue; /* a genre named twice, too, counts once */
-        policy_update(&act->p, r->reward);
-        act->version = r->lsn;
-        p->moved = true;
-    }
-    return true;
-}
-
-static bool learn_row(batch *b, const batch_row *r, batch_item *it) {
-    for (uint32_t level = 0; level < LEVELS; level++)
-        if (!learn_policy(b, &b->policies[r->policies[level]], r, it)) return false;
-    if (r->shown && !learn_ranking(b, r)) return false;
-    it->stats.interactions += 1;
-    it->stats.reward_sum += r->reward;
-    if (r->at >= it->stats.last_at) {
-        bool first = it->stats.last_at == INT64_MIN;
-        it->stats.recent = 1 + (first ? 0 : it->stats.recent * policy_trend_left(r->at - it->stats.last_at));
-        it->stats.last_at = r->at;
-    } else {
-        it->stats.recent += policy_trend_left(it->stats.last_at - r->at);
-    }
-    return true;
-}
-
-/* From the last row to the first, each session's latest state is at hand. */
-static bool learn_next_states(batch *b) {
-    policy_intern sessions;
-    policy_intern_init(&sessions, b->a);
-    uint32_t *states = arena_alloc(b->a, b->count * sizeof *states);
-    if (!states) return false;
-    for (size_t i = b->count; i-- > 0;) {
-        batch_row *r = &b->rows[i];
-        if (r->session == 0) continue; /* no session, no next */
-        uint32_t key[2] = {r->user, r->session};
-        size_t before = sessions.count;
-        uint32_t s = policy_intern_add(&sessions, key, sizeof key);
-        if (s == POLICY_INTERN_NONE) return false;
-        if (s < before) r->next_state = states[s];
-        states[s] = r->state;
-    }
-    return true;
-}
-
-static int learn(batch *b) {
-    if (!learn_next_states(b)) return batch_no_memory(b);
-    for (size_t i = 0; i < b->count; i++) {
-        batch_item *it = &b->items[b->rows[i].item];
-        if (!it->gone && !learn_row(b, &b->rows[i], it)) return batch_no_memory(b);
-    }
-    return BRAID_OK;
 }
 
 /* ---- write ---- */
@@ -538,7 +377,7 @@ int learner_batch_run(policy_learner *l, uint64_t after, uint64_t upto, size_t e
     if (rc == BRAID_OK) rc = key_rows(&b);
     if (rc == BRAID_OK) rc = load_policies(&b);
     if (rc == BRAID_OK) rc = load_base(&b);
-    if (rc == BRAID_OK) rc = learn(&b);
+    if (rc == BRAID_OK) rc = batch_learn(&b);
     uint64_t last = b.count < found || found == b.rows_max ? b.rows[b.count - 1].lsn : upto;
     if (rc == BRAID_OK) rc = batch_write(&b, last);
     if (rc != BRAID_OK) return rc;

@@ -160,21 +160,17 @@ policy_score policy_score_item(policy_scorer *s, const catalogue_card *card);
  * (UINT32_MAX: none). */
 float policy_affinity_score(const policy_profile *p, const catalogue_card *card, uint32_t *best);
 
-/* ---- agents (agent.c): how an answer uses what was learned ---- */
-typedef enum policy_learning {
-    POLICY_SOFTMAX,  /* the ranking's weights; explores by a softmax over the scores */
-    POLICY_LINUCB,   /* a linear model of rewards; explores what it knows least of */
-    POLICY_THOMPSON, /* the same model; explores by samples of its weights */
-    POLICY_LEARNINGS
-} policy_learning;
-typedef struct policy_agent {
-    policy_learning learner;
-    double strength;  /* of exploring: temperature (softmax), width of the bound (linucb), spread of the samples (thompson) */
-    double budget;    /* share of a list's places that may be given away, 0..1; 0: none */
-    int32_t age_days; /* older items are not explored; 0: whatever their age */
-    uint64_t version; /* of its document; 0: there is none, these are the defaults */
-} policy_agent;
-policy_agent policy_agent_default(void);
+/* ---- agents (agents.c): how answers use what was learned, as documents say and a small cache remembers ---- */
+#define POLICY_AGENT_KIND "agent"
+agent_settings policy_agent_default(void); /* of nobody in particular */
+typedef struct policy_agents policy_agents; /* thread-safe */
+int policy_agents_open(record_store *record, policy_agents **out, braid_error *err);
+void policy_agents_close(policy_agents *p);
+/* The agent of that name, the default where nobody described it; without its id and description. After an error, too, the
+ * default is in *out. */
+int policy_agents_get(policy_agents *p, const char *name, agent_settings *out, braid_error *err);
+/* After a document changed: what is remembered ends. */
+void policy_agents_changed(policy_agents *p);
 
 /* ---- drawing a list (draw.c) ---- */
 typedef struct policy_draw_options {
@@ -330,9 +326,26 @@ policy_weights policy_weights_default(void); /* fitted on public data; where not
 /* `fresh`: none of the candidates has been chosen by anybody. */
 double policy_rank(const policy_weights *w, bool fresh, const policy_candidate *c);
 bool policy_all_fresh(const policy_candidate *c, size_t n);
-/* Those of an agent, which learns on line from its own lists; `base` where it has not yet, or since `base` was fitted anew. */
-int policy_weights_of(policy_rows *rows, const char *agent, const policy_weights *base, deadline until,
-                      policy_weights *out, braid_error *err);
+/* A posterior over the weights (linear.c). */
+typedef struct policy_linear {
+    double mean[POLICY_FEATURE_COUNT];
+    double covariance[POLICY_FEATURE_COUNT * (POLICY_FEATURE_COUNT + 1) / 2]; /* the lower triangle, row by row */
+    double count;                                                             /* choices that moved it */
+} policy_linear;
+void policy_linear_begin(policy_linear *l, const double mean[POLICY_FEATURE_COUNT]);
+/* One standard deviation of an item's score. */
+double policy_linear_width(const policy_linear *l, const float features[POLICY_FEATURE_COUNT]);
+/* `n` weights that may just as well be true; `scale` times as far from the mean. */
+void policy_linear_samples(const policy_linear *l, double scale, size_t n, uint64_t seed, double (*out)[POLICY_FEATURE_COUNT]);
+
+/* What an agent ranks by for one person: learned on line from its own lists; `base` where it has not yet, or since `base` was
+ * fitted anew. */
+typedef struct policy_belief {
+    policy_weights weights; /* with the person's own, where the agent wants it */
+    policy_linear linear;   /* of learners linucb and thompson; without the person's own */
+} policy_belief;
+int policy_belief_of(policy_rows *rows, const agent_settings *who, const char *name, const char *person, const policy_weights *base,
+                     deadline until, policy_belief *out, braid_error *err);
 /* A list that was shown, for the interaction that chooses from it (shown.c): the features of an item packed, and n rows of
  * them as JSON fields (",\"features\":.."), appended. */
 enum { POLICY_SHOWN_MAX = 20 };

@@ -3,6 +3,7 @@
  * A line is enough: on public data trees over the same features did not beat it, and each weight can be read aloud. The
  * default weights were fitted on the validation part of MovieLens (docs/quality.md) and serve until a service has
  * choices of its own to fit on. */
+#include <stdio.h>
 #include <string.h>
 
 #include "policy/policy_private.h"
@@ -64,20 +65,75 @@ bool policy_weights_read(const record_policy *row, policy_weights *w) {
     return true;
 }
 
-static bool read_row(void *ctx, size_t which, const record_policy *row) {
-    (void)which;
-    return policy_weights_read(row, ctx);
+/* ---- what an answer ranks by ---- */
+/* A person's own counts as much as the agent's after so many choices: before, most of what looks particular is chance. */
+static const double OWN_N0 = 10;
+
+double policy_offset_share(double count) {
+    return count / (count + OWN_N0);
 }
 
-int policy_weights_of(policy_rows *rows, const char *agent, const policy_weights *base, deadline until,
-                      policy_weights *out, braid_error *err) {
-    const record_policy_key key = {"", POLICY_RANKING_STATE};
-    policy_weights own = {0};
-    int rc = policy_rows_get(rows, agent, &key, 1, until, read_row, &own, err);
-    *out = *base;
-    if (rc == BRAID_OK && own.learned && own.version == base->version) {
-        memcpy(out->mean, own.mean, sizeof out->mean);
-        out->lists = own.lists;
+typedef struct belief_load {
+    const policy_weights *base;
+    policy_belief *out;
+    double own[POLICY_FEATURE_COUNT]; /* the person's */
+} belief_load;
+
+static bool read_linear(const record_policy *row, const policy_weights *base, policy_linear *l) {
+    policy_linear there = {0};
+    double version = -1;
+    for (size_t i = 0; i < row->action_count; i++) {
+        const record_action *from = &row->actions[i];
+        int cell = 0;
+        if (strcmp(from->action, POLICY_RANKING_BASE) == 0) version = from->count;
+        if (sscanf(from->action, "covariance_%d", &cell) == 1 && cell >= 0 && cell < POLICY_LINEAR_CELLS)
+            policy_linear_cell_set(&there, cell, (double[]){from->mean, from->variance, from->count});
+        for (int f = 0; f < POLICY_FEATURE_COUNT; f++)
+            if (strcmp(from->action, policy_feature_name((policy_feature)f)) == 0) {
+                there.mean[f] = from->mean;
+                there.count = from->count;
+            }
     }
+    if (version != (double)base->version) return false;
+    *l = there;
+    return true;
+}
+
+enum { BELIEF_AGENT, BELIEF_OWN, BELIEFS };
+
+static void read_agent(belief_load *x, const record_policy *row) {
+    policy_weights own = {0};
+    policy_weights *w = &x->out->weights;
+    if (strcmp(row->state_hash, POLICY_LINEAR_STATE) == 0) {
+        if (!read_linear(row, x->base, &x->out->linear)) return;
+        memcpy(w->mean, x->out->linear.mean, sizeof w->mean);
+        w->lists = (uint64_t)x->out->linear.count;
+    } else if (policy_weights_read(row, &own) && own.version == x->base->version) {
+        memcpy(w->mean, own.mean, sizeof w->mean);
+        w->lists = own.lists;
+    }
+}
+
+static bool read_belief(void *ctx, size_t which, const record_policy *row) {
+    belief_load *x = ctx;
+    if (which == BELIEF_AGENT) read_agent(x, row);
+    for (size_t i = 0; which == BELIEF_OWN && i < row->action_count; i++)
+        for (int f = 0; f < POLICY_FEATURE_COUNT; f++)
+            if (strcmp(row->actions[i].action, policy_feature_name((policy_feature)f)) == 0)
+                x->own[f] = row->actions[i].mean * policy_offset_share(row->actions[i].count);
+    return true;
+}
+
+int policy_belief_of(policy_rows *rows, const agent_settings *who, const char *name, const char *person, const policy_weights *base,
+                     deadline until, policy_belief *out, braid_error *err) {
+    bool softmax = who->learner == AGENT_SOFTMAX;
+    const record_policy_key keys[BELIEFS] = {[BELIEF_AGENT] = {"", softmax ? POLICY_RANKING_STATE : POLICY_LINEAR_STATE},
+                                             [BELIEF_OWN] = {person, POLICY_OFFSET_STATE}};
+    belief_load x = {.base = base, .out = out};
+    out->weights = *base;
+    policy_linear_begin(&out->linear, base->mean);
+    size_t n = who->personal && *person ? BELIEFS : BELIEF_OWN;
+    int rc = policy_rows_get(rows, name, keys, n, until, read_belief, &x, err);
+    for (int f = 0; f < POLICY_FEATURE_COUNT; f++) out->weights.mean[f] += x.own[f];
     return rc;
 }

@@ -66,13 +66,17 @@ static int by_score(const void *a, const void *b) {
 static int place(query_run_state *q, const policy_candidate *c, size_t n, placed **out) {
     placed *list = *out = arena_alloc(q->a, (n + 1) * sizeof *list);
     if (!list) return BRAID_E_NO_MEMORY;
-    policy_weights base = policy_weights_default(), own;
+    policy_belief *belief = arena_alloc(q->a, sizeof *belief);
+    if (!belief) return BRAID_E_NO_MEMORY;
+    policy_weights base = policy_weights_default();
     braid_error lost = {0};
     if (q->models) base = *q->models->weights;
-    if (policy_weights_of(q->rooms->policies, q->rq->agent, &base, q->gather_until, &own, &lost) != BRAID_OK)
+    if (policy_belief_of(q->rooms->policies, &q->agent, q->rq->agent, q->rq->user, &base, q->gather_until, belief, &lost) !=
+        BRAID_OK)
         run_degraded(q, record_name(q->rooms->record));
+    q->belief = belief;
     bool fresh = policy_all_fresh(c, n);
-    for (size_t i = 0; i < n; i++) list[i] = (placed){policy_rank(&own, fresh, &c[i]), &c[i]};
+    for (size_t i = 0; i < n; i++) list[i] = (placed){policy_rank(&belief->weights, fresh, &c[i]), &c[i]};
     qsort(list, n, sizeof *list, by_score);
     return BRAID_OK;
 }

@@ -72,6 +72,7 @@ typedef struct query_rooms {
     catalogue *catalogue;
     policy_profiles *profiles;
     policy_rows *policies;
+    policy_agents *agents;
     policy_models *models;
     policy_people *people;
     embedder *embedder;

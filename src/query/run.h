@@ -70,7 +70,8 @@ typedef struct query_run_state {
     bool ranked;                    /* candidates are in the order of a ranker, not of the fused strands */
     viewer_rights rights;
     policy_state state;
-    policy_agent agent; /* how it ranks and explores */
+    agent_settings agent; /* how it ranks and explores */
+    const policy_belief *belief; /* what candidates were ranked by; NULL: they were not ranked by features */
     bool cold;
     policy_session_item *session; /* what they did in it, newest first */
     size_t session_count;

@@ -339,6 +339,9 @@ int scope_make(query_run_state *q, braid_error *err) {
     if (rc == BRAID_OK) rc = load_session(q, err);
     if (rc == BRAID_OK) rc = slate_load(q, err);
     if (rc) return rc;
+    braid_error lost = {0};
+    if (policy_agents_get(q->rooms->agents, rq->agent, &q->agent, &lost) != BRAID_OK)
+        run_degraded(q, record_name(q->rooms->record));
     make_rights(q);
     /* The state is what the request says of its moment, as an interaction's state is what its context says: only so do
      * they meet again. */

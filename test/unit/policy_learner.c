@@ -137,6 +137,22 @@ static void an_episode_leads_to_the_next_state_of_its_session(void **state) {
 enum { USERS = 7, ITEMS = 25, STREAM = 6000 };
 static const char *const user_ids[USERS] = {"u0", "u1", "u2", "u3", "u4", "u5", "u6"};
 
+/* Where an interaction came from: a list of random features, or nowhere. */
+static char *random_list(rng *x) {
+    int16_t rows[POLICY_SHOWN_MAX * POLICY_FEATURE_COUNT];
+    size_t n = 2 + rng_below(x, POLICY_SHOWN_MAX - 1);
+    float features[POLICY_FEATURE_COUNT];
+    buf b;
+    if (rng_below(x, 2)) return NULL;
+    buf_init(&b, 0);
+    for (size_t i = 0; i < n; i++) {
+        for (int f = 0; f < POLICY_FEATURE_COUNT; f++) features[f] = (float)rng_normal(x);
+        policy_shown_pack(features, rows + i * POLICY_FEATURE_COUNT);
+    }
+    assert_true(buf_puts(&b, "{\"position\":1") && policy_shown_print(rows, n, rng_below(x, n), &b) && buf_putc(&b, '}'));
+    return buf_steal(&b);
+}
+
 static void fill(room *r, uint64_t seed, size_t n) {
     static const char *const genres[] = {"drame", "essai", "western", "policier", "conte"};
     static const char *const devices[] = {"tv", "phone", ""};
@@ -154,8 +170,10 @@ static void fill(room *r, uint64_t seed, size_t n) {
         room_item(r, ids[i], i == 7 ? "" : fields);
     }
     interaction *list = calloc(n, sizeof *list);
-    assert_non_null(list);
+    char **lists = calloc(n, sizeof *lists);
+    assert_true(list && lists);
     for (size_t i = 0; i < n; i++) {
+        lists[i] = random_list(&x);
         list[i] = did(user_ids[rng_below(&x, USERS)], ids[rng_below(&x, ITEMS)], (interaction_type)rng_below(&x,
                 INTERACTION_TYPES),
                       (int64_t)i * 1000);
@@ -166,7 +184,9 @@ static void fill(room *r, uint64_t seed, size_t n) {
         list[i].session = sessions[rng_below(&x, 3)];
         list[i].simulated = rng_below(&x, 2);
     }
-    room_did_many(r, list, n);
+    room_did_from(r, list, lists, n);
+    for (size_t i = 0; i < n; i++) free(lists[i]);
+    free(lists);
     free(list);
 }
 
@@ -213,6 +233,7 @@ static void repeated_delivery_and_reopening_leave_what_one_pass_leaves(void **st
     policy_learner_close(l);
     char *got = dump(&r, user_ids, USERS);
     assert_true(rounds > 5);
+    assert_true(strstr(got, "|ranking|") && strstr(got, "|linear|") && strstr(got, "u3|offset|"));
     assert_string_equal(got, want);
     free(got);
     free(want);

@@ -141,18 +141,23 @@ static inline uint64_t room_did(room *r, const interaction *in, uint32_t *num) {
     return lsn;
 }
 
-/* Many at once, in transactions of a thousand. */
-static inline void room_did_many(room *r, const interaction *list, size_t n) {
+/* Many at once, in transactions of a thousand; `attributions` of each, or NULL. */
+static inline void room_did_from(room *r, const interaction *list, char *const *attributions, size_t n) {
     record_change *changes = calloc(1000, sizeof *changes);
     assert_non_null(changes);
     for (size_t i = 0; i < n;) {
         size_t count = n - i < 1000 ? n - i : 1000;
         for (size_t j = 0; j < count; j++, i++)
-            changes[j] = (record_change){.kind = RECORD_INTERACTION, .interaction = &list[i]};
+            changes[j] = (record_change){.kind = RECORD_INTERACTION, .interaction = &list[i],
+                                         .attribution = attributions ? attributions[i] : NULL};
         must(record_write(r->record, changes, count, (record_write_flags){0}, err));
         for (size_t j = 0; j < count; j++) assert_int_equal(changes[j].code, BRAID_OK);
     }
     free(changes);
+}
+
+static inline void room_did_many(room *r, const interaction *list, size_t n) {
+    room_did_from(r, list, NULL, n);
 }
 
 static inline uint32_t room_facet(room *r, filter_field field, const char *value) {
