@@ -1,14 +1,16 @@
-/* Documents and slates: what may be written.
+/* Documents, slates and episodes: what may be written.
  *
  * A document's body must be a JSON object, since every face of Braid will print it inside of JSON; it is parsed once on the
  * caller's thread and kept byte for byte. What it means is known to the rooms above alone. A slate's body is theirs too, and
  * is not looked at: one is written for every answer. */
 #include "record/documents.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { DOCUMENT_DEPTH_MAX = 64 };
-_Static_assert(RECORD_DOCUMENT_KIND_MAX == 32 && RECORD_DOCUMENT_BYTES_MAX == 1 << 20 && MODEL_ID_BYTES_MAX == 255,
+_Static_assert(RECORD_DOCUMENT_KIND_MAX == 32 && RECORD_DOCUMENT_BYTES_MAX == 1 << 20 && MODEL_ID_BYTES_MAX == 255 &&
+                   RECORD_STATE_DIM_MAX == 4096,
                "the sentences of refusal say so");
 
 bool record_document_kind_valid(const char *kind) {
@@ -59,4 +61,27 @@ int record_slate_check(const record_slate *row, const char **why) {
     *why = "a slate has 1..1048576 bytes";
     if (row->body == NULL || row->body_len == 0) return BRAID_E_INVALID;
     return row->body_len <= RECORD_DOCUMENT_BYTES_MAX ? BRAID_OK : BRAID_E_TOO_LARGE;
+}
+
+static bool no_text(const char *text) {
+    return text == NULL || text[0] == '\0';
+}
+
+int record_episode_check(const record_episode *row, const char **why) {
+    *why = "an episode's reward is NaN or infinite";
+    if (!isfinite(row->reward)) return BRAID_E_NOT_FINITE;
+    *why = "a state vector has 1..4096 dimensions";
+    if (row->vector != NULL && (row->dim < 1 || row->dim > RECORD_STATE_DIM_MAX)) return BRAID_E_INVALID;
+    *why = "a state vector holds NaN or infinity";
+    for (uint32_t i = 0; row->vector != NULL && i < row->dim; i++)
+        if (!isfinite(row->vector[i])) return BRAID_E_NOT_FINITE;
+    *why = "an episode's state has no hash";
+    if (row->state_hash == NULL) return BRAID_E_INVALID;
+    if (row->interaction_lsn != 0) return BRAID_OK;
+    *why = "an episode names a user and an item of 1..255 bytes of UTF-8";
+    if (!record_id_valid(row->user) || !record_id_valid(row->action)) return BRAID_E_INVALID;
+    *why = "an episode names its agent in at most 255 bytes of UTF-8";
+    if (!no_text(row->agent) && !record_id_valid(row->agent)) return BRAID_E_INVALID;
+    *why = "an episode's key has at most 255 bytes of UTF-8";
+    return no_text(row->key) || record_id_valid(row->key) ? BRAID_OK : BRAID_E_INVALID;
 }

@@ -1,4 +1,4 @@
-/* Private to src/record: what a document and a slate must be, the same in every store. */
+/* Private to src/record: what a document, a slate and an episode must be, the same in every store. */
 #ifndef RECORD_DOCUMENTS_H
 #define RECORD_DOCUMENTS_H
 
@@ -14,5 +14,6 @@ bool record_id_valid(const char *id);              /* 1..MODEL_ID_BYTES_MAX byte
 /* BRAID_OK, or why the row must not be written; *why is the sentence for it. */
 int record_document_check(const record_document *row, bool remove, const char **why);
 int record_slate_check(const record_slate *row, const char **why);
+int record_episode_check(const record_episode *row, const char **why);
 
 #endif

@@ -9,6 +9,7 @@
  * do not bring, and the next one is to find the store again as soon as it is back. */
 #include "record/record.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -251,6 +252,27 @@ int record_scan_neighbours(record_store *s, const char *model, uint32_t after_nu
 int record_item_neighbours(record_store *s, uint32_t num, record_neighbours_fn *each, void *ctx, braid_error *err) {
     if (each == NULL) return record_invalid(err, "neighbours are read by somebody");
     RECORD_CALL(s, CALL_GET, s->ops->item_neighbours(s->self, num, each, ctx, err));
+}
+
+int record_similar_episodes(record_store *s, const char *agent, const float *vector, uint32_t dim, size_t k, int64_t since,
+                            deadline until, record_similar_fn *each, void *ctx, braid_error *err) {
+    double length = 0;
+    if (vector == NULL || each == NULL || dim < 1 || dim > RECORD_STATE_DIM_MAX)
+        return error_set(err, BRAID_E_INVALID, "record", "a state vector has 1..%d dimensions", RECORD_STATE_DIM_MAX);
+    if (k < 1 || k > RECORD_SIMILAR_MAX)
+        return error_set(err, BRAID_E_INVALID, "record", "1..%d similar episodes can be asked for", RECORD_SIMILAR_MAX);
+    for (uint32_t i = 0; i < dim; i++) length += (double)vector[i] * vector[i];
+    if (!isfinite(length)) return error_set(err, BRAID_E_NOT_FINITE, "record", "the state vector holds NaN or infinity");
+    if (length == 0) return record_invalid(err, "a state vector of zeros is like no other");
+    RECORD_CALL(s, CALL_SCAN, s->ops->similar_episodes(s->self, agent, vector, dim, k, since, until, each, ctx, err));
+}
+
+int record_forget(record_store *s, record_kind kind, int64_t before, uint64_t *removed, braid_error *err) {
+    uint64_t none;
+    if (removed == NULL) removed = &none;
+    *removed = 0;
+    if (kind != RECORD_EPISODE && kind != RECORD_SLATE) return record_invalid(err, "episodes and slates can be forgotten");
+    RECORD_CALL(s, CALL_ADMIN, s->ops->forget(s->self, kind, before, removed, err));
 }
 
 static int record_kind_invalid(braid_error *err) {

@@ -17,7 +17,7 @@
 
 /* Of the file: "BRAD" in SQLite's application_id, and the schema step in user_version. */
 #define RECORD_APPLICATION_ID 0x42524144
-#define RECORD_SCHEMA_VERSION 4
+#define RECORD_SCHEMA_VERSION 5
 
 /* A step of the schema that opening made: its number from 1, and what it is called. */
 typedef void record_step_fn(void *ctx, unsigned step, const char *name);
@@ -79,14 +79,21 @@ typedef struct record_relation_key {
 typedef struct record_policy_key {
     const char *user, *state_hash;
 } record_policy_key;
+/* A step of an agent with a person. Of an interaction (the learner writes these), or an episode of its own, given from outside. */
+enum { RECORD_STATE_DIM_MAX = 4096, RECORD_SIMILAR_MAX = 10000 };
 typedef struct record_episode {
-    uint64_t interaction_lsn; /* unique: applying twice changes nothing. Agent, session, item and time are the interaction's */
+    uint64_t interaction_lsn; /* unique: applying twice changes nothing. Agent, session, item and time are the interaction's.
+                               * Writing 0: an episode of its own. It gets a number from the same series (change.lsn), by which it
+                               * is read; the item is the one that `action` names; it is not logged */
     const char *agent, *user, *session, *state_hash, *state, *next_state_hash;
     uint32_t item_num;
     const char *action; /* the item's id */
     double reward;
     bool done;
-    int64_t at;
+    int64_t at;          /* of its own: TIME_NONE is stamped */
+    const char *key;     /* of its own: a key known of that person makes it a duplicate; "" or NULL: none. Not read back */
+    const float *vector; /* the state as a vector, for record_similar_episodes; NULL: none */
+    uint32_t dim;        /* of `vector`, 1..RECORD_STATE_DIM_MAX */
 } record_episode;
 typedef struct record_stats {
     uint32_t num;
@@ -204,6 +211,7 @@ typedef bool record_stats_fn(void *ctx, const record_stats *row);
 typedef bool record_neighbours_fn(void *ctx, const record_neighbours *row);
 typedef bool record_document_fn(void *ctx, const record_document *row);
 typedef bool record_slate_fn(void *ctx, const record_slate *row);
+typedef bool record_similar_fn(void *ctx, const record_episode *row, float similarity); /* cosine, -1..1 */
 
 typedef struct record_log_entry {
     uint64_t lsn;
@@ -273,6 +281,11 @@ typedef struct record_ops {
                         record_policy_key_fn *each, void *ctx, braid_error *err);
     int (*user_episodes)(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx,
                          braid_error *err);
+    /* The `k` episodes of an agent (NULL: all) whose state vectors, of `dim` floats, are nearest by cosine, best first; of
+     * those at or after `since` (TIME_NONE: all). A vector of zeros is near to nothing. A store in this process looks through
+     * them from the newest back, and at the deadline gives the best of those that it has seen. */
+    int (*similar_episodes)(void *self, const char *agent, const float *vector, uint32_t dim, size_t k, int64_t since,
+                            deadline until, record_similar_fn *each, void *ctx, braid_error *err);
     int (*get_document)(void *self, const char *kind, const char *id, record_document_fn *each, void *ctx,
                         braid_error *err); /* NOT_FOUND; calls each once */
     int (*list_documents)(void *self, const char *kind, const char *after_id, size_t limit, record_document_fn *each,
@@ -281,6 +294,9 @@ typedef struct record_ops {
     /* Of an agent (NULL: all), from <= at < until_at, in order of (at, id). */
     int (*scan_slates)(void *self, const char *agent, int64_t from, int64_t until_at, record_slate_fn *each, void *ctx,
                        braid_error *err);
+    /* Forgets the rows of that kind (EPISODE or SLATE) from before `before`; *removed rows. Where a store keeps months apart,
+     * whole months go at once and the rest of the last one stays. */
+    int (*forget)(void *self, record_kind kind, int64_t before, uint64_t *removed, braid_error *err);
     int (*scan_stats)(void *self, record_stats_fn *each, void *ctx, braid_error *err);
     /* Rows of one model, by item number, after `after_num`. */
     int (*scan_neighbours)(void *self, const char *model, uint32_t after_num, record_neighbours_fn *each, void *ctx,
@@ -352,6 +368,9 @@ int record_get_policies(record_store *s, const char *agent, const record_policy_
                         record_policy_key_fn *each, void *ctx, braid_error *err);
 int record_user_episodes(record_store *s, const char *user, size_t limit, record_episode_fn *each, void *ctx,
                          braid_error *err);
+int record_similar_episodes(record_store *s, const char *agent, const float *vector, uint32_t dim, size_t k, int64_t since,
+                            deadline until, record_similar_fn *each, void *ctx, braid_error *err);
+int record_forget(record_store *s, record_kind kind, int64_t before, uint64_t *removed, braid_error *err);
 int record_get_document(record_store *s, const char *kind, const char *id, record_document_fn *each, void *ctx,
                         braid_error *err);
 int record_list_documents(record_store *s, const char *kind, const char *after_id, size_t limit, record_document_fn *each,

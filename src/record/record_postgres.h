@@ -34,6 +34,7 @@ enum {
     RECORD_POSTGRES_PAGE_VECTORS = 256,          /* the same, with vectors */
     RECORD_POSTGRES_TRIM_SLICE = 5000,           /* log rows forgotten in one statement */
     RECORD_POSTGRES_BULK_MIN = 256,              /* items, lists of neighbours, slates: from here on COPY is quicker */
+    RECORD_POSTGRES_BULK_EPISODES = 48,          /* the same of episodes of their own */
     RECORD_POSTGRES_CHANGES_MAX = (1 << 20) - 2, /* of one transaction: 20 bits of an LSN */
     RECORD_POSTGRES_LEASES_MAX = 64
 };
@@ -170,6 +171,8 @@ void record_postgres_refuse(record_change *change, int code, const char *format,
  * of the policies of that person that stand side by side. */
 void record_postgres_bind(record_postgres *s, pg_params *p, const record_change *change,
                           const record_postgres_body *body, uint32_t n, uint32_t since, record_postgres_sql *which);
+const char *record_postgres_agent(const record_episode *e);
+int64_t record_postgres_at(const record_postgres *s, int64_t at); /* TIME_NONE: now */
 /* Reads the verdict into the change; false if the answer makes no sense. */
 bool record_postgres_verdict(record_change *change, const PGresult *r);
 bool record_postgres_judge(record_change *change, int verdict, int64_t lsn);
@@ -181,10 +184,11 @@ int record_postgres_write(void *self, record_change *changes, size_t n, record_w
 
 /* ---- record_postgres_commit.c: one group, one transaction ---- */
 void record_postgres_commit(record_postgres_writer *w, record_postgres_group *g);
-/* ---- record_postgres_bulk.c ---- */
+/* ---- record_postgres_bulk.c, record_postgres_bulk_episodes.c ---- */
 /* The statements between BEGIN and COMMIT for a bulk request; the session is not in pipeline mode. */
 int record_postgres_bulk(record_postgres_writer *w, record_postgres_request *r, deadline until, braid_error *err);
 bool record_postgres_is_bulk(const record_change *changes, size_t n);
+int record_postgres_bulk_episodes(record_postgres_writer *w, record_postgres_request *r, deadline until, braid_error *err);
 
 /* ---- record_postgres_conn.c: reading ---- */
 /* Runs a read on a connection of the pool and gives the connection back. Tried once more on a fresh connection when the
@@ -217,7 +221,7 @@ int record_postgres_get_user(void *self, const char *id, deadline until, record_
 int record_postgres_list_users(void *self, const char *after_id, size_t limit, record_text_fn *each, void *ctx,
                                braid_error *err);
 
-/* ---- record_postgres_events.c: interactions, policies, episodes, stats ---- */
+/* ---- record_postgres_events.c: interactions, policies, stats ---- */
 int record_postgres_user_interactions(void *self, const char *user, size_t limit, deadline until,
                                       record_interaction_fn *each, void *ctx, braid_error *err);
 int record_postgres_scan_interactions(void *self, uint64_t after_lsn, uint64_t upto_lsn, size_t limit,
@@ -226,14 +230,19 @@ int record_postgres_user_policies(void *self, const char *agent, const char *use
                                   braid_error *err);
 int record_postgres_get_policies(void *self, const char *agent, const record_policy_key *keys, size_t n, deadline until,
                                  record_policy_key_fn *each, void *ctx, braid_error *err);
-int record_postgres_user_episodes(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx,
-                                  braid_error *err);
 int record_postgres_scan_stats(void *self, record_stats_fn *each, void *ctx, braid_error *err);
 
 /* ---- record_postgres_neighbours.c: what models have learned of items ---- */
 int record_postgres_scan_neighbours(void *self, const char *model, uint32_t after_num, record_neighbours_fn *each,
                                     void *ctx, braid_error *err);
 int record_postgres_item_neighbours(void *self, uint32_t num, record_neighbours_fn *each, void *ctx, braid_error *err);
+
+/* ---- record_postgres_episodes.c ---- */
+int record_postgres_user_episodes(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx,
+                                  braid_error *err);
+int record_postgres_similar_episodes(void *self, const char *agent, const float *vector, uint32_t dim, size_t k,
+                                     int64_t since, deadline until, record_similar_fn *each, void *ctx, braid_error *err);
+int record_postgres_forget(void *self, record_kind kind, int64_t before, uint64_t *removed, braid_error *err);
 
 /* ---- record_postgres_documents.c: documents and slates ---- */
 int record_postgres_get_document(void *self, const char *kind, const char *id, record_document_fn *each, void *ctx,

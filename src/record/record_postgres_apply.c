@@ -33,7 +33,7 @@ static void bind_item(record_postgres *s, pg_params *p, const record_change *c, 
 
 static void bind_interaction(record_postgres *s, pg_params *p, const record_change *c) {
     const interaction *in = c->interaction;
-    int64_t at = in->at == TIME_NONE ? clock_wall_ms(s->options.clock) : in->at;
+    int64_t at = record_postgres_at(s, in->at);
     bool plain_agent = in->agent == NULL || strcmp(in->agent, "default") == 0;
     pg_bind_text(p, in->user);
     pg_bind_text(p, in->item);
@@ -86,10 +86,11 @@ static void bind_policy(pg_params *p, const record_policy *policy) {
     pg_array_end(p);
 }
 
-static void bind_episode(pg_params *p, const record_episode *e) {
+static record_postgres_sql bind_episode(record_postgres *s, pg_params *p, const record_episode *e) {
+    bool own = e->interaction_lsn == 0;
     pg_bind_int8(p, (int64_t)e->interaction_lsn);
     pg_bind_text(p, e->user);
-    pg_bind_text(p, e->agent);
+    pg_bind_text(p, record_postgres_agent(e));
     pg_bind_some_text(p, e->session);
     pg_bind_text(p, e->state_hash);
     pg_bind_some_text(p, e->state);
@@ -97,6 +98,21 @@ static void bind_episode(pg_params *p, const record_episode *e) {
     pg_bind_some_text(p, e->action);
     pg_bind_double(p, e->reward);
     pg_bind_bool(p, e->done);
+    pg_bind_int8(p, own ? pg_time(record_postgres_at(s, e->at)) : 0);
+    pg_bind_some_text(p, own ? e->key : NULL);
+    if (e->vector != NULL)
+        pg_bind_vector(p, e->vector, e->dim);
+    else
+        pg_bind_null(p);
+    return SQL_PUT_EPISODE;
+}
+
+const char *record_postgres_agent(const record_episode *e) {
+    return e->agent != NULL && e->agent[0] != '\0' ? e->agent : "default";
+}
+
+int64_t record_postgres_at(const record_postgres *s, int64_t at) {
+    return at == TIME_NONE ? clock_wall_ms(s->options.clock) : at;
 }
 
 static record_postgres_sql bind_relation(pg_params *p, const record_change *c) {
@@ -158,7 +174,7 @@ static record_postgres_sql bind_cursor(record_postgres *s, pg_params *p, const r
 void record_postgres_bind(record_postgres *s, pg_params *p, const record_change *c, const record_postgres_body *body,
                           uint32_t n, uint32_t since, record_postgres_sql *which) {
     pg_params_reset(p);
-    if (c->kind <= RECORD_POLICY || c->kind >= RECORD_NEIGHBOURS) pg_bind_int4(p, (int32_t)n);
+    if (c->kind != RECORD_STATS && c->kind != RECORD_CURSOR) pg_bind_int4(p, (int32_t)n);
     switch (c->kind) {
     case RECORD_ITEM:
         *which = c->remove ? SQL_DROP_ITEM : SQL_PUT_ITEM;
@@ -182,10 +198,7 @@ void record_postgres_bind(record_postgres *s, pg_params *p, const record_change 
         pg_bind_int4(p, (int32_t)since);
         bind_policy(p, c->policy);
         return;
-    case RECORD_EPISODE:
-        *which = SQL_PUT_EPISODE;
-        bind_episode(p, c->episode);
-        return;
+    case RECORD_EPISODE: *which = bind_episode(s, p, c->episode); return;
     case RECORD_STATS: *which = bind_stats(p, c->stats); return;
     case RECORD_CURSOR: *which = bind_cursor(s, p, c->cursor); return;
     case RECORD_NEIGHBOURS: *which = bind_neighbours(p, c); return;
@@ -198,6 +211,7 @@ void record_postgres_bind(record_postgres *s, pg_params *p, const record_change 
 
 static void refuse_item(record_change *c, bool other_end) {
     const char *id = c->kind == RECORD_ITEM          ? c->item->id
+                     : c->kind == RECORD_EPISODE     ? c->episode->action
                      : c->kind == RECORD_INTERACTION ? c->interaction->item
                      : c->kind == RECORD_RELATION    ? (other_end ? c->relation->to : c->relation->from)
                                                      : NULL;
@@ -251,7 +265,7 @@ bool record_postgres_judge(record_change *c, int verdict, int64_t lsn) {
     case 1: return true;
     case 2:
         if (c->kind != RECORD_ITEM && c->kind != RECORD_RELATION && c->kind != RECORD_INTERACTION &&
-            c->kind != RECORD_STATS && c->kind != RECORD_NEIGHBOURS)
+            c->kind != RECORD_STATS && c->kind != RECORD_NEIGHBOURS && c->kind != RECORD_EPISODE)
             return false;
         refuse_item(c, false);
         return true;

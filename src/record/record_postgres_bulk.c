@@ -2,7 +2,8 @@
  *
  * Items (put_staged_items gives them their numbers) without named vectors, each id once; the vectors, which are most
  * of the bytes, are then copied straight to where they stay. Lists of neighbours (put_staged_neighbours), each item
- * and model once. Slates (put_staged_slates), each id once. Requests of fewer than RECORD_POSTGRES_BULK_MIN changes, and all others, go the ordinary way. The
+ * and model once. Slates (put_staged_slates), each id once.
+ * Episodes of their own: record_postgres_bulk_episodes.c. Requests of fewer than RECORD_POSTGRES_BULK_MIN changes, and all others, go the ordinary way. The
  * tables are temporary: they are not logged, and empty themselves at the end of the transaction. */
 #include <stdio.h>
 #include <string.h>
@@ -12,31 +13,37 @@
 static bool fit_for_bulk(const record_change *c, record_kind kind) {
     if (c->kind != kind || c->item == NULL) return false;
     if (kind == RECORD_NEIGHBOURS || kind == RECORD_SLATE) return true;
+    if (kind == RECORD_EPISODE) return c->episode->interaction_lsn == 0;
     if (kind != RECORD_ITEM || c->remove) return false;
     for (size_t v = 0; v < c->item->vectors_count; v++)
         if (strcmp(c->item->vectors[v].name, "default") != 0) return false;
     return true;
 }
 
-/* What no two changes of a bulk request may share; `room` is for a key that is put together. */
-static const char *bulk_key(const record_change *c, char *room, size_t size) {
+enum { BULK_KEY_BYTES = 2 * MODEL_ID_BYTES_MAX + 2 };
+
+/* What no two changes of a bulk request may share; `room` is for a key that is put together. NULL: nothing. */
+static const char *bulk_key(const record_change *c, char room[BULK_KEY_BYTES]) {
     if (c->kind == RECORD_ITEM) return c->item->id;
     if (c->kind == RECORD_SLATE) return c->slate->id;
-    snprintf(room, size, "%u/%s", c->neighbours->num, c->neighbours->model);
+    if (c->kind == RECORD_EPISODE && (c->episode->key == NULL || c->episode->key[0] == '\0')) return NULL;
+    if (c->kind == RECORD_EPISODE)
+        snprintf(room, BULK_KEY_BYTES, "%s\n%s", c->episode->key, c->episode->user);
+    else
+        snprintf(room, BULK_KEY_BYTES, "%u/%s", c->neighbours->num, c->neighbours->model);
     return room;
 }
 
 bool record_postgres_is_bulk(const record_change *changes, size_t n) {
-    char room[16 + RECORD_MODEL_BYTES_MAX];
-    if (n < RECORD_POSTGRES_BULK_MIN) return false;
+    char room[BULK_KEY_BYTES];
+    if (n < (n > 0 && changes[0].kind == RECORD_EPISODE ? RECORD_POSTGRES_BULK_EPISODES : RECORD_POSTGRES_BULK_MIN)) return false;
     for (size_t i = 0; i < n; i++)
         if (!fit_for_bulk(&changes[i], changes[0].kind)) return false;
     map *keys = map_new(n);
     bool distinct = keys != NULL;
     for (size_t i = 0; distinct && i < n; i++) {
-        if (changes[i].code != BRAID_OK) continue;
-        const char *key = bulk_key(&changes[i], room, sizeof room);
-        distinct = !map_get(keys, key, NULL) && map_put(keys, key, i);
+        const char *key = changes[i].code == BRAID_OK ? bulk_key(&changes[i], room) : NULL;
+        if (key != NULL) distinct = !map_get(keys, key, NULL) && map_put(keys, key, i);
     }
     map_free(keys);
     return distinct;
@@ -196,6 +203,7 @@ int record_postgres_bulk(record_postgres_writer *w, record_postgres_request *r, 
     switch (r->changes[0].kind) {
     case RECORD_NEIGHBOURS: return bulk_put_rows(w, r, &bulk_of_neighbours, until, err);
     case RECORD_SLATE: return bulk_put_rows(w, r, &bulk_of_slates, until, err);
+    case RECORD_EPISODE: return record_postgres_bulk_episodes(w, r, until, err);
     default: return bulk_put_items(w, r, until, err);
     }
 }

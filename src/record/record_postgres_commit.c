@@ -117,7 +117,7 @@ static bool commit_xid(const PGresult *r, uint64_t *xid) {
 /* An LSN of this transaction, a duplicate's older one, or none. */
 static bool commit_lsn(attempt *t, const record_change *c) {
     if (c->code != BRAID_OK || c->lsn == 0 || c->duplicate) return true;
-    if (c->lsn > t->last) t->last = c->lsn;
+    if (c->lsn > t->last && c->kind != RECORD_EPISODE) t->last = c->lsn; /* an episode's number is no row of the log */
     return c->lsn >> 20 == t->xid;
 }
 

@@ -1,4 +1,4 @@
-/* Reading what people did (interactions) and what was learned from it (policies, episodes, statistics).
+/* Reading what people did (interactions) and what was learned from it (policies, statistics).
  *
  * Histories and scans go in pages by key. A name that nobody bears has no rows, which is no error. */
 #include <math.h>
@@ -193,60 +193,6 @@ int record_postgres_get_policies(void *self, const char *agent, const record_pol
     PQclear(r);
     pg_params_free(&p);
     arena_free(a);
-    return code;
-}
-
-/* ---- episodes ---- */
-
-static bool episode_row(pg_row *row, const char *user_id, record_episode *out) {
-    int64_t num = pg_int8(row, 6);
-    memset(out, 0, sizeof *out);
-    out->interaction_lsn = (uint64_t)pg_int8(row, 0);
-    out->user = user_id;
-    out->agent = pg_text(row, 1, NULL);
-    out->session = pg_text(row, 2, NULL);
-    out->state_hash = pg_text(row, 3, NULL);
-    out->state = pg_text(row, 4, NULL);
-    out->next_state_hash = pg_text(row, 5, NULL);
-    out->item_num = (uint32_t)num;
-    out->action = pg_text(row, 7, NULL);
-    out->reward = pg_double(row, 8);
-    out->done = pg_bool(row, 9);
-    out->at = pg_wall_ms(pg_int8(row, 10));
-    return !row->bad && num > 0 && num <= UINT32_MAX;
-}
-
-int record_postgres_user_episodes(void *self, const char *user_id, size_t limit, record_episode_fn *each, void *ctx,
-                                  braid_error *err) {
-    pg_params p;
-    bool go_on = true;
-    int64_t before = INT64_MAX;
-    int code = BRAID_OK;
-    pg_params_init(&p);
-    for (size_t got = 1; code == BRAID_OK && go_on && limit > 0 && got > 0;) {
-        PGresult *r = NULL;
-        size_t page = limit < RECORD_POSTGRES_PAGE ? limit : RECORD_POSTGRES_PAGE;
-        pg_params_reset(&p);
-        pg_bind_text(&p, user_id);
-        pg_bind_int8(&p, before);
-        pg_bind_int8(&p, (int64_t)page);
-        code = record_postgres_read(self, SQL_PERSON_EPISODES, &p, 0, "reading episodes", &r, err);
-        got = code == BRAID_OK ? (size_t)pg_rows(r) : 0;
-        limit -= got;
-        for (size_t i = 0; go_on && i < got; i++) {
-            pg_row row = {.r = r, .row = (int)i};
-            record_episode e;
-            if (!episode_row(&row, user_id, &e)) {
-                code = record_postgres_corrupt("reading episodes", err);
-                break;
-            }
-            before = (int64_t)e.interaction_lsn;
-            go_on = each(ctx, &e);
-        }
-        if (got < page) got = 0;
-        PQclear(r);
-    }
-    pg_params_free(&p);
     return code;
 }
 

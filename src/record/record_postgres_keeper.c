@@ -1,11 +1,34 @@
-/* What has to be done now and then: next months' partitions, the roll-ups, the patterns. Once an hour, by one server of
+/* What has to be done now and then: next months' partitions, the roll-ups, the patterns, indexes of states. Once an hour, by one server of
  * many (an advisory lock says whose turn it is), on a connection that lives only for it. */
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 
 #include "record/record_postgres.h"
 
 enum { KEEPER_FIRST_S = 60, KEEPER_EVERY_S = 3600, KEEPER_DEADLINE_MS = 120000 };
+
+/* The newest month that has ended and lacks the index of its states; the next one in an hour. Building goes on while others
+ * write, and what is half built after a failure is dropped first. */
+static int keeper_index(pg_session *session, deadline until, braid_error *err) {
+    PGresult *r = NULL;
+    char sql[512];
+    int code = pg_run(session, SQL_STATES_TO_INDEX, NULL, until, "looking for months without an index", &r, err);
+    pg_row row = {.r = r};
+    const char *part = code == BRAID_OK && pg_rows(r) > 0 ? pg_text(&row, 0, NULL) : "";
+    if (pg_name_valid(part)) {
+        snprintf(sql, sizeof sql, "DROP INDEX IF EXISTS %s_nearest", part);
+        code = pg_exec(session, sql, NULL, NULL, until, "indexing states", NULL, err);
+        int32_t dim = pg_int4(&row, 1);
+        snprintf(sql, sizeof sql,
+                 "CREATE INDEX CONCURRENTLY %s_nearest ON %s USING hnsw ((state::vector(%d)) vector_cosine_ops)"
+                 " WHERE vector_dims(state) = %d",
+                 part, part, dim, dim);
+        if (code == BRAID_OK) code = pg_exec(session, sql, NULL, NULL, until, "indexing states", NULL, err);
+    }
+    PQclear(r);
+    return code;
+}
 
 static int keeper_work(record_postgres *s, braid_error *err) {
     static const record_postgres_sql jobs[] = {SQL_MAKE_PARTITIONS, SQL_ROLL_UP, SQL_LEARN_PATTERNS};
@@ -26,6 +49,7 @@ static int keeper_work(record_postgres *s, braid_error *err) {
     }
     for (size_t i = 0; code == BRAID_OK && mine && i < sizeof jobs / sizeof jobs[0]; i++)
         code = pg_run(session, jobs[i], NULL, until, "keeping house", NULL, err);
+    if (code == BRAID_OK && mine) code = keeper_index(session, until, err);
     PQclear(r);
     pg_params_free(&p);
     pg_close(session);

@@ -248,7 +248,8 @@ int record_postgres_integrity(void *self, bool deep, buf *out, braid_error *err)
     static const record_postgres_sql checks[] = {SQL_CHECK_LSN_AHEAD,  SQL_CHECK_ITEM_LOG,       SQL_CHECK_RELATION_LOG,
                                                  SQL_CHECK_USER_LOG,   SQL_CHECK_VECTORS,        SQL_CHECK_VECTORS_LACK,
                                                  SQL_CHECK_NEIGHBOURS, SQL_CHECK_NEIGHBOURS_LOG, SQL_CHECK_DOCUMENTS_LOG, SQL_CHECK_LSN_TWICE,
-                                                 SQL_CHECK_PERSONS,    SQL_CHECK_ITEMS,          SQL_CHECK_EPISODES,      SQL_CHECK_SLATES};
+                                                 SQL_CHECK_PERSONS,    SQL_CHECK_ITEMS,          SQL_CHECK_EPISODES,      SQL_CHECK_SLATES,
+                                                 SQL_CHECK_OWN,        SQL_CHECK_STATES};
     record_postgres *s = self;
     size_t n = sizeof checks / sizeof checks[0];
     int code = BRAID_OK;

@@ -12,6 +12,12 @@
     " i.idempotency, i.device, i.daypart, i.region, i.mood, i.simulated, i.attribution, p.id"
 #define RECORD_POSTGRES_INTERACTION_JOINS                                                                              \
     " LEFT JOIN items t ON t.num = i.item LEFT JOIN items_gone g ON t.num IS NULL AND g.num = i.item"
+/* Columns of an episode, in the order that record_postgres_episodes.c reads them. */
+#define RECORD_POSTGRES_EPISODE_COLUMNS                                                                                \
+    "e.interaction, e.agent, e.session, e.state_hash, e.state, e.next_state_hash, e.item, e.action, e.reward, e.done, e.at," \
+    " p.id, v.state"
+#define RECORD_POSTGRES_EPISODE_JOINS                                                                                  \
+    " JOIN persons p ON p.num = e.person LEFT JOIN episode_states v ON v.episode = e.interaction AND v.at = e.at"
 #define RECORD_POSTGRES_POLICY_COLUMNS                                                                                 \
     "y.agent, y.state_hash, y.state, y.version, y.actions, y.means, y.variances, y.counts, y.versions"
 #define RECORD_POSTGRES_RELATION_COLUMNS "r.from_num, r.to_num, r.type, r.strength, r.version, f.id, t.id"
@@ -42,8 +48,13 @@
       "put_interaction($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)")                   \
     X(PUT_POLICY, "iittttlTDDDL", RECORD_POSTGRES_VERDICT                                                              \
       "put_policy($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)")                                                 \
-    X(PUT_EPISODE, "lttttttt" "db", RECORD_POSTGRES_VERDICT                                                            \
-      "put_episode($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")                                                          \
+    X(PUT_EPISODE, "iltttttttdbztv", RECORD_POSTGRES_VERDICT                                                           \
+      "put_episode($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::vector)")                              \
+    X(ADMIT_EPISODES, "ITTT", "SELECT o_n, o_verdict, o_episode, o_person, o_item FROM admit_episodes($1, $2, $3, $4)") \
+    X(KEEP_USER_STATES, "i", "SELECT keep_user_states($1)")                                                            \
+    X(FORGET_EPISODES, "z", "SELECT forget_episodes($1)")                                                              \
+    X(FORGET_SLATES, "z", "SELECT forget_slates($1)")                                                                  \
+    X(STATES_TO_INDEX, "", "SELECT part, dim FROM states_to_index()")                                                  \
     X(PUT_STATS, "lddld", RECORD_POSTGRES_VERDICT "put_stats($1, $2, $3, $4, $5)")                                     \
     X(PUT_NEIGHBOURS, "iltly", RECORD_POSTGRES_VERDICT "put_neighbours($1, $2, $3, $4, $5)")                           \
     X(PUT_DOCUMENT, "itttl", RECORD_POSTGRES_VERDICT "put_document($1, $2, $3, $4, $5)")                               \
@@ -130,10 +141,12 @@
     X(INTERACTIONS_SCAN, "lll", "SELECT " RECORD_POSTGRES_INTERACTION_COLUMNS " FROM interactions i"                   \
       " JOIN persons p ON p.num = i.person" RECORD_POSTGRES_INTERACTION_JOINS                                          \
       " WHERE i.lsn > $1 AND i.lsn <= $2 ORDER BY i.lsn LIMIT $3")                                                     \
-    X(PERSON_EPISODES, "tll", "SELECT e.interaction, e.agent, e.session, e.state_hash, e.state, e.next_state_hash,"    \
-      " e.item, e.action, e.reward, e.done, e.at FROM agent_episodes e"                                                \
-      " WHERE e.person = (SELECT num FROM persons WHERE id = $1) AND e.interaction < $2"                               \
+    X(PERSON_EPISODES, "tll", "SELECT " RECORD_POSTGRES_EPISODE_COLUMNS " FROM agent_episodes e"                       \
+      RECORD_POSTGRES_EPISODE_JOINS " WHERE e.person = (SELECT num FROM persons WHERE id = $1) AND e.interaction < $2" \
       " ORDER BY e.interaction DESC LIMIT $3")                                                                         \
+    X(NEAREST_EPISODES, "tvlz", "SELECT " RECORD_POSTGRES_EPISODE_COLUMNS ", n.similarity"                             \
+      " FROM nearest_episodes($1, $2::vector, $3, $4) n JOIN agent_episodes e ON e.interaction = n.episode AND e.at = n.at" \
+      RECORD_POSTGRES_EPISODE_JOINS " ORDER BY n.similarity DESC, e.interaction DESC")                                 \
     X(PERSON_POLICIES, "tt", "SELECT " RECORD_POSTGRES_POLICY_COLUMNS " FROM rl_policies y"                            \
       " WHERE y.person = (SELECT num FROM persons WHERE id = $1) AND ($2 IS NULL OR y.agent = $2)"                     \
       " ORDER BY y.agent, y.state_hash")                                                                               \
@@ -179,7 +192,7 @@
       " WHERE NOT EXISTS (SELECT 1 FROM items t WHERE t.num = i.item)"                                                 \
       " AND NOT EXISTS (SELECT 1 FROM items_gone g WHERE g.num = i.item) LIMIT 5")                                     \
     X(CHECK_EPISODES, "", "SELECT format('episode %s has no interaction', interaction) FROM agent_episodes e"          \
-      " WHERE NOT EXISTS (SELECT 1 FROM interactions i WHERE i.lsn = e.interaction) LIMIT 5")                          \
+      " WHERE NOT own AND NOT EXISTS (SELECT 1 FROM interactions i WHERE i.lsn = e.interaction) LIMIT 5")                          \
     X(CHECK_NEIGHBOURS, "", "SELECT format('neighbours of item number %s by %s are wrong', n.num, n.model) FROM neighbours n"\
       " WHERE NOT EXISTS (SELECT 1 FROM items i WHERE i.num = n.num) OR octet_length(n.list) % 8 <> 0"                 \
       " OR octet_length(n.list) > 8 * 4096 LIMIT 5")                                                                   \
@@ -190,7 +203,12 @@
       " d.version) FROM documents d WHERE d.version > (SELECT trimmed FROM meta) AND NOT EXISTS (SELECT 1 FROM log l"  \
       " WHERE l.lsn = d.version AND l.kind = 10 AND l.key = d.kind || '/' || d.id) LIMIT 5")                           \
     X(CHECK_SLATES, "", "SELECT format('slate %s belongs to nobody', s.id) FROM slates s"                              \
-      " WHERE NOT EXISTS (SELECT 1 FROM persons p WHERE p.num = s.person) LIMIT 5")
+      " WHERE NOT EXISTS (SELECT 1 FROM persons p WHERE p.num = s.person) LIMIT 5")                                    \
+    X(CHECK_OWN, "", "SELECT format('episode %s belongs to nobody or nothing', e.interaction) FROM agent_episodes e"   \
+      " WHERE own AND (NOT EXISTS (SELECT 1 FROM persons p WHERE p.num = e.person) OR NOT EXISTS (SELECT 1 FROM items t" \
+      " WHERE t.num = e.item) AND NOT EXISTS (SELECT 1 FROM items_gone g WHERE g.num = e.item)) LIMIT 5")              \
+    X(CHECK_STATES, "", "SELECT format('the state of episode %s has no episode', v.episode) FROM episode_states v"    \
+      " WHERE NOT EXISTS (SELECT 1 FROM agent_episodes e WHERE e.interaction = v.episode AND e.at = v.at) LIMIT 5")
 
 typedef enum record_postgres_sql {
 #define RECORD_POSTGRES_SQL_ID(name, types, text) SQL_##name,

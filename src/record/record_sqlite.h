@@ -49,6 +49,7 @@ typedef struct record_sqlite_request {
     record_sqlite_body *bodies; /* one a change, or NULL if no change has one */
     int (*admin)(record_sqlite *s, struct record_sqlite_request *r, braid_error *err); /* instead of changes */
     uint64_t arg;                                                                      /* admin's */
+    void *ctx;                                                                         /* admin's */
     bool more;                                                                         /* admin's: call again */
     int64_t queued_ns;
     int code;
@@ -80,8 +81,8 @@ struct record_sqlite {
     uint64_t next_lsn, num_max, person_max; /* of the transaction in hand */
     int64_t policy_person; /* whose policies the transaction has logged last; -1: nobody's */
     uint64_t policy_lsn;   /* the number of that log row */
-    uint64_t timeline_new; /* interactions that the transaction has added */
-    uint64_t timeline_left; /* interactions that are not in the timeline yet */
+    uint64_t timeline_new; /* interactions and episodes that the transaction has added */
+    uint64_t timeline_left; /* those that are not in a timeline yet */
     uint64_t timeline_next; /* fill it when there are so many */
     record_sqlite_names *items_by_id, *persons_by_id;
     uint64_t committed_num_max, committed_person_max;
@@ -196,6 +197,8 @@ int record_sqlite_lost(record_sqlite *s); /* the error after a statement could n
 /* One row's first two columns; *found says whether there was one. */
 int record_sqlite_look_up(sqlite3_stmt *st, bool *found, int64_t *first, int64_t *second);
 int record_sqlite_person_make(record_sqlite *s, const char *id, int64_t *num);
+int record_sqlite_item_number(record_sqlite *s, const char *id, bool *found, int64_t *num);
+int record_sqlite_person_number(record_sqlite *s, const char *id, bool *found, int64_t *num, int64_t *born);
 /* Gives the change its LSN and its log row. person 0: none. */
 int record_sqlite_log_change(record_sqlite *s, record_change *c, int64_t num, int64_t num2, int64_t person, const char *key);
 
@@ -250,7 +253,7 @@ int record_sqlite_get_user(void *self, const char *id, deadline until, record_te
 int record_sqlite_list_users(void *self, const char *after_id, size_t limit, record_text_fn *each, void *ctx,
                              braid_error *err);
 
-/* ---- record_sqlite_events.c: interactions, episodes, policies, stats ---- */
+/* ---- record_sqlite_events.c: interactions, policies, stats ---- */
 int record_sqlite_user_interactions(void *self, const char *user, size_t limit, deadline until,
                                     record_interaction_fn *each, void *ctx, braid_error *err);
 int record_sqlite_scan_interactions(void *self, uint64_t after_lsn, uint64_t upto_lsn, size_t limit,
@@ -259,14 +262,22 @@ int record_sqlite_user_policies(void *self, const char *agent, const char *user,
                                 braid_error *err);
 int record_sqlite_get_policies(void *self, const char *agent, const record_policy_key *keys, size_t n, deadline until,
                                record_policy_key_fn *each, void *ctx, braid_error *err);
-int record_sqlite_user_episodes(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx,
-                                braid_error *err);
 int record_sqlite_scan_stats(void *self, record_stats_fn *each, void *ctx, braid_error *err);
 
 /* ---- record_sqlite_neighbours.c: what models have learned of items ---- */
 int record_sqlite_scan_neighbours(void *self, const char *model, uint32_t after_num, record_neighbours_fn *each,
                                   void *ctx, braid_error *err);
 int record_sqlite_item_neighbours(void *self, uint32_t num, record_neighbours_fn *each, void *ctx, braid_error *err);
+
+/* ---- record_sqlite_episodes.c: writing, reading and forgetting episodes ---- */
+int record_sqlite_apply_episode(record_sqlite *s, record_change *change);
+int record_sqlite_user_episodes(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx,
+                                braid_error *err);
+int record_sqlite_similar_episodes(void *self, const char *agent, const float *vector, uint32_t dim, size_t k,
+                                   int64_t since, deadline until, record_similar_fn *each, void *ctx, braid_error *err);
+
+/* ---- record_sqlite_forget.c ---- */
+int record_sqlite_forget(void *self, record_kind kind, int64_t before, uint64_t *removed, braid_error *err);
 
 /* ---- record_sqlite_documents.c: documents and slates ---- */
 int record_sqlite_apply_document(record_sqlite *s, record_change *change);

@@ -36,7 +36,7 @@ int record_sqlite_look_up(sqlite3_stmt *st, bool *found, int64_t *first, int64_t
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? reset : rc;
 }
 
-static int item_number(record_sqlite *s, const char *id, bool *found, int64_t *num) {
+int record_sqlite_item_number(record_sqlite *s, const char *id, bool *found, int64_t *num) {
     int64_t none = 0;
     *found = record_sqlite_names_get(s->items_by_id, id, num, &none);
     if (*found) return SQLITE_OK;
@@ -48,7 +48,7 @@ static int item_number(record_sqlite *s, const char *id, bool *found, int64_t *n
     return rc;
 }
 
-static int person_number(record_sqlite *s, const char *id, bool *found, int64_t *num, int64_t *born) {
+int record_sqlite_person_number(record_sqlite *s, const char *id, bool *found, int64_t *num, int64_t *born) {
     *found = record_sqlite_names_get(s->persons_by_id, id, num, born);
     if (*found) return SQLITE_OK;
     sqlite3_stmt *st = stmt(s, SQL_PERSON);
@@ -62,7 +62,7 @@ static int person_number(record_sqlite *s, const char *id, bool *found, int64_t 
 int record_sqlite_person_make(record_sqlite *s, const char *id, int64_t *num) {
     bool found = false;
     int64_t born = 0;
-    int rc = person_number(s, id, &found, num, &born);
+    int rc = record_sqlite_person_number(s, id, &found, num, &born);
     if (rc != SQLITE_OK || found) return rc;
     sqlite3_stmt *st = stmt(s, SQL_PERSON_ADD);
     if (st == NULL) return record_sqlite_lost(s);
@@ -129,7 +129,7 @@ static int put_vectors(record_sqlite *s, record_change *c, int64_t num, bool kno
 static int apply_item_put(record_sqlite *s, record_change *c, const record_sqlite_body *body) {
     bool known = false;
     int64_t num = 0;
-    int rc = item_number(s, c->item->id, &known, &num);
+    int rc = record_sqlite_item_number(s, c->item->id, &known, &num);
     if (rc != SQLITE_OK) return rc;
     if (!known && s->num_max >= UINT32_MAX - 1) {
         record_sqlite_refuse(c, BRAID_E_TOO_LARGE, "the database has used up its item numbers");
@@ -155,7 +155,7 @@ static int apply_item_remove(record_sqlite *s, record_change *c) {
         SQL_STATS_DROP,          SQL_ITEM_NEIGHBOURS_DROP, SQL_ITEM_DROP};
     bool known = false;
     int64_t num = 0;
-    int rc = item_number(s, c->item->id, &known, &num);
+    int rc = record_sqlite_item_number(s, c->item->id, &known, &num);
     if (rc != SQLITE_OK) return rc;
     if (!known) {
         record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no item '%s'", c->item->id);
@@ -177,8 +177,8 @@ static int apply_relation(record_sqlite *s, record_change *c) {
     const relation *r = c->relation;
     bool from_known = false, to_known = false;
     int64_t from = 0, to = 0;
-    int rc = item_number(s, r->from, &from_known, &from);
-    if (rc == SQLITE_OK) rc = item_number(s, r->to, &to_known, &to);
+    int rc = record_sqlite_item_number(s, r->from, &from_known, &from);
+    if (rc == SQLITE_OK) rc = record_sqlite_item_number(s, r->to, &to_known, &to);
     if (rc != SQLITE_OK) return rc;
     if (!from_known || !to_known) {
         record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no item '%s'", from_known ? r->to : r->from);
@@ -211,13 +211,15 @@ static int apply_user_put(record_sqlite *s, record_change *c, const record_sqlit
 }
 
 static int apply_user_remove(record_sqlite *s, record_change *c) {
-    static const record_sqlite_sql drops[] = {SQL_PERSON_TIMELINE_FILL,     SQL_PERSON_EPISODES_DROP,
+    static const record_sqlite_sql drops[] = {SQL_PERSON_TIMELINE_FILL,     SQL_PERSON_GIVEN_TIMELINE_FILL,
+                                              SQL_PERSON_VECTORS_DROP,      SQL_PERSON_EPISODES_DROP,
+                                              SQL_PERSON_GIVEN_DROP,        SQL_PERSON_GIVEN_TIMELINE_DROP,
                                               SQL_PERSON_INTERACTIONS_DROP, SQL_PERSON_TIMELINE_DROP,
                                               SQL_PERSON_POLICIES_DROP,     SQL_PERSON_SLATES_DROP,
                                               SQL_USER_DROP};
     bool known = false;
     int64_t person = 0, born = 0;
-    int rc = person_number(s, c->user->id, &known, &person, &born);
+    int rc = record_sqlite_person_number(s, c->user->id, &known, &person, &born);
     if (rc != SQLITE_OK) return rc;
     if (!known) {
         record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no user '%s'", c->user->id);
@@ -279,11 +281,11 @@ static int apply_interaction(record_sqlite *s, record_change *c) {
     const interaction *in = c->interaction;
     bool person_known = false, item_known = false, repeated = false;
     int64_t person = 0, born = 0, item_num = 0;
-    int rc = person_number(s, in->user, &person_known, &person, &born);
+    int rc = record_sqlite_person_number(s, in->user, &person_known, &person, &born);
     if (rc == SQLITE_OK && person_known && in->idempotency_key != NULL && in->idempotency_key[0] != '\0')
         rc = interaction_known(s, c, person, &repeated);
     if (rc != SQLITE_OK || repeated) return rc;
-    rc = item_number(s, in->item, &item_known, &item_num);
+    rc = record_sqlite_item_number(s, in->item, &item_known, &item_num);
     if (rc != SQLITE_OK) return rc;
     if (!item_known) {
         record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no item '%s'", in->item);
@@ -310,7 +312,7 @@ static int apply_policy(record_sqlite *s, record_change *c, const record_sqlite_
     const record_policy *p = c->policy;
     bool known = false;
     int64_t person = 0, born = 0;
-    int rc = person_number(s, p->user, &known, &person, &born);
+    int rc = record_sqlite_person_number(s, p->user, &known, &person, &born);
     if (rc != SQLITE_OK) return rc;
     if (!known || (uint64_t)born > p->version) {
         record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no user '%s' (any more) to whom the policy belongs",
@@ -330,31 +332,6 @@ static int apply_policy(record_sqlite *s, record_change *c, const record_sqlite_
         return SQLITE_OK;
     }
     return rc == SQLITE_OK ? policy_logged(s, c, person) : rc;
-}
-
-static int apply_episode(record_sqlite *s, record_change *c) {
-    const record_episode *e = c->episode;
-    bool known = false, there = false;
-    int64_t person = 0, born = 0, owner = 0;
-    sqlite3_stmt *st = stmt(s, SQL_INTERACTION_PERSON);
-    if (st == NULL) return record_sqlite_lost(s);
-    int rc = sqlite3_bind_int64(st, 1, (int64_t)e->interaction_lsn);
-    if (rc == SQLITE_OK) rc = record_sqlite_look_up(st, &there, &owner, NULL);
-    if (rc == SQLITE_OK) rc = person_number(s, e->user, &known, &person, &born);
-    if (rc != SQLITE_OK) return rc;
-    if (!there || !known || owner != person) {
-        record_sqlite_refuse(c, BRAID_E_NOT_FOUND, "there is no interaction %llu of user '%s' (any more)",
-                             (unsigned long long)e->interaction_lsn, e->user);
-        return SQLITE_OK;
-    }
-    if ((st = stmt(s, SQL_EPISODE_ADD)) == NULL) return record_sqlite_lost(s);
-    rc = sqlite3_bind_int64(st, 1, (int64_t)e->interaction_lsn) | record_sqlite_bind_hash(st, 2, e->state_hash) |
-         record_sqlite_bind_text(st, 3, e->state) | record_sqlite_bind_hash(st, 4, e->next_state_hash) |
-         sqlite3_bind_double(st, 5, e->reward) | sqlite3_bind_int(st, 6, e->done);
-    if (rc == SQLITE_OK) rc = record_sqlite_run(st);
-    c->duplicate = rc == SQLITE_OK && sqlite3_changes(s->writer.db) == 0;
-    c->num = e->item_num;
-    return rc;
 }
 
 /* Refuses the change when the item of that number is not there; *there false then. */
@@ -414,7 +391,7 @@ int record_sqlite_apply(record_sqlite *s, record_change *c, const record_sqlite_
     case RECORD_USER: return c->remove ? apply_user_remove(s, c) : apply_user_put(s, c, body);
     case RECORD_INTERACTION: return apply_interaction(s, c);
     case RECORD_POLICY: return apply_policy(s, c, body);
-    case RECORD_EPISODE: return apply_episode(s, c);
+    case RECORD_EPISODE: return record_sqlite_apply_episode(s, c);
     case RECORD_STATS: return apply_stats(s, c);
     case RECORD_CURSOR: return apply_cursor(s, c);
     case RECORD_NEIGHBOURS: return apply_neighbours(s, c);

@@ -1,4 +1,4 @@
-/* Reading what people did (interactions) and what was learned from it (episodes, policies, statistics).
+/* Reading what people did (interactions) and what was learned from it (policies, statistics).
  *
  * As in record_sqlite_read.c, rows are borrowed while the statement stands on them. Everything is found by the
  * person's number; a name that nobody bears has no rows, which is no error. */
@@ -194,44 +194,6 @@ int record_sqlite_get_policies(void *self, const char *agent, const record_polic
     for (size_t i = 0; i < n && more && rc == SQLITE_OK; i++)
         rc = policy_get(c, st, agent, &keys[i], i, &p, each, ctx, &more);
     free(p.actions);
-    return events_close(s, c, st, rc, err);
-}
-
-/* ---- episodes ---- */
-
-static bool episode_row(sqlite3_stmt *st, char hash[RECORD_HASH_BYTES], char next_hash[RECORD_HASH_BYTES],
-                        record_episode *row) {
-    row->interaction_lsn = (uint64_t)sqlite3_column_int64(st, 0);
-    row->agent = sqlite3_column_type(st, 1) == SQLITE_NULL ? "default" : record_sqlite_text(st, 1);
-    row->session = record_sqlite_text(st, 2);
-    row->state_hash = hash;
-    row->state = record_sqlite_text(st, 4);
-    row->next_state_hash = next_hash;
-    row->item_num = (uint32_t)sqlite3_column_int64(st, 6);
-    row->action = record_sqlite_text(st, 7);
-    row->reward = sqlite3_column_double(st, 8);
-    row->done = sqlite3_column_int(st, 9) != 0;
-    row->at = sqlite3_column_int64(st, 10);
-    return record_sqlite_hash(st, 3, hash, RECORD_HASH_BYTES) &&
-           record_sqlite_hash(st, 5, next_hash, RECORD_HASH_BYTES);
-}
-
-int record_sqlite_user_episodes(void *self, const char *user_id, size_t limit, record_episode_fn *each, void *ctx,
-                                braid_error *err) {
-    record_sqlite *s = self;
-    record_sqlite_conn *c;
-    sqlite3_stmt *st;
-    int64_t person = -1;
-    char hash[RECORD_HASH_BYTES], next_hash[RECORD_HASH_BYTES];
-    record_episode row = {.user = user_id};
-    int code = events_open(s, SQL_PERSON_EPISODES, user_id, &person, &c, &st, err);
-    if (code != BRAID_OK) return code;
-    int rc = sqlite3_bind_int64(st, 1, person) | bind_limit(st, 2, limit);
-    while (rc == SQLITE_OK || rc == SQLITE_ROW) {
-        rc = sqlite3_step(st);
-        if (rc == SQLITE_ROW && !episode_row(st, hash, next_hash, &row)) rc = bad_row(c);
-        if (rc != SQLITE_ROW || !each(ctx, &row)) break;
-    }
     return events_close(s, c, st, rc, err);
 }
 

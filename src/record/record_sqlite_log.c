@@ -266,7 +266,8 @@ static int check_all(record_sqlite *s, record_sqlite_conn *c, bool deep, buf *ou
                                                SQL_CHECK_VECTORS,     SQL_CHECK_PERSONS,       SQL_CHECK_ITEMS,
                                                SQL_CHECK_EPISODES,    SQL_CHECK_TIMELINE,      SQL_CHECK_TIMELINE_ENDS,
                                                SQL_CHECK_NEIGHBOURS,  SQL_CHECK_NEIGHBOURS_LOG, SQL_CHECK_DOCUMENTS_LOG,
-                                               SQL_CHECK_SLATES};
+                                               SQL_CHECK_SLATES,      SQL_CHECK_GIVEN,        SQL_CHECK_GIVEN_TIMELINE,
+                                               SQL_CHECK_GIVEN_LSN,   SQL_CHECK_STATES};
     int rc = record_sqlite_exec(c, SQL_BEGIN_READ); /* one snapshot for all of them */
     if (rc == SQLITE_OK) rc = check_one(s, c, deep ? SQL_INTEGRITY_CHECK : SQL_QUICK_CHECK, out);
     if (rc == SQLITE_OK) rc = check_head(s, c, out);

@@ -107,8 +107,6 @@ int record_sqlite_prepare(record_sqlite *s, record_change *c, record_sqlite_body
     if (c->kind == RECORD_RELATION && (!relation_type_valid(c->relation->type) || !isfinite(c->relation->strength)))
         record_sqlite_refuse(c, BRAID_E_INVALID, "a relation has a type like SEQUEL_OF and a finite strength");
     if (c->kind == RECORD_POLICY) return prepare_policy(c, body, err);
-    if (c->kind == RECORD_EPISODE && !isfinite(c->episode->reward))
-        record_sqlite_refuse(c, BRAID_E_NOT_FINITE, "an episode's reward is NaN or infinite");
     if (c->kind == RECORD_STATS && !(isfinite(c->stats->interactions) && isfinite(c->stats->reward_sum) &&
                                      isfinite(c->stats->recent)))
         record_sqlite_refuse(c, BRAID_E_NOT_FINITE, "statistics hold NaN or infinity");
@@ -116,6 +114,7 @@ int record_sqlite_prepare(record_sqlite *s, record_change *c, record_sqlite_body
     int code = c->kind == RECORD_NEIGHBOURS ? record_neighbours_check(c->neighbours, c->remove, &why)
                : c->kind == RECORD_DOCUMENT ? record_document_check(c->document, c->remove, &why)
                : c->kind == RECORD_SLATE    ? record_slate_check(c->slate, &why)
+               : c->kind == RECORD_EPISODE  ? record_episode_check(c->episode, &why)
                                             : BRAID_OK;
     if (code != BRAID_OK) record_sqlite_refuse(c, code, "%s", why);
     return BRAID_OK;

@@ -11,6 +11,8 @@
  *   log          the log rows of everything else; a reader sees the union of both in LSN order
  *   neighbours   what a model has learned of an item, a row an (model, item): a start reads all rows of one model, in
  *                the order of their key; the index finds an item's rows when it is removed
+ *   episodes     what its interaction does not say of it; episodes_given: those without an interaction, whose numbers are
+ *                LSNs too, with a timeline of their own; episode_vectors: the states of both
  *   documents    JSON objects by (kind, id), and slates, what was shown to whom: see record_sqlite_documents.c
  *
  * A new file is made in rollback-journal mode in one transaction and only then switched to WAL: its header carries
@@ -92,11 +94,20 @@ static const char *const record_sqlite_steps[RECORD_SCHEMA_VERSION] = {
     "    body BLOB NOT NULL) STRICT;"
     "CREATE INDEX slates_person ON slates(person);"
     "CREATE INDEX slates_at ON slates(at);",
+    /* 5: episodes of their own, and states as vectors: see record_sqlite_episodes.c. */
+    "CREATE TABLE episodes_given(lsn INTEGER PRIMARY KEY, person INTEGER NOT NULL, item INTEGER NOT NULL,"
+    "    at INTEGER NOT NULL, agent TEXT, session TEXT, state_hash ANY, state TEXT, next_state_hash ANY,"
+    "    reward REAL NOT NULL, done INTEGER NOT NULL, idempotency TEXT) STRICT;"
+    "CREATE UNIQUE INDEX episodes_given_key ON episodes_given(person, idempotency) WHERE idempotency IS NOT NULL;"
+    "CREATE TABLE episodes_timeline(person INTEGER NOT NULL, at INTEGER NOT NULL, lsn INTEGER NOT NULL,"
+    "    PRIMARY KEY(person, at, lsn)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE episode_vectors(episode INTEGER PRIMARY KEY, at INTEGER NOT NULL, agent TEXT, data BLOB NOT NULL)"
+    "    STRICT;",
 };
 
 static void record_sqlite_tell(const record_sqlite *s, int step) {
     static const char *const names[RECORD_SCHEMA_VERSION] = {"tables", "policies_in_one_row", "neighbours",
-                                                             "documents"};
+                                                             "documents", "episodes"};
     if (s->options.on_step != NULL) s->options.on_step(s->options.on_step_ctx, (unsigned)step + 1, names[step]);
 }
 

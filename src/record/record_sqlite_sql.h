@@ -17,6 +17,15 @@
 #define RECORD_SQLITE_TIMELINE                                                                                         \
     "(SELECT at, lsn FROM timeline WHERE person = ?1 UNION ALL SELECT at, lsn FROM interactions WHERE lsn >"           \
     " (SELECT value FROM meta WHERE key = 'timeline') AND person = ?1) x"
+/* Columns of an episode, in the order that record_sqlite_episodes.c reads them: of an interaction, and of its own. */
+#define RECORD_SQLITE_LEARNED_COLUMNS                                                                                  \
+    "i.lsn, i.agent, i.session, e.state_hash, e.state, e.next_state_hash, i.item, coalesce(t.id, g.id), e.reward, e.done," \
+    " i.at, p.id, v.data"
+#define RECORD_SQLITE_GIVEN_COLUMNS                                                                                    \
+    "i.lsn, i.agent, i.session, i.state_hash, i.state, i.next_state_hash, i.item, coalesce(t.id, g.id), i.reward, i.done," \
+    " i.at, p.id, v.data"
+#define RECORD_SQLITE_EPISODE_JOINS                                                                                    \
+    " JOIN persons p ON p.num = i.person LEFT JOIN episode_vectors v ON v.episode = i.lsn" RECORD_SQLITE_INTERACTION_JOINS
 #define RECORD_SQLITE_POLICY_COLUMNS "y.agent, y.state_hash, y.state, y.version, y.actions"
 #define RECORD_SQLITE_RELATION_COLUMNS "r.from_num, r.to_num, r.type, r.strength, r.version, f.id, t.id"
 #define RECORD_SQLITE_RELATION_TABLES "relations r JOIN items f ON f.num = r.from_num JOIN items t ON t.num = r.to_num"
@@ -33,8 +42,8 @@
     /* facts of the file */                                                                                            \
     X(META_GET, "SELECT value FROM meta WHERE key = ?1")                                                               \
     X(META_PUT, "INSERT INTO meta(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value")   \
-    X(LSN_MAX, "SELECT max(coalesce((SELECT max(lsn) FROM log), 0),"                                                   \
-               " coalesce((SELECT max(lsn) FROM interactions), 0))")                                                   \
+    X(LSN_MAX, "SELECT max(coalesce((SELECT max(lsn) FROM log), 0), coalesce((SELECT max(lsn) FROM interactions), 0)," \
+               " coalesce((SELECT max(lsn) FROM episodes_given), 0))")                                                 \
     X(ITEM_NUM_MAX, "SELECT coalesce(max(num), 0) FROM items")                                                         \
     X(PERSON_NUM_MAX, "SELECT coalesce(max(num), 0) FROM persons")                                                     \
     /* writing items */                                                                                                \
@@ -68,6 +77,12 @@
     X(PERSON_INTERACTIONS_DROP, "DELETE FROM interactions WHERE lsn IN (SELECT lsn FROM timeline WHERE person = ?1)")  \
     X(PERSON_TIMELINE_DROP, "DELETE FROM timeline WHERE person = ?1")                                                  \
     X(PERSON_EPISODES_DROP, "DELETE FROM episodes WHERE interaction IN (SELECT lsn FROM timeline WHERE person = ?1)")  \
+    X(PERSON_GIVEN_TIMELINE_FILL, "INSERT INTO episodes_timeline(person, at, lsn) SELECT person, at, lsn FROM episodes_given" \
+                                  " WHERE lsn > (SELECT value FROM meta WHERE key = 'timeline') AND person = ?1")      \
+    X(PERSON_VECTORS_DROP, "DELETE FROM episode_vectors WHERE episode IN (SELECT lsn FROM timeline WHERE person = ?1"  \
+                           " UNION ALL SELECT lsn FROM episodes_timeline WHERE person = ?1)")                          \
+    X(PERSON_GIVEN_DROP, "DELETE FROM episodes_given WHERE lsn IN (SELECT lsn FROM episodes_timeline WHERE person = ?1)") \
+    X(PERSON_GIVEN_TIMELINE_DROP, "DELETE FROM episodes_timeline WHERE person = ?1")                                   \
     X(PERSON_POLICIES_DROP, "DELETE FROM policies WHERE person = ?1")                                                  \
     X(PERSON_SLATES_DROP, "DELETE FROM slates WHERE person = ?1")                                                      \
     /* writing events and what is learned from them */                                                                 \
@@ -78,10 +93,31 @@
     X(TIMELINE_FILL, "INSERT INTO timeline(person, at, lsn) SELECT person, at, lsn FROM interactions"                  \
                      " WHERE lsn > (SELECT value FROM meta WHERE key = 'timeline') AND lsn <= ?1"                      \
                      " ORDER BY person, at, lsn")                                                                      \
-    X(TIMELINE_LEFT, "SELECT count(*) FROM interactions WHERE lsn > (SELECT value FROM meta WHERE key = 'timeline')")  \
+    X(GIVEN_TIMELINE_FILL, "INSERT INTO episodes_timeline(person, at, lsn) SELECT person, at, lsn FROM episodes_given" \
+                           " WHERE lsn > (SELECT value FROM meta WHERE key = 'timeline') AND lsn <= ?1"                \
+                           " ORDER BY person, at, lsn")                                                                \
+    X(TIMELINE_LEFT, "SELECT (SELECT count(*) FROM interactions WHERE lsn > m.value)"                                  \
+                     " + (SELECT count(*) FROM episodes_given WHERE lsn > m.value) FROM meta m WHERE m.key = 'timeline'") \
     X(INTERACTION_PERSON, "SELECT person FROM interactions WHERE lsn = ?1")                                            \
     X(EPISODE_ADD, "INSERT INTO episodes(interaction, state_hash, state, next_state_hash, reward, done)"               \
                    " VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(interaction) DO NOTHING")                              \
+    X(GIVEN_BY_KEY, "SELECT lsn, item FROM episodes_given WHERE person = ?1 AND idempotency = ?2")                     \
+    X(GIVEN_ADD, "INSERT INTO episodes_given(lsn, person, item, at, agent, session, state_hash, state, next_state_hash," \
+                 " reward, done, idempotency) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")              \
+    X(GIVEN_STATE_ADD, "INSERT INTO episode_vectors(episode, at, agent, data) VALUES(?1, ?2, ?3, ?4)")                 \
+    X(LEARNED_STATE_ADD, "INSERT INTO episode_vectors(episode, at, agent, data) SELECT lsn, at, agent, ?2"             \
+                         " FROM interactions WHERE lsn = ?1")                                                          \
+    /* forgetting: ?1 < number <= ?2, from before ?3 */                                                                \
+    X(EPISODES_UPTO, "SELECT max(x) FROM (SELECT interaction AS x FROM episodes WHERE interaction > ?1"                \
+                     " ORDER BY interaction LIMIT ?2)")                                                                \
+    X(GIVEN_UPTO, "SELECT max(x) FROM (SELECT lsn AS x FROM episodes_given WHERE lsn > ?1 ORDER BY lsn LIMIT ?2)")     \
+    X(EPISODES_FORGET, "DELETE FROM episodes WHERE interaction > ?1 AND interaction <= ?2"                             \
+                       " AND (SELECT i.at FROM interactions i WHERE i.lsn = interaction) < ?3")                        \
+    X(STATES_FORGET, "DELETE FROM episode_vectors WHERE episode > ?1 AND episode <= ?2 AND at < ?3")                   \
+    X(GIVEN_TIMELINE_FORGET, "DELETE FROM episodes_timeline WHERE (person, at, lsn) IN (SELECT person, at, lsn FROM"   \
+                             " episodes_given WHERE lsn > ?1 AND lsn <= ?2 AND at < ?3)")                              \
+    X(GIVEN_FORGET, "DELETE FROM episodes_given WHERE lsn > ?1 AND lsn <= ?2 AND at < ?3")                             \
+    X(SLATES_FORGET, "DELETE FROM slates WHERE rowid IN (SELECT rowid FROM slates WHERE at < ?3 ORDER BY at LIMIT ?2)") \
     X(POLICY_PUT, "INSERT INTO policies(person, agent, state_hash, state, version, actions)"                           \
                   " VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET state = excluded.state,"                  \
                   " version = excluded.version, actions = excluded.actions WHERE excluded.version >= version")         \
@@ -147,10 +183,18 @@
     X(INTERACTIONS_SCAN, "SELECT " RECORD_SQLITE_INTERACTION_COLUMNS ", p.id FROM interactions i"                      \
                          " JOIN persons p ON p.num = i.person" RECORD_SQLITE_INTERACTION_JOINS                         \
                          " WHERE i.lsn > ?1 AND i.lsn <= ?2 ORDER BY i.lsn LIMIT ?3")                                  \
-    X(PERSON_EPISODES, "SELECT i.lsn, i.agent, i.session, e.state_hash, e.state, e.next_state_hash, i.item,"           \
-                       " coalesce(t.id, g.id), e.reward, e.done, i.at FROM " RECORD_SQLITE_TIMELINE                    \
+    X(PERSON_EPISODES, "SELECT " RECORD_SQLITE_LEARNED_COLUMNS " FROM " RECORD_SQLITE_TIMELINE                         \
                        " JOIN interactions i ON i.lsn = x.lsn JOIN episodes e ON e.interaction = i.lsn"                \
-                       RECORD_SQLITE_INTERACTION_JOINS " ORDER BY x.at DESC, x.lsn DESC LIMIT ?2")                     \
+                       RECORD_SQLITE_EPISODE_JOINS " UNION ALL SELECT " RECORD_SQLITE_GIVEN_COLUMNS " FROM"            \
+                       " (SELECT lsn FROM episodes_timeline WHERE person = ?1 UNION ALL SELECT lsn FROM episodes_given WHERE" \
+                       " lsn > (SELECT value FROM meta WHERE key = 'timeline') AND person = ?1) x"                     \
+                       " JOIN episodes_given i ON i.lsn = x.lsn" RECORD_SQLITE_EPISODE_JOINS                           \
+                       " ORDER BY 11 DESC, 1 DESC LIMIT ?2")                                                           \
+    X(EPISODE_GET, "SELECT " RECORD_SQLITE_LEARNED_COLUMNS " FROM episodes e JOIN interactions i ON i.lsn = e.interaction" \
+                   RECORD_SQLITE_EPISODE_JOINS " WHERE e.interaction = ?1 UNION ALL SELECT " RECORD_SQLITE_GIVEN_COLUMNS \
+                   " FROM episodes_given i" RECORD_SQLITE_EPISODE_JOINS " WHERE i.lsn = ?1")                           \
+    X(STATES_SCAN, "SELECT episode, data FROM episode_vectors WHERE episode < ?1 AND at >= ?2"                         \
+                   " AND (?3 IS NULL OR coalesce(agent, 'default') = ?3) AND length(data) = ?4 ORDER BY episode DESC") \
     X(PERSON_POLICIES, "SELECT " RECORD_SQLITE_POLICY_COLUMNS " FROM policies y WHERE y.person = ?1"                   \
                        " ORDER BY y.agent, y.state_hash")                                                              \
     X(PERSON_POLICIES_OF, "SELECT " RECORD_SQLITE_POLICY_COLUMNS " FROM policies y"                                    \
@@ -169,7 +213,7 @@
                    " WHERE (s.at, s.id) > (?1, ?2) AND s.at < ?3 AND (?4 IS NULL OR s.agent = ?4) ORDER BY s.at, s.id") \
     /* counting and checking */                                                                                        \
     X(COUNTS, "SELECT (SELECT count(*) FROM items), (SELECT count(*) FROM relations), (SELECT count(*) FROM users),"   \
-              " (SELECT count(*) FROM interactions), (SELECT count(*) FROM episodes), (SELECT count(*) FROM"           \
+              " (SELECT count(*) FROM interactions), (SELECT count(*) FROM episodes) + (SELECT count(*) FROM episodes_given), (SELECT count(*) FROM"           \
               " policies),"                                                                                            \
               " (SELECT count(*) FROM log l LEFT JOIN persons p ON p.num = l.person"                                   \
               "  WHERE l.lsn > ?1 AND (l.person IS NULL OR p.num IS NOT NULL))"                                        \
@@ -223,7 +267,21 @@
                            " d.version FROM documents d WHERE d.version > ?1 AND NOT EXISTS(SELECT 1 FROM log l"       \
                            " WHERE l.lsn = d.version AND l.kind = 10 AND l.key = d.kind || '/' || d.id) LIMIT 5")      \
     X(CHECK_SLATES, "SELECT 'slate ' || s.id || ' belongs to nobody' FROM slates s WHERE NOT EXISTS(SELECT 1 FROM"     \
-                    " persons p WHERE p.num = s.person) LIMIT 5")
+                    " persons p WHERE p.num = s.person) LIMIT 5")                                                      \
+    X(CHECK_GIVEN, "SELECT 'episode ' || e.lsn || ' belongs to nobody or nothing' FROM episodes_given e WHERE"         \
+                   " NOT EXISTS(SELECT 1 FROM persons p WHERE p.num = e.person) OR NOT EXISTS(SELECT 1 FROM items t"   \
+                   " WHERE t.num = e.item) AND NOT EXISTS(SELECT 1 FROM items_gone g WHERE g.num = e.item) LIMIT 5")   \
+    X(CHECK_GIVEN_TIMELINE, "SELECT 'episode ' || e.lsn || ' is not in the timeline of its person' FROM episodes_given e" \
+                            " WHERE lsn <= (SELECT value FROM meta WHERE key = 'timeline') AND NOT EXISTS(SELECT 1 FROM" \
+                            " episodes_timeline t WHERE t.person = e.person AND t.at = e.at AND t.lsn = e.lsn) UNION ALL" \
+                            " SELECT 'the timeline names ' || t.lsn || ', which is no episode' FROM episodes_timeline t" \
+                            " WHERE NOT EXISTS(SELECT 1 FROM episodes_given e WHERE e.lsn = t.lsn) LIMIT 5")           \
+    X(CHECK_GIVEN_LSN, "SELECT 'LSN ' || e.lsn || ' is used twice' FROM episodes_given e WHERE EXISTS(SELECT 1 FROM log l" \
+                       " WHERE l.lsn = e.lsn) OR EXISTS(SELECT 1 FROM interactions i WHERE i.lsn = e.lsn) LIMIT 5")    \
+    X(CHECK_STATES, "SELECT 'the state of episode ' || v.episode || ' is wrong' FROM episode_vectors v WHERE"           \
+                    " length(v.data) % 4 <> 0 OR length(v.data) NOT BETWEEN 4 AND 4 * 4096 OR NOT EXISTS(SELECT 1 FROM" \
+                    " episodes e WHERE e.interaction = v.episode) AND NOT EXISTS(SELECT 1 FROM episodes_given g WHERE"   \
+                    " g.lsn = v.episode) LIMIT 5")
 
 typedef enum record_sqlite_sql {
 #define RECORD_SQLITE_SQL_ID(name, text) SQL_##name,

@@ -12,6 +12,8 @@
  * written; but each history that is read looks through the rest, at 34 ns a row. So a batch is TIMELINE_QUIET rows as soon
  * as no write has come for a moment, and up to TIMELINE_BUSY rows while writes keep coming.
  *
+ * Episodes of their own have a timeline of their own, kept the same way under the same mark.
+ *
  * Rejected: the index itself (15,500 acknowledged interactions/s with eight callers against 19,000 without it), and the
  * tail in memory, which a second process that reads the file could not see. */
 #include "record/record_sqlite.h"
@@ -32,10 +34,13 @@ bool record_sqlite_timeline_due(const record_sqlite *s, bool quiet) {
 
 static int timeline_fill(record_sqlite *s, uint64_t upto) {
     int rc = record_sqlite_exec(&s->writer, SQL_BEGIN);
-    sqlite3_stmt *st = rc == SQLITE_OK ? record_sqlite_stmt(&s->writer, SQL_TIMELINE_FILL) : NULL;
-    if (st == NULL) return rc != SQLITE_OK ? rc : sqlite3_extended_errcode(s->writer.db);
-    rc = sqlite3_bind_int64(st, 1, (int64_t)upto);
-    if (rc == SQLITE_OK) rc = record_sqlite_run(st);
+    static const record_sqlite_sql fills[] = {SQL_TIMELINE_FILL, SQL_GIVEN_TIMELINE_FILL};
+    for (int i = 0; i < 2 && rc == SQLITE_OK; i++) {
+        sqlite3_stmt *st = record_sqlite_stmt(&s->writer, fills[i]);
+        if (st == NULL) return sqlite3_extended_errcode(s->writer.db);
+        rc = sqlite3_bind_int64(st, 1, (int64_t)upto);
+        if (rc == SQLITE_OK) rc = record_sqlite_run(st);
+    }
     if (rc == SQLITE_OK) rc = record_sqlite_meta_put(&s->writer, "timeline", (int64_t)upto);
     return rc == SQLITE_OK ? record_sqlite_exec(&s->writer, SQL_COMMIT) : rc;
 }

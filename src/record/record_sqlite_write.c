@@ -318,7 +318,7 @@ static int record_sqlite_apply_all(record_sqlite *s, record_sqlite_request *grou
 
 /* What the changes of a group were told is untrue once it is rolled back; what was refused without the database
  * stays refused. */
-static void record_sqlite_forget(record_sqlite_request *group) {
+static void record_sqlite_untell(record_sqlite_request *group) {
     for (record_sqlite_request *r = group; r != NULL; r = r->next)
         for (size_t i = 0; i < r->n; i++) {
             record_change *c = &r->changes[i];
@@ -379,13 +379,13 @@ static void record_sqlite_commit_group(record_sqlite *s, record_sqlite_group *g)
     int code = BRAID_OK, rc = record_sqlite_transact(s, g, false, &doing), why = rc & 0xff;
     if (why == SQLITE_CONSTRAINT || why == SQLITE_MISMATCH || why == SQLITE_TOOBIG || why == SQLITE_ERROR) {
         record_sqlite_undo(s, BRAID_OK, rc, NULL);
-        record_sqlite_forget(g->first);
+        record_sqlite_untell(g->first);
         rc = record_sqlite_transact(s, g, true, &doing);
     }
     if (rc != SQLITE_OK) {
         code = record_sqlite_fail(s->writer.db, rc, doing, &err);
         record_sqlite_undo(s, code, rc, &err);
-        record_sqlite_forget(g->first);
+        record_sqlite_untell(g->first);
     } else {
         s->committed_num_max = s->num_max;
         s->committed_person_max = s->person_max;

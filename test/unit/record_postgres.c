@@ -529,7 +529,8 @@ static uint64_t write_payload(record_store *s, const char *p) {
     record_policy policy = {p, p, p, p, &action, 1, lsn};
     record_change d = {.kind = RECORD_POLICY, .policy = &policy};
     assert_int_equal(write_one(s, &d, NULL), BRAID_OK);
-    record_episode e = {lsn, p, p, p, p, p, p, 1, p, 0.5, true, 0};
+    record_episode e = {.interaction_lsn = lsn, .agent = p, .user = p, .session = p, .state_hash = p, .state = p,
+                        .next_state_hash = p, .item_num = 1, .action = p, .reward = 0.5, .done = true};
     record_change f = {.kind = RECORD_EPISODE, .episode = &e};
     assert_int_equal(write_one(s, &f, NULL), BRAID_OK);
     put_relation(s, p, p, p, 1); /* a type that is no name is refused before it gets there */
