@@ -28,6 +28,8 @@
 
 #include "record/record_sqlite.h"
 
+enum { RECORD_SQLITE_GIVEN_SINCE = 5 }; /* the step that made episodes_given */
+
 static const char *const record_sqlite_steps[RECORD_SCHEMA_VERSION] = {
     /* 1: the first release's tables */
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
@@ -216,7 +218,7 @@ static uint64_t record_sqlite_max(uint64_t a, uint64_t b) {
 
 int record_sqlite_schema_load(record_sqlite *s, record_sqlite_conn *c, braid_error *err) {
     uint64_t dim = 0, head = 0, trimmed = 0, num_max = 0, person_max = 0;
-    int64_t lsn = 0, num = 0, person = 0, page = 0;
+    int64_t lsn = 0, given = 0, num = 0, person = 0, page = 0, version = 0;
     int rc = record_sqlite_meta(c, "dim", &dim);
     if (rc == SQLITE_OK) rc = record_sqlite_meta(c, "epoch", &s->epoch);
     if (rc == SQLITE_OK) rc = record_sqlite_meta(c, "head", &head);
@@ -224,6 +226,9 @@ int record_sqlite_schema_load(record_sqlite *s, record_sqlite_conn *c, braid_err
     if (rc == SQLITE_OK) rc = record_sqlite_meta(c, "num_max", &num_max);
     if (rc == SQLITE_OK) rc = record_sqlite_meta(c, "person_max", &person_max);
     if (rc == SQLITE_OK) rc = record_sqlite_number(c, SQL_LSN_MAX, NULL, 0, &lsn);
+    if (rc == SQLITE_OK) rc = record_sqlite_pragma(c->db, "PRAGMA user_version", &version);
+    if (rc == SQLITE_OK && version >= RECORD_SQLITE_GIVEN_SINCE) /* else it is there after the upgrade, and empty */
+        rc = record_sqlite_number(c, SQL_GIVEN_LSN_MAX, NULL, 0, &given);
     if (rc == SQLITE_OK) rc = record_sqlite_number(c, SQL_ITEM_NUM_MAX, NULL, 0, &num);
     if (rc == SQLITE_OK) rc = record_sqlite_number(c, SQL_PERSON_NUM_MAX, NULL, 0, &person);
     if (rc == SQLITE_OK) rc = record_sqlite_number(c, SQL_PAGE_SIZE, NULL, 4096, &page);
@@ -237,7 +242,7 @@ int record_sqlite_schema_load(record_sqlite *s, record_sqlite_conn *c, braid_err
                          s->path, (unsigned)dim, s->options.dim);
     s->dim = (uint32_t)dim;
     atomic_store(&s->trimmed, trimmed);
-    atomic_store(&s->head, record_sqlite_max(head, (uint64_t)lsn));
+    atomic_store(&s->head, record_sqlite_max(head, (uint64_t)(lsn > given ? lsn : given)));
     s->committed_num_max = record_sqlite_max(num_max, (uint64_t)num);
     s->committed_person_max = record_sqlite_max(person_max, (uint64_t)person);
     s->page_bytes = (uint32_t)page;

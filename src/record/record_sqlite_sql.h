@@ -42,8 +42,9 @@
     /* facts of the file */                                                                                            \
     X(META_GET, "SELECT value FROM meta WHERE key = ?1")                                                               \
     X(META_PUT, "INSERT INTO meta(key, value) VALUES(?1, ?2) ON CONFLICT(key) DO UPDATE SET value = excluded.value")   \
-    X(LSN_MAX, "SELECT max(coalesce((SELECT max(lsn) FROM log), 0), coalesce((SELECT max(lsn) FROM interactions), 0)," \
-               " coalesce((SELECT max(lsn) FROM episodes_given), 0))")                                                 \
+    X(LSN_MAX, "SELECT max(coalesce((SELECT max(lsn) FROM log), 0),"                                                   \
+               " coalesce((SELECT max(lsn) FROM interactions), 0))")                                                   \
+    X(GIVEN_LSN_MAX, "SELECT coalesce(max(lsn), 0) FROM episodes_given")                                               \
     X(ITEM_NUM_MAX, "SELECT coalesce(max(num), 0) FROM items")                                                         \
     X(PERSON_NUM_MAX, "SELECT coalesce(max(num), 0) FROM persons")                                                     \
     /* writing items */                                                                                                \
