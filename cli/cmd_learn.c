@@ -50,7 +50,35 @@ static void print_learned(const json_t *answer) {
     cli_table_free(t);
 }
 
+static int status(cli *c) {
+    char a[CLI_SHORT], b[CLI_SHORT];
+    json_t *answer = NULL;
+    cli_request q = {.method = "GET", .path = "/v1/learners"};
+    int rc = cli_words_between(c, 0, 0, "no word beside --status");
+    if (rc == CLI_OK) rc = cli_target_open(c);
+    if (rc == CLI_OK) rc = c->json ? cli_call_print(c, &q) : cli_call_json(c, &q, &answer);
+    if (!answer) return rc;
+    const json_t *last = json_object_get(answer, "last"), *automatic = json_object_get(answer, "automatic");
+    if (json_is_true(json_object_get(answer, "running")))
+        printf("under way: %s, %s of %s\n", cli_json_str(answer, "phase"), cli_count_text(a, (uint64_t)cli_json_num(answer, "done")),
+               cli_count_text(b, (uint64_t)cli_json_num(answer, "total")));
+    if (json_is_object(last)) {
+        printf("%s: ", cli_json_str(last, "at"));
+        print_learned(last);
+    } else {
+        puts("nothing was learned yet");
+    }
+    printf("new since: %s interactions\n", cli_count_text(a, (uint64_t)cli_json_num(answer, "new_interactions")));
+    double after = cli_json_num(automatic, "after"), hours = cli_json_num(automatic, "hours");
+    if (after > 0) printf("learns by itself after %s interactions\n", cli_count_text(a, (uint64_t)after));
+    if (hours > 0) printf("learns by itself after %g hours\n", hours);
+    if (after <= 0 && hours <= 0) puts("learns only when asked (settings learn.after, learn.hours)");
+    json_decref(answer);
+    return rc;
+}
+
 static int run(cli *c) {
+    if (cli_flag_on(c, "status")) return status(c);
     const char *what = c->word_count ? c->words[0] : "all";
     json_t *answer = NULL;
     int rc = cli_words_between(c, 0, 1, "similar or all");
@@ -64,15 +92,23 @@ static int run(cli *c) {
     return rc;
 }
 
+static const cli_flag flags[] = {
+    {"status", NULL, "do not learn; tell what was learned, when, and how far it is under way"},
+    {0},
+};
+
 const cli_command cmd_learn = {
     .name = "learn",
     .summary = "learn from what people did, and rank by it from then on",
     .usage = "braid learn [similar|all] [flags]",
     .about = "similar: which items speak for which; all, or no word: these and the weights of the ranking, from what\n"
              "each person chose last. What is learned is written to the record store and ranks from then on;\n"
-             "doing it again replaces it. Answers go on meanwhile. Ctrl-C stops it and leaves what was there.",
+             "doing it again replaces it. Answers go on meanwhile. Ctrl-C stops it and leaves what was there. A server\n"
+             "learns by itself when learn.after or learn.hours say so.",
     .examples = "braid learn --db films.db\n"
-                "braid learn similar --url http://127.0.0.1:8080 --json",
+                "braid learn similar --url http://127.0.0.1:8080 --json\n"
+                "braid learn --status --db films.db",
+    .flags = {flags},
     .need = CLI_NEEDS_TARGET,
     .run = run,
 };

@@ -1,4 +1,4 @@
-/* braid similar: what the graph connects with an item. */
+/* braid similar: what the graph connects with an item, and what was learned to speak for it. */
 #include <stdlib.h>
 
 #include "cli.h"
@@ -16,6 +16,21 @@ static void print_results(const json_t *results) {
         cli_table_cellf(t, "%.0f", cli_json_num(one, "depth"));
         cli_table_cellf(t, "%.0f", cli_json_num(one, "connections"));
         cli_table_cellf(t, "%s%s%s", cli_json_str(via, "kind"), *label ? " " : "", label);
+    }
+    cli_table_print(t, stdout);
+    cli_table_free(t);
+}
+
+static void print_learned(const json_t *learned) {
+    size_t i;
+    const json_t *one;
+    cli_table *t = cli_table_new("*learned from people|id|>strength|model|at");
+    json_array_foreach (learned, i, one) {
+        cli_table_cell(t, cli_json_str(one, "title"));
+        cli_table_cell(t, cli_json_str(one, "id"));
+        cli_table_cellf(t, "%.3f", cli_json_num(one, "strength"));
+        cli_table_cell(t, cli_json_str(one, "model"));
+        cli_table_cell(t, cli_json_str(one, "at"));
     }
     cli_table_print(t, stdout);
     cli_table_free(t);
@@ -41,6 +56,8 @@ static int run(cli *c) {
         print_results(results);
     else if (answer)
         printf("nothing is connected with %s within %s steps\n", c->words[0], depth_text);
+    const json_t *learned = json_object_get(answer, "learned");
+    if (json_array_size(learned)) print_learned(learned);
     json_decref(answer);
     free(path);
     free(query);
@@ -58,8 +75,9 @@ const cli_command cmd_similar = {
     .summary = "list what the graph connects with an item",
     .usage = "braid similar [flags] ID",
     .about = "Walks the graph from an item over relations and shared facets (genres, themes, moods, contexts,\n"
-             "people). The score is (1/depth) x the number of connections. For likeness of content use `braid\n"
-             "search --like ID`.",
+             "people). The score is (1/depth) x the number of connections. After `braid learn` also the items that\n"
+             "speak for it in what people chose, with their strength. For likeness of content use `braid search\n"
+             "--like ID`.",
     .examples = "braid similar --db films.db la-regle-du-jeu-1939\n"
                 "braid similar --url http://127.0.0.1:8080 toni-1935 --depth 3 -k 20",
     .flags = {flags},

@@ -248,8 +248,9 @@ BRAID_API int braid_get_item(braid_db *db, const char *id, char **json, braid_er
  * original title holds its words, accents and case folded. {"items":[..],"next":"ID"|null} */
 BRAID_API int braid_list_items(braid_db *db, const char *after, size_t limit, const char *q, char **json,
                                braid_error *err);
-/* Items reached over the graph: depth 1..3, score (1/depth) x connections.
- * {"results":[{id,title,score,depth,connections,via}]} */
+/* Items reached over the graph: depth 1..3, score (1/depth) x connections. `learned`: those that speak for it in what was learned from
+ * people (of an item that nobody has chosen yet: those most like it), strongest first, at most 50.
+ * {"results":[{id,title,score,depth,connections,via}],"learned":[{id,title,strength,model,at}]} */
 BRAID_API int braid_similar(braid_db *db, const char *id, size_t k, unsigned depth, char **json, braid_error *err);
 /* The neighbourhood to draw: {"center":id,"nodes":[{id,label,kind}],"edges":[{from,to,type,strength}]} */
 BRAID_API int braid_graph(braid_db *db, const char *id, char **json, braid_error *err);
@@ -270,7 +271,7 @@ BRAID_API int braid_export(braid_db *db, const char *cursor, size_t limit, char 
 /* ---------------------------------------------------------------------------------------------------- state
  * --------- */
 
-/* Sections "server", "options", "record", "feed", "vector", "graph", "catalogue", "cache", "policy", "memory"; NULL or
+/* Sections "server", "options", "record", "feed", "vector", "graph", "catalogue", "cache", "policy", "learn", "memory"; NULL or
  * "" for all. */
 BRAID_API int braid_info(braid_db *db, const char *section, char **json, braid_error *err);
 /* Prometheus text exposition 0.0.4. */
@@ -304,9 +305,13 @@ BRAID_API int braid_rebuild(braid_db *db, const char *store, braid_progress *pro
 /* Learns from what people did, and ranks by it from then on; answers go on meanwhile. `what`: "similar" (which items speak for
  * which: the item-item models) or "all" (these and the weights of the ranking). Everything is written to the record store;
  * doing it again replaces it. BUSY while this process learns already, LOCKED while another server of the database does, CLOSED
- * when `progress` stopped it. {"models":[{"model":"slim","edges","seconds"}],"interactions","users","items","seconds"} */
+ * when `progress` stopped it. {"models":[{"model":"slim","edges","seconds"}],"interactions","users","items","seconds","what","at"} */
 BRAID_API int braid_learn(braid_db *db, const char *what, braid_progress *progress, void *ctx, char **json,
                           braid_error *err);
+/* How learning stands: whether and how far it is under way in this process, what the last one of any server of the database
+ * said (null: nothing was learned), how much was done since. It begins by itself when options learn.after or learn.hours say so.
+ * {"running","phase":"slim"|null,"done","total","new_interactions","automatic":{"after","hours"},"last":{..as above..}|null} */
+BRAID_API int braid_learners(braid_db *db, char **json, braid_error *err);
 /* Measured thresholds turned into sentences: {"findings":[{"level":"ok|warn|fail","what","measured","mend"}]} */
 BRAID_API int braid_doctor(braid_db *db, char **json, braid_error *err);
 

@@ -81,6 +81,6 @@ char *api_openapi(void);
 api_handler api_items_write, api_items_get, api_items_put, api_items_delete, api_items_list, api_items_similar,
     api_items_graph, api_relations_write, api_interactions_write, api_users_list, api_users_get, api_users_put,
     api_users_delete, api_users_policy, api_users_export, api_search, api_recommend, api_explain, api_export, api_info,
-    api_doctor, api_verify, api_rebuild, api_learn, api_metrics, api_healthz, api_readyz, api_specification;
+    api_doctor, api_verify, api_rebuild, api_learn, api_learners, api_metrics, api_healthz, api_readyz, api_specification;
 
 #endif

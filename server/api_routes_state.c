@@ -70,6 +70,13 @@ void api_learn(api_call *call) {
     json_decref(body);
 }
 
+void api_learners(api_call *call) {
+    braid_error err = {0};
+    char *json = NULL;
+    int rc = braid_learners(call->db, &json, &err);
+    api_answer_text(call, rc, json, &err);
+}
+
 void api_metrics(api_call *call) {
     braid_error err = {0};
     char *text = NULL;

@@ -405,6 +405,9 @@ def similar_graph_explain_info_doctor_verify_and_bench_answer():
     check(ok(braid("learn", "--db", db)).out.startswith("learned from ") and isinstance(ok(braid("learn", "similar", "--db", db, "--json")).json["models"], list))
     r = braid("learn", "everything", "--db", db)
     check(r.code == 2 and "similar" in r.err and r.err.count("\n") == 1, r)
+    r = ok(braid("learn", "--status", "--db", db))
+    check("learned from " in r.out and "new since: 0 interactions" in r.out and "only when asked" in r.out, r)
+    check(ok(braid("learn", "--status", "--db", db, "--json")).json["last"]["what"] == "similar", "the last of the two")
     r = braid("rebuild", "catalogue", "--db", db)
     check(r.code == 2 and "there are vector, graph, cache" in r.err, r)
     bench = ok(braid("bench", "--db", db, "--queries", "60", "--threads", "2", "--json")).json

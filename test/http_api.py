@@ -88,6 +88,7 @@ def _(s):
     path = "/v1/items/" + quote(one, safe="")
     until("similar", lambda: two in [h["id"] for h in s.json("GET", path + "/similar?k=50&depth=1")[1]["results"]])
     equal(set(s.json("GET", path + "/similar")[1]["results"][0]), {"id", "title", "score", "depth", "connections", "via"})
+    equal(s.json("GET", path + "/similar")[1]["learned"], [])
     graph = s.json("GET", path + "/graph")[1]
     true(any(e["type"] == "SEQUEL_OF" for e in graph["edges"]) and graph["center"] == one, "graph")
     problem(s.call("GET", path + "/similar?depth=4"), 400, "INVALID", "1..3")
@@ -158,6 +159,9 @@ def _(s):
         status, learned = s.json("POST", "/v1/learn", body)
         equal(status, 200, str(body))
         true(isinstance(learned["models"], list) and learned["interactions"] >= 0 and learned["seconds"] >= 0, str(learned))
+    standing = s.json("GET", "/v1/learners")[1]
+    equal((standing["running"], standing["phase"], standing["new_interactions"], standing["last"]["what"]), (False, None, 0, "all"))
+    equal(s.json("GET", "/v1/info?section=learn")[1]["learn"]["last"], standing["last"])
     problem(s.call("POST", "/v1/learn", json.dumps({"what": "everything"})), 400, says="similar")
     for body in ('{"all":true}', '{"what":1}', "[]", "{", "[" * 100000, '{"what":"all","what":"all"}'):
         problem(s.call("POST", "/v1/learn", body), 400, says="the body")

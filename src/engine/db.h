@@ -56,6 +56,13 @@ struct braid_db {
     policy_agents *agents;
     policy_models *models;
     pthread_mutex_t learning; /* one at a time */
+    struct engine_lesson {    /* the one under way, for who asks how far it is */
+        atomic_bool running;
+        _Atomic(const char *) phase; /* of the program's text; NULL: not begun */
+        _Atomic uint64_t done, total;
+    } lesson;
+    pthread_t teacher; /* learns by itself (teacher.c) */
+    bool teacher_runs;
     policy_people *people;
     policy_learner *learner;
     feed *feeds[FEED_COUNT];
@@ -122,6 +129,18 @@ void indexer_load_stats(braid_db *db);
 /* warm.c: asks every remote store what answers ask; false: one did not answer. all: several at once. */
 bool warm_wanted(const braid_db *db);
 bool warm_stores(braid_db *db, bool all);
+
+/* learn.c: what the last learning left, of this server or another. `body`: the document's, in `a`; NULL: nothing was learned. */
+typedef struct engine_learned {
+    const char *body;
+    uint64_t counted; /* interactions that there were; those of people and items that are gone may not have been learned from */
+    int64_t at;            /* wall ms */
+} engine_learned;
+int engine_learned_get(braid_db *db, arena *a, engine_learned *out, braid_error *err);
+
+/* teacher.c: nothing when the options do not ask for it */
+int teacher_start(braid_db *db, braid_error *err);
+void teacher_stop(braid_db *db); /* after keeper_stop, which says that the database closes */
 
 /* keeper.c */
 int keeper_start(braid_db *db, braid_error *err);

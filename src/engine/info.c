@@ -195,6 +195,15 @@ static int section_policy(braid_db *db, buf *out, braid_error *err) {
     return BRAID_OK;
 }
 
+/* The answer of braid_learners without its braces. */
+static int section_learn(braid_db *db, buf *out, braid_error *err) {
+    char *json = NULL;
+    int rc = braid_learners(db, &json, err);
+    if (rc == BRAID_OK) buf_add(out, json + 1, strlen(json) - 2);
+    braid_free(json);
+    return rc;
+}
+
 static int section_memory(braid_db *db, buf *out, braid_error *err) {
     (void)db;
     (void)err;
@@ -209,7 +218,8 @@ static const struct {
     section_fn *print;
 } sections[] = {{"server", section_server},       {"options", section_options}, {"record", section_record},
                 {"feed", section_feed},           {"vector", section_vector},   {"graph", section_graph},
-                {"catalogue", section_catalogue}, {"cache", section_cache},     {"breakers", section_breakers}, {"policy", section_policy},
+                {"catalogue", section_catalogue}, {"cache", section_cache},     {"breakers", section_breakers},
+                {"policy", section_policy},       {"learn", section_learn},
                 {"memory", section_memory}};
 enum { SECTIONS = sizeof sections / sizeof sections[0] };
 
@@ -235,7 +245,7 @@ int braid_info(braid_db *db, const char *section, char **json, braid_error *err)
     buf_free(&b);
     return error_set(err, BRAID_E_NOT_FOUND, "request",
                      "there is no section \"%.40s\"; there are server, options, record, feed, vector, graph, "
-                     "catalogue, cache, breakers, policy, memory",
+                     "catalogue, cache, breakers, policy, learn, memory",
                      section);
 }
 

@@ -1,11 +1,14 @@
-/* Learning on request: fits the models from everything that people did, writes them to the record store, and answers by
- * them from then on. Answers and writes go on meanwhile; one learning at a time, here and among the servers of one database.
- */
+/* Learning: fits the models from everything that people did, writes them to the record store, and answers by them from then
+ * on. Answers and writes go on meanwhile; one learning at a time, here and among the servers of one database.
+ *
+ * What was learned, when and from how much is kept as a document, written last: so every server of a database can tell it, and a
+ * learning that was broken off is due again. How far the one under way is, only this process knows. */
+#include <jansson.h>
 #include <string.h>
 
 #include "engine/db.h"
 
-static const char LEASE[] = "learn";
+static const char LEASE[] = "learn", DOCUMENT_KIND[] = "learner", DOCUMENT_ID[] = "models";
 
 static int check_what(const char *what, braid_error *err) {
     static const char *const known[] = {"similar", "all"};
@@ -27,33 +30,141 @@ static int take_turn(braid_db *db, braid_error *err) {
     return rc;
 }
 
-static int report_json(const policy_fit_report *r, char **json, braid_error *err) {
-    buf b;
-    buf_init(&b, 0);
-    buf_puts(&b, "{\"models\":[");
+/* ---- what was learned ---- */
+static void report_print(const policy_fit_report *r, const char *what, uint64_t counted, int64_t at, buf *b) {
+    char when[32];
+    clock_format_rfc3339(at, when);
+    buf_puts(b, "{\"models\":[");
     for (size_t i = 0; i < r->model_count; i++)
-        buf_printf(&b, "%s{\"model\":\"%s\",\"edges\":%llu,\"seconds\":%.3f}", i ? "," : "", r->models[i].name,
+        buf_printf(b, "%s{\"model\":\"%s\",\"edges\":%llu,\"seconds\":%.3f}", i ? "," : "", r->models[i].name,
                    (unsigned long long)r->models[i].edges, r->models[i].seconds);
-    buf_printf(&b, "],\"interactions\":%llu,\"users\":%llu,\"items\":%llu,\"seconds\":%.3f}",
-               (unsigned long long)r->interactions, (unsigned long long)r->users, (unsigned long long)r->items, r->seconds);
-    return engine_text(&b, json, err);
+    buf_printf(b, "],\"interactions\":%llu,\"users\":%llu,\"items\":%llu,\"seconds\":%.3f,\"counted\":%llu,\"what\":\"%s\",\"at\":\"%s\"}",
+               (unsigned long long)r->interactions, (unsigned long long)r->users, (unsigned long long)r->items, r->seconds,
+               (unsigned long long)counted, what, when);
 }
 
-int braid_learn(braid_db *db, const char *what, braid_progress *progress, void *ctx, char **json, braid_error *err) {
-    *json = NULL;
-    int rc = check_what(what, err);
+static int report_keep(braid_db *db, const buf *b, braid_error *err) {
+    record_document row = {
+        .kind = DOCUMENT_KIND, .id = DOCUMENT_ID, .body = b->data, .body_len = b->len, .expect = RECORD_ANY_VERSION};
+    record_change change = {.kind = RECORD_DOCUMENT, .document = &row};
+    int rc = record_write(db->record, &change, 1, (record_write_flags){.background = true}, err);
+    return rc == BRAID_OK && change.code != BRAID_OK ? error_set(err, change.code, "engine/learn", "%s", change.message) : rc;
+}
+
+typedef struct learned_read {
+    arena *a;
+    char *body;
+    size_t len;
+} learned_read;
+
+static bool learned_row(void *ctx, const record_document *row) {
+    learned_read *x = ctx;
+    x->body = arena_alloc(x->a, row->body_len + 1);
+    if (!x->body) return false;
+    memcpy(x->body, row->body, row->body_len);
+    x->body[row->body_len] = '\0';
+    x->len = row->body_len;
+    return true;
+}
+
+int engine_learned_get(braid_db *db, arena *a, engine_learned *out, braid_error *err) {
+    learned_read x = {.a = a};
+    json_t *json = NULL;
+    const char *when = NULL;
+    json_int_t counted = 0;
+    *out = (engine_learned){0};
+    int rc = record_get_document(db->record, DOCUMENT_KIND, DOCUMENT_ID, learned_row, &x, err);
+    if (rc == BRAID_E_NOT_FOUND) return BRAID_OK;
+    if (rc == BRAID_OK) rc = x.body ? model_json_parse(x.body, x.len, &db->limits, &json, err)
+                                    : error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory for what was learned");
     if (rc != BRAID_OK) return rc;
-    if (option_get_bool(db->options, "record.read_only"))
-        return error_set(err, BRAID_E_READ_ONLY, "engine/learn", "the database was opened without the right to write");
-    if ((rc = take_turn(db, err)) != BRAID_OK) return rc;
+    if (json_unpack(json, "{s:I, s:s}", "counted", &counted, "at", &when) != 0 || !clock_parse_rfc3339(when, &out->at))
+        rc = error_set(err, BRAID_E_CORRUPT, "engine/learn", "the note of what was learned cannot be read; learn again");
+    out->body = x.body;
+    out->counted = (uint64_t)counted;
+    json_decref(json);
+    return rc;
+}
+
+/* ---- learning ---- */
+typedef struct telling {
+    braid_db *db;
+    braid_progress *progress;
+    void *ctx;
+} telling;
+
+static bool tell(void *ctx, const char *phase, uint64_t done, uint64_t total) {
+    telling *t = ctx;
+    atomic_store(&t->db->lesson.phase, phase);
+    atomic_store(&t->db->lesson.done, done);
+    atomic_store(&t->db->lesson.total, total);
+    return !t->progress || t->progress(t->ctx, phase, done, total);
+}
+
+static int fit(braid_db *db, const char *what, braid_progress *progress, void *ctx, policy_fit_report *report, braid_error *err) {
     policy_fit_options o = {.threads = (unsigned)option_get_int(db->options, "learn.threads"),
                             .history_max = (size_t)option_get_int(db->options, "learn.history_max"),
                             .ranking = strcmp(what, "similar") != 0,
                             .random_hold_out = strcmp(option_get(db->options, "learn.hold_out"), "random") == 0,
                             .baselines = option_get_bool(db->options, "learn.baselines")};
     policy_fit_rooms rooms = {db->models, db->record, db->catalogue, db->vector, db->dim, &clock_system};
+    telling t = {db, progress, ctx};
+    atomic_store(&db->lesson.running, true);
+    int rc = policy_fit(&rooms, &o, tell, &t, report, err);
+    atomic_store(&db->lesson.running, false);
+    atomic_store(&db->lesson.phase, NULL);
+    return rc;
+}
+
+int braid_learn(braid_db *db, const char *what, braid_progress *progress, void *ctx, char **json, braid_error *err) {
     policy_fit_report report;
-    rc = policy_fit(&rooms, &o, progress, ctx, &report, err);
+    record_info info;
+    buf b;
+    *json = NULL;
+    int rc = check_what(what, err);
+    if (rc != BRAID_OK) return rc;
+    if (option_get_bool(db->options, "record.read_only"))
+        return error_set(err, BRAID_E_READ_ONLY, "engine/learn", "the database was opened without the right to write");
+    if ((rc = take_turn(db, err)) != BRAID_OK) return rc;
+    buf_init(&b, 0);
+    rc = record_get_info(db->record, &info, err);
+    if (rc == BRAID_OK) rc = fit(db, what, progress, ctx, &report, err);
+    if (rc == BRAID_OK) report_print(&report, what, info.interactions, clock_wall_ms(&clock_system), &b);
+    if (rc == BRAID_OK && b.failed) rc = error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory to tell what was learned");
+    if (rc == BRAID_OK) rc = report_keep(db, &b, err);
     pthread_mutex_unlock(&db->learning);
-    return rc == BRAID_OK ? report_json(&report, json, err) : rc;
+    if (rc == BRAID_OK) return engine_text(&b, json, err);
+    buf_free(&b);
+    return rc;
+}
+
+/* ---- how it stands ---- */
+int braid_learners(braid_db *db, char **json, braid_error *err) {
+    engine_learned last;
+    record_info info;
+    buf b;
+    *json = NULL;
+    arena *a = arena_new(4096);
+    int rc = a ? engine_learned_get(db, a, &last, err) : error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory to tell what was learned");
+    if (rc == BRAID_OK) rc = record_get_info(db->record, &info, err);
+    if (rc != BRAID_OK) {
+        arena_free(a);
+        return rc;
+    }
+    const char *phase = atomic_load(&db->lesson.phase);
+    buf_init(&b, 0);
+    buf_printf(&b, "{\"running\":%s,\"phase\":", atomic_load(&db->lesson.running) ? "true" : "false");
+    if (phase)
+        buf_json_string(&b, phase);
+    else
+        buf_puts(&b, "null");
+    buf_printf(&b, ",\"done\":%llu,\"total\":%llu", (unsigned long long)(phase ? atomic_load(&db->lesson.done) : 0),
+               (unsigned long long)(phase ? atomic_load(&db->lesson.total) : 0));
+    buf_printf(&b, ",\"new_interactions\":%llu",
+               (unsigned long long)(info.interactions > last.counted ? info.interactions - last.counted : 0));
+    buf_printf(&b, ",\"automatic\":{\"after\":%lld,\"hours\":%g},\"last\":%s}",
+               (long long)option_get_int(db->options, "learn.after"), option_get_real(db->options, "learn.hours"),
+               last.body ? last.body : "null");
+    arena_free(a);
+    return engine_text(&b, json, err);
 }

@@ -276,6 +276,7 @@ int braid_open(const char *path, const braid_options *options, braid_db **out, b
         fill_rooms(db);
         rc = keeper_start(db, err);
     }
+    if (rc == BRAID_OK) rc = teacher_start(db, err);
     if (rc) {
         braid_close(db);
         return rc;
@@ -291,6 +292,7 @@ void braid_close(braid_db *db) {
     if (!db) return;
     bool complete = db->keeper_runs;
     keeper_stop(db);
+    teacher_stop(db);
     indexer_stop(db);
     if (complete && !option_get_bool(db->options, "record.read_only")) {
         braid_error err = {0};

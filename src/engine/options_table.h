@@ -74,6 +74,10 @@
       "which fifth of a person's interactions the ranking is fitted on") \
     X("learn", "baselines", BOOL, "false", 0, 0, NULL, "learn-baselines", \
       "also fit the models that are there to compare with (rankers neighbours and ease)") \
+    X("learn", "after", INT, "0", 0, 1e12, NULL, "learn-after", \
+      "interactions after which an open database learns again by itself; 0: only when asked") \
+    X("learn", "hours", REAL, "0", 0, 8760, NULL, "learn-hours", \
+      "hours after which it learns again by itself, if there were any; 0: only when asked") \
     X("feed", "batch", INT, "4000", 1, 100000, NULL, "feed-batch", "changes that a derived store applies at once, at most")          \
     X("feed", "ready_lag", INT, "10000", 0, 1e12, NULL, "ready-lag", \
       "changes a store may lag behind while /readyz still says yes") \

@@ -161,6 +161,55 @@ static void print_hit(braid_db *db, arena *a, const graph_hit *h, buf *b, size_t
     buf_puts(b, "}}");
 }
 
+/* ---- what was learned of an item ---- */
+enum { LEARNED_MAX = 50 };
+
+typedef struct learned_list {
+    const char *model; /* wanted */
+    record_neighbour list[LEARNED_MAX];
+    size_t count;
+    int64_t at;
+} learned_list;
+
+static bool learned_row(void *ctx, const record_neighbours *row) {
+    learned_list *x = ctx;
+    if (strcmp(row->model, x->model) != 0) return true;
+    x->at = row->at;
+    x->count = row->count < LEARNED_MAX ? row->count : LEARNED_MAX;
+    memcpy(x->list, row->list, x->count * sizeof row->list[0]);
+    return false;
+}
+
+/* From the record store, where they lie with their model and time: the models in memory are turned round, for answers. */
+static int print_learned(braid_db *db, uint32_t num, const bitset *allow, size_t k, arena *a, buf *b, braid_error *err) {
+    static const policy_model models[] = {POLICY_MODEL_SLIM, POLICY_MODEL_CONTENT};
+    learned_list x = {0};
+    int rc = BRAID_OK;
+    for (size_t m = 0; rc == BRAID_OK && x.count == 0 && m < sizeof models / sizeof models[0]; m++) {
+        x.model = policy_model_name(models[m]);
+        rc = record_item_neighbours(db->record, num, learned_row, &x, err);
+    }
+    char at[32];
+    size_t printed = 0;
+    clock_format_rfc3339(x.at, at);
+    buf_puts(b, ",\"learned\":[");
+    for (size_t i = 0; rc == BRAID_OK && i < x.count && printed < k; i++) {
+        catalogue_card card;
+        if (!bitset_has(allow, x.list[i].num)) continue;
+        int found = card_of(db, x.list[i].num, a, &card);
+        b->failed |= found == BRAID_E_NO_MEMORY;
+        if (found != BRAID_OK) continue;
+        if (printed++) buf_putc(b, ',');
+        buf_putc(b, '{');
+        text_field(b, "id", card.id);
+        buf_putc(b, ',');
+        text_field(b, "title", card.title);
+        buf_printf(b, ",\"strength\":%.4f,\"model\":\"%s\",\"at\":\"%s\"}", (double)x.list[i].weight, x.model, at);
+    }
+    buf_putc(b, ']');
+    return rc;
+}
+
 int braid_similar(braid_db *db, const char *id, size_t k, unsigned depth, char **json, braid_error *err) {
     *json = NULL;
     uint32_t num;
@@ -192,7 +241,9 @@ int braid_similar(braid_db *db, const char *id, size_t k, unsigned depth, char *
     }
     buf_puts(&b, "{\"results\":[");
     for (size_t i = 0; i < n && rc == BRAID_OK; i++) print_hit(db, a, &hits[i], &b, &printed);
-    buf_puts(&b, "]}");
+    buf_putc(&b, ']');
+    if (rc == BRAID_OK) rc = print_learned(db, num, &allow, k, a, &b, err);
+    buf_putc(&b, '}');
     bitset_free(&allow);
     arena_free(a);
     return finish(rc, &b, json, err);

@@ -1,6 +1,8 @@
 /* What is learned from everybody, as a caller sees it: people of five circles, films that nothing but their viewers tells
  * apart; after learning, three likes are enough to be led to one's circle. */
+#include <math.h>
 #include <sqlite3.h>
+#include <time.h>
 
 #include "engine_test.h"
 
@@ -163,6 +165,111 @@ static void learning_that_is_stopped_leaves_answers_as_they_were(void **state) {
     assert_int_equal(braid_learn(f->db, "magic", NULL, NULL, &text, &err), BRAID_E_INVALID);
 }
 
+static json_t *parsed(char *text) {
+    json_t *json = json_loads(text, 0, NULL);
+    braid_free(text);
+    assert_non_null(json);
+    return json;
+}
+
+static json_t *similar_to(fixture *f, const char *id, size_t k) {
+    char *text;
+    braid_error err = {0};
+    if (braid_similar(f->db, id, k, 1, &text, &err)) fail_msg("similar: %s: %s", err.store, err.message);
+    return parsed(text);
+}
+
+static void what_is_similar_tells_what_was_learned_of_it(void **state) {
+    fixture *f = *state;
+    json_t *before = similar_to(f, "f002", 10), *one;
+    assert_int_equal(json_array_size(json_object_get(before, "learned")), 0);
+    json_decref(learn(f, "similar"));
+    json_t *after = similar_to(f, "f002", 10), *few = similar_to(f, "f002", 3);
+    const json_t *learned = json_object_get(after, "learned");
+    size_t i, own = 0;
+    double last = INFINITY;
+    assert_in_range(json_array_size(learned), 3, 10);
+    assert_int_equal(json_array_size(json_object_get(few, "learned")), 3);
+    json_array_foreach(learned, i, one) {
+        double strength = json_number_value(json_object_get(one, "strength"));
+        assert_true(strength > 0 && strength <= last);
+        last = strength;
+        assert_string_equal(text_at(one, "model"), "slim");
+        assert_string_not_equal(text_at(one, "id"), "f002");
+        own += atoi(text_at(one, "id") + 1) % CIRCLES == 2;
+    }
+    assert_true(own + 1 >= json_array_size(learned)); /* the circle's, but for what two of it liked elsewhere */
+    json_decref(before);
+    json_decref(after);
+    json_decref(few);
+}
+
+/* ---- by itself ---- */
+static json_t *learners(fixture *f) {
+    char *text;
+    braid_error err = {0};
+    if (braid_learners(f->db, &text, &err)) fail_msg("learners: %s: %s", err.store, err.message);
+    return parsed(text);
+}
+
+static void how_learning_stands_outlives_the_process(void **state) {
+    fixture *f = *state;
+    braid_error err = {0};
+    json_t *before = learners(f);
+    assert_true(json_is_null(json_object_get(before, "last")) && json_is_false(json_object_get(before, "running")));
+    assert_int_equal(json_integer_value(json_object_get(before, "new_interactions")), PEOPLE * WATCHED);
+    json_t *lesson = learn(f, "all");
+    three_likes(f, "new");
+    braid_close(f->db);
+    if (fixture_open(f, settings, &err)) fail_msg("open: %s", err.message);
+    json_t *after = learners(f);
+    assert_true(json_equal(json_object_get(after, "last"), lesson));
+    assert_int_equal(json_integer_value(json_object_get(after, "new_interactions")), 3);
+    json_decref(before);
+    json_decref(lesson);
+    json_decref(after);
+}
+
+static void reopen(fixture *f, const char *const *with) {
+    braid_error err = {0};
+    braid_close(f->db);
+    if (fixture_open(f, with, &err)) fail_msg("open: %s", err.message);
+}
+
+/* Waits as long as it takes; a test that hangs is ended by its runner. */
+static json_t *await_lesson(fixture *f) {
+    for (;;) {
+        json_t *now = learners(f);
+        if (json_is_object(json_object_get(now, "last"))) return now;
+        json_decref(now);
+        nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    }
+}
+
+static void an_open_database_learns_by_itself_after_so_many_interactions(void **state) {
+    static const char *const by_itself[] = {"vector.dimension", "16", "learn.after", "700", NULL};
+    fixture *f = *state;
+    reopen(f, by_itself);
+    json_t *first = await_lesson(f);
+    assert_int_equal(json_integer_value(json_object_get(first, "new_interactions")), 0);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(first, "automatic"), "after")), 700);
+    three_likes(f, "new"); /* too few for another */
+    json_t *second = learners(f);
+    assert_true(json_equal(json_object_get(first, "last"), json_object_get(second, "last")));
+    assert_int_equal(json_integer_value(json_object_get(second, "new_interactions")), 3);
+    json_decref(first);
+    json_decref(second);
+}
+
+static void closing_does_not_wait_for_a_lesson_that_would_begin_and_the_next_start_gives_it(void **state) {
+    static const char *const by_itself[] = {"vector.dimension", "16", "learn.hours", "1", NULL};
+    fixture *f = *state;
+    for (int i = 0; i < 3; i++) reopen(f, by_itself); /* closed before it looks, or while it learns */
+    json_t *lesson = await_lesson(f);
+    assert_int_equal(json_integer_value(json_object_get(lesson, "new_interactions")), 0);
+    json_decref(lesson);
+}
+
 /* ---- on line ---- */
 typedef struct weights_row {
     char bytes[4096];
@@ -226,6 +333,10 @@ int main(void) {
         MODELS_CLAIM(learning_again_and_opening_again_change_no_answer),
         MODELS_CLAIM(named_candidates_are_ranked_and_nothing_else),
         MODELS_CLAIM(learning_that_is_stopped_leaves_answers_as_they_were),
+        MODELS_CLAIM(what_is_similar_tells_what_was_learned_of_it),
+        MODELS_CLAIM(how_learning_stands_outlives_the_process),
+        MODELS_CLAIM(an_open_database_learns_by_itself_after_so_many_interactions),
+        MODELS_CLAIM(closing_does_not_wait_for_a_lesson_that_would_begin_and_the_next_start_gives_it),
         MODELS_CLAIM(a_like_from_a_list_moves_the_weights_of_its_agent_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
