@@ -189,6 +189,8 @@ static int open_derived(braid_db *db, braid_error *err) {
     if ((rc = policy_models_open(db->record, db->metrics, &db->models, err))) return rc;
     if ((rc = policy_models_load(db->models, err))) return rc;
     if ((rc = policy_learner_open(db->record, db->policies, db->catalogue, &db->log, db->metrics, &db->learner, err))) return rc;
+    if ((rc = policy_state_parse(option_get(o, "policy.state"), &db->rooms.state_parts, err))) return rc;
+    policy_learner_states(db->learner, db->rooms.state_parts);
     unsigned workers = (unsigned)option_get_int(o, "query.workers");
     if (remote_roles(db) && workers < REMOTE_WORKERS) workers = REMOTE_WORKERS; /* they wait more than they work */
     db->pool = pool_new(workers, 1024, &clock_system);
@@ -206,6 +208,7 @@ static void fill_rooms(braid_db *db) {
         .profiles = db->profiles,
         .policies = db->policies,
         .agents = db->agents,
+        .state_parts = db->rooms.state_parts,
         .models = db->models,
         .people = db->people,
         .embedder = db->embedder,

@@ -51,6 +51,7 @@ int policy_learner_open(record_store *record, policy_rows *rows, catalogue *cat,
     if (!l) return learner_no_memory(err);
     l->record = record;
     l->rows = rows;
+    l->state_parts = POLICY_STATE_ALL;
     l->cat = cat;
     l->log = log;
     if (m) {
@@ -78,6 +79,10 @@ void policy_learner_close(policy_learner *l) {
     arena_free(l->scratch);
     free(l->stats);
     free(l);
+}
+
+void policy_learner_states(policy_learner *l, unsigned parts) {
+    l->state_parts = parts;
 }
 
 int policy_learner_begin(policy_learner *l, uint64_t learned, braid_error *err) {

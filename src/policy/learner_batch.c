@@ -2,7 +2,7 @@
  *
  *   scan     interactions -> rows; users, agents, sessions and states become small numbers
  *   resolve  items -> duration and actions; rewards
- *   key      every (agent, user, state) whose policy will move, each once, at four levels of back-off
+ *   key      every (agent, user, state) whose policy will move, each once, at five levels of back-off
  *   load     their present rows, in one read an agent
  *   learn    in LSN order, in memory
  *   write    episodes and policies a slice at a time; then counters and the cursor, absolute values, at once
@@ -30,7 +30,7 @@ static int batch_open(batch *b, policy_learner *l, size_t expected, braid_error 
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) policy_intern_init(tables[i], b->a);
     b->rows = arena_alloc(b->a, b->rows_max * sizeof *b->rows);
     b->items = arena_calloc(b->a, b->rows_max, sizeof *b->items);
-    b->state_list = arena_calloc(b->a, b->rows_max + 1 + CHOICES, sizeof *b->state_list);
+    b->state_list = arena_calloc(b->a, 2 * b->rows_max + 1 + CHOICES, sizeof *b->state_list);
     b->policies = arena_calloc(b->a, (LEVELS + CHOICES) * b->rows_max, sizeof *b->policies);
     bool ok = b->rows && b->items && b->state_list && b->policies && policy_intern_text(&b->users, "") == 0 &&
               policy_intern_text(&b->states, "") == 0 && policy_intern_text(&b->sessions, "") == 0;
@@ -57,7 +57,7 @@ static bool scan_row(void *ctx, const record_interaction *row) {
     batch *b = ctx;
     BRAID_ASSERT(b->count < b->rows_max && (b->count == 0 || b->rows[b->count - 1].lsn < row->lsn));
     policy_state state;
-    policy_state_make(row->in.daypart, row->in.device, row->in.mood, row->in.region, row->in.at, &state);
+    policy_state_make(b->l->state_parts, row->in.daypart, row->in.device, row->in.mood, row->in.region, row->in.at, &state);
     batch_row *r = &b->rows[b->count];
     *r = (batch_row){.lsn = row->lsn,
                      .at = row->in.at,
@@ -75,6 +75,13 @@ static bool scan_row(void *ctx, const record_interaction *row) {
                    r->session == POLICY_INTERN_NONE || r->state == POLICY_INTERN_NONE || r->item == POLICY_INTERN_NONE;
     if (b->no_memory) return false;
     b->state_list[r->state] = state;
+    if (*state.cohort) {
+        r->cohort = policy_intern_text(&b->states, state.cohort_text);
+        if ((b->no_memory = r->cohort == POLICY_INTERN_NONE)) return false;
+        policy_state *cohort = &b->state_list[r->cohort];
+        memcpy(cohort->text, state.cohort_text, sizeof state.cohort_text);
+        memcpy(cohort->hash, state.cohort, sizeof state.cohort);
+    }
     b->count++;
     return true;
 }
@@ -120,8 +127,9 @@ static int resolve_items(batch *b) {
 /* ---- key ---- */
 static bool key_row(batch *b, batch_row *r) {
     const triple levels[LEVELS] = {
-        {r->agent, 0, 0}, {r->agent, 0, r->state}, {r->agent, r->user, 0}, {r->agent, r->user, r->state}};
-    for (uint32_t level = 0; level < LEVELS; level++) {
+        {r->agent, 0, 0}, {r->agent, 0, r->state}, {r->agent, r->user, 0}, {r->agent, r->user, r->state}, {r->agent, 0, r->cohort}};
+    r->levels = r->cohort ? LEVELS : LEVELS - 1;
+    for (uint32_t level = 0; level < r->levels; level++) {
         r->policies[level] = policy_intern_add(&b->triples, &levels[level], sizeof levels[level]);
         if (r->policies[level] == POLICY_INTERN_NONE) return false;
     }

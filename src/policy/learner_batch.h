@@ -6,7 +6,7 @@
 #include "policy/learner_private.h"
 #include "policy/shown.h"
 
-enum { LEVELS = 4 };
+enum { LEVELS = 5 };
 /* What a choice from a list that was shown teaches: the agent's weights, the agent's posterior over them, and what is
  * particular to the person. */
 enum { CHOICE_RANKING, CHOICE_LINEAR, CHOICE_OFFSET, CHOICES };
@@ -24,11 +24,12 @@ typedef struct batch_row {
     uint64_t lsn;
     int64_t at;
     uint32_t item_num, item; /* number; index into items */
-    uint32_t user, agent, session, state, next_state;
+    uint32_t user, agent, session, state, next_state, cohort; /* cohort 0: none */
     interaction_type type;
     int32_t watch_s;
     double rating, reward;
-    uint32_t policies[LEVELS]; /* indices into policies */
+    uint32_t policies[LEVELS]; /* indices into policies, those that there are */
+    uint32_t levels;
     uint32_t choices[CHOICES]; /* the same, of what its choice teaches */
     const policy_shown *shown; /* the list that it was chosen from; NULL: not known */
 } batch_row;
@@ -56,7 +57,7 @@ typedef struct batch {
     batch_row *rows;
     size_t count, rows_max;
     policy_intern users, agents, sessions, states, nums, actions, triples;
-    policy_state *state_list; /* by number in `states`; rows_max + 2 */
+    policy_state *state_list; /* by number in `states` */
     uint32_t choice_states[CHOICES];
     policy_weights base; /* what an agent's weights begin with */
     batch_item *items;        /* by number in `nums`; rows_max */

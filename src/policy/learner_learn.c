@@ -1,4 +1,4 @@
-/* What one transaction of the learner learns, in memory: from every interaction the posteriors of its item's genres at four
+/* What one transaction of the learner learns, in memory: from every interaction the posteriors of its item's genres at five
  * levels and the item's counters; from what was liked of a list that was shown also how to rank (learner_batch.h, CHOICE_..).
  *
  * Everything is learned whatever an agent's settings are, so a setting takes effect with all the evidence. Each row knows the
@@ -159,7 +159,7 @@ static bool learn_policy(batch *b, batch_policy *p, const batch_row *r, const ba
 }
 
 static bool learn_row(batch *b, const batch_row *r, batch_item *it) {
-    for (uint32_t level = 0; level < LEVELS; level++)
+    for (uint32_t level = 0; level < r->levels; level++)
         if (!learn_policy(b, &b->policies[r->policies[level]], r, it)) return false;
     if (r->shown && !learn_choice(b, r)) return false;
     it->stats.interactions += 1;

@@ -36,6 +36,7 @@ struct policy_learner {
     policy_rows *rows;
     catalogue *cat;
     const logger *log;
+    unsigned state_parts;
     uint64_t position;   /* everything up to here is done */
     uint64_t stored;     /* the cursor in the record store; <= position */
     record_stats *stats; /* by item number; num 0: none yet */

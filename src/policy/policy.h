@@ -1,9 +1,10 @@
 /* policy: what works for this person. Rewards, states, posteriors, Thompson sampling, taste profiles, and the learner
  * behind the change log.
  *
- * An interaction becomes a reward in 0..1 and an episode; it moves the posteriors of the item's actions (its genres) at
- * four levels of back-off: the person in this state, the person in any state, everybody in this state, everybody. A
- * state is discretised (daypart, device, mood, region) and hashed by SHA-256 of its canonical form, so that states do
+ * An interaction becomes a reward in 0..1 and an episode; it moves the posteriors of the item's actions (its genres) at five
+ * levels of back-off: the person in this state, the person in any state, their cohort (the people of their region),
+ * everybody in this state, everybody. A state is discretised (daypart, device, mood, region, or what of these the option
+ * policy.state names) and hashed by SHA-256 of its canonical form, so that states do
  * recur. Scoring samples each action once an answer (Thompson 1933): what is uncertain is tried, what is known to fail
  * is not.
  *
@@ -33,13 +34,20 @@ double policy_reward(const interaction *in, int32_t duration_s);
 #define POLICY_DISLIKED 0.55f
 
 /* ---- state (state.c) ---- */
+/* The parts that a state is made of; which of them is configuration (option policy.state). */
+typedef enum policy_state_part { POLICY_DAYPART, POLICY_DEVICE, POLICY_MOOD, POLICY_REGION, POLICY_STATE_PARTS } policy_state_part;
+#define POLICY_STATE_ALL ((1u << POLICY_STATE_PARTS) - 1)
+/* "daypart,device,mood,region" in any order, -> a bit a part; "" is none: every moment is like any other. INVALID names what
+ * is no part. */
+int policy_state_parse(const char *list, unsigned *parts, braid_error *err);
 typedef struct policy_state {
     char text[192];
     char hash[RECORD_HASH_BYTES];
+    char cohort_text[64], cohort[RECORD_HASH_BYTES]; /* of the person's region, in any state; "": no region is known */
 } policy_state;
-/* Canonical form "v1;daypart=evening;device=tv;mood=;region=CA": values lower-cased, unknown ones empty. Daypart, if
- * not given, from the hour of `at` (UTC): 5-11 morning, 12-17 afternoon, 18-22 evening, else night. */
-void policy_state_make(const char *daypart, const char *device, const char *mood, const char *region, int64_t at,
+/* Canonical form "v1;daypart=evening;device=tv;mood=;region=CA", of the parts that are in `parts`: values lower-cased, unknown
+ * ones empty. Daypart, if not given, from the hour of `at` (UTC): 5-11 morning, 12-17 afternoon, 18-22 evening, else night. */
+void policy_state_make(unsigned parts, const char *daypart, const char *device, const char *mood, const char *region, int64_t at,
                        policy_state *out);
 
 /* ---- posterior (posterior.c) ---- */
@@ -199,6 +207,8 @@ typedef struct policy_learner policy_learner;
 int policy_learner_open(record_store *record, policy_rows *rows, catalogue *cat, const logger *log, metrics *m,
                         policy_learner **out, braid_error *err);
 void policy_learner_close(policy_learner *l);
+/* What states are made of, before it learns; all parts otherwise. */
+void policy_learner_states(policy_learner *l, unsigned parts);
 /* Starts over at `learned`: another process may have learned, and counted, since. */
 int policy_learner_begin(policy_learner *l, uint64_t learned, braid_error *err);
 /* The apply function of a feed: interactions with lsn in (cursor, upto] -> episodes, posteriors, counters and the
@@ -346,6 +356,9 @@ typedef struct policy_belief {
 } policy_belief;
 int policy_belief_of(policy_rows *rows, const agent_settings *who, const char *name, const char *person, const policy_weights *base,
                      deadline until, policy_belief *out, braid_error *err);
+/* The same for people to read (show.c): JSON fields "choices", "weights" and "actions", appended. */
+int policy_show(policy_rows *rows, const agent_settings *who, const char *name, const char *person, const policy_state *state,
+                const policy_weights *base, deadline until, buf *out, braid_error *err);
 /* A list that was shown, for the interaction that chooses from it (shown.c): the features of an item packed, and n rows of
  * them as JSON fields (",\"features\":.."), appended. */
 enum { POLICY_SHOWN_MAX = 20 };

@@ -1,6 +1,8 @@
 /* States: the little of a situation that is worth telling apart, in a form that recurs.
  *
- * A state that never comes twice teaches nothing, so it is four discrete values in a fixed order and spelling. The
+ * A state that never comes twice teaches nothing, so it is at most four discrete values in a fixed order and spelling; which
+ * of them is configuration, and the text names them, so that states of other parts are other states. A cohort is what stands
+ * between a person and everybody: the people of a region, which every question and every interaction knows for nothing. The
  * canonical text is what people read, its SHA-256 is what rows are found by; the hash covers the text as it stands,
  * so that anyone can check one against the other with sha256sum. Words are lower-cased (ASCII and Latin-1, which
  * covers French), the region is an upper-case code; blanks around a value go. "%", ";" and "=" within a value are
@@ -18,6 +20,7 @@ enum { STATE_VALUE_BYTES_MAX = 39 };
 _Static_assert(sizeof "v1;daypart=;device=;mood=;region=" + 4 * STATE_VALUE_BYTES_MAX <=
                    sizeof((policy_state *)0)->text,
                "four values of full length fit in a state's text");
+_Static_assert(sizeof "v1;cohort;region=" + STATE_VALUE_BYTES_MAX <= sizeof((policy_state *)0)->cohort_text, "and a region in a cohort's");
 
 /* Lower case of one code point: ASCII and Latin-1. */
 static uint32_t state_lower(uint32_t c) {
@@ -96,20 +99,58 @@ static void state_hash(const char *text, char out[RECORD_HASH_BYTES]) {
     out[2 * sizeof sum] = '\0';
 }
 
-void policy_state_make(const char *daypart, const char *device, const char *mood, const char *region, int64_t at,
-                       policy_state *out) {
-    const struct {
-        const char *name, *value;
-        uint32_t (*fold)(uint32_t);
-    } parts[] = {{"v1;daypart=", daypart && *daypart ? daypart : state_daypart(at), state_lower},
-                 {";device=", device, state_lower},
-                 {";mood=", mood, state_lower},
-                 {";region=", region, state_upper}};
-    char *to = out->text;
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        to = stpcpy(to, parts[i].name);
-        to = state_append(to, parts[i].value, parts[i].fold);
+static const struct {
+    const char *name;
+    uint32_t (*fold)(uint32_t);
+} state_parts[POLICY_STATE_PARTS] = {[POLICY_DAYPART] = {"daypart", state_lower},
+                                     [POLICY_DEVICE] = {"device", state_lower},
+                                     [POLICY_MOOD] = {"mood", state_lower},
+                                     [POLICY_REGION] = {"region", state_upper}};
+
+int policy_state_parse(const char *list, unsigned *parts, braid_error *err) {
+    *parts = 0;
+    for (const char *at = list + strspn(list, " ,"); *at; at += strspn(at, " ,")) {
+        size_t len = strcspn(at, " ,");
+        int found = -1;
+        for (int i = 0; i < POLICY_STATE_PARTS; i++)
+            if (strlen(state_parts[i].name) == len && memcmp(at, state_parts[i].name, len) == 0) found = i;
+        if (found < 0)
+            return error_set(err, BRAID_E_INVALID, "options", "policy.state: \"%.*s\" is no part of a state; daypart, device, mood and region are",
+                             (int)(len < 40 ? len : 40), at);
+        *parts |= 1u << found;
+        at += len;
     }
+    return BRAID_OK;
+}
+
+static char *state_field(char *to, int part, const char *value) {
+    *to++ = ';';
+    to = stpcpy(to, state_parts[part].name);
+    *to++ = '=';
+    return state_append(to, value, state_parts[part].fold);
+}
+
+/* A region apart from every state: a state's text has no such word. */
+static void state_cohort(const char *region, policy_state *out) {
+    char *begin = stpcpy(out->cohort_text, "v1;cohort"), *to = state_field(begin, POLICY_REGION, region);
+    *to = '\0';
+    *out->cohort = '\0';
+    if (to[-1] == '=')
+        *out->cohort_text = '\0';
+    else
+        state_hash(out->cohort_text, out->cohort);
+}
+
+void policy_state_make(unsigned parts, const char *daypart, const char *device, const char *mood, const char *region, int64_t at,
+                       policy_state *out) {
+    const char *const values[POLICY_STATE_PARTS] = {[POLICY_DAYPART] = daypart && *daypart ? daypart : state_daypart(at),
+                                                    [POLICY_DEVICE] = device,
+                                                    [POLICY_MOOD] = mood,
+                                                    [POLICY_REGION] = region};
+    char *to = stpcpy(out->text, "v1");
+    for (int i = 0; i < POLICY_STATE_PARTS; i++)
+        if (parts & 1u << i) to = state_field(to, i, values[i]);
     *to = '\0';
     state_hash(out->text, out->hash);
+    state_cohort(region, out);
 }

@@ -1,7 +1,7 @@
 /* Thompson sampling: one draw an action and answer.
  *
  * An action is a genre. Its posterior is shrunk from the broadest level down: everybody, everybody in this state, the
- * person in any state, the person in this state. An answer draws each action once, so that all items of a genre rise
+ * person's cohort, the person in any state, the person in this state. An answer draws each action once, so that all items of a genre rise
  * or fall together, as one try of that genre; drawing per item would average the noise out over a genre and explore
  * nothing.
  *
@@ -15,7 +15,7 @@
 #include "policy/intern.h"
 #include "policy/policy_private.h"
 
-enum { LEVEL_ALL, LEVEL_STATE, LEVEL_USER, LEVEL_USER_STATE, LEVELS };
+enum { LEVEL_ALL, LEVEL_STATE, LEVEL_COHORT, LEVEL_USER, LEVEL_USER_STATE, LEVELS };
 
 static const double explored_above_mean = 0.15;
 static const float explored_count_max = 3;
@@ -82,7 +82,8 @@ static bool scorer_load_row(void *ctx, size_t which, const record_policy *row) {
 
 /* All levels in one read. */
 static int scorer_load_levels(policy_scorer *s, policy_rows *rows, const char *agent, const char *user_id,
-                              const char *hash, deadline until, braid_error *err) {
+                              const policy_state *state, deadline until, braid_error *err) {
+    const char *hash = state ? state->hash : NULL, *cohort = state ? state->cohort : "";
     record_policy_key keys[LEVELS];
     int levels[LEVELS];
     size_t n = 0;
@@ -93,6 +94,7 @@ static int scorer_load_levels(policy_scorer *s, policy_rows *rows, const char *a
         record_policy_key key;
     } all[] = {{true, LEVEL_ALL, {"", ""}},
                {hash != NULL, LEVEL_STATE, {"", hash}},
+               {*cohort != '\0', LEVEL_COHORT, {"", cohort}},
                {person, LEVEL_USER, {user_id, ""}},
                {person && hash, LEVEL_USER_STATE, {user_id, hash}}};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
@@ -118,7 +120,7 @@ int policy_scorer_new(policy_rows *rows, catalogue *cat, const char *agent, cons
     s->a = a;
     policy_intern_init(&s->facets, a);
     if (!agent || !*agent) agent = "default";
-    int rc = scorer_load_levels(s, rows, agent, user_id, state ? state->hash : NULL, until, err);
+    int rc = scorer_load_levels(s, rows, agent, user_id, state, until, err);
     if (rc == BRAID_OK) *out = s;
     return rc;
 }

@@ -87,6 +87,7 @@ typedef struct query_rooms {
     unsigned default_deadline_ms, slate_ttl_ms;
     unsigned result_ttl_ms, personal_ttl_ms; /* of answers for nobody in particular, and for a person; 0: not kept */
     unsigned ef_search;
+    unsigned state_parts; /* of a person's state, policy.h */
     double weights[2][STRAND_COUNT]; /* of a search, of a recommendation */
     bool
         vectors_are_given; /* most items carry the caller's own vectors: a lexical query text is of another space (noted in answers) */

@@ -47,7 +47,7 @@ static policy_state state_of(const char *daypart, const char *device, const char
                              int64_t at) {
     policy_state s;
     memset(&s, 0x55, sizeof s);
-    policy_state_make(daypart, device, mood, region, at, &s);
+    policy_state_make(POLICY_STATE_ALL, daypart, device, mood, region, at, &s);
     return s;
 }
 
@@ -59,6 +59,23 @@ static void a_state_has_its_golden_text_and_hash(void **state) {
     s = state_of(NULL, NULL, NULL, NULL, TIME_NONE);
     assert_string_equal(s.text, "v1;daypart=;device=;mood=;region=");
     assert_string_equal(s.hash, "a3c5c6450ca9bf0fe4487ead36d349e0a997bce74f2ba780627cc4bae9ba328e");
+}
+
+static void a_state_holds_the_parts_that_are_wanted_and_names_them(void **state) {
+    (void)state;
+    unsigned parts = 0;
+    policy_state s;
+    braid_error err = {0};
+    assert_int_equal(policy_state_parse(" region , daypart", &parts, &err), BRAID_OK);
+    policy_state_make(parts, "evening", "tv", "calm", "fr", 0, &s);
+    assert_string_equal(s.text, "v1;daypart=evening;region=FR");
+    assert_string_equal(s.cohort_text, "v1;cohort;region=FR");
+    assert_int_equal(policy_state_parse("", &parts, &err), BRAID_OK);
+    policy_state_make(parts, "evening", "tv", "calm", "", 0, &s);
+    assert_string_equal(s.text, "v1");
+    assert_string_equal(s.cohort, ""); /* a region that is not known is no cohort */
+    assert_int_equal(policy_state_parse("daypart,weather", &parts, &err), BRAID_E_INVALID);
+    assert_non_null(strstr(err.message, "\"weather\""));
 }
 
 static void spelling_does_not_make_another_state(void **state) {
@@ -232,6 +249,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reward_follows_the_table),
         cmocka_unit_test(a_state_has_its_golden_text_and_hash),
+        cmocka_unit_test(a_state_holds_the_parts_that_are_wanted_and_names_them),
         cmocka_unit_test(spelling_does_not_make_another_state),
         cmocka_unit_test(a_value_cannot_look_like_another_field),
         cmocka_unit_test(long_values_are_cut_between_characters),

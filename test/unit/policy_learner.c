@@ -77,7 +77,7 @@ static void an_interaction_moves_four_levels_of_each_genre(void **state) {
     room_learn(&r, l, 0, 100, lsn);
 
     policy_state s;
-    policy_state_make("evening", "tv", "", "", 1000, &s);
+    policy_state_make(POLICY_STATE_ALL, "evening", "tv", "", "", 1000, &s);
     const struct { const char *user_id, *hash; } levels[] = {{"ann", s.hash}, {"ann", ""}, {"", s.hash}, {"", ""}};
     const char *const actions[] = {"genres=drame", "genres=essai"};
     for (size_t i = 0; i < 8; i++) {
@@ -92,6 +92,32 @@ static void an_interaction_moves_four_levels_of_each_genre(void **state) {
     catalogue_card card;
     assert_true(catalogue_get_card(r.cat, num, r.a, &card));
     assert_true(card.interactions == 1 && fabs(card.reward_sum - 0.6) < 1e-12 && card.last_at == 1000);
+    policy_learner_close(l);
+    room_close(&r);
+}
+
+static void a_region_is_a_cohort_and_parts_that_are_not_wanted_are_in_no_state(void **state) {
+    (void)state;
+    room r;
+    room_open(&r);
+    room_item(&r, "a", "\"genres\":[\"drame\"]");
+    interaction in = did("ann", "a", INTERACTION_LIKE, 1000), other = did("bob", "a", INTERACTION_SKIP, 2000);
+    in.region = "ca";
+    in.device = "tv";
+    other.region = "CA";
+    other.device = "phone";
+    room_did(&r, &in, NULL);
+    uint64_t lsn = room_did(&r, &other, NULL);
+    policy_learner *l = learner_open(&r);
+    policy_learner_states(l, 1u << POLICY_REGION);
+    room_learn(&r, l, 0, 100, lsn);
+    policy_state s;
+    policy_state_make(1u << POLICY_REGION, "evening", "tv", "", "CA", 1000, &s);
+    assert_string_equal(s.text, "v1;region=CA");
+    assert_string_equal(s.cohort_text, "v1;cohort;region=CA");
+    found_policy cohort = room_policy(&r, "", s.cohort, "genres=drame"), here = room_policy(&r, "", s.hash, "genres=drame");
+    assert_true(cohort.there && cohort.row.count == 2 && here.there && here.row.count == 2);
+    assert_int_equal(info_of(&r).policies, 3 + 2 * 2); /* everybody, the state, the cohort; each of two in any state and in this */
     policy_learner_close(l);
     room_close(&r);
 }
@@ -123,7 +149,7 @@ static void an_episode_leads_to_the_next_state_of_its_session(void **state) {
     chain c = {0};
     must(record_user_episodes(r.record, "ann", 10, chain_row, &c, err));
     policy_state want;
-    policy_state_make("evening", "tv", "", "", 3, &want);
+    policy_state_make(POLICY_STATE_ALL, "evening", "tv", "", "", 3, &want);
     assert_int_equal(c.n, 3);
     for (size_t i = 0; i < c.n; i++) {
         assert_string_equal(c.next[i], c.lsn[i] == lsn[0] ? want.hash : "");
@@ -157,7 +183,7 @@ static void fill(room *r, uint64_t seed, size_t n) {
     static const char *const genres[] = {"drame", "essai", "western", "policier", "conte"};
     static const char *const devices[] = {"tv", "phone", ""};
     static const char *const dayparts[] = {"evening", "morning"};
-    static const char *const sessions[] = {"", "s1", "s2"};
+    static const char *const sessions[] = {"", "s1", "s2"}, *const regions[] = {"", "CA", "fr"};
     char ids[ITEMS][8];
     rng x;
     rng_seed(&x, seed);
@@ -182,6 +208,7 @@ static void fill(room *r, uint64_t seed, size_t n) {
         list[i].device = devices[rng_below(&x, 3)];
         list[i].daypart = dayparts[rng_below(&x, 2)];
         list[i].session = sessions[rng_below(&x, 3)];
+        list[i].region = regions[rng_below(&x, 3)];
         list[i].simulated = rng_below(&x, 2);
     }
     room_did_from(r, list, lists, n);
@@ -233,7 +260,7 @@ static void repeated_delivery_and_reopening_leave_what_one_pass_leaves(void **st
     policy_learner_close(l);
     char *got = dump(&r, user_ids, USERS);
     assert_true(rounds > 5);
-    assert_true(strstr(got, "|ranking|") && strstr(got, "|linear|") && strstr(got, "u3|offset|"));
+    assert_true(strstr(got, "|ranking|") && strstr(got, "|linear|") && strstr(got, "u3|offset|") && strstr(got, "v1;cohort;region=FR"));
     assert_string_equal(got, want);
     free(got);
     free(want);
@@ -499,6 +526,7 @@ static void speed_in_large_batches(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_interaction_moves_four_levels_of_each_genre),
+        cmocka_unit_test(a_region_is_a_cohort_and_parts_that_are_not_wanted_are_in_no_state),
         cmocka_unit_test(an_episode_leads_to_the_next_state_of_its_session),
         cmocka_unit_test(repeated_delivery_and_reopening_leave_what_one_pass_leaves),
         cmocka_unit_test(a_batch_of_any_size_gives_the_same),
