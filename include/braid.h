@@ -259,6 +259,17 @@ BRAID_API int braid_list_users(braid_db *db, const char *after, size_t limit, ch
 /* Posteriors per state and action; answers draw from a normal distribution about the mean, `spread` wide (one standard
  * deviation): {"user":id,"policies":[{agent,state,state_hash,actions:[{action,mean,variance,count,spread}]}]} */
 BRAID_API int braid_user_policy(braid_db *db, const char *id, char **json, braid_error *err);
+/* What an agent believes of a person (NULL: of everybody) in a situation (JSON {"daypart","device","mood","region"}; NULL: that of
+ * no context), as answers would use it: {"agent","user","state","learner","choices","weights":[{feature,weight,spread,own}],
+ * "actions":[{action,mean,variance,count,nearest}]}. `own` is what the person adds to a weight, `spread` how surely it is known
+ * (null: learner softmax keeps none), `nearest` the level of which the action's own figures are. */
+BRAID_API int braid_policy_show(braid_db *db, const char *agent, const char *user, const char *context, char **json, braid_error *err);
+/* The rows behind that, whole, to be kept or put back: {"format","database","agent","user","policies":[..]}. */
+BRAID_API int braid_policy_export(braid_db *db, const char *agent, const char *user, char **json, braid_error *err);
+/* Puts such rows back: {"written":n,"stale":[states]}. Stale are rows that know less than what is stored (of another database: all
+ * of which something is stored); they stay as they are unless `force`. INVALID before anything is written, NOT_FOUND when nothing
+ * is known of the person. */
+BRAID_API int braid_policy_import(braid_db *db, const char *json, size_t len, bool force, char **report, braid_error *err);
 /* Everything that is known of a person. */
 BRAID_API int braid_user_export(braid_db *db, const char *id, char **json, braid_error *err);
 /* A page of the database as NDJSON that braid_write takes back: users, items, relations, interactions in turn; not what

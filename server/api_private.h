@@ -9,7 +9,7 @@
 
 enum {
     API_SEGMENTS_MAX = 8, /* of a path; no pattern has more than five */
-    API_PARAMS_MAX = 4,   /* query parameters of one route */
+    API_PARAMS_MAX = 5,   /* query parameters of one route */
     API_DETAIL_MAX = 512  /* bytes of a refusal's detail */
 };
 
@@ -78,9 +78,12 @@ bool api_parse_query(const api_row *row, char *query, api_value values[API_PARAM
 char *api_openapi(void);
 
 /* ---- handlers (api_routes_*.c) ---- */
-api_handler api_items_write, api_items_get, api_items_put, api_items_delete, api_items_list, api_items_similar,
-    api_items_graph, api_relations_write, api_interactions_write, api_users_list, api_users_get, api_users_put,
-    api_users_delete, api_users_policy, api_users_export, api_search, api_recommend, api_explain, api_export, api_info,
-    api_doctor, api_verify, api_rebuild, api_learn, api_learners, api_metrics, api_healthz, api_readyz, api_specification;
+api_handler api_items_write, api_items_get, api_items_put, api_items_delete, api_items_list, api_items_similar, api_items_graph;
+api_handler api_relations_write, api_interactions_write;
+api_handler api_users_list, api_users_get, api_users_put, api_users_delete, api_users_policy, api_users_export;
+api_handler api_agents_policy, api_agents_export, api_agents_import;
+api_handler api_search, api_recommend, api_explain, api_export, api_info, api_doctor, api_verify, api_rebuild;
+api_handler api_learn, api_learners;
+api_handler api_metrics, api_healthz, api_readyz, api_specification;
 
 #endif

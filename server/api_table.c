@@ -20,6 +20,14 @@ static const api_param export_params[] = {{"cursor", API_TEXT, 0, 0, 0, "the hea
 static const api_param info_params[] = {{"section", API_TEXT, 0, 0, 0, "one section; without it all of them"}, {0}};
 static const api_param verify_params[] = {{"repair", API_BOOL, 0, 1, 0, "1: feed again what differs"}, {0}};
 static const api_param rebuild_params[] = {{"store", API_TEXT, 0, 0, 0, "vector, graph or cache"}, {0}};
+static const api_param policy_params[] = {{"user", API_TEXT, 0, 0, 0, "of this person; without it of everybody"},
+                                          {"daypart", API_TEXT, 0, 0, 0, "morning, afternoon, evening or night; without it, that of now"},
+                                          {"device", API_TEXT, 0, 0, 0, "as in a question's context"},
+                                          {"mood", API_TEXT, 0, 0, 0, "as in a question's context"},
+                                          {"region", API_TEXT, 0, 0, 0, "as in a question's context"},
+                                          {0}};
+static const api_param take_out_params[] = {{"user", API_TEXT, 0, 0, 0, "of this person; without it of everybody"}, {0}};
+static const api_param put_back_params[] = {{"force", API_BOOL, 0, 1, 0, "1: also over what knows more"}, {0}};
 
 const api_row api_rows[] = {
     {{"POST", "/v1/items", "Write items: one object, an array, or NDJSON", true},
@@ -99,6 +107,24 @@ const api_row api_rows[] = {
      NULL,
      NULL,
      "UserExport",
+     JSON},
+    {{"GET", "/v1/agents/{id}/policy", "What an agent believes, as answers would use it", false},
+     api_agents_policy,
+     policy_params,
+     NULL,
+     "AgentPolicy",
+     JSON},
+    {{"GET", "/v1/agents/{id}/policy/export", "The rows behind an agent's policy, to be kept or put back", false},
+     api_agents_export,
+     take_out_params,
+     NULL,
+     "PolicyRows",
+     JSON},
+    {{"PUT", "/v1/agents/{id}/policy/import", "Put an agent's rows back", false},
+     api_agents_import,
+     put_back_params,
+     "PolicyRows",
+     "PolicyReport",
      JSON},
     {{"GET", "/v1/export", "A page of the whole database in the stream format", false},
      api_export,

@@ -8,6 +8,7 @@
  *   write.c     the stream format -> changes -> report
  *   ask.c       queries and results
  *   read.c      items, users, neighbourhoods; export.c the whole database as NDJSON
+ *   policies.c  what agents believe, shown, taken out and put back
  *   info.c      sections of state; verify.c comparison and repair; doctor.c sentences from measured thresholds */
 #ifndef ENGINE_DB_H
 #define ENGINE_DB_H

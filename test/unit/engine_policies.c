@@ -1,0 +1,264 @@
+/* What agents believe: shown as answers use it, taken out, put back; and lists that explore, through the whole engine. */
+#include <math.h>
+
+#include "engine_test.h"
+
+enum { ITEMS = 60, PEOPLE = 12 };
+
+static void fill(fixture *f) {
+    static const char *const genres[] = {"drame", "essai", "western", "conte"};
+    fixture_start(f, NULL);
+    for (int i = 0; i < ITEMS; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "{\"id\":\"i%d\",\"title\":\"Film %d\",\"genres\":[\"%s\"],\"year\":%d}", i, i, genres[i % 4], 1960 + i);
+        put_all(f, text);
+    }
+    for (int p = 0; p < PEOPLE; p++)
+        for (int i = 0; i < 12; i++) {
+            char text[200];
+            snprintf(text, sizeof text, "{\"interaction\":{\"user\":\"p%d\",\"item\":\"i%d\",\"type\":\"%s\",\"context\":{\"region\":\"CA\"}}}", p,
+                     (p * 5 + i * 3) % ITEMS, i % 3 ? "like" : "skip");
+            put_all(f, text);
+        }
+    settle(f);
+}
+
+/* Asks, likes something of the list, and lets that be learned. */
+static void choose(fixture *f, const char *person, size_t place) {
+    char text[300];
+    snprintf(text, sizeof text, "{\"user\":\"%s\",\"k\":8,\"seed\":7,\"cache\":false}", person);
+    json_t *answer = ask(f, BRAID_RECOMMEND, text);
+    assert_true(result_count(answer) == 8);
+    snprintf(text, sizeof text, "{\"interaction\":{\"user\":\"%s\",\"item\":\"%s\",\"type\":\"like\",\"recommendation_id\":\"%s\"}}", person,
+             result_id(answer, place), text_at(answer, "recommendation_id"));
+    put_all(f, text);
+    json_decref(answer);
+    settle(f);
+}
+
+static void learn(fixture *f) {
+    braid_error err = {0};
+    char *json = NULL;
+    if (braid_learn(f->db, "all", NULL, NULL, &json, &err)) fail_msg("learn: %s", err.message);
+    braid_free(json);
+}
+
+static json_t *taken_out(fixture *f, const char *person) {
+    braid_error err = {0};
+    char *json = NULL;
+    if (braid_policy_export(f->db, "default", person, &json, &err)) fail_msg("export: %s", err.message);
+    json_t *rows = json_loads(json, 0, NULL);
+    braid_free(json);
+    assert_non_null(rows);
+    return rows;
+}
+
+static int put_back(fixture *f, const json_t *rows, bool force, double *written, size_t *stale, braid_error *err) {
+    char *text = json_dumps(rows, JSON_COMPACT), *json = NULL;
+    int rc = braid_policy_import(f->db, text, 0, force, &json, err);
+    json_t *report = json ? json_loads(json, 0, NULL) : NULL;
+    *written = json_number_value(json_object_get(report, "written"));
+    *stale = json_array_size(json_object_get(report, "stale"));
+    json_decref(report);
+    braid_free(json);
+    free(text);
+    return rc;
+}
+
+/* The figures without their versions. */
+static json_t *figures(const json_t *rows) {
+    json_t *copy = json_deep_copy(rows), *row, *action;
+    size_t i, k;
+    json_array_foreach(json_object_get(copy, "policies"), i, row)
+        json_array_foreach(json_object_get(row, "actions"), k, action) json_object_del(action, "version");
+    json_object_del(copy, "database");
+    return copy;
+}
+
+static bool same_figures(const json_t *a, const json_t *b) {
+    json_t *x = figures(a), *y = figures(b);
+    bool same = json_equal(x, y);
+    json_decref(x);
+    json_decref(y);
+    return same;
+}
+
+static void what_is_put_back_is_what_was_taken_out_and_undoes_nothing_newer(void **state) {
+    (void)state;
+    fixture f;
+    double written;
+    size_t stale;
+    braid_error err = {0};
+    fill(&f);
+    learn(&f);
+    choose(&f, "p1", 2);
+    json_t *before = taken_out(&f, "p1"), *population = taken_out(&f, NULL);
+    assert_true(json_array_size(json_object_get(before, "policies")) >= 3); /* any state, this one, and what is their own */
+    /* At once, it is no change at all. */
+    assert_int_equal(put_back(&f, before, false, &written, &stale, &err), BRAID_OK);
+    assert_true(written == (double)json_array_size(json_object_get(before, "policies")) && stale == 0);
+    choose(&f, "p1", 3);
+    json_t *after = taken_out(&f, "p1");
+    assert_false(same_figures(before, after));
+    assert_int_equal(put_back(&f, before, false, &written, &stale, &err), BRAID_OK);
+    assert_true(stale >= 2); /* what moved since stays as it is */
+    json_t *still = taken_out(&f, "p1");
+    assert_true(json_equal(still, after));
+    assert_int_equal(put_back(&f, before, true, &written, &stale, &err), BRAID_OK);
+    assert_true(stale == 0);
+    json_t *again = taken_out(&f, "p1");
+    assert_true(json_array_size(json_object_get(again, "policies")) >= json_array_size(json_object_get(before, "policies")));
+    json_t *row;
+    size_t i;
+    json_array_foreach(json_object_get(before, "policies"), i, row) {
+        json_t *now = NULL, *other;
+        size_t k;
+        json_array_foreach(json_object_get(again, "policies"), k, other)
+            if (strcmp(text_at(row, "state_hash"), text_at(other, "state_hash")) == 0) now = other;
+        assert_non_null(now);
+        assert_int_equal(json_array_size(json_object_get(now, "actions")), json_array_size(json_object_get(row, "actions")));
+    }
+    choose(&f, "p1", 4); /* and learning goes on upon it */
+    json_t *on = taken_out(&f, "p1");
+    assert_false(same_figures(on, again));
+    json_decref(before);
+    json_decref(population);
+    json_decref(after);
+    json_decref(still);
+    json_decref(again);
+    json_decref(on);
+    fixture_end(&f);
+}
+
+static void another_database_takes_what_it_knows_nothing_of(void **state) {
+    (void)state;
+    fixture f, other;
+    double written;
+    size_t stale;
+    braid_error err = {0};
+    fill(&f);
+    fixture_start(&other, NULL);
+    json_t *rows = taken_out(&f, NULL);
+    assert_int_equal(put_back(&other, rows, false, &written, &stale, &err), BRAID_OK);
+    assert_true(written > 0 && stale == 0);
+    json_t *there = taken_out(&other, NULL);
+    assert_true(same_figures(rows, there));
+    assert_int_equal(put_back(&other, rows, false, &written, &stale, &err), BRAID_OK);
+    assert_true(written == 0 && stale > 0); /* now it knows */
+    json_object_set_new(rows, "user", json_string("nobody"));
+    assert_int_equal(put_back(&other, rows, false, &written, &stale, &err), BRAID_E_NOT_FOUND);
+    json_decref(rows);
+    json_decref(there);
+    fixture_end(&other);
+    fixture_end(&f);
+}
+
+static void nonsense_is_refused_whole(void **state) {
+    (void)state;
+    static const char *const bad[] = {
+        "{}", "[]", "{\"format\":\"braid-policy-1\",\"agent\":\"default\",\"user\":\"\"}",
+        "{\"format\":\"braid-policy-2\",\"agent\":\"default\",\"user\":\"\",\"policies\":[]}",
+        "{\"format\":\"braid-policy-1\",\"agent\":\"\",\"user\":\"\",\"policies\":[]}",
+        "{\"format\":\"braid-policy-1\",\"agent\":\"default\",\"user\":\"\",\"policies\":[{\"state_hash\":\"\",\"state\":\"\",\"actions\":[]}]}",
+        "{\"format\":\"braid-policy-1\",\"agent\":\"default\",\"user\":\"\",\"policies\":[{\"state_hash\":\"\",\"state\":\"\",\"actions\":[{\"action\":\"a\","
+        "\"mean\":1,\"variance\":1,\"count\":\"x\",\"version\":1}]}]}",
+        "{\"format\":\"braid-policy-1\",\"agent\":\"default\",\"user\":\"\",\"policies\":[{\"state_hash\":\"\",\"state\":\"\",\"actions\":[{\"action\":\"a\","
+        "\"mean\":1,\"variance\":1,\"count\":1,\"version\":1},{\"action\":\"a\",\"mean\":1,\"variance\":1,\"count\":1,\"version\":1}]}]}",
+    };
+    fixture f;
+    braid_error err = {0};
+    char *json = NULL;
+    fill(&f);
+    json_t *before = taken_out(&f, NULL);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        err = (braid_error){0};
+        assert_true(braid_policy_import(f.db, bad[i], 0, true, &json, &err) == BRAID_E_INVALID && !json && err.message[0]);
+    }
+    /* A version of the future would stop the learning of everything before it. */
+    json_t *rows = taken_out(&f, NULL), *action = json_array_get(json_object_get(json_array_get(json_object_get(rows, "policies"), 0), "actions"), 0);
+    double written;
+    size_t stale;
+    json_object_set_new(action, "version", json_integer(INT64_C(1) << 60));
+    assert_int_equal(put_back(&f, rows, false, &written, &stale, &err), BRAID_E_INVALID);
+    json_t *after = taken_out(&f, NULL);
+    assert_true(json_equal(before, after));
+    json_decref(before);
+    json_decref(rows);
+    json_decref(after);
+    fixture_end(&f);
+}
+
+static void a_policy_is_shown_as_answers_use_it(void **state) {
+    (void)state;
+    fixture f;
+    braid_error err = {0};
+    char *json = NULL;
+    fill(&f);
+    learn(&f);
+    choose(&f, "p1", 1);
+    if (braid_policy_show(f.db, "default", "p1", "{\"region\":\"CA\"}", &json, &err)) fail_msg("%s", err.message);
+    json_t *shown = json_loads(json, 0, NULL), *row;
+    braid_free(json);
+    assert_string_equal(text_at(shown, "learner"), "softmax");
+    assert_true(json_integer_value(json_object_get(shown, "choices")) == 1);
+    double own = 0, known = 0;
+    size_t i;
+    json_array_foreach(json_object_get(shown, "weights"), i, row) own += fabs(json_number_value(json_object_get(row, "own")));
+    json_array_foreach(json_object_get(shown, "actions"), i, row) known += json_number_value(json_object_get(row, "count"));
+    assert_true(own > 0 && known >= 13); /* twelve things done, and the choice */
+    json_decref(shown);
+    if (braid_policy_show(f.db, "default", "nobody", NULL, &json, &err)) fail_msg("%s", err.message);
+    shown = json_loads(json, 0, NULL);
+    braid_free(json);
+    json_array_foreach(json_object_get(shown, "weights"), i, row) assert_true(json_number_value(json_object_get(row, "own")) == 0);
+    assert_true(json_array_size(json_object_get(shown, "actions")) >= 4); /* what everybody is known to like */
+    json_decref(shown);
+    assert_int_equal(braid_policy_show(f.db, "default", "p1", "{\"weather\":\"rain\"}", &json, &err), BRAID_E_UNKNOWN_FIELD);
+    fixture_end(&f);
+}
+
+static void a_list_explores_within_its_budget_and_tells_its_chances(void **state) {
+    (void)state;
+    fixture f;
+    unsigned explored = 0, lists = 60;
+    fill(&f);
+    learn(&f);
+    for (unsigned seed = 1; seed <= lists; seed++) {
+        char text[200];
+        size_t i, here = 0;
+        json_t *hit;
+        snprintf(text, sizeof text, "{\"user\":\"p2\",\"k\":10,\"seed\":%u,\"cache\":false,\"lang\":\"en\"}", seed);
+        json_t *answer = ask(&f, BRAID_RECOMMEND, text), *again = ask(&f, BRAID_RECOMMEND, text);
+        json_array_foreach(json_object_get(answer, "results"), i, hit) {
+            double chance = json_number_value(json_object_get(hit, "propensity"));
+            bool tried = json_is_true(json_object_get(hit, "explored"));
+            const json_t *because = json_object_get(hit, "because");
+            assert_true(chance > 0 && chance <= 1);
+            if (tried) assert_true(chance < 0.1 && strstr(json_string_value(json_array_get(because, 0)), "offered"));
+            here += tried;
+            assert_string_equal(result_id(again, i), result_id(answer, i));
+        }
+        assert_true(here <= 1); /* a tenth of ten */
+        explored += here;
+        json_decref(answer);
+        json_decref(again);
+    }
+    assert_true(explored > lists / 6 && explored < lists); /* nine in ten would be 1 - 0.9^10 of them, less what drew the best */
+    json_t *plain = ask(&f, BRAID_RECOMMEND, "{\"user\":\"p2\",\"k\":10,\"explore\":false,\"cache\":false}"), *hit;
+    size_t i;
+    json_array_foreach(json_object_get(plain, "results"), i, hit)
+        assert_true(json_number_value(json_object_get(hit, "propensity")) == 1 && json_is_false(json_object_get(hit, "explored")));
+    json_decref(plain);
+    fixture_end(&f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_put_back_is_what_was_taken_out_and_undoes_nothing_newer),
+        cmocka_unit_test(another_database_takes_what_it_knows_nothing_of),
+        cmocka_unit_test(nonsense_is_refused_whole),
+        cmocka_unit_test(a_policy_is_shown_as_answers_use_it),
+        cmocka_unit_test(a_list_explores_within_its_budget_and_tells_its_chances),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
