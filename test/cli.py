@@ -2,6 +2,8 @@
 """The command line, end to end: every claim runs the real program. Usage: test/cli.py [path/to/braid] [--only=WORD]"""
 import contextlib, fcntl, json, os, pty, re, select, shutil, signal, socket, ssl, struct, subprocess, sys, tempfile, termios, threading, time, unicodedata
 
+from serving import PATIENCE_S, catches
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 WORDS = [a for a in sys.argv[1:] if not a.startswith("--")]
 BRAID = os.path.abspath(WORDS[0]) if WORDS else os.path.join(ROOT, "build/release/braid")
@@ -23,7 +25,7 @@ class Result:
         return f"exit {self.code}\nstdout: {self.out[:900]}\nstderr: {self.err[:900]}"
 
 
-def braid(*words, stdin="", env=None, cwd=None, limit=60):
+def braid(*words, stdin="", env=None, cwd=None, limit=4 * PATIENCE_S):
     p = subprocess.run([BRAID, *map(str, words)], input=stdin if isinstance(stdin, bytes) else stdin.encode(), capture_output=True, timeout=limit,
                        env=dict(ENV, **(env or {})), cwd=cwd or HERE)
     return Result(p.returncode, p.stdout.decode("utf-8", "replace"), p.stderr.decode("utf-8", "replace"))
@@ -87,7 +89,7 @@ def serving(db, *more):
         if p.poll() is None:
             p.send_signal(signal.SIGINT)
         try:
-            p.communicate(timeout=20)
+            p.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             p.kill()
             p.communicate()
@@ -288,7 +290,7 @@ def a_reader_that_leaves_early_is_no_error_worth_a_word():
     p.stdout.read(10)
     p.stdout.close()
     said = p.stderr.read()
-    check(p.wait(20) == 1 and said == b"", said)
+    check(p.wait(PATIENCE_S) == 1 and said == b"", said)
 
 
 @claim
@@ -296,10 +298,14 @@ def ctrl_c_during_a_load_keeps_what_was_read_and_says_where_it_stopped():
     p = subprocess.Popen([BRAID, "load", "--db", "stop.db", "-"], cwd=HERE, env=ENV, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     p.stdin.write(lines(*(film(i) for i in range(1500))).encode())
     p.stdin.flush()
-    wait_until(lambda: os.path.exists(path("stop.db")) and os.path.getsize(path("stop.db-wal")) > 100000, 20)
-    time.sleep(0.3)  # the rest of the pipe is in the program by now, and it waits for more
+    wait_until(lambda: os.path.exists(path("stop.db")) and os.path.getsize(path("stop.db-wal")) > 100000)
+    wait_until(lambda: fcntl.ioctl(p.stdin, termios.FIONREAD, b"    ") == b"\0\0\0\0")  # the program has taken all,
+    seen = []
+    while len(seen) < 20 or len(set(seen[-20:])) > 1:  # and has settled to wait for more
+        seen.append((os.path.getsize(path("stop.db-wal")), open(f"/proc/{p.pid}/stat").read().rsplit(")")[1].split()[0]))
+        time.sleep(0.03)
     p.send_signal(signal.SIGINT)
-    out, err = p.communicate(timeout=20)
+    out, err = p.communicate(timeout=PATIENCE_S)
     check(p.returncode == 1 and b"stdin: stopped after line 1500" in err and b"1,500 accepted" in out, p.returncode, out, err)
     check(ok(braid("info", "record", "--db", "stop.db", "--json")).json["record"]["items"] == 1500)
     ok(braid("verify", "--db", "stop.db", "--deep"))
@@ -469,12 +475,12 @@ def serve_stops_cleanly_on_both_signals_and_says_what_to_try():
         check(len(re.findall(r"(?m)^  (?:\S*braid|curl) .*" + re.escape(url), head)) == 3, head)
         check(ok(braid("info", "server", "--url", url)).out.startswith("server"))
         p.send_signal(number)
-        p.communicate(timeout=15)
+        p.communicate(timeout=PATIENCE_S)
         check(p.returncode == 0, number, p.returncode)
     quiet = subprocess.Popen([BRAID, "serve", "--db", filled(), "--listen", "127.0.0.1:0", "--quiet"], cwd=HERE, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(1)
+    wait_until(lambda: catches(quiet.pid, signal.SIGTERM))
     quiet.terminate()
-    check(quiet.communicate(timeout=15)[0] == b"" and quiet.returncode == 0, quiet.returncode)
+    check(quiet.communicate(timeout=PATIENCE_S)[0] == b"" and quiet.returncode == 0, quiet.returncode)
 
 
 @claim
@@ -502,7 +508,7 @@ def a_server_that_is_not_there_is_named():
 def fake(answer, tls=None):
     """A server that answers each connection's first request with the pieces of `answer`, a pause of 50 ms between them."""
     listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(20)
+    listener.settimeout(PATIENCE_S)
     stop = threading.Event()
 
     def work():
@@ -514,7 +520,7 @@ def fake(answer, tls=None):
             try:
                 if tls:
                     connection = tls.wrap_socket(connection, server_side=True)
-                connection.settimeout(10)
+                connection.settimeout(PATIENCE_S)
                 seen = b""
                 while b"\r\n\r\n" not in seen:
                     got = connection.recv(65536)
@@ -579,7 +585,7 @@ def a_server_that_drips_does_not_hold_the_caller_for_ever():
         begun = time.monotonic()
         r = braid("item", "get", "x", "--url", url, "--timeout", "1")
         took = time.monotonic() - begun
-        check(r.code == 1 and "--timeout" in r.err and 0.8 < took < 5, took, r)
+        check(r.code == 1 and "--timeout" in r.err and 0.8 < took < 40, took, r)  # all of it would take fifty
 
 
 @claim
@@ -714,8 +720,8 @@ def a_narrow_terminal_cuts_the_titles_not_the_table():
 
 # ---------------------------------------------------------------------------------------------- running
 
-def wait_until(true, seconds):
-    end = time.monotonic() + seconds
+def wait_until(true):
+    end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         try:
             if true():

@@ -1,7 +1,8 @@
 """Starts `braid serve` on a free port for a test and ends it; speaks raw HTTP where a library would tidy up what the test wants broken."""
-import http.client, json, os, shutil, signal, socket, subprocess, tempfile, time
+import http.client, json, os, re, shutil, signal, socket, subprocess, tempfile, time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PATIENCE_S = 60  # no verdict depends on how fast a machine is: what must come may take so long, what must end by itself is set to last longer
 
 
 class Serving:
@@ -31,7 +32,7 @@ class Serving:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(20)
+                self.process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -55,10 +56,16 @@ class Serving:
         with open(f"/proc/{self.process.pid}/status") as f:
             return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
 
-    def connect(self, timeout=10, source="127.0.0.1"):
+    def unread(self):
+        """Bytes that clients have sent and the server has not taken yet."""
+        with open("/proc/net/tcp") as f:
+            rows = [line.split() for line in f.readlines()[1:]]
+        return sum(int(row[4].split(":")[1], 16) for row in rows if int(row[1].split(":")[1], 16) == self.address[1] and row[3] == "01")
+
+    def connect(self, timeout=PATIENCE_S, source="127.0.0.1"):
         return socket.create_connection(self.address, timeout=timeout, source_address=(source, 0))
 
-    def call(self, method, path, body=None, headers=None, timeout=30):
+    def call(self, method, path, body=None, headers=None, timeout=PATIENCE_S):
         """(status, headers, body) of one request on a connection of its own."""
         c = http.client.HTTPConnection(*self.address, timeout=timeout)
         try:
@@ -73,7 +80,7 @@ class Serving:
         status, _, text = self.call(method, path, body if body is None or isinstance(body, (str, bytes)) else json.dumps(body), headers)
         return status, json.loads(text)
 
-    def raw(self, data, timeout=10):
+    def raw(self, data, timeout=PATIENCE_S):
         """Sends bytes as they are and gives everything that came until the server closed or `timeout` passed."""
         with self.connect(timeout) as s:
             s.sendall(data)
@@ -93,6 +100,12 @@ def read_all(s):
 def status_of(answer):
     """The status of a raw answer, or 0 if there is none."""
     return int(answer[9:12]) if answer.startswith(b"HTTP/1.") else 0
+
+
+def catches(pid, number):
+    """Whether a process has a handler for that signal by now."""
+    caught = re.search(r"(?m)^SigCgt:\s*(\w+)", open(f"/proc/{pid}/status").read())[1]
+    return int(caught, 16) >> number - 1 & 1
 
 
 class Claims:

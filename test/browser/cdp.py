@@ -15,7 +15,7 @@ def find_browser():
 
 
 class Socket:
-    def __init__(self, url, timeout=30):
+    def __init__(self, url, timeout=60):
         host, path = url.removeprefix("ws://").split("/", 1)
         name, port = host.split(":")
         self.sock = socket.create_connection((name, int(port)), timeout)
@@ -62,7 +62,7 @@ class Socket:
                 if message:
                     continue
                 return None
-            self.sock.settimeout(30)
+            self.sock.settimeout(60)
             n = second & 127
             n = struct.unpack("!H", self._take(2))[0] if n == 126 else struct.unpack("!Q", self._take(8))[0] if n == 127 else n
             data = self._take(n)
@@ -103,7 +103,7 @@ class Browser:
 
     def page(self):
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/json/new?about:blank", method="PUT")
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return Page(json.load(answer)["webSocketDebuggerUrl"])
 
     def close(self):
@@ -132,7 +132,7 @@ class Page:
         self.last += 1
         mine = self.last
         self.socket.send(json.dumps({"id": mine, "method": method, "params": params}))
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             text = self.socket.receive(end - time.monotonic())
             if text is None:
@@ -168,7 +168,7 @@ class Page:
             raise RuntimeError(details.get("exception", {}).get("description") or details["text"])
         return result["result"].get("value")
 
-    def wait(self, expression, what=None, seconds=10):
+    def wait(self, expression, what=None, seconds=60):
         """Waits until the expression is true; its value."""
         end = time.monotonic() + seconds
         while True:

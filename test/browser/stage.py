@@ -23,28 +23,28 @@ class Server:
         self.wait()
 
     def run(self, *args):
-        done = subprocess.run([self.braid, *args], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+        done = subprocess.run([self.braid, *args], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=240)
         if done.returncode:
             raise RuntimeError(f"braid {args[0]} failed: {done.stdout.decode('utf-8', 'replace')[-800:]}")
 
     def wait(self):
-        for _ in range(200):
+        for _ in range(600):
             if self.process.poll() is not None:
                 break
             try:
-                with urllib.request.urlopen(self.url + "/readyz", timeout=2):
+                with urllib.request.urlopen(self.url + "/readyz", timeout=10):
                     return
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.1)
         raise RuntimeError("the server did not get ready: " + open(os.path.join(self.folder, "log"), errors="replace").read()[-800:])
 
     def get(self, path):
-        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
             return json.load(answer)
 
     def post(self, path, body):
         request = urllib.request.Request(self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
     def close(self):

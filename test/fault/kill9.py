@@ -13,7 +13,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 def victim(program, path, seed, done, life):
     """Runs the writer for `life` seconds after its file is open, kills it, and returns the acknowledged counts."""
     p = subprocess.Popen([program, path, "write", str(seed), *map(str, done)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    fd, data, opened, until = p.stdout.fileno(), b"", None, time.monotonic() + 30
+    fd, data, opened, until = p.stdout.fileno(), b"", None, time.monotonic() + 120
     while time.monotonic() < until:
         ready, _, _ = select.select([fd], [], [], max(0, until - time.monotonic()))
         if not ready:
@@ -41,7 +41,7 @@ def victim(program, path, seed, done, life):
 
 
 def judge(program, path, seed, done):
-    p = subprocess.run([program, path, "check", str(seed), *map(str, done)], capture_output=True, text=True, timeout=120)
+    p = subprocess.run([program, path, "check", str(seed), *map(str, done)], capture_output=True, text=True, timeout=240)
     return p.returncode == 0 and p.stdout.strip().endswith("ok"), (p.stdout + p.stderr).strip()[-1500:]
 
 

@@ -21,7 +21,7 @@ SYNCS = ("fdatasync", "fsync")
 ERRORS = ([(c, f"error=EIO") for c in KILLED + ["pread64", "openat"]] + [("openat", "error=EMFILE")] +
           [(c, "error=ENOSPC") for c in ("pwrite64", "write", "fdatasync", "fsync", "ftruncate", "openat")] + [("pwrite64", "retval=0")])
 LISTED = sorted({c for c, _ in ERRORS})
-LIMIT = 60
+LIMIT = 240
 
 Point = collections.namedtuple("Point", "part base call path what when")
 

@@ -21,7 +21,7 @@ TARGET_FLAGS = f"-std=c17 -D_GNU_SOURCE -g1 -O1 -I. -Isrc -Iinclude -isystem /us
 REMOTE = {"postgresql/libpq-fe.h": "-lpq", "hiredis/hiredis.h": "-lhiredis", "grpc/grpc.h": "-lgrpc -lgpr", "protobuf-c/protobuf-c.h": "-lprotobuf-c"}
 LIBS = "-lsqlite3 -ljansson -lyaml -lxxhash -lroaring -lmicrohttpd".split() + [
     w for header, words in REMOTE.items() if os.path.exists("/usr/include/" + header) for w in words.split()] + "-lssl -lcrypto -lm -pthread".split()
-BUILD_LIMIT, REPLAY_LIMIT, CANARY_SECONDS = 600, 60, 20
+BUILD_LIMIT, REPLAY_LIMIT, CANARY_SECONDS = 1200, 240, 120  # a canary ends when its bug is found, within a second on an idle machine
 
 # name: longest input, dictionary, also linked (targets that begin with "canary" have planted bugs)
 TARGETS = {

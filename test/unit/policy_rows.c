@@ -5,17 +5,11 @@
 #include <stdatomic.h>
 
 #include "policy_test.h"
+#include "test/support/timing.h"
 
-enum { TTL_MS = 3600 * 1000, HERD = 200, ACTIONS = 3, SLACK_MS = 50 };
+enum { TTL_MS = 3600 * 1000, HERD = 200, ACTIONS = 3 };
 
 static bool redis; /* of the present round: set by main before the tests run */
-
-static int64_t now_ms(void) { return clock_mono_ns(&clock_system) / 1000000; }
-static deadline in_ms(int64_t ms) { return clock_mono_ns(&clock_system) + ms * 1000000; }
-static void sleep_ms(int64_t ms) {
-    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
-}
 
 /* ---- a cache that fails when told to ---- */
 
@@ -480,12 +474,13 @@ static void *herd_run(void *arg) {
     herd *h = arg;
     h->ready++;
     while (!h->go) sleep_ms(1);
-    if (get_within(h->p, "", "", in_ms(20000)).version != 9) h->wrong++;
+    if (get_within(h->p, "", "", in_ms(LONG_MS)).version != 9) h->wrong++;
     return NULL;
 }
 
-static int herd_loads(place *p) {
+static int herd_loads(place *p, int64_t *took_ms) {
     herd h = {.p = p};
+    int64_t begun = now_ns();
     pthread_t threads[HERD];
     watch.loads = 0;
     for (int i = 0; i < HERD; i++) assert_int_equal(pthread_create(&threads[i], NULL, herd_run, &h), 0);
@@ -494,6 +489,7 @@ static int herd_loads(place *p) {
     for (int i = 0; i < HERD; i++) pthread_join(threads[i], NULL);
     print_message("%d clients, %d loads\n", HERD, (int)watch.loads);
     assert_int_equal(h.wrong, 0);
+    *took_ms = elapsed_ms(begun);
     return watch.loads;
 }
 
@@ -504,14 +500,17 @@ static void two_hundred_who_miss_the_same_row_load_it_twice_at_most(void **state
     move(&p, "", "", 9, false);
     watch.slow_ms = 100;
     for (int expiry = 0; expiry < 3; expiry++) {
-        assert_in_range(herd_loads(&p), 1, 2);
+        int64_t took_ms;
+        int loads = herd_loads(&p, &took_ms);
+        assert_in_range(loads, 1, 2 + took_ms / 1000); /* who has waited for a second for another's load tries itself */
         must(cache_clear(p.cache, err)); /* as good as an expiry */
     }
     policy_rows *plain;
     must(policy_rows_open(p.r.record, NULL, TTL_MS, NULL, &plain, err)); /* the canary: nothing in front */
     policy_rows *rows = p.rows;
     p.rows = plain;
-    assert_int_equal(herd_loads(&p), HERD);
+    int64_t took_ms;
+    assert_int_equal(herd_loads(&p, &took_ms), HERD);
     p.rows = rows;
     policy_rows_close(plain);
     place_close(&p);
@@ -529,18 +528,18 @@ static void a_cache_that_is_down_or_hangs_makes_it_slower_and_never_wrong(void *
         (hangs ? &trouble.hangs : &trouble.down)[0] = true;
         for (int i = 0; i < 30; i++) {
             int64_t begun = now_ms();
-            assert_int_equal(get_within(&p, "", "", in_ms(400)).version, 9 + (uint64_t)hangs);
-            assert_true(now_ms() - begun <= 400 + SLACK_MS);
+            assert_int_equal(get_within(&p, "", "", in_ms(SOON_MS)).version, 9 + (uint64_t)hangs);
+            assert_true(now_ms() - begun < SOON_MS);
         }
         trouble.down = trouble.hangs = false;
         int64_t begun = now_ms();
         move(&p, "", "", 10 + (uint64_t)hangs, true); /* whatever is owed */
         while (get(&p, "", "") != 10 + (uint64_t)hangs) fail_msg("an older row than was written");
-        for (int before = -1; before != watch.loads && now_ms() - begun < 10000; sleep_ms(50)) { /* until it is a hit again */
+        for (int before = -1; before != watch.loads && now_ms() - begun < LONG_MS; sleep_ms(50)) { /* until it is a hit again */
             before = watch.loads;
             assert_int_equal(get(&p, "", ""), 10 + (uint64_t)hangs);
         }
-        assert_true(now_ms() - begun < 10000);
+        assert_true(now_ms() - begun < LONG_MS);
     }
     place_close(&p);
 }

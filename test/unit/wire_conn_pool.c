@@ -10,8 +10,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "test/support/timing.h"
 #include "wire/conn_pool.h"
 
 typedef struct fake_server {
@@ -25,11 +25,6 @@ typedef struct fake_conn {
     atomic_int borrowers;
     atomic_bool good;
 } fake_conn;
-
-static void sleep_ms(long ms) {
-    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    nanosleep(&t, NULL);
-}
 
 static int fake_open(void *ctx, deadline until, void **conn, braid_error *err) {
     (void)until;
@@ -70,12 +65,10 @@ static conn_pool *new_pool(fake_server *s, size_t max, const clock_ops *clock, m
     return p;
 }
 
-static deadline in_ms(int64_t ms) { return clock_mono_ns(&clock_system) + ms * 1000000; }
-
 static fake_conn *take(conn_pool *p) {
     void *c;
     braid_error err = {0};
-    if (conn_pool_take(p, in_ms(1000), &c, &err) != BRAID_OK)
+    if (conn_pool_take(p, in_ms(LONG_MS), &c, &err) != BRAID_OK)
         fail_msg("%s", err.message);
     return c;
 }
@@ -144,9 +137,9 @@ static void a_borrower_waits_for_one_to_come_free_but_not_beyond_its_deadline(vo
     fake_conn *c = take(p);
     void *other;
     braid_error err = {0};
-    int64_t begun = clock_mono_ns(&clock_system);
+    int64_t begun = now_ns();
     assert_int_equal(conn_pool_take(p, in_ms(50), &other, &err), BRAID_E_DEADLINE);
-    assert_in_range((clock_mono_ns(&clock_system) - begun) / 1000000, 49, 120);
+    assert_in_range(elapsed_ms(begun), 49, SOON_MS);
     assert_null(other);
     assert_string_equal(err.store, "fake");
     assert_int_equal(s.attempts, 1);
@@ -244,7 +237,7 @@ static void *crowd_run(void *arg) {
     rng_seed(&r, (uint64_t)++c->seeds);
     for (int i = 0; i < c->rounds; i++) {
         void *conn;
-        if (conn_pool_take(c->p, in_ms(5000), &conn, NULL) != BRAID_OK) {
+        if (conn_pool_take(c->p, in_ms(LONG_MS), &conn, NULL) != BRAID_OK) {
             c->errors++;
             continue;
         }
@@ -290,12 +283,14 @@ typedef struct queuer {
     int place;
     atomic_int *served;
     int order;
+    atomic_int tid;
 } queuer;
 
 static void *queue_run(void *arg) {
     queuer *q = arg;
     void *c;
-    if (conn_pool_take(q->p, in_ms(5000), &c, NULL) == BRAID_OK) {
+    q->tid = gettid();
+    if (conn_pool_take(q->p, in_ms(LONG_MS), &c, NULL) == BRAID_OK) {
         q->order = ++*q->served;
         conn_pool_give(q->p, c, true);
     }
@@ -312,7 +307,7 @@ static void those_who_wait_are_served_in_order(void **state) {
     for (int i = 0; i < 10; i++) {
         q[i] = (queuer){.p = p, .place = i + 1, .served = &served};
         pthread_create(&q[i].thread, NULL, queue_run, &q[i]);
-        sleep_ms(10);
+        assert_true(COMES_TRUE(thread_sleeps(&q[i].tid)));
     }
     conn_pool_give(p, c, true);
     for (int i = 0; i < 10; i++)
@@ -325,7 +320,7 @@ static void those_who_wait_are_served_in_order(void **state) {
 static void *fail_run(void *arg) {
     crowd *c = arg;
     void *conn;
-    if (conn_pool_take(c->p, in_ms(2000), &conn, NULL) != BRAID_E_UNAVAILABLE)
+    if (conn_pool_take(c->p, in_ms(LONG_MS), &conn, NULL) != BRAID_E_UNAVAILABLE)
         c->errors++;
     return NULL;
 }
@@ -337,16 +332,16 @@ static void a_failed_opening_ends_every_wait_and_one_alone_tries_again(void **st
     crowd c = {.p = new_pool(&s, 8, &clock_system, NULL)};
     pthread_t threads[8];
     void *conn;
-    assert_int_equal(conn_pool_take(c.p, in_ms(1000), &conn, NULL), BRAID_E_UNAVAILABLE);
+    assert_int_equal(conn_pool_take(c.p, in_ms(LONG_MS), &conn, NULL), BRAID_E_UNAVAILABLE);
     sleep_ms(30);
-    int64_t begun = clock_mono_ns(&clock_system);
+    int64_t begun = now_ns();
     for (int i = 0; i < 8; i++)
         pthread_create(&threads[i], NULL, fail_run, &c);
     for (int i = 0; i < 8; i++)
         pthread_join(threads[i], NULL);
     assert_int_equal(c.errors, 0);
     assert_int_equal(s.opening_most, 1);
-    assert_true((clock_mono_ns(&clock_system) - begun) / 1000000 < 1000);
+    assert_true(elapsed_ms(begun) < SOON_MS);
     conn_pool_free(c.p);
 }
 
