@@ -139,7 +139,9 @@ grpc_stub *grpc_stub_start(grpc_stub_handler *handler, void *ctx, unsigned threa
     s->handler = handler;
     s->ctx = ctx;
     s->threads = threads;
-    s->server = grpc_server_create(NULL, NULL);
+    /* Milvus lets a client ask every five seconds whether it is there; gRPC's own five minutes would end a slow machine's connections. */
+    grpc_arg pings = {.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)GRPC_ARG_HTTP2_MAX_PING_STRIKES};
+    s->server = grpc_server_create(&(grpc_channel_args){1, &pings}, NULL);
     s->ending = grpc_completion_queue_create_for_pluck(NULL);
     grpc_server_register_completion_queue(s->server, s->ending, NULL);
     for (unsigned i = 0; i < threads; i++) {
