@@ -39,3 +39,8 @@ bool remote_split(const char *address, char *host, size_t host_cap, unsigned *po
     host[len] = '\0';
     return true;
 }
+
+unsigned remote_write_ms(const remote_options *o) {
+    unsigned ms = o->write_timeout_ms != 0 ? o->write_timeout_ms : REMOTE_WRITE_TIMEOUT_MS;
+    return ms > o->timeout_ms ? ms : o->timeout_ms;
+}

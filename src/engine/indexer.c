@@ -287,6 +287,10 @@ static int begin_with(braid_db *db, const char *name, int (*fill)(braid_db *, fi
 }
 
 static int begin_vector(void *ctx, uint64_t stored, uint64_t *start, braid_error *err) {
+    braid_db *db = ctx;
+    pthread_mutex_lock(&db->vector_writer);
+    vector_resume(db->vector);
+    pthread_mutex_unlock(&db->vector_writer);
     return begin_with(ctx, "vector", fill_vectors_anew, stored, start, err);
 }
 

@@ -88,6 +88,7 @@ int engine_remote_of(braid_db *db, engine_role role, const char *store, const re
         .tls_ca = remote_text(db, section, "tls_ca"),
         .connections = remote_number(db, section, "connections"),
         .timeout_ms = remote_number(db, section, "timeout_ms"),
+        .write_timeout_ms = strcmp(section, "redis") == 0 ? 0 : remote_number(db, section, "write_timeout_ms"),
         .retries = remote_number(db, section, "retries"),
         .batch = remote_number(db, section, "batch"),
     };

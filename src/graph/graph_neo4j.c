@@ -17,11 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RULES_MAX = 32, BATCH_DEFAULT = 1000, BATCH_MAX = 10000, TIMEOUT_DEFAULT = 5000, KEPT_TOUCH_MAX = 8 };
-
-static unsigned timeout_ms(const remote_options *r) {
-    return r->timeout_ms > 0 ? r->timeout_ms : TIMEOUT_DEFAULT;
-}
+enum { RULES_MAX = 32, BATCH_DEFAULT = 1000, BATCH_MAX = 10000, KEPT_TOUCH_MAX = 8 };
 
 /* ---- constraints ---- */
 
@@ -144,7 +140,7 @@ static int graph_neo4j_open(const graph_options *options, void **self, braid_err
     pthread_mutex_init(&g->lock, NULL);
     g->options = *options;
     g->batch = r->batch == 0 ? BATCH_DEFAULT : r->batch < BATCH_MAX ? r->batch : BATCH_MAX;
-    g->write_ms = timeout_ms(r) > GRAPH_NEO4J_WRITE_MS ? timeout_ms(r) : GRAPH_NEO4J_WRITE_MS;
+    g->write_ms = remote_write_ms(r);
     bolt_options o = {.remote = r, .name = GRAPH_NEO4J_STORE, .clock = options->clock, .metrics = options->metrics};
     int rc = bolt_open(&o, &g->bolt, err);
     if (rc == BRAID_OK && options->kept_bytes > 0 && options->applied != NULL &&

@@ -26,7 +26,6 @@
 
 enum {
     GRAPH_NEO4J_KINDS = 5,                       /* GRAPH_GENRE .. GRAPH_PERSON */
-    GRAPH_NEO4J_WRITE_MS = 30000,                /* least time that a batch of writes is given */
     GRAPH_NEO4J_REMEMBER_MS = 24 * 3600 * 1000,  /* how long a removal is remembered */
     GRAPH_NEO4J_PAGE = 1000                      /* nodes a page of a scan or of clearing */
 };

@@ -312,6 +312,10 @@ int vector_clear(vector_store *s, braid_error *err) {
     return call_end(&c, code);
 }
 
+void vector_resume(vector_store *s) {
+    if (s->ops->resume != NULL) s->ops->resume(s->self);
+}
+
 void vector_rest(vector_store *s) {
     if (s->ops->rest != NULL) s->ops->rest(s->self);
 }

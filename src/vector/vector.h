@@ -120,6 +120,7 @@ typedef struct vector_ops {
     /* Every item once, in any order; version 0 where none is kept. */
     int (*scan)(void *self, vector_scan_fn *each, void *ctx, braid_error *err);
     int (*clear)(void *self, braid_error *err); /* forgets everything: it will be fed anew */
+    void (*resume)(void *self); /* others may have written since this process last did. NULL: that is nothing to it */
     void (*rest)(void *self); /* nothing was written for a while: what was put off may be done. NULL: nothing is */
     int (*check)(void *self, vector_check_report *out,
                  braid_error *err); /* O(n): invariants of the structure; never modifies */
@@ -156,6 +157,7 @@ int vector_score(vector_store *s, const float *query, const uint32_t *nums, size
 void vector_estimate(vector_store *s, size_t k, unsigned ef, uint64_t allow_count, bool filtered, vector_cost *out);
 int vector_scan(vector_store *s, vector_scan_fn *each, void *ctx, braid_error *err);
 int vector_clear(vector_store *s, braid_error *err);
+void vector_resume(vector_store *s); /* like a write: not beside one */
 void vector_rest(vector_store *s); /* like a write: not beside one */
 int vector_check(vector_store *s, vector_check_report *out, braid_error *err);
 void vector_get_info(vector_store *s, vector_info *out);

@@ -100,6 +100,18 @@ int milvus_call(milvus *s, const char *method, const char *what, bool bare, rpc_
     return code;
 }
 
+int milvus_call_once(milvus *s, const char *method, const char *what, rpc_message request, deadline until, buf *answer,
+                     braid_error *err) {
+    milvus_verdict verdict = {.store = MILVUS_STORE, .address = rpc_address(s->channel), .what = what};
+    int code = rpc_call_once(s->channel, method, request, until, milvus_judge, &verdict, answer, err);
+    if (verdict.missing || verdict.unloaded) milvus_unready(s);
+    return code;
+}
+
+deadline milvus_write_until(const milvus *s) {
+    return clock_mono_ns(s->clock) + s->write_ns;
+}
+
 milvus_view milvus_view_now(milvus *s, bool fresh) {
     if (fresh) return (milvus_view){MILVUS_STRONG, 0};
     uint64_t wrote = atomic_load(&s->wrote_ts);
@@ -168,6 +180,7 @@ static int take_options(milvus *s, const vector_options *o, braid_error *err) {
     s->m = o->m != 0 ? o->m : COLLECTION_M;
     s->ef_construction = o->ef_construction != 0 ? o->ef_construction : COLLECTION_EF_CONSTRUCTION;
     s->ef_search = o->ef_search != 0 ? o->ef_search : SEARCH_EF;
+    s->write_ns = (int64_t)remote_write_ms(o->remote) * 1000000;
     s->batch = o->remote->batch != 0 ? o->remote->batch : MILVUS_ROWS_BATCH;
     s->clock = o->clock != NULL ? o->clock : &clock_system;
     s->opened_ns = clock_mono_ns(s->clock);
@@ -204,6 +217,7 @@ int milvus_first_look(milvus *s, deadline until, braid_error *err) {
     int code = milvus_count(s, (milvus_view){MILVUS_STRONG, 0}, until, &count, err);
     if (code != BRAID_OK) return code;
     milvus_versions_reset(s->versions, count == 0);
+    if (count != 0) s->made = false;
     s->looked = true;
     return BRAID_OK;
 }
@@ -240,6 +254,14 @@ static int milvus_open(const vector_options *options, void **self, braid_error *
     }
     *self = s;
     return BRAID_OK;
+}
+
+/* What another process wrote is not in our versions: everything is asked for again, and nothing counts as unsent. */
+static void milvus_resume(void *self) {
+    milvus *s = self;
+    s->looked = false;
+    atomic_store(&s->made, false);
+    milvus_versions_reset(s->versions, false);
 }
 
 /* ---- all anew ---- */
@@ -291,6 +313,7 @@ const vector_ops vector_milvus = {
     .caps = VECTOR_CAP_ALLOW | VECTOR_CAP_REMOTE | VECTOR_CAP_FIELDS | VECTOR_CAP_VERSIONS | VECTOR_CAP_LATE,
     .open = milvus_open,
     .close = milvus_close,
+    .resume = milvus_resume,
     .rest = milvus_rest,
     .upsert = milvus_upsert,
     .remove = milvus_remove,

@@ -40,6 +40,7 @@ typedef struct milvus {
     uint32_t dim;
     unsigned m, ef_construction, ef_search;
     size_t batch;
+    int64_t write_ns; /* of one batch that is written */
     const clock_ops *clock;
     const logger *log;
     const vector_kernel *kernel;
@@ -58,6 +59,7 @@ typedef struct milvus {
 
     milvus_versions *versions; /* the feed thread's, with the next two */
     bool looked;               /* milvus_first_look is done */
+    _Atomic bool made;         /* the collection is of this process' making: no number is in it that we did not send */
     uint64_t unflushed;        /* rows written since the last flush */
     _Atomic uint64_t count;    /* rows, as last counted */
     _Atomic bool counted;      /* nothing was written since */
@@ -74,6 +76,10 @@ void milvus_unready(milvus *s);
 /* One call; `what` for messages. Notices a collection that is gone or no longer loaded. */
 int milvus_call(milvus *s, const char *method, const char *what, bool bare, rpc_message request, deadline until,
                 buf *answer, braid_error *err);
+/* Never sent twice, whatever became of it. */
+int milvus_call_once(milvus *s, const char *method, const char *what, rpc_message request, deadline until, buf *answer,
+                     braid_error *err);
+deadline milvus_write_until(const milvus *s); /* of a batch that is sent now */
 int milvus_no_memory(braid_error *err);
 /* What a question must see: our own writes, or (fresh) anybody's. */
 milvus_view milvus_view_now(milvus *s, bool fresh);
@@ -106,6 +112,7 @@ void milvus_versions_reset(milvus_versions *v, bool empty);
 #define MILVUS_ABSENT  UINT64_MAX
 #define MILVUS_REMOVED (UINT64_C(1) << 63)
 uint64_t milvus_versions_get(const milvus_versions *v, uint32_t num);
+bool milvus_versions_untouched(const milvus_versions *v, uint32_t num); /* nothing was ever put for it since an `empty` reset */
 bool milvus_versions_put(milvus_versions *v, uint32_t num, uint64_t known); /* false when memory ran out */
 /* Whether `version` (not 0) is older than what is there, or no newer than what was removed. */
 bool milvus_versions_stale(const milvus_versions *v, uint32_t num, uint64_t version);

@@ -218,6 +218,7 @@ int milvus_schema_ensure(milvus *s, bool may_create, deadline until, braid_error
                          "%s: there is no collection %s; `braid rebuild milvus` makes and fills it",
                          rpc_address(s->channel), s->collection);
     code = there ? check_fields(s, until, err) : create(s, until, err);
+    if (!there) atomic_store(&s->made, code == BRAID_OK);
     if (code == BRAID_OK) code = check_index(s, until, err);
     return code == BRAID_OK ? load(s, until, err) : code;
 }

@@ -36,10 +36,18 @@ void milvus_versions_free(milvus_versions *v) {
     free(v);
 }
 
-uint64_t milvus_versions_get(const milvus_versions *v, uint32_t num) {
+static uint64_t noted(const milvus_versions *v, uint32_t num) {
     size_t page = num >> PAGE_BITS;
-    uint64_t known = page < v->pages_count && v->pages[page] != NULL ? v->pages[page][num & (PAGE - 1)] : 0;
+    return page < v->pages_count && v->pages[page] != NULL ? v->pages[page][num & (PAGE - 1)] : MILVUS_UNKNOWN;
+}
+
+uint64_t milvus_versions_get(const milvus_versions *v, uint32_t num) {
+    uint64_t known = noted(v, num);
     return known == MILVUS_UNKNOWN && v->empty ? MILVUS_ABSENT : known;
+}
+
+bool milvus_versions_untouched(const milvus_versions *v, uint32_t num) {
+    return v->empty && noted(v, num) == MILVUS_UNKNOWN;
 }
 
 bool milvus_versions_stale(const milvus_versions *v, uint32_t num, uint64_t version) {

@@ -1,6 +1,10 @@
-/* Writing: batches of whole rows by `upsert` with our own keys, removals by key.
+/* Writing: batches of whole rows with our own keys, removals by key.
  *
- * `insert` would make a second row of an existing key, so it is never used. Of doubles within a batch, whose outcome
+ * `upsert` is an insert and a removal of the same keys, which Milvus keeps as such: half of a segment's rows seem removed, so
+ * that it is compacted and indexed a second time, and searches mask them until then. `insert` would make a second row of a
+ * key that is there. So a row is inserted when its number was never sent and the collection is of this process' own
+ * making, and upserted ever after; an insert is sent once, and one without an answer is followed by upserts, which take
+ * away what it may have left. After a restart nothing is known to be unsent. Of doubles within a batch, whose outcome
  * Milvus leaves open, only the newest is sent. A version older than the one that is there is left out: what this process
  * wrote it remembers, and what it does not know it asks for, once a number (nothing needs to be waited for in that
  * question, since it is about the time before we opened).
@@ -82,7 +86,7 @@ static int learn_versions(milvus *s, const uint32_t *nums, size_t n, braid_error
                           .expr = expr.data,
                           .fields = {MILVUS_NUM, MILVUS_VERSION},
                           .view = {MILVUS_EVENTUALLY, 0}};
-        code = milvus_ask_rows(s, &q, true, 0, 0, &rows, err);
+        code = milvus_ask_rows(s, &q, true, 0, milvus_write_until(s), &rows, err);
     }
     for (size_t i = 0; i < n && code == BRAID_OK; i++) {
         if (!milvus_versions_put(s->versions, nums[i], MILVUS_ABSENT)) code = milvus_no_memory(err);
@@ -270,7 +274,7 @@ static bool pack_batch(const milvus *s, const batch *b, rpc_message *out) {
         c[n++] = (milvus_column){.name = long_names[i], .type = MILVUS_INT64, .longs = b->longs[i]};
     c[n++] = (milvus_column){.name = "attributes", .type = MILVUS_JSON, .texts = b->json};
     c[n++] = (milvus_column){.name = MILVUS_VECTOR, .type = MILVUS_FLOAT_VECTOR, .floats = b->floats, .dim = s->dim};
-    return milvus_pack_upsert(s->collection, c, n, b->rows, out);
+    return milvus_pack_rows(s->collection, c, n, b->rows, out);
 }
 
 /* ---- sending ---- */
@@ -289,27 +293,43 @@ static int ask_clock(milvus *s, uint64_t *out, braid_error *err) {
     buf answer;
     if (!milvus_pack_clock(&rq)) return milvus_no_memory(err);
     buf_init(&answer, MILVUS_ANSWER_BYTES_MAX);
-    int code = milvus_call(s, MILVUS_METHOD("AllocTimestamp"), "reading the clock", false, rq, 0, &answer, err);
+    int code = milvus_call(s, MILVUS_METHOD("AllocTimestamp"), "reading the clock", false, rq, milvus_write_until(s), &answer, err);
     if (code == BRAID_OK) code = milvus_read_clock(&answer, MILVUS_STORE, out, err);
     buf_free(&answer);
     return code;
 }
 
+typedef enum change { INSERT, UPSERT, REMOVE } change;
+
 /* Sends a change. Milvus 2.3 tells the time of an upsert, but not that of a removal; then its clock is asked. */
-static int send_change(milvus *s, const char *method, const char *what, rpc_message rq, uint64_t rows,
-                       braid_error *err) {
+static int send_change(milvus *s, change what, rpc_message rq, uint64_t rows, braid_error *err) {
     buf answer;
     buf_init(&answer, MILVUS_ANSWER_BYTES_MAX);
-    uint64_t timestamp = 0, upserted = 0;
-    int code = milvus_call(s, method, what, false, rq, 0, &answer, err);
-    if (code == BRAID_OK) code = milvus_read_mutation(&answer, MILVUS_STORE, &timestamp, &upserted, err);
-    if (code == BRAID_OK && rows != 0 && upserted != rows)
+    uint64_t timestamp = 0, taken = 0;
+    deadline until = milvus_write_until(s);
+    int code = what == INSERT   ? milvus_call_once(s, MILVUS_METHOD("Insert"), "insert", rq, until, &answer, err)
+               : what == UPSERT ? milvus_call(s, MILVUS_METHOD("Upsert"), "upsert", false, rq, until, &answer, err)
+                                : milvus_call(s, MILVUS_METHOD("Delete"), "delete", false, rq, until, &answer, err);
+    if (code == BRAID_OK) code = milvus_read_mutation(&answer, MILVUS_STORE, &timestamp, &taken, err);
+    if (code == BRAID_OK && rows != 0 && taken != rows)
         code = error_set(err, BRAID_E_CORRUPT, MILVUS_STORE, "%s: %llu of %llu rows were taken",
-                         rpc_address(s->channel), (unsigned long long)upserted, (unsigned long long)rows);
+                         rpc_address(s->channel), (unsigned long long)taken, (unsigned long long)rows);
     if (code == BRAID_OK && timestamp == 0) code = ask_clock(s, &timestamp, err);
     if (timestamp != 0) note_write(s, timestamp);
     buf_free(&answer);
     return code;
+}
+
+/* Whether none of the rows' numbers can be in the collection; from now on all of them may be. */
+static int note_sent(milvus *s, const choice *list, size_t n, bool *unsent, braid_error *err) {
+    *unsent = atomic_load(&s->made);
+    for (size_t i = 0; i < n && *unsent; i++) *unsent = milvus_versions_untouched(s->versions, list[i].entry->num);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t num = list[i].entry->num;
+        if (milvus_versions_untouched(s->versions, num) && !milvus_versions_put(s->versions, num, MILVUS_ABSENT))
+            return milvus_no_memory(err);
+    }
+    return BRAID_OK;
 }
 
 /* One message of as many rows as it may hold, from *at on. */
@@ -326,8 +346,14 @@ static int send_rows(milvus *s, const choice *list, size_t count, size_t *at, br
     ok = ok && pack_batch(s, &b, &rq);
     arena_free(a);
     if (!ok) return milvus_no_memory(err);
+    bool unsent = false;
+    int code = note_sent(s, list + first, *at - first, &unsent, err);
+    if (code != BRAID_OK) {
+        free(rq.data);
+        return code;
+    }
     for (size_t i = first; i < *at; i++) milvus_note_nums(s, &list[i].entry->num, 1);
-    int code = send_change(s, MILVUS_METHOD("Upsert"), "upsert", rq, *at - first, err);
+    code = send_change(s, unsent ? INSERT : UPSERT, rq, *at - first, err);
     /* Once more: what counts is when it could first be missed, and a write may take long. */
     for (size_t i = first; i < *at; i++) milvus_note_nums(s, &list[i].entry->num, 1);
     for (size_t i = first; i < *at && code == BRAID_OK; i++) {
@@ -356,8 +382,8 @@ int milvus_upsert(void *self, const vector_entry *entries, size_t n, braid_error
     choice *list = NULL;
     size_t count = 0, at = 0;
     int code = choose(s, entries, n, a, &list, &count, err);
-    if (code == BRAID_OK) code = milvus_ready(s, true, 0, err);
-    if (code == BRAID_OK) code = milvus_first_look(s, 0, err);
+    if (code == BRAID_OK) code = milvus_ready(s, true, milvus_write_until(s), err);
+    if (code == BRAID_OK) code = milvus_first_look(s, milvus_write_until(s), err);
     if (code == BRAID_OK) code = drop_stale(s, a, list, &count, err);
     while (code == BRAID_OK && at < count) code = send_rows(s, list, count, &at, err);
     arena_free(a);
@@ -383,15 +409,15 @@ static int remove_some(milvus *s, const uint32_t *nums, size_t n, braid_error *e
     buf_free(&expr);
     if (!ok) return milvus_no_memory(err);
     milvus_note_nums(s, nums, n);
-    code = send_change(s, MILVUS_METHOD("Delete"), "delete", rq, 0, err);
+    code = send_change(s, REMOVE, rq, 0, err);
     milvus_note_nums(s, nums, n); /* as above */
     return code == BRAID_OK ? forget(s, nums, n, err) : code;
 }
 
 int milvus_remove(void *self, const uint32_t *nums, size_t n, braid_error *err) {
     milvus *s = self;
-    int code = milvus_ready(s, true, 0, err);
-    if (code == BRAID_OK) code = milvus_first_look(s, 0, err);
+    int code = milvus_ready(s, true, milvus_write_until(s), err);
+    if (code == BRAID_OK) code = milvus_first_look(s, milvus_write_until(s), err);
     for (size_t at = 0; at < n && code == BRAID_OK; at += MILVUS_NUMS_PER_QUERY)
         code = remove_some(s, nums + at, n - at < MILVUS_NUMS_PER_QUERY ? n - at : MILVUS_NUMS_PER_QUERY, err);
     return code;

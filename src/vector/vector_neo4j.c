@@ -11,7 +11,7 @@
 
 #include "vector/stores.h"
 
-enum { BATCH_DEFAULT = 1000, BATCH_MAX = 10000, TIMEOUT_DEFAULT = 5000, CONSTRAINTS = 2 };
+enum { BATCH_DEFAULT = 1000, BATCH_MAX = 10000, CONSTRAINTS = 2 };
 
 /* ---- calls ---- */
 
@@ -212,12 +212,11 @@ static int vector_neo4j_open(const vector_options *options, void **self, braid_e
     const remote_options *r = options->remote;
     vector_neo4j_self *v = calloc(1, sizeof *v);
     if (v == NULL) return vector_neo4j_no_memory(err);
-    unsigned timeout_ms = r->timeout_ms > 0 ? r->timeout_ms : TIMEOUT_DEFAULT;
     pthread_mutex_init(&v->lock, NULL);
     v->options = *options;
     v->clock = options->clock != NULL ? options->clock : &clock_system;
     v->batch = r->batch == 0 ? BATCH_DEFAULT : r->batch < BATCH_MAX ? r->batch : BATCH_MAX;
-    v->write_ms = timeout_ms > VECTOR_NEO4J_WRITE_MS ? timeout_ms : VECTOR_NEO4J_WRITE_MS;
+    v->write_ms = remote_write_ms(r);
     bolt_options o = {.remote = r, .name = VECTOR_NEO4J_STORE, .clock = v->clock, .metrics = options->metrics};
     rc = bolt_open(&o, &v->bolt, err);
     if (rc == BRAID_OK) rc = keep_constraints(v, err);

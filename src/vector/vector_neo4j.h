@@ -17,7 +17,6 @@
 #define VECTOR_NEO4J_STORE "vector/neo4j"
 
 enum {
-    VECTOR_NEO4J_WRITE_MS = 30000,               /* least time that a batch of writes is given */
     VECTOR_NEO4J_ONLINE_S = 300,                 /* how long opening waits for the index to be built */
     VECTOR_NEO4J_REMEMBER_MS = 24 * 3600 * 1000, /* how long a removal is remembered */
     VECTOR_NEO4J_PAGE = 500                      /* vectors a page of a scan or of clearing */

@@ -230,6 +230,11 @@ static size_t batch_of(const pgvector *v) {
     return v->remote.batch != 0 ? v->remote.batch : PGV_BATCH_DEFAULT;
 }
 
+/* Nobody waits for a batch but the feed, and one that was given up is done again from its beginning. */
+static deadline write_until(const pgvector *v) {
+    return clock_mono_ns(v->clock) + (int64_t)remote_write_ms(&v->remote) * 1000000;
+}
+
 int pgv_upsert(void *self, const vector_entry *entries, size_t n, braid_error *err) {
     pgvector *v = self;
     int code = check_entries(v, entries, n, err);
@@ -240,7 +245,7 @@ int pgv_upsert(void *self, const vector_entry *entries, size_t n, braid_error *e
     n = settle(list, n);
     for (size_t done = 0; done < n && code == BRAID_OK;) {
         upserting u = {.list = list + done, .n = n - done < batch_of(v) ? n - done : batch_of(v)};
-        code = pgv_with(v, 0, upsert_work, &u, err);
+        code = pgv_with(v, write_until(v), upsert_work, &u, err);
         done += u.n;
     }
     free((void *)list);
@@ -273,7 +278,7 @@ int pgv_remove(void *self, const uint32_t *nums, size_t n, braid_error *err) {
     int code = BRAID_OK;
     for (size_t done = 0; done < n && code == BRAID_OK;) {
         removing g = {.nums = nums + done, .n = n - done < batch_of(v) ? n - done : batch_of(v)};
-        code = pgv_with(v, 0, remove_work, &g, err);
+        code = pgv_with(v, write_until(v), remove_work, &g, err);
         done += g.n;
     }
     return code;

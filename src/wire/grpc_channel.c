@@ -352,8 +352,8 @@ static bool pause_before(rpc_channel *c, unsigned n, deadline until) {
     return true;
 }
 
-int rpc_call(rpc_channel *c, const char *method, rpc_message request, deadline until, rpc_judge *judge, void *ctx,
-             buf *answer, braid_error *err) {
+static int call_again(rpc_channel *c, const char *method, rpc_message request, deadline until, unsigned retries,
+                      rpc_judge *judge, void *ctx, buf *answer, braid_error *err) {
     grpc_slice slice = grpc_slice_new(request.data, request.len, free);
     until = rpc_deadline(c, until);
     budget_give(c);
@@ -364,10 +364,20 @@ int rpc_call(rpc_channel *c, const char *method, rpc_message request, deadline u
         error_clear(&first);
         code = try_once(c, method, &slice, n == 1, until, answer, &again, &first);
         if (code == BRAID_OK && judge != NULL) code = judge(ctx, answer, &again, &first);
-        if (code == BRAID_OK || !again || n > c->retries || !budget_take(c) || !pause_before(c, n, until)) break;
+        if (code == BRAID_OK || !again || n > retries || !budget_take(c) || !pause_before(c, n, until)) break;
         metric_add(c->retries_metric, 1);
     }
     grpc_slice_unref(slice);
     if (code != BRAID_OK) error_set(err, code, first.store, "%s", first.message);
     return code;
+}
+
+int rpc_call(rpc_channel *c, const char *method, rpc_message request, deadline until, rpc_judge *judge, void *ctx,
+             buf *answer, braid_error *err) {
+    return call_again(c, method, request, until, c->retries, judge, ctx, answer, err);
+}
+
+int rpc_call_once(rpc_channel *c, const char *method, rpc_message request, deadline until, rpc_judge *judge, void *ctx,
+                  buf *answer, braid_error *err) {
+    return call_again(c, method, request, until, 0, judge, ctx, answer, err);
 }

@@ -50,5 +50,8 @@ typedef int rpc_judge(void *ctx, const buf *answer, bool *again, braid_error *er
  * TOO_LARGE (the answer), or what the judge said. */
 int rpc_call(rpc_channel *c, const char *method, rpc_message request, deadline until, rpc_judge *judge, void *ctx,
              buf *answer, braid_error *err);
+/* The same, never sent a second time: for what must not happen twice. */
+int rpc_call_once(rpc_channel *c, const char *method, rpc_message request, deadline until, rpc_judge *judge, void *ctx,
+                  buf *answer, braid_error *err);
 
 #endif

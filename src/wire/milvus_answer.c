@@ -217,14 +217,15 @@ int milvus_read_count(const buf *answer, const char *store, uint64_t *out, braid
 
 /* ---- the small answers ---- */
 
-int milvus_read_mutation(const buf *answer, const char *store, uint64_t *timestamp, uint64_t *upserted,
+int milvus_read_mutation(const buf *answer, const char *store, uint64_t *timestamp, uint64_t *taken,
                          braid_error *err) {
     holder h;
-    *timestamp = *upserted = 0;
+    *timestamp = *taken = 0;
     Milvus__MutationResult *m = UNPACK(&h, mutation_result, answer, store, err);
     if (m == NULL) return last_code(err);
     *timestamp = m->timestamp;
-    *upserted = m->upsert_count > 0 ? (uint64_t)m->upsert_count : 0;
+    int64_t rows = m->upsert_count != 0 ? m->upsert_count : m->insert_count;
+    *taken = rows > 0 ? (uint64_t)rows : 0;
     arena_free(h.a);
     return BRAID_OK;
 }

@@ -331,7 +331,7 @@ static void a_doubled_row_is_found_by_the_check(void **state) {
     rpc_message rq;
     buf answer;
     uint64_t timestamp, rows;
-    assert_true(milvus_pack_upsert(collection_of(&remote), c, n, 1, &rq)); /* an insert has the same fields */
+    assert_true(milvus_pack_rows(collection_of(&remote), c, n, 1, &rq)); /* an insert has the same fields */
     assert_int_equal(raw_call(&remote, MILVUS_METHOD("Insert"), rq, &answer), BRAID_OK);
     must(milvus_read_mutation(&answer, "test", &timestamp, &rows, &err), &err);
     buf_free(&answer);
@@ -348,6 +348,76 @@ static void a_doubled_row_is_found_by_the_check(void **state) {
     for (size_t i = 0; i < count; i++)
         for (size_t j = 0; j < i; j++) assert_int_not_equal(out[i].num, out[j].num);
     vector_close(s);
+}
+
+/* What is sent for the first time is inserted; when its answer was lost, the second sending takes the first one's place. */
+static void an_insert_whose_answer_was_lost_is_no_second_row(void **state) {
+    (void)state;
+    enum { ROWS = 20 };
+    remote_options remote, through;
+    toxiproxy p = {0};
+    if (!toxiproxy_there()) {
+        print_message("left out: BRAID_TEST_TOXIPROXY is not set\n");
+        return;
+    }
+    assert_true(test_milvus(&remote));
+    assert_true(toxiproxy_create(&p, "milvus", remote.address));
+    through = remote;
+    through.address = p.address;
+    through.timeout_ms = through.write_timeout_ms = 5000;
+    vector_store *s = open_store(&through, DIM), *beside = open_store(&remote, DIM);
+    braid_error err = {0};
+    float values[ROWS][DIM];
+    vector_entry entries[ROWS];
+    for (uint32_t i = 0; i < ROWS; i++) {
+        point(i, values[i]);
+        entries[i] = (vector_entry){.num = i, .values = values[i], .version = 7};
+    }
+    must(put(s, 1000, 1, 1000, &err), &err); /* the store is ready, and its first question answered */
+    assert_true(toxiproxy_toxic(&p, "timeout", false, 1, "\"timeout\":0"));
+    assert_int_not_equal(vector_upsert(s, entries, ROWS, &err), BRAID_OK);
+    int code;
+    uint32_t got = UINT32_MAX;
+    for (int i = 0; i < 600 && got != 7; i++) got = nearest(beside, 7, true, 0, &code);
+    assert_int_equal(got, 7); /* it was taken all the same */
+    assert_true(toxiproxy_heal(&p));
+    for (int i = 0; i < 600; i++) {
+        error_clear(&err);
+        if ((code = vector_upsert(s, entries, ROWS, &err)) == BRAID_OK) break;
+        usleep(50000);
+    }
+    must(code, &err);
+    vector_check_report report;
+    must(vector_check(s, &report, &err), &err);
+    if (report.problems > 0) fail_msg("%s", report.first);
+    assert_int_equal(report.checked, ROWS + 1);
+    vector_close(s);
+    vector_close(beside);
+    toxiproxy_delete(&p);
+}
+
+/* A store that others may have written to takes no number for new, and what they wrote counts. */
+static void after_others_had_the_store_nothing_counts_as_unsent(void **state) {
+    (void)state;
+    remote_options remote;
+    assert_true(test_milvus(&remote));
+    vector_store *s = open_store(&remote, DIM), *other = open_store(&remote, DIM);
+    braid_error err = {0};
+    int code;
+    must(put(s, 1, 1, 1, &err), &err);
+    must(put(other, 2, 5, 2, &err), &err);
+    vector_resume(s);
+    must(put(s, 2, 4, 22, &err), &err); /* older than what is there */
+    must(put(s, 1, 6, 11, &err), &err);
+    assert_int_equal(nearest(s, 2, true, 0, &code), 2);
+    assert_int_equal(nearest(s, 11, true, 0, &code), 1);
+    must(put(s, 2, 6, 23, &err), &err);
+    vector_check_report report;
+    must(vector_check(s, &report, &err), &err);
+    if (report.problems > 0) fail_msg("%s", report.first);
+    assert_int_equal(report.checked, 2);
+    vector_close(s);
+    vector_close(other);
 }
 
 /* ---- when it goes away ---- */
@@ -494,6 +564,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(versions_hold_across_openings),
         cmocka_unit_test(rows_of_many_messages_keep_their_own_fields),
         cmocka_unit_test(a_doubled_row_is_found_by_the_check),
+        cmocka_unit_test(an_insert_whose_answer_was_lost_is_no_second_row),
+        cmocka_unit_test(after_others_had_the_store_nothing_counts_as_unsent),
         cmocka_unit_test(a_collection_that_was_dropped_is_no_empty_answer),
         cmocka_unit_test(faults_on_the_wire_cost_no_more_than_the_deadline),
         cmocka_unit_test(a_server_that_is_away_is_no_reason_not_to_open),
