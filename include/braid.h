@@ -279,6 +279,32 @@ BRAID_API int braid_user_export(braid_db *db, const char *id, char **json, braid
 BRAID_API int braid_export(braid_db *db, const char *cursor, size_t limit, char **ndjson, char **next,
                            braid_error *err);
 
+/* ---------------------------------------------------------------------------------------------------- deciding
+ * ------ */
+
+/* Documents: what people decide about how Braid answers. `kind` is "rule" (pins, boosts and quotas of the editors) or
+ * "experiment" (arms that people are in, or two rankings in one list); docs/api.md shows their fields. Each is one JSON object
+ * with a name. Reading gives it with "id" and "version"; writing one that carries a "version" replaces that one and no other,
+ * else CONFLICT ("version":0: there must be none yet). What is written is in force when the call returns, here, and within
+ * seconds on other servers of the database. A write answers {"id","version","lsn"}. */
+BRAID_API int braid_put_document(braid_db *db, const char *kind, const char *id, const char *json, size_t len, char **report,
+                                 braid_error *err);
+BRAID_API int braid_get_document(braid_db *db, const char *kind, const char *id, char **json, braid_error *err);
+/* In id order after `after` (NULL: from the start), at most `limit` (1..1000). {"rules":[..],"next":"ID"|null} */
+BRAID_API int braid_list_documents(braid_db *db, const char *kind, const char *after, size_t limit, char **json, braid_error *err);
+BRAID_API int braid_delete_document(braid_db *db, const char *kind, const char *id, char **report, braid_error *err);
+
+/* How an experiment stands: what each arm earned a list, the difference to the first with an interval that holds however often
+ * somebody looks, a verdict. {"id","status","slates","arms":[{"arm","people","slates","reward","difference":{value,low,high},"p",
+ * "decided","verdict"}]}; of an interleaved one "duel":{ARM: lists won, .., "ties","share","p","decided","verdict"}. */
+BRAID_API int braid_experiment_standing(braid_db *db, const char *id, char **json, braid_error *err);
+
+/* What another policy would have earned on past recommendations, from what was kept of them (options slates.*): IPS, SNIPS and
+ * doubly robust estimates of the reward of a list's first `places`, with 95 % intervals. `request`:
+ * {"policy":"learned"|"taste"|"popular"|{"agent":..}|{"weights":{FEATURE:x},"explore":0.1,"temperature":1},"agent","from","until",
+ * "places","model":"cascade"|"position"}. {"slates","people","logged":{value,low,high},"ips","snips","dr","effective","warnings":[..]} */
+BRAID_API int braid_evaluate(braid_db *db, const char *request, size_t len, char **json, braid_error *err);
+
 /* ---------------------------------------------------------------------------------------------------- state
  * --------- */
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/db.h"
+#include "engine/slate_log.h"
 
 struct braid_query {
     arena *a;
@@ -99,6 +100,9 @@ int braid_run(braid_db *db, braid_query *query, braid_result **result, braid_err
     if (r) r->a = arena_new(32 * 1024);
     int rc = r && r->a ? query_run(&db->rooms, query->request, r->a, &r->answer, err)
                        : error_set(err, BRAID_E_NO_MEMORY, "engine/ask", "no memory for an answer");
+    if (rc == BRAID_OK)
+        slate_log_offer(db->slates, r->answer->recommendation_id, r->answer->agent, query->request->user, clock_wall_ms(&clock_system),
+                        r->answer->log);
     if (rc)
         braid_result_free(r);
     else

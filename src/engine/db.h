@@ -6,7 +6,8 @@
  *   keeper.c    the housekeeping thread: index snapshots, trimming the log, letting histograms age; warm.c what it asks
  *   learn.c     fitting the models on request
  *   write.c     the stream format -> changes -> report
- *   ask.c       queries and results
+ *   ask.c       queries and results; slate_log.c keeps what was shown
+ *   documents.c rules and experiments; outcomes.c what followed, for standing.c and evaluate.c
  *   read.c      items, users, neighbourhoods; export.c the whole database as NDJSON
  *   policies.c  what agents believe, shown, taken out and put back
  *   info.c      sections of state; verify.c comparison and repair; doctor.c sentences from measured thresholds */
@@ -66,6 +67,8 @@ struct braid_db {
     bool teacher_runs;
     policy_people *people;
     policy_learner *learner;
+    query_programme *programme;
+    struct slate_log *slates;
     feed *feeds[FEED_COUNT];
     query_rooms rooms;
     _Atomic int64_t caught_up_ns; /* when a wait for the derived stores last succeeded */
@@ -84,6 +87,7 @@ struct braid_db {
     bool closing, warmed; /* under keeper_lock; warmed: remote stores were asked once */
     atomic_bool stats_moved;  /* another server may have counted what people did */
     atomic_bool models_moved; /* another server may have learned */
+    atomic_bool programme_moved; /* another server may have changed a rule or an experiment */
     int64_t opened_ns, opened_ms;
     double open_seconds;
     const char *vector_origin; /* "snapshot", "rebuilt", "empty" */

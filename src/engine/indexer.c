@@ -365,13 +365,16 @@ static int profiles_apply(void *ctx, const record_log_entry *entries, size_t n, 
     (void)a;
     (void)err;
     for (size_t i = 0; i < n; i++)
-        if (entries[i].kind != RECORD_NEIGHBOURS && entries[i].key[0] && entries[i].lsn > policy_profile_last_write(db->profiles, entries[i].key))
+        if (entries[i].kind != RECORD_NEIGHBOURS && entries[i].kind != RECORD_DOCUMENT && entries[i].key[0] &&
+            entries[i].lsn > policy_profile_last_write(db->profiles, entries[i].key))
             policy_profile_drop(db->profiles, entries[i].key, entries[i].lsn);
     for (size_t i = 0; i < n; i++)
         if (entries[i].kind == RECORD_INTERACTION)
             atomic_store(&db->stats_moved, true);
         else if (entries[i].kind == RECORD_NEIGHBOURS)
             atomic_store(&db->models_moved, true);
+        else if (entries[i].kind == RECORD_DOCUMENT)
+            atomic_store(&db->programme_moved, true);
     return BRAID_OK;
 }
 
@@ -399,7 +402,7 @@ int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_err
     bool writes = !option_get_bool(db->options, "record.read_only");
     bool shared = !(record_caps_of(db->record) & RECORD_CAP_SINGLE_PROCESS);
     const unsigned items = RECORD_MASK(RECORD_ITEM), people = RECORD_MASK(RECORD_USER) | RECORD_MASK(RECORD_INTERACTION);
-    const unsigned learned_rows = RECORD_MASK(RECORD_POLICY) | RECORD_MASK(RECORD_NEIGHBOURS);
+    const unsigned learned_rows = RECORD_MASK(RECORD_POLICY) | RECORD_MASK(RECORD_NEIGHBOURS) | RECORD_MASK(RECORD_DOCUMENT);
     const char *vector = cursor_of(db, ROLE_VECTOR), *graph = cursor_of(db, ROLE_GRAPH);
     const consumer consumers[FEED_COUNT] = {
         [FEED_CATALOGUE] = {"catalogue", start, catalogue_apply, db, STORE_PACE_MS, items | RECORD_MASK(RECORD_RELATION),
@@ -411,7 +414,7 @@ int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_err
         [FEED_POLICY] = {POLICY_LEARNER_NAME, learned, policy_learner_apply, db->learner, LEARNER_PACE_MS,
                          RECORD_MASK_ALL & ~learned_rows, shared ? POLICY_LEARNER_NAME : NULL, begin_policy,
                          .wanted = writes, .own_cursor = true},
-        [FEED_PROFILES] = {"profiles", start, profiles_apply, db, STORE_PACE_MS, people | RECORD_MASK(RECORD_NEIGHBOURS),
+        [FEED_PROFILES] = {"profiles", start, profiles_apply, db, STORE_PACE_MS, people | RECORD_MASK(RECORD_NEIGHBOURS) | RECORD_MASK(RECORD_DOCUMENT),
                            .wanted = shared, .anew = profiles_anew},
     };
     graph_touched_all(db->graph, start);

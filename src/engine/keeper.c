@@ -105,10 +105,20 @@ static void keep_models(braid_db *db) {
     log_write(&db->log, LOG_WARN, err.store, "what another server learned could not be read, and is tried again: %s", err.message);
 }
 
+/* Rules and experiments that another server has written. */
+static void keep_programme(braid_db *db) {
+    braid_error err = {0};
+    if (!atomic_exchange(&db->programme_moved, false)) return;
+    if (query_programme_load(db->programme, &err) == BRAID_OK) return;
+    atomic_store(&db->programme_moved, true);
+    log_write(&db->log, LOG_WARN, err.store, "rules and experiments could not be read, and are tried again: %s", err.message);
+}
+
 static void tend(braid_db *db, uint64_t tick) {
     bool writes = !option_get_bool(db->options, "record.read_only");
     if (due(tick, KEEPER_PERIOD_S) && tick > 0 && writes) keep(db);
     if (due(tick, KEEPER_PERIOD_S) && tick > 0) keep_models(db);
+    if (tick > 0) keep_programme(db);
     if (due(tick, DECAY_PERIOD_S) && tick > 0) metrics_decay(db->metrics);
     if (due(tick, STATS_PERIOD_S) && tick > 0 && atomic_exchange(&db->stats_moved, false)) indexer_load_stats(db);
 }

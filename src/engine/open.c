@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/db.h"
+#include "engine/slate_log.h"
 
 enum { REMOTE_WORKERS = 32 };
 
@@ -191,6 +192,9 @@ static int open_derived(braid_db *db, braid_error *err) {
     if ((rc = policy_learner_open(db->record, db->policies, db->catalogue, &db->log, db->metrics, &db->learner, err))) return rc;
     if ((rc = policy_state_parse(option_get(o, "policy.state"), &db->rooms.state_parts, err))) return rc;
     policy_learner_states(db->learner, db->rooms.state_parts);
+    if ((rc = query_programme_open(db->record, db->metrics, &db->log, &db->programme, err))) return rc;
+    double share = option_get_bool(o, "record.read_only") ? 0 : option_get_real(o, "slates.share");
+    if ((rc = slate_log_open(db->record, share, (size_t)option_get_int(o, "slates.queue"), db->metrics, &db->log, &db->slates, err))) return rc;
     unsigned workers = (unsigned)option_get_int(o, "query.workers");
     if (remote_roles(db) && workers < REMOTE_WORKERS) workers = REMOTE_WORKERS; /* they wait more than they work */
     db->pool = pool_new(workers, 1024, &clock_system);
@@ -212,6 +216,7 @@ static void fill_rooms(braid_db *db) {
         .models = db->models,
         .people = db->people,
         .embedder = db->embedder,
+        .programme = db->programme,
         .pool = db->pool,
         .clock = &clock_system,
         .metrics = db->metrics,
@@ -294,6 +299,7 @@ int braid_open(const char *path, const braid_options *options, braid_db **out, b
 void braid_close(braid_db *db) {
     if (!db) return;
     bool complete = db->keeper_runs;
+    slate_log_close(db->slates);
     keeper_stop(db);
     teacher_stop(db);
     indexer_stop(db);
@@ -304,6 +310,7 @@ void braid_close(braid_db *db) {
                       err.message);
     }
     pool_free(db->pool);
+    query_programme_close(db->programme);
     policy_learner_close(db->learner);
     policy_models_close(db->models);
     policy_agents_close(db->agents);

@@ -44,6 +44,10 @@
       "how long an answer for a person may be repeated to them, in ms; 0: never") \
     X("cache", "slate_ttl_ms", INT, "3600000", 1000, 86400000, NULL, "slate-ttl", \
       "how long a recommendation_id is remembered, in ms") \
+    X("slates", "share", REAL, "1", 0, 1, NULL, "slates-share", \
+      "share of the recommendations that are kept for judging (in experiments: all, unless it is 0)")                  \
+    X("slates", "queue", INT, "10000", 1, 1000000, NULL, "slates-queue", \
+      "recommendations that wait to be kept; more are dropped and counted")                                                         \
     X("embed", "store", ENUM, "hashing", 0, 0, "hashing", "embedder", \
       "text -> vector; hashing is lexical, not semantic") \
     X("query", "deadline_ms", INT, "200", 1, 60000, NULL, "deadline", \

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/db.h"
+#include "engine/slate_log.h"
 
 enum { WRITE_BATCH = 1000, REJECTIONS_KEPT = 1000, REJECTION_TEXT = 320 };
 
@@ -135,6 +136,11 @@ static void tell_profiles(writer *w, const record_change *c) {
 static int batch_flush(writer *w) {
     if (w->count == 0) return BRAID_OK;
     braid_error why = {0};
+    for (size_t i = 0; i < w->count; i++) /* what waits to be kept of a person who goes is to go with them */
+        if (w->changes[i].kind == RECORD_USER && w->changes[i].remove) {
+            slate_log_wait(w->db->slates);
+            break;
+        }
     int rc = record_write(w->db->record, w->changes, w->count, (record_write_flags){false}, &why);
     /* A write has no deadline of the caller's: it was the store that did not answer, maybe after it had kept them. */
     if (rc == BRAID_E_DEADLINE)

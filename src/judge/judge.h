@@ -5,6 +5,7 @@
  *   sequence.c    the difference between two arms, valid however often somebody looks
  *   interleave.c  two rankings in one list, and who of them won
  *   assign.c      which arm a person is in
+ *   slate.c       one answer as it is kept for all this
  *
  * Every interval here is of 95 %. Rewards are of any scale; a slate's value is the sum of its slots' rewards. */
 #ifndef JUDGE_H
@@ -105,5 +106,29 @@ judge_duel judge_duel_of(uint64_t first, uint64_t second);
  * need not sum to 1; n >= 1, at least one share > 0. */
 size_t judge_assign(const char *experiment, uint64_t salt, const char *person, const double *shares, size_t n);
 double judge_place(const char *experiment, uint64_t salt, const char *person); /* 0..1, where they stand */
+
+/* ---- one answer as it is kept (slate.c) ---- */
+typedef struct judge_place_log {
+    uint32_t num;
+    double propensity; /* given what stands above; 0: not known */
+    bool explored, forced; /* forced: a rule filled the place, whatever ranked */
+    double score;
+    int8_t team; /* of an interleaved list: whose; else -1 */
+} judge_place_log;
+typedef struct judge_log { /* texts are never NULL */
+    const char *strategy, *ranker, *state;
+    const char *experiment, *arm; /* "": none. Of an interleaved one the arm is "" */
+    uint64_t version;             /* of the experiment */
+    uint64_t weights;             /* version of what ranked; 0: the default */
+    bool cached;
+    judge_place_log *places;
+    size_t place_count;
+    uint32_t *pool; /* candidates that were not shown, in their order */
+    size_t pool_count;
+    float *features; /* feature_count of each place, then of each of the pool; NULL: it was not ranked by features */
+    size_t feature_count;
+} judge_log;
+bool judge_log_print(const judge_log *l, buf *out); /* at most JUDGE_SLOTS_MAX places, and as many in the pool */
+int judge_log_read(const char *text, size_t len, arena *a, judge_log *out, braid_error *err); /* INVALID: damaged, or of another form */
 
 #endif

@@ -114,8 +114,13 @@ policy_drawn policy_draw_next(policy_draw *d, size_t best) {
         to.propensity = share * d->chance[to.which] / sum + (to.explored ? 0 : 1 - share);
         d->explored += to.explored;
     }
-    if (d->may[to.which]) d->left--;
-    d->may[to.which] = false;
-    d->chance[to.which] = 0;
+    policy_draw_take(d, to.which);
     return to;
+}
+
+void policy_draw_take(policy_draw *d, size_t which) {
+    BRAID_ASSERT(which < d->o.n);
+    if (d->may[which]) d->left--;
+    d->may[which] = false;
+    d->chance[which] = 0;
 }

@@ -200,6 +200,8 @@ typedef struct policy_drawn {
 } policy_drawn;
 /* Who takes the next place, which by score belongs to `best` (not taken yet). */
 policy_drawn policy_draw_next(policy_draw *d, size_t best);
+/* One takes a place without a draw: it is left to no other. */
+void policy_draw_take(policy_draw *d, size_t which);
 
 /* ---- the learner (learner.c) ---- */
 typedef struct policy_learner policy_learner;

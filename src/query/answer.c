@@ -1,7 +1,7 @@
 /* The answer as JSON, and the plan with estimate beside actual. docs/api.md, "An answer", shows the shape. */
 #include <string.h>
 
-#include "query/run.h"
+#include "query/programme.h"
 
 static void print_number(buf *out, const char *name, double value) {
     buf_printf(out, "\"%s\":%.1f", name, value);
@@ -120,6 +120,14 @@ int answer_print(query_run_state *q, const query_item *items, size_t count, uint
     buf_printf(out, ",\"filled\":{\"asked\":%zu,\"returned\":%zu,", q->rq->k, count);
     print_text(out, "reason", q->unfilled);
     buf_printf(out, "},\"cold_start\":%s,\"cached\":%s", q->cold ? "true" : "false", q->cached ? "true" : "false");
+    const experiment_place *e = &q->experiment;
+    if (e->experiment) {
+        buf_puts(out, ",\"experiment\":{");
+        print_text(out, "id", e->experiment->id);
+        buf_putc(out, ',');
+        print_text(out, "arm", q->interleaved ? NULL : e->experiment->arms[e->arm].name);
+        buf_puts(out, "}");
+    }
     print_list(out, "degraded", q->degraded, q->degraded_count);
     print_list(out, "notes", q->notes, q->note_count);
     buf_printf(out, ",\"lsn\":\"%s\"}", token);

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "query/run.h"
+#include "query/programme.h"
 
 #define CAUGHT_UP_NS INT64_C(10000000000) /* longer than any store's "a moment ago" */
 
@@ -66,7 +66,7 @@ void candidates_keep_ranked(query_run_state *q) {
 
 static int make_room(query_run_state *q, braid_error *err) {
     size_t graph = q->plan.fetch * GRAPH_WIDTH < GRAPH_K_MAX ? q->plan.fetch * GRAPH_WIDTH : GRAPH_K_MAX;
-    q->cap = q->plan.fetch * 2 + graph + q->rq->k * 2 + learned_room(q) + 16;
+    q->cap = q->plan.fetch * 2 + graph + q->rq->k * 2 + learned_room(q) + rules_room(q) + 16;
     uint32_t slots = 64;
     while (slots < q->cap * 2) slots *= 2;
     q->slot_mask = slots - 1;
@@ -392,5 +392,6 @@ int executor_gather(query_run_state *q, braid_error *err) {
         if (rc) return rc;
         if (q->plan.strategy != STRATEGY_CACHED_ONLY) enrich_vector(q);
     }
-    return gather_policy(q, err);
+    rc = rules_gather(q, err);
+    return rc ? rc : gather_policy(q, err);
 }

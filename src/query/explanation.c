@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "query/run.h"
+#include "query/programme.h"
 
 typedef enum phrase {
     P_LIKED,
@@ -27,6 +27,9 @@ typedef enum phrase {
     P_POPULAR,
     P_NEW,
     P_ALSO,
+    P_PINNED,
+    P_BOOSTED,
+    P_QUOTA,
     P_COUNT
 } phrase;
 
@@ -49,6 +52,9 @@ static const char *const fr[P_COUNT] = {
     [P_POPULAR] = "souvent regardé et apprécié",
     [P_ALSO] = "aimé par ceux qui ont aimé « %s »",
     [P_NEW] = "fait partie des titres disponibles pour vous",
+    [P_PINNED] = "choisi par la rédaction",
+    [P_BOOSTED] = "mis en avant par la rédaction",
+    [P_QUOTA] = "placé ici par une règle de la rédaction",
 };
 static const char *const en[P_COUNT] = {
     [P_LIKED] = "because you liked “%s”",
@@ -69,6 +75,9 @@ static const char *const en[P_COUNT] = {
     [P_POPULAR] = "often watched and liked",
     [P_ALSO] = "liked by people who liked “%s”",
     [P_NEW] = "one of the titles available to you",
+    [P_PINNED] = "pinned by the editors",
+    [P_BOOSTED] = "put forward by the editors",
+    [P_QUOTA] = "placed here by a rule of the editors",
 };
 
 /* How a relation reads from the item (outgoing) or towards it. */
@@ -256,7 +265,13 @@ static void say_policy(speaker *s, query_item *it, const scored *c) {
         say(it, PHRASE(s, P_POLICY_ALL, words, figure(s, c->policy.mean)));
 }
 
+static void say_rule(speaker *s, query_item *it, const scored *c) {
+    static const phrase of[] = {[RULE_PIN] = P_PINNED, [RULE_BOOST] = P_BOOSTED, [RULE_QUOTA] = P_QUOTA};
+    if (c->rule) say(it, s->phrases[of[c->rule->kind]]);
+}
+
 static void explain_item(speaker *s, query_item *it, const scored *c) {
+    say_rule(s, it, c); /* before all else: it is why the item stands here */
     if (it->explored) say_policy(s, it, c); /* first: it is why the item stands here */
     const char *spoke = c->because != UINT32_MAX ? title_of(s, c->because) : NULL;
     if (spoke) say(it, PHRASE(s, P_ALSO, spoke));
@@ -289,6 +304,7 @@ int explanation_write(query_run_state *q, query_item *items, braid_error *err) {
         it->because = arena_calloc(q->a, REASONS_MAX, sizeof *it->because);
         if (!it->because) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for reasons");
         bool sampled = q->rq->ranker == RANKER_THOMPSON && q->rq->explore; /* whose chances nobody can tell */
+        it->forced = c->forced;
         it->explored = sampled ? c->policy.explored : c->explored;
         it->propensity = sampled ? 0 : c->propensity;
         explain_item(&s, it, c);

@@ -88,6 +88,10 @@ int exploring_begin(query_run_state *q, size_t slots, exploring **out, braid_err
     return rc;
 }
 
+void exploring_take(const query_run_state *q, exploring *x, size_t at) {
+    policy_draw_take(x->draw, q->items[at].draw);
+}
+
 size_t exploring_pick(query_run_state *q, exploring *x, size_t picked, size_t best) {
     policy_drawn to = policy_draw_next(x->draw, q->items[best].draw);
     size_t at = best;

@@ -11,6 +11,8 @@
  *   shaping.c      rights, seen, exclusions, diversity (MMR), k filled
  *   explanation.c  sentences from evidence, French and English
  *   answer.c       the answer as JSON
+ *   programme.c    what editors and experimenters decided: rules.c, experiment.c
+ *   slate_log.c    what an answer leaves behind for judging
  *   slate.c        what was shown under a recommendation_id: next pages and attribution */
 #ifndef QUERY_H
 #define QUERY_H
@@ -20,6 +22,7 @@
 #include "catalogue/catalogue.h"
 #include "embed/embed.h"
 #include "graph/graph.h"
+#include "judge/judge.h"
 #include "model/model.h"
 #include "policy/policy.h"
 #include "record/record.h"
@@ -63,6 +66,17 @@ enum { STRAND_VECTOR, STRAND_GRAPH, STRAND_POLICY, STRAND_COUNT };
 const char *query_strategy_name(query_strategy s);
 const char *query_strand_name(int strand);
 
+/* Rules of the editors and experiments, from their documents, held for answers to ask (programme.c). Thread-safe. */
+typedef struct query_programme query_programme;
+#define QUERY_RULE "rule"
+#define QUERY_EXPERIMENT "experiment"
+/* Loads. On failure *out is to be closed all the same. */
+int query_programme_open(record_store *record, metrics *m, const logger *log, query_programme **out, braid_error *err);
+void query_programme_close(query_programme *p);
+int query_programme_load(query_programme *p, braid_error *err); /* reads the documents anew */
+/* Whether a document of that kind may be written. */
+int query_document_check(const char *kind, const char *id, const json_t *json, braid_error *err);
+
 /* The rooms that a query enters; borrowed. Lives as long as the database. */
 typedef struct query_rooms {
     record_store *record;
@@ -76,6 +90,7 @@ typedef struct query_rooms {
     policy_models *models;
     policy_people *people;
     embedder *embedder;
+    query_programme *programme; /* NULL: none */
     pool *pool;
     const clock_ops *clock;
     metrics *metrics;
@@ -119,6 +134,7 @@ typedef struct query_request {
     int64_t as_of; /* TIME_NONE: now; the moment whose popularity and ages rank. Rights are those of `at` */
     bool explore;  /* sample posteriors, or take their means */
     bool include_seen, use_cache, diversity_given, deadline_given;
+    bool experiments, rules; /* false: take part in none; show what no editor has touched */
     query_strategy strategy;
     query_fusion fusion;
     double weights[STRAND_COUNT];
@@ -144,6 +160,8 @@ typedef struct query_item { /* one line of an answer */
     /* How likely this agent was to put this item at this place, given those above it (and what it knew); 1: certain. 0: not
      * known, which only ranker thompson brings. */
     double propensity;
+    unsigned team; /* of an interleaved list: whose it is, 0 or 1 */
+    bool forced;   /* a rule of the editors filled its place */
     const char **because;
     size_t because_count;
 } query_item;
@@ -163,6 +181,8 @@ typedef struct query_answer { /* memory belongs to the arena it was made in */
     query_item *items;
     query_place *places; /* one an item */
     size_t count;
+    const char *agent;    /* that answered: an experiment may have named another than the request */
+    const judge_log *log; /* what is to be kept for judging; NULL: nothing */
 } query_answer;
 
 /* Runs a request. `a` belongs to the caller, is used by one thread, and holds the answer. */

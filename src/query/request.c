@@ -182,6 +182,14 @@ static int take_cache(parser *p, const json_t *v) {
     return boolean(p, v, "cache", &p->rq->use_cache);
 }
 
+static int take_experiments(parser *p, const json_t *v) {
+    return boolean(p, v, "experiments", &p->rq->experiments);
+}
+
+static int take_rules(parser *p, const json_t *v) {
+    return boolean(p, v, "rules", &p->rq->rules);
+}
+
 static int take_strategy(parser *p, const json_t *v) {
     for (int s = 0; json_is_string(v) && s < STRATEGY_COUNT; s++)
         if (strcmp(json_string_value(v), strategy_names[s]) == 0) {
@@ -345,6 +353,8 @@ static const struct {
     {"include_seen", take_include_seen, false, true},
     {"ranker", take_ranker, false, true},
     {"explore", take_explore, false, true},
+    {"experiments", take_experiments, false, true},
+    {"rules", take_rules, false, true},
     {"strategy", take_strategy, false, false},
     {"fusion", take_fusion, false, true},
     {"diversity", take_diversity, false, true},
@@ -358,7 +368,7 @@ static const struct {
 enum { FIELD_ROWS = sizeof fields / sizeof fields[0] };
 
 static int unknown_field(parser *p, const char *key) {
-    char known[320] = "";
+    char known[352] = "";
     for (size_t i = 0; i < FIELD_ROWS; i++) {
         if (fields[i].search_only && p->rq->recommend) continue;
         size_t used = strlen(known);
@@ -426,7 +436,7 @@ int query_request_parse(const query_rooms *rooms, bool recommend, const char *js
     rq->agent = "default";
     rq->age = rq->tier = -1;
     rq->at = rq->as_of = TIME_NONE;
-    rq->use_cache = rq->explore = true;
+    rq->use_cache = rq->explore = rq->experiments = rq->rules = true;
     rq->deadline_ms = rooms->default_deadline_ms;
     rq->lang = rooms->default_lang;
     for (int s = 0; s < STRAND_COUNT; s++) rq->weights[s] = rooms->weights[recommend][s];

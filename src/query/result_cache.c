@@ -16,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "query/run.h"
+#include "query/programme.h"
 
 enum {
     CACHE_SHARE = 8, /* a call to the cache gets this part of what is left of the run, within the bounds below */
@@ -30,7 +30,7 @@ enum {
 };
 
 typedef struct kept_item {
-    uint32_t num, because, explored, zero;
+    uint32_t num, because, explored, forced;
     double score, propensity, strand[STRAND_COUNT];
 } kept_item;
 
@@ -51,6 +51,7 @@ static bool make_key(const query_run_state *q, buf *key) {
                           q->session_count ? q->session[0].lsn : 0, /* another server's write may be in it before it is in the profile */
                           rq->k,
                           q->agent.version,
+                          rq->recommend && rq->rules ? programme_in_force(q->programme, q->now_ms) : 0,
                           (uint64_t)q->rights.age,
                           (uint64_t)q->rights.tier,
                           rq->include_seen,
@@ -107,6 +108,7 @@ static bool read_item(query_run_state *q, const char **at, const char *end, quer
     it->title = card.title;
     it->score = k.score;
     it->explored = k.explored;
+    it->forced = k.forced;
     it->propensity = k.propensity;
     memcpy(it->strand, k.strand, sizeof k.strand);
     return true;
@@ -216,6 +218,7 @@ static void write_answer(const query_run_state *q, const query_item *items, size
         kept_item k = {.num = items[i].num,
                        .because = (uint32_t)items[i].because_count,
                        .explored = items[i].explored,
+                       .forced = items[i].forced,
                        .propensity = items[i].propensity,
                        .score = items[i].score};
         memcpy(k.strand, items[i].strand, sizeof k.strand);

@@ -1,5 +1,5 @@
 /* One run from request to answer: the stages in order, each with its time taken. */
-#include "query/run.h"
+#include "query/programme.h"
 
 /* What the stores may not use of a deadline: one part in RESERVE_SHARE, and no more than RESERVE_NS_MAX. */
 enum { RESERVE_SHARE = 10, RESERVE_NS_MAX = 20000000 };
@@ -72,7 +72,8 @@ static double lap(const query_run_state *q, int64_t *mark) {
 
 static int run_stages(query_run_state *q, query_item **items, size_t *count, braid_error *err) {
     int64_t mark = clock_mono_ns(q->rooms->clock);
-    int rc = planner_choose(q, err);
+    int rc = rules_choose(q, err);
+    if (rc == BRAID_OK) rc = planner_choose(q, err);
     q->us_plan = lap(q, &mark);
     if (rc) return rc;
     rc = executor_gather(q, err);
@@ -114,7 +115,7 @@ static const char *joined(query_run_state *q) {
 static query_place *places_of(query_run_state *q, const query_item *items, size_t count) {
     query_place *list = arena_calloc(q->a, count + 1, sizeof *list);
     for (size_t i = 0; list && i < count; i++) {
-        const scored *s = q->cached ? NULL : &q->items[i];
+        const scored *s = q->cached || q->interleaved ? NULL : &q->items[i];
         list[i] = (query_place){.num = items[i].num,
                                 .position = (uint32_t)(q->shown_count + i + 1),
                                 .propensity = items[i].propensity,
@@ -142,6 +143,8 @@ static int finish(query_run_state *q, query_item *items, size_t count, query_ans
             .items = items,
             .places = places_of(q, items, count),
             .count = count,
+            .agent = q->rq->agent,
+            .log = slate_log_of(q, items, count),
         };
         if (!answer->places || !answer->recommendation_id || !answer->degraded || !answer->json) rc = BRAID_E_NO_MEMORY;
     }
@@ -149,6 +152,77 @@ static int finish(query_run_state *q, query_item *items, size_t count, query_ans
     if (rc) return error_set(err, rc, "query", "no memory for the answer");
     *out = answer;
     return BRAID_OK;
+}
+
+static void run_end(query_run_state *q) {
+    policy_load_release(q);
+    policy_models_release(q->models);
+    rules_release(q);
+    scope_release(q);
+}
+
+/* From the scope to the list; kept answers first. */
+static int run_list(query_run_state *q, query_item **items, size_t *count, braid_error *err) {
+    q->models = policy_models_get(q->rooms->models);
+    q->agent = policy_agent_default();
+    /* Before anything is read, so that what changes meanwhile shows; the fingerprint first, then its LSN. */
+    q->content = catalogue_content(q->rooms->catalogue);
+    q->settled = q->rooms->settled(q->rooms->ctx, catalogue_changed(q->rooms->catalogue));
+    int rc = scope_make(q, err);
+    if (rc == BRAID_OK && !result_cache_get(q, items, count)) {
+        rc = run_stages(q, items, count, err);
+        result_cache_put(q, *items, rc == BRAID_OK ? *count : 0); /* after an error too: somebody may wait for the lease */
+    }
+    return rc;
+}
+
+/* ---- experiments ---- */
+static int join_experiment(query_run_state *q, braid_error *err) {
+    q->asked_agent = q->rq->agent;
+    if (!experiment_of(q->programme, q->rq, q->now_ms, &q->experiment)) return BRAID_OK;
+    q->rq = experiment_request(q->experiment.experiment, q->experiment.arm, q->rq, q->a);
+    return q->rq ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for an experiment");
+}
+
+static uint32_t *nums_of(arena *a, const query_item *items, size_t n) {
+    uint32_t *nums = arena_alloc(a, (n + 1) * sizeof *nums);
+    for (size_t i = 0; nums && i < n; i++) nums[i] = items[i].num;
+    return nums;
+}
+
+/* The first arm's list is there; the second's is made in what is left of the time, and both become one. If it cannot be, the
+ * answer stands as it is and counts for no arm. */
+static int interleave(query_run_state *q, const query_request *asked, query_item **items, size_t *count, braid_error *err) {
+    query_run_state other = {.rooms = q->rooms, .a = q->a, .like_num = UINT32_MAX, .started_ns = q->started_ns, .now_ms = q->now_ms,
+                             .until = q->until, .gather_until = q->gather_until, .seed = q->seed, .programme = q->programme,
+                             .asked_agent = q->asked_agent, .experiment = {q->experiment.experiment, 1}};
+    query_item *theirs = NULL, *all;
+    size_t n = 0, k = q->rq->k, drafted = 0;
+    braid_error lost = {0};
+    rng draft;
+    other.rq = experiment_request(q->experiment.experiment, 1, asked, q->a);
+    int rc = other.rq ? run_list(&other, &theirs, &n, &lost) : BRAID_E_NO_MEMORY;
+    uint32_t *a = nums_of(q->a, *items, *count), *b = nums_of(q->a, theirs, rc == BRAID_OK ? n : 0), *out = arena_alloc(q->a, k * sizeof *out);
+    uint8_t *team = arena_alloc(q->a, k);
+    all = arena_calloc(q->a, k + 1, sizeof *all);
+    if (rc == BRAID_OK && a && b && out && team && all) {
+        rng_seed(&draft, q->seed ^ UINT64_C(0x7465616d64726166));
+        drafted = judge_team_draft(a, *count, b, n, k, &draft, out, team);
+        for (size_t i = 0; i < drafted; i++) {
+            const query_item *from = team[i] ? theirs : *items;
+            while (from->num != out[i]) from++;
+            all[i] = *from;
+            all[i].team = team[i];
+        }
+        *items = all;
+        *count = drafted;
+        q->interleaved = true;
+    } else {
+        q->experiment = (experiment_place){0};
+        if (rc != BRAID_OK) run_degraded(q, lost.store[0] ? "experiment" : "memory");
+    }
+    run_end(&other);
+    return q->interleaved || rc != BRAID_E_NO_MEMORY ? BRAID_OK : error_set(err, rc, "query", "no memory for an experiment");
 }
 
 int query_run(const query_rooms *rooms, const query_request *request, arena *a, query_answer **out, braid_error *err) {
@@ -159,21 +233,14 @@ int query_run(const query_rooms *rooms, const query_request *request, arena *a, 
     int rc = run_begin(&q, rooms, request, a, err);
     if (rc) return rc;
     wait_for_writes(&q);
-    q.models = policy_models_get(rooms->models);
-    q.agent = policy_agent_default();
-    /* Before anything is read, so that what changes meanwhile shows; the fingerprint first, then its LSN. */
-    q.content = catalogue_content(rooms->catalogue);
-    q.settled = rooms->settled(rooms->ctx, catalogue_changed(rooms->catalogue));
-    rc = scope_make(&q, err);
-    if (rc == BRAID_OK && !result_cache_get(&q, &items, &count)) {
-        rc = run_stages(&q, &items, &count, err);
-        result_cache_put(&q, items, rc == BRAID_OK ? count : 0); /* after an error too: somebody may wait for the lease */
-    }
+    q.programme = programme_get(rooms->programme);
+    rc = join_experiment(&q, err);
+    if (rc == BRAID_OK) rc = run_list(&q, &items, &count, err);
+    if (rc == BRAID_OK && q.experiment.experiment && q.experiment.experiment->interleave) rc = interleave(&q, request, &items, &count, err);
     if (rc == BRAID_OK) slate_keep(&q, items, count);
     if (rc == BRAID_OK) rc = finish(&q, items, count, out, err);
-    policy_load_release(&q);
-    policy_models_release(q.models);
-    scope_release(&q);
+    run_end(&q);
+    programme_release(q.programme);
     return rc;
 }
 

@@ -53,7 +53,15 @@ typedef struct scored {
     double propensity; /* of standing where it stands (exploring.c) */
     bool explored;
     uint32_t draw; /* its number in the draw */
+    const struct rule *rule; /* of the editors, that speaks for it; NULL: none */
+    bool forced;             /* a rule filled its place */
 } scored;
+
+/* The experiment that a request takes part in, and its arm (programme.h); experiment NULL: none. */
+typedef struct experiment_place {
+    const struct experiment *experiment;
+    size_t arm;
+} experiment_place;
 
 typedef struct query_run_state {
     const query_rooms *rooms;
@@ -72,6 +80,11 @@ typedef struct query_run_state {
     policy_state state;
     agent_settings agent; /* how it ranks and explores */
     const policy_belief *belief; /* what candidates were ranked by; NULL: they were not ranked by features */
+    const struct programme *programme; /* of editors and experimenters; NULL: none */
+    const char *asked_agent;           /* of the request, whatever an experiment makes of it */
+    experiment_place experiment;
+    bool interleaved;        /* the list is one of two rankings */
+    struct rules_run *rules; /* that concern this run; NULL: none */
     bool cold;
     policy_session_item *session; /* what they did in it, newest first */
     size_t session_count;
@@ -96,6 +109,7 @@ typedef struct query_run_state {
 
     scored *items;
     size_t count, cap;
+    size_t considered; /* candidates in order, of which the first `count` are shown */
     uint32_t *slots, slot_mask; /* positions of candidates + 1, by hashed number */
     const char *notes[NOTES_MAX];
     size_t note_count;
@@ -151,6 +165,8 @@ int exploring_begin(query_run_state *q, size_t slots, exploring **out, braid_err
 /* Who takes the place: an index into the candidates from `picked` on, of which `best` would have it by score. Sets its
  * propensity. */
 size_t exploring_pick(query_run_state *q, exploring *x, size_t picked, size_t best);
+/* The candidate at that index takes a place without a draw. */
+void exploring_take(const query_run_state *q, exploring *x, size_t at);
 /* explanation.c */
 int explanation_write(query_run_state *q, query_item *items, braid_error *err);
 /* answer.c */
@@ -159,6 +175,8 @@ void plan_print(const query_run_state *q, buf *out);
 /* slate.c */
 int slate_load(query_run_state *q, braid_error *err);
 void slate_keep(query_run_state *q, const query_item *items, size_t count);
+/* slate_log.c: NULL where nothing is to be kept for judging */
+const judge_log *slate_log_of(query_run_state *q, const query_item *items, size_t count);
 /* result_cache.c */
 bool result_cache_get(query_run_state *q, query_item **items, size_t *count);
 void result_cache_put(query_run_state *q, const query_item *items, size_t count);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "query/run.h"
+#include "query/programme.h"
 
 static const double AFFINITY_WEIGHT = 0.2, POPULAR_WEIGHT = 0.03, POPULAR_COLD_WEIGHT = 0.5, RECENCY_WEIGHT = 0.02;
 /* For somebody unknown the popular list, which is spread over genres, leads; strands that grew from a guess follow. */
@@ -126,8 +126,9 @@ typedef struct picking {
 static int begin_picking(query_run_state *q, size_t k, picking *p, braid_error *err) {
     *p = (picking){.width = q->count < k * OVERFETCH ? q->count : k * OVERFETCH};
     if (q->rq->diversity <= 0) return BRAID_OK;
-    p->facets = arena_calloc(q->a, q->count + 1, sizeof *p->facets);
-    p->nearest = arena_calloc(q->a, q->count + 1, sizeof *p->nearest);
+    size_t room = q->count + rules_room(q) + 1; /* the pinned come back one by one */
+    p->facets = arena_calloc(q->a, room, sizeof *p->facets);
+    p->nearest = arena_calloc(q->a, room, sizeof *p->nearest);
     if (!p->facets || !p->nearest) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for diversity");
     for (size_t i = 0; i < p->width; i++)
         if (!(p->facets[i] = sorted_facets(q, q->items[i].card)))
@@ -171,10 +172,17 @@ static int pick(query_run_state *q, size_t k, braid_error *err) {
     picking p;
     int rc = exploring_begin(q, k, &x, err);
     if (rc == BRAID_OK) rc = begin_picking(q, k, &p, err);
-    if (rc != BRAID_OK || (!x && !p.facets)) return rc;
-    for (size_t picked = 0; picked < k && picked < q->count; picked++) {
-        size_t at = best_left(q, &p, picked);
-        if (x) at = exploring_pick(q, x, picked, at);
+    if (rc != BRAID_OK || (!x && !p.facets && !q->rules)) return rc;
+    for (size_t picked = 0; picked < k; picked++) {
+        bool drawn = true;
+        size_t at = rules_place(q, picked, &drawn);
+        if (at == SIZE_MAX && picked >= q->count) break;
+        if (at != SIZE_MAX) {
+            if (x && drawn) exploring_take(q, x, at);
+        } else {
+            at = best_left(q, &p, picked);
+            if (x) at = exploring_pick(q, x, picked, at);
+        }
         if (!take(q, &p, picked, at)) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for diversity");
     }
     return BRAID_OK;
@@ -199,9 +207,12 @@ static const char *why_unfilled(query_run_state *q) {
 
 int shaping_select(query_run_state *q, braid_error *err) {
     size_t k = q->rq->k;
+    rules_boost(q);
     qsort(q->items, q->count, sizeof *q->items, by_score);
+    rules_reserve(q);
     int rc = pick(q, k < DIVERSE_MAX ? k : DIVERSE_MAX, err);
     if (rc) return rc;
+    q->considered = q->count;
     if (q->count > k) q->count = k;
     if (q->count < k) q->unfilled = why_unfilled(q);
     if (q->cold)
