@@ -39,6 +39,8 @@ static void print_learned(const json_t *answer) {
            cli_count_text(a, (uint64_t)cli_json_num(answer, "interactions")),
            cli_count_text(b, (uint64_t)cli_json_num(answer, "users")),
            cli_count_text(d, (uint64_t)cli_json_num(answer, "items")), cli_json_num(answer, "seconds"));
+    if (cli_json_num(answer, "moved") < cli_json_num(answer, "items"))
+        printf("only of %s items that had moved\n", cli_count_text(a, (uint64_t)cli_json_num(answer, "moved")));
     if (json_array_size(models) == 0) return;
     cli_table *t = cli_table_new("model|>edges|>seconds");
     json_array_foreach (models, i, model) {
@@ -81,7 +83,7 @@ static int run(cli *c) {
     if (cli_flag_on(c, "status")) return status(c);
     const char *what = c->word_count ? c->words[0] : "all";
     json_t *answer = NULL;
-    int rc = cli_words_between(c, 0, 1, "similar or all");
+    int rc = cli_words_between(c, 0, 1, "similar, refresh or all");
     if (rc == CLI_OK) rc = cli_target_open(c);
     if (rc == CLI_OK) rc = cli_is_remote(c) ? learn_there(c, what, &answer) : learn_here(c, what, &answer);
     if (rc == CLI_OK && c->json)
@@ -100,11 +102,12 @@ static const cli_flag flags[] = {
 const cli_command cmd_learn = {
     .name = "learn",
     .summary = "learn from what people did, and rank by it from then on",
-    .usage = "braid learn [similar|all] [flags]",
-    .about = "similar: which items speak for which; all, or no word: these and the weights of the ranking, from what\n"
-             "each person chose last. What is learned is written to the record store and ranks from then on;\n"
-             "doing it again replaces it. Answers go on meanwhile. Ctrl-C stops it and leaves what was there. A server\n"
-             "learns by itself when learn.after or learn.hours say so.",
+    .usage = "braid learn [similar|refresh|all] [flags]",
+    .about = "similar: which items speak for which; refresh: the same, only of items whose counts have moved since\n"
+             "then; all, or no word: these and the weights of the ranking, from what each person chose last. What is\n"
+             "learned is written to the record store and ranks from then on; doing it again replaces it. Answers go on\n"
+             "meanwhile. Ctrl-C stops it and leaves what was there. A server learns by itself when learn.after or\n"
+             "learn.hours say so.",
     .examples = "braid learn --db films.db\n"
                 "braid learn similar --url http://127.0.0.1:8080 --json\n"
                 "braid learn --status --db films.db",

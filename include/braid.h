@@ -340,9 +340,11 @@ BRAID_API int braid_verify(braid_db *db, bool repair, braid_progress *progress, 
 BRAID_API int braid_rebuild(braid_db *db, const char *store, braid_progress *progress, void *ctx, char **json,
                             braid_error *err);
 /* Learns from what people did, and ranks by it from then on; answers go on meanwhile. `what`: "similar" (which items speak for
- * which: the item-item models) or "all" (these and the weights of the ranking). Everything is written to the record store;
- * doing it again replaces it. BUSY while this process learns already, LOCKED while another server of the database does, CLOSED
- * when `progress` stopped it. {"models":[{"model":"slim","edges","seconds"}],"interactions","users","items","seconds","what","at"} */
+ * which: the item-item models), "refresh" (these, of the items that anybody with something new has ever chosen, and of new
+ * items; all of them when that is more than a quarter, or somebody was deleted) or "all" (the models and the weights of the
+ * ranking). Everything is written to the record store; doing it again replaces it. BUSY while this process learns already,
+ * LOCKED while another server of the database does, CLOSED when `progress` stopped it.
+ * {"models":[{"model":"slim","edges","seconds"}],"interactions","users","items","moved","seconds","what","at"} */
 BRAID_API int braid_learn(braid_db *db, const char *what, braid_progress *progress, void *ctx, char **json,
                           braid_error *err);
 /* How learning stands: whether and how far it is under way in this process, what the last one of any server of the database

@@ -62,7 +62,7 @@ void api_learn(api_call *call) {
     if (!body)
         api_refuse_invalid(call, "the body is not JSON: %s (line %d, column %d)", why.text, why.line, why.column);
     else if (good != 0)
-        api_refuse_invalid(call, "the body must be {\"what\":\"all\"}, with similar or all");
+        api_refuse_invalid(call, "the body must be {\"what\":\"all\"}, with similar, refresh or all");
     else {
         int rc = braid_learn(call->db, what ? what : "all", NULL, NULL, &json, &err);
         api_answer_text(call, rc, json, &err);

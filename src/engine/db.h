@@ -139,6 +139,7 @@ bool warm_stores(braid_db *db, bool all);
 typedef struct engine_learned {
     const char *body;
     uint64_t counted; /* interactions that there were; those of people and items that are gone may not have been learned from */
+    uint64_t head;         /* of the log, then */
     int64_t at;            /* wall ms */
 } engine_learned;
 int engine_learned_get(braid_db *db, arena *a, engine_learned *out, braid_error *err);

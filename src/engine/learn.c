@@ -11,10 +11,10 @@
 static const char LEASE[] = "learn", DOCUMENT_KIND[] = "learner", DOCUMENT_ID[] = "models";
 
 static int check_what(const char *what, braid_error *err) {
-    static const char *const known[] = {"similar", "all"};
+    static const char *const known[] = {"similar", "refresh", "all"};
     for (size_t i = 0; what && i < sizeof known / sizeof known[0]; i++)
         if (strcmp(what, known[i]) == 0) return BRAID_OK;
-    return error_set(err, BRAID_E_INVALID, "request", "\"%.40s\" cannot be learned; there are similar, all",
+    return error_set(err, BRAID_E_INVALID, "request", "\"%.40s\" cannot be learned; there are similar, refresh, all",
                      what ? what : "");
 }
 
@@ -31,16 +31,18 @@ static int take_turn(braid_db *db, braid_error *err) {
 }
 
 /* ---- what was learned ---- */
-static void report_print(const policy_fit_report *r, const char *what, uint64_t counted, int64_t at, buf *b) {
+static void report_print(const policy_fit_report *r, const char *what, int64_t at, buf *b) {
     char when[32];
     clock_format_rfc3339(at, when);
     buf_puts(b, "{\"models\":[");
     for (size_t i = 0; i < r->model_count; i++)
         buf_printf(b, "%s{\"model\":\"%s\",\"edges\":%llu,\"seconds\":%.3f}", i ? "," : "", r->models[i].name,
                    (unsigned long long)r->models[i].edges, r->models[i].seconds);
-    buf_printf(b, "],\"interactions\":%llu,\"users\":%llu,\"items\":%llu,\"seconds\":%.3f,\"counted\":%llu,\"what\":\"%s\",\"at\":\"%s\"}",
+    buf_printf(b, "],\"interactions\":%llu,\"users\":%llu,\"items\":%llu,\"seconds\":%.3f,\"moved\":%llu,"
+                  "\"counted\":%llu,\"head\":%llu,\"what\":\"%s\",\"at\":\"%s\"}",
                (unsigned long long)r->interactions, (unsigned long long)r->users, (unsigned long long)r->items, r->seconds,
-               (unsigned long long)counted, what, when);
+               (unsigned long long)(r->refreshed ? r->moved : r->items), (unsigned long long)r->counted, (unsigned long long)r->head,
+               what, when);
 }
 
 static int report_keep(braid_db *db, const buf *b, braid_error *err) {
@@ -71,17 +73,18 @@ int engine_learned_get(braid_db *db, arena *a, engine_learned *out, braid_error 
     learned_read x = {.a = a};
     json_t *json = NULL;
     const char *when = NULL;
-    json_int_t counted = 0;
+    json_int_t counted = 0, head = 0;
     *out = (engine_learned){0};
     int rc = record_get_document(db->record, DOCUMENT_KIND, DOCUMENT_ID, learned_row, &x, err);
     if (rc == BRAID_E_NOT_FOUND) return BRAID_OK;
     if (rc == BRAID_OK) rc = x.body ? model_json_parse(x.body, x.len, &db->limits, &json, err)
                                     : error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory for what was learned");
     if (rc != BRAID_OK) return rc;
-    if (json_unpack(json, "{s:I, s:s}", "counted", &counted, "at", &when) != 0 || !clock_parse_rfc3339(when, &out->at))
+    if (json_unpack(json, "{s:I, s:I, s:s}", "counted", &counted, "head", &head, "at", &when) != 0 || !clock_parse_rfc3339(when, &out->at))
         rc = error_set(err, BRAID_E_CORRUPT, "engine/learn", "the note of what was learned cannot be read; learn again");
     out->body = x.body;
     out->counted = (uint64_t)counted;
+    out->head = (uint64_t)head;
     json_decref(json);
     return rc;
 }
@@ -101,10 +104,13 @@ static bool tell(void *ctx, const char *phase, uint64_t done, uint64_t total) {
     return !t->progress || t->progress(t->ctx, phase, done, total);
 }
 
-static int fit(braid_db *db, const char *what, braid_progress *progress, void *ctx, policy_fit_report *report, braid_error *err) {
+static int fit(braid_db *db, const char *what, const engine_learned *last, braid_progress *progress, void *ctx, policy_fit_report *report, braid_error *err) {
     policy_fit_options o = {.threads = (unsigned)option_get_int(db->options, "learn.threads"),
                             .history_max = (size_t)option_get_int(db->options, "learn.history_max"),
-                            .ranking = strcmp(what, "similar") != 0,
+                            .ranking = strcmp(what, "all") == 0,
+                            .refresh = strcmp(what, "refresh") == 0,
+                            .head = last->head,
+                            .counted = last->counted,
                             .random_hold_out = strcmp(option_get(db->options, "learn.hold_out"), "random") == 0,
                             .baselines = option_get_bool(db->options, "learn.baselines")};
     policy_fit_rooms rooms = {db->models, db->record, db->catalogue, db->vector, db->dim, &clock_system};
@@ -118,7 +124,7 @@ static int fit(braid_db *db, const char *what, braid_progress *progress, void *c
 
 int braid_learn(braid_db *db, const char *what, braid_progress *progress, void *ctx, char **json, braid_error *err) {
     policy_fit_report report;
-    record_info info;
+    engine_learned last;
     buf b;
     *json = NULL;
     int rc = check_what(what, err);
@@ -127,9 +133,11 @@ int braid_learn(braid_db *db, const char *what, braid_progress *progress, void *
         return error_set(err, BRAID_E_READ_ONLY, "engine/learn", "the database was opened without the right to write");
     if ((rc = take_turn(db, err)) != BRAID_OK) return rc;
     buf_init(&b, 0);
-    rc = record_get_info(db->record, &info, err);
-    if (rc == BRAID_OK) rc = fit(db, what, progress, ctx, &report, err);
-    if (rc == BRAID_OK) report_print(&report, what, info.interactions, clock_wall_ms(&clock_system), &b);
+    arena *a = arena_new(4096);
+    rc = a ? engine_learned_get(db, a, &last, err) : error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory to learn");
+    arena_free(a);
+    if (rc == BRAID_OK) rc = fit(db, what, &last, progress, ctx, &report, err);
+    if (rc == BRAID_OK) report_print(&report, what, clock_wall_ms(&clock_system), &b);
     if (rc == BRAID_OK && b.failed) rc = error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory to tell what was learned");
     if (rc == BRAID_OK) rc = report_keep(db, &b, err);
     pthread_mutex_unlock(&db->learning);

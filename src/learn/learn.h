@@ -21,6 +21,7 @@
 typedef bool learn_progress(void *ctx, uint64_t done, uint64_t total);
 typedef struct learn_work {
     unsigned threads; /* 0 or 1: the calling one alone */
+    const bitset *only; /* NULL: lists for every target, else for these; what they are made from is whole in any case */
     learn_progress *progress;
     void *ctx;
 } learn_work;

@@ -27,7 +27,8 @@ static void each_work(each_state *s, bool reports) {
         if (begin >= s->items) break;
         uint64_t end = begin + BLOCK < s->items ? begin + BLOCK : s->items;
         for (uint64_t i = begin; i < end; i++)
-            if (!s->each(s->ctx, scratch, (uint32_t)i)) atomic_store(&s->failed, BRAID_E_NO_MEMORY);
+            if ((!s->work->only || bitset_has(s->work->only, (uint32_t)i)) && !s->each(s->ctx, scratch, (uint32_t)i))
+                atomic_store(&s->failed, BRAID_E_NO_MEMORY);
         if (reports && s->work->progress && !s->work->progress(s->work->ctx, end, s->items))
             atomic_store(&s->failed, BRAID_E_CLOSED);
     }

@@ -167,6 +167,23 @@ static bool fit_item(void *ctx, void *scratch, uint32_t target) {
     return learn_edges_draft_set(f->draft, target, d->edges, n);
 }
 
+/* With only some targets, rows are made of them, and then of what became their candidates. */
+static int make_rows(fit *f, const learn_work *work, braid_error *err) {
+    int rc = learn_each(f->m->items, work, make_row, row_scratch, learn_counts_free, f, err);
+    if (rc != BRAID_OK || !work->only) return rc;
+    bitset more = {0};
+    learn_work then = *work;
+    if (!bitset_init(&more, f->m->items))
+        return error_set(err, BRAID_E_NO_MEMORY, "learn/slim", "no memory for neighbours of %u items", f->m->items);
+    for (uint32_t i = 0; i < f->m->items; i++)
+        for (uint32_t k = 0; k < f->rows[i].candidate_count; k++)
+            if (!bitset_has(work->only, f->rows[i].candidates[k])) bitset_set(&more, f->rows[i].candidates[k]);
+    then.only = &more;
+    rc = learn_each(f->m->items, &then, make_row, row_scratch, learn_counts_free, f, err);
+    bitset_free(&more);
+    return rc;
+}
+
 int learn_slim_fit(const learn_matrix *m, const learn_slim *how, const learn_work *work, learn_edges **out,
                    braid_error *err) {
     *out = NULL;
@@ -180,7 +197,7 @@ int learn_slim_fit(const learn_matrix *m, const learn_slim *how, const learn_wor
         rc = error_set(err, BRAID_E_NO_MEMORY, "learn/slim", "no memory for neighbours of %u items", m->items);
         goto cleanup;
     }
-    rc = learn_each(m->items, work, make_row, row_scratch, learn_counts_free, &f, err);
+    rc = make_rows(&f, work, err);
     if (rc == BRAID_OK) rc = learn_each(m->items, work, fit_item, descent_new, descent_free, &f, err);
     if (rc != BRAID_OK) goto cleanup;
     rc = learn_edges_draft_finish(f.draft, out, err);

@@ -7,13 +7,15 @@
  *   write     models and weights, in slices that let acknowledged writers in between
  *
  * The whole is a function of the interactions: doing it again gives the same rows. It runs beside everything else and
- * holds nothing but memory: 32 bytes an interaction, and the models twice. */
+ * holds nothing but memory, and that within bounds: 32 bytes an interaction, at most 48 more while it is sorted or turned into a
+ * matrix, and EDGES_MAX edges a model twice. So a large catalogue has fewer edges an item than a small one: at a hundred thousand
+ * items 80 of each kind instead of 300. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "policy/fit_private.h"
 
-enum { READ_SLICE = 100000, KEEP = 50, KEEP_SEQUENCE = 300, KEEP_COSINE = 100 };
+enum { READ_SLICE = 100000, KEEP = 50, KEEP_SEQUENCE = 300, KEEP_COSINE = 100, EDGES_MAX = 8 << 20, GRAM_MAX = 64 << 20 };
 /* Tuned on the validation parts of MovieLens: docs/quality.md. */
 static const double TOGETHER_DECAY = 40, NEXT_DECAY = 5, SEQUENCE_SHRINK = 3, COSINE_SHRINK = 50, EASE_LAMBDA = 100;
 
@@ -68,7 +70,9 @@ static bool fit_row(void *ctx, const record_interaction *row) {
                                       .reward = (float)policy_reward(&row->in, duration),
                                       .order = (uint32_t)f->count,
                                       .at = row->in.at,
+                                      .newer = row->lsn > f->options->head,
                                       .judged = row->in.type != INTERACTION_VIEW && row->in.type != INTERACTION_CLICK};
+    f->newer += row->lsn > f->options->head;
     if (row->item_num >= f->items) f->items = row->item_num + 1;
     f->count++;
     return true;
@@ -77,6 +81,8 @@ static bool fit_row(void *ctx, const record_interaction *row) {
 static int fit_read(fit *f) {
     record_info info;
     int rc = record_get_info(f->record, &info, f->err);
+    f->report->head = info.head_lsn;
+    f->report->counted = info.interactions;
     f->phase = "reading";
     for (uint64_t before = UINT64_MAX; rc == BRAID_OK && f->rc == BRAID_OK && before != f->last_lsn;) {
         before = f->last_lsn;
@@ -96,7 +102,30 @@ static int by_person_and_time(const void *a, const void *b) {
     return x->order < y->order ? -1 : x->order > y->order;
 }
 
+/* ---- what has moved ---- */
+/* Everything that somebody with a new event ever chose: the sums of no other two items have changed. (Their norms may have, which
+ * a full learning sees.) False: too much, or the count is not that of then and the new ones: then it is all learned anew. */
+static bool moved(fit *f, bitset *items) {
+    enum { PART = 4 };
+    const policy_fit_options *o = f->options;
+    if (!o->refresh || o->head == 0 || o->counted + f->newer != f->report->counted) return false;
+    for (size_t begin = 0, end; begin < f->count; begin = end) {
+        bool any = false;
+        end = fit_person_end(f, begin);
+        for (size_t i = begin; i < end; i++) any = any || f->events[i].newer;
+        for (size_t i = begin; any && i < end; i++) bitset_set(items, f->events[i].num);
+    }
+    f->report->moved = bitset_count(items);
+    return f->report->moved <= f->items / PART;
+}
+
 /* ---- models ---- */
+/* So many of each item, or fewer, so that there are not more than `max` in all. */
+static unsigned bounded(unsigned each, uint32_t items, size_t max) {
+    size_t fair = items ? max / items : max;
+    return fair < each ? (unsigned)(fair > 1 ? fair : 1) : each;
+}
+
 /* A film that somebody finished and rated low does not speak for its neighbours; for what comes after what it does. */
 static int matrix_of(const fit *f, bool liked, bool without_held_out, learn_matrix **out) {
     learn_event *list = malloc((f->count + 1) * sizeof *list);
@@ -112,18 +141,20 @@ static int matrix_of(const fit *f, bool liked, bool without_held_out, learn_matr
     return rc;
 }
 
-static int model_make(fit *f, policy_model model, const learn_matrix *liked, const learn_matrix *chosen,
-                      learn_edges **out) {
-    learn_work work = {.threads = f->options->threads, .progress = fit_tell, .ctx = f};
+/* Of the matrix of what was liked, or, for what comes after what, of what was chosen. */
+static int model_make(fit *f, policy_model model, const learn_matrix *matrix, learn_edges **out) {
+    learn_work work = {.threads = f->options->threads, .only = f->only, .progress = fit_tell, .ctx = f};
     learn_slim slim = learn_slim_default();
     learn_cooccurrence how = {.decay = TOGETHER_DECAY, .shrink = SEQUENCE_SHRINK, .keep = KEEP_SEQUENCE};
-    slim.keep = KEEP;
+    how.keep = bounded(KEEP_SEQUENCE, f->items, EDGES_MAX);
+    slim.keep = bounded(KEEP, f->items, EDGES_MAX);
+    slim.gram_row_max = bounded((unsigned)slim.gram_row_max, f->items, GRAM_MAX);
     f->phase = policy_model_name(model);
     switch (model) {
-    case POLICY_MODEL_SLIM: return learn_slim_fit(liked, &slim, &work, out, f->err);
-    case POLICY_MODEL_TOGETHER: return learn_cooccurrence_fit(liked, &how, &work, out, f->err);
+    case POLICY_MODEL_SLIM: return learn_slim_fit(matrix, &slim, &work, out, f->err);
+    case POLICY_MODEL_TOGETHER: return learn_cooccurrence_fit(matrix, &how, &work, out, f->err);
     case POLICY_MODEL_NEXT: how.decay = NEXT_DECAY; /* fall through */
-    default: how.follows = true; return learn_cooccurrence_fit(chosen, &how, &work, out, f->err);
+    default: how.follows = true; return learn_cooccurrence_fit(matrix, &how, &work, out, f->err);
     }
 }
 
@@ -139,24 +170,29 @@ int fit_times_make(fit *f, bool without_held_out, policy_times **out) {
     return rc;
 }
 
-int fit_models_make(fit *f, bool without_held_out, bool note, fit_models *out) {
-    learn_matrix *liked = NULL, *chosen = NULL;
-    *out = (fit_models){0};
-    int rc = matrix_of(f, true, without_held_out, &liked);
-    if (rc == BRAID_OK) rc = matrix_of(f, false, without_held_out, &chosen);
-    for (int m = 0; rc == BRAID_OK && m < POLICY_MODEL_CONTENT; m++) {
+/* The models of one matrix: [first, last]. */
+static int models_of(fit *f, bool liked, bool without_held_out, bool note, int first, int last, fit_models *out) {
+    learn_matrix *matrix = NULL;
+    int rc = matrix_of(f, liked, without_held_out, &matrix);
+    for (int m = first; rc == BRAID_OK && m <= last; m++) {
         int64_t begun = clock_mono_ns(f->clock);
-        rc = model_make(f, (policy_model)m, liked, chosen, &out->by_target[m]);
+        rc = model_make(f, (policy_model)m, matrix, &out->by_target[m]);
         if (rc == BRAID_OK && note) fit_note(f, policy_model_name((policy_model)m), out->by_target[m]->count, begun);
     }
+    learn_matrix_free(matrix);
+    return rc;
+}
+
+int fit_models_make(fit *f, bool without_held_out, bool note, fit_models *out) {
+    *out = (fit_models){0};
+    int rc = models_of(f, true, without_held_out, note, POLICY_MODEL_SLIM, POLICY_MODEL_TOGETHER, out);
+    if (rc == BRAID_OK) rc = models_of(f, false, without_held_out, note, POLICY_MODEL_FOLLOWS, POLICY_MODEL_NEXT, out);
     if (rc == BRAID_OK) rc = fit_times_make(f, without_held_out, &out->times);
     int64_t begun = clock_mono_ns(f->clock);
     if (rc == BRAID_OK && !without_held_out)
         rc = fit_content_all(f, out->times, &out->by_target[POLICY_MODEL_CONTENT], &out->by_target[POLICY_MODEL_RIDGE]);
     if (rc == BRAID_OK && note && out->by_target[POLICY_MODEL_CONTENT])
         fit_note(f, policy_model_name(POLICY_MODEL_CONTENT), out->by_target[POLICY_MODEL_CONTENT]->count, begun);
-    learn_matrix_free(liked);
-    learn_matrix_free(chosen);
     if (rc != BRAID_OK) fit_models_free(out);
     return rc;
 }
@@ -195,15 +231,13 @@ static int fit_baselines(fit *f, policy_times *times) {
 }
 
 /* ---- all of it ---- */
-static int fit_all(fit *f) {
+static int fit_models_all(fit *f) {
     policy_weights weights = policy_weights_default();
-    bool found = false;
+    bool found = false, ranking = f->options->ranking && !f->options->refresh;
     fit_models all = {0};
-    int rc = fit_read(f);
-    if (rc != BRAID_OK) return rc;
-    qsort(f->events, f->count, sizeof *f->events, by_person_and_time);
-    if (f->options->ranking) rc = fit_weights(f, &weights, &found);
-    if (rc == BRAID_OK && f->options->ranking) rc = fit_fresh(f, &weights);
+    int rc = BRAID_OK;
+    if (ranking) rc = fit_weights(f, &weights, &found);
+    if (rc == BRAID_OK && ranking) rc = fit_fresh(f, &weights);
     found = found || weights.fresh_lists > 0;
     if (rc == BRAID_OK) rc = fit_models_make(f, false, true, &all);
     if (rc == BRAID_OK && f->options->baselines) {
@@ -216,6 +250,20 @@ static int fit_all(fit *f) {
     for (int m = 0; rc == BRAID_OK && m < POLICY_MODEL_COUNT; m++) rc = fit_write(f, (policy_model)m, all.by_target[m]);
     fit_models_free(&all);
     return rc == BRAID_OK ? policy_models_load(f->models, f->err) : rc;
+}
+
+static int fit_all(fit *f) {
+    bitset items = {0};
+    int rc = fit_read(f);
+    if (rc == BRAID_OK && !bitset_init(&items, f->items)) rc = fit_no_memory(f->err);
+    if (rc == BRAID_OK) {
+        qsort(f->events, f->count, sizeof *f->events, by_person_and_time);
+        f->report->refreshed = moved(f, &items);
+        if (f->report->refreshed) f->only = &items;
+        rc = fit_models_all(f);
+    }
+    bitset_free(&items);
+    return rc;
 }
 
 int policy_fit(const policy_fit_rooms *rooms, const policy_fit_options *options, policy_fit_progress *progress,

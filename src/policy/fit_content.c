@@ -211,10 +211,20 @@ int fit_present(fit *f, const policy_times *times, double least, bitset *tried, 
     return BRAID_OK;
 }
 
+/* Of a refresh: those that have a list keep it. */
+static void leave_listed(fit *f, bitset *untried) {
+    const policy_model_set *set = f->only ? policy_models_get(f->models) : NULL;
+    const learn_edges *e = set ? set->from[POLICY_MODEL_CONTENT] : NULL;
+    for (uint32_t i = 0; e && (i = bitset_next(untried, i)) < e->items; i++)
+        if (e->at[i + 1] > e->at[i]) bitset_unset(untried, i);
+    if (set) policy_models_release(set);
+}
+
 int fit_content_all(fit *f, const policy_times *times, learn_edges **near, learn_edges **linear) {
     bitset tried = {0}, untried = {0};
     int rc = fit_present(f, times, FIT_SOURCE_LEAST, &tried, &untried);
     *near = *linear = NULL;
+    if (rc == BRAID_OK) leave_listed(f, &untried);
     if (rc == BRAID_OK) rc = fit_content(f, &untried, &tried, times, near, linear);
     bitset_free(&tried);
     bitset_free(&untried);

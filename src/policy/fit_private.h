@@ -11,6 +11,7 @@ typedef struct fit_event {
     uint32_t order; /* among events of one moment */
     int64_t at;
     bool judged;    /* says what they think of it: not a view or a click */
+    bool newer;     /* a refresh has not seen it */
     bool held_out;  /* kept from the models, to fit the ranking on */
 } fit_event;
 
@@ -33,6 +34,8 @@ typedef struct fit {
     size_t count, cap;
     uint32_t items;
     uint64_t last_lsn;
+    uint64_t newer;     /* events that a refresh has not seen */
+    const bitset *only; /* items to be learned of; NULL: all */
     int rc;
 } fit;
 

@@ -63,7 +63,8 @@ int fit_write(fit *f, policy_model model, const learn_edges *edges) {
     int64_t at = clock_wall_ms(f->clock);
     for (uint32_t num = 0; rc == BRAID_OK && num < bits; num++) {
         bool any = num < edges->items && edges->at[num + 1] > edges->at[num];
-        if (any || bitset_has(&old, num)) rc = writing_row(w, num, edges, at);
+        bool kept = f->only && !any && !(num < f->only->bits && bitset_has(f->only, num)); /* a refresh has nothing to say of it */
+        if (any || (bitset_has(&old, num) && !kept)) rc = writing_row(w, num, edges, at);
         if (rc == BRAID_OK && num % 4096 == 0 && !fit_tell(f, num, bits))
             rc = error_set(f->err, BRAID_E_CLOSED, "policy/fit", "stopped; learning again writes the rest");
     }

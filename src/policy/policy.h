@@ -373,6 +373,9 @@ bool policy_times_know(const policy_times *t, int64_t at);
 /* ---- fitting them (fit.c) ---- */
 typedef struct policy_fit_report {
     uint64_t interactions, users, items;
+    uint64_t head, counted; /* of the log, and interactions in the store, when reading began: what a refresh is told */
+    bool refreshed;         /* only some items were learned of: `moved` */
+    uint64_t moved;
     struct policy_fit_model {
         const char *name;
         uint64_t edges;
@@ -386,6 +389,8 @@ typedef struct policy_fit_options {
     size_t history_max; /* newest interactions of a person that are learned from */
     bool ranking;       /* also the weights of the ranking */
     bool baselines;     /* also what is only there to compare with */
+    bool refresh;         /* only what moved since `head`, when `counted` interactions were there; everything if that is too much */
+    uint64_t head, counted; /* or does not add up: somebody was deleted, or wrote out of order. Not `ranking` then */
     bool random_hold_out; /* weights from events that are held out at random, not the latest */
 } policy_fit_options;
 typedef bool policy_fit_progress(void *ctx, const char *phase, uint64_t done, uint64_t total);

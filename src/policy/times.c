@@ -36,9 +36,8 @@ static int by_item_and_time(const void *a, const void *b) {
     return x->at < y->at ? -1 : x->at > y->at;
 }
 
-int policy_times_make(const policy_time *events, size_t n, uint32_t items, policy_times **out, braid_error *err) {
+int policy_times_make(policy_time *events, size_t n, uint32_t items, policy_times **out, braid_error *err) {
     policy_times *t = *out = calloc(1, sizeof *t);
-    policy_time *sorted = malloc((n + 1) * sizeof *sorted);
     if (t) {
         t->items = items;
         t->begin = calloc((size_t)items + 2, sizeof *t->begin);
@@ -46,24 +45,21 @@ int policy_times_make(const policy_time *events, size_t n, uint32_t items, polic
         t->reward_sum = malloc((n + 1) * sizeof *t->reward_sum);
         t->recent = malloc((n + 1) * sizeof *t->recent);
     }
-    if (!t || !sorted || !t->begin || !t->at || !t->reward_sum || !t->recent) {
-        free(sorted);
+    if (!t || !t->begin || !t->at || !t->reward_sum || !t->recent) {
         policy_times_free(t);
         *out = NULL;
         return error_set(err, BRAID_E_NO_MEMORY, "policy/times", "no memory for when items were chosen");
     }
-    for (size_t i = 0; i < n; i++) sorted[i] = events[i];
-    qsort(sorted, n, sizeof *sorted, by_item_and_time);
+    qsort(events, n, sizeof *events, by_item_and_time);
     for (size_t i = 0; i < n; i++) {
-        bool first = i == 0 || sorted[i - 1].num != sorted[i].num;
-        t->begin[sorted[i].num + 1]++;
-        t->at[i] = sorted[i].at;
-        if (i == 0 || sorted[i].at > t->newest) t->newest = sorted[i].at;
-        t->reward_sum[i] = sorted[i].reward + (first ? 0 : t->reward_sum[i - 1]);
-        t->recent[i] = 1 + (first ? 0 : t->recent[i - 1] * policy_trend_left(sorted[i].at - sorted[i - 1].at));
+        bool first = i == 0 || events[i - 1].num != events[i].num;
+        t->begin[events[i].num + 1]++;
+        t->at[i] = events[i].at;
+        if (i == 0 || events[i].at > t->newest) t->newest = events[i].at;
+        t->reward_sum[i] = events[i].reward + (first ? 0 : t->reward_sum[i - 1]);
+        t->recent[i] = 1 + (first ? 0 : t->recent[i - 1] * policy_trend_left(events[i].at - events[i - 1].at));
     }
     for (uint32_t i = 0; i < items; i++) t->begin[i + 1] += t->begin[i];
-    free(sorted);
     return BRAID_OK;
 }
 

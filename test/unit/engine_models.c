@@ -204,6 +204,56 @@ static void what_is_similar_tells_what_was_learned_of_it(void **state) {
     json_decref(few);
 }
 
+static uint64_t told(const json_t *lesson, const char *name) {
+    return (uint64_t)json_integer_value(json_object_get(lesson, name));
+}
+
+/* Whatever is learned of, everything else stays; what is learned is what a whole learning gives. */
+static void a_refresh_learns_of_what_has_moved_as_a_whole_learning_would(void **state) {
+    fixture *f = *state;
+    json_t *lesson = learn(f, "refresh"); /* nothing was learned before: all of it */
+    assert_int_equal(told(lesson, "moved"), told(lesson, "items"));
+    json_decref(lesson);
+    three_likes(f, "new");
+    lesson = learn(f, "refresh");
+    assert_int_equal(told(lesson, "moved"), 3);
+    assert_int_equal(told(lesson, "interactions"), PEOPLE * WATCHED + 3);
+    json_decref(lesson);
+    json_t *near = similar_to(f, "f002", 10), *other = similar_to(f, "f003", 10);
+    lesson = learn(f, "refresh");
+    assert_int_equal(told(lesson, "moved"), 0);
+    json_decref(lesson);
+    json_decref(learn(f, "similar"));
+    const char *const ids[] = {"f002", "f003"};
+    const json_t *refreshed[] = {near, other};
+    for (size_t k = 0; k < 2; k++) {
+        json_t *whole = similar_to(f, ids[k], 10);
+        const json_t *a = json_object_get(refreshed[k], "learned"), *b = json_object_get(whole, "learned");
+        assert_int_equal(json_array_size(a), json_array_size(b));
+        for (size_t i = 0; i < json_array_size(a); i++) {
+            const json_t *x = json_array_get(a, i), *y = json_array_get(b, i);
+            assert_string_equal(text_at(x, "id"), text_at(y, "id"));
+            assert_true(fabs(json_number_value(json_object_get(x, "strength")) - json_number_value(json_object_get(y, "strength"))) < 1e-3);
+        }
+        json_decref(whole);
+    }
+    json_decref(near);
+    json_decref(other);
+}
+
+/* The interactions that are left are fewer than were counted, so that nothing says whose sums have moved. */
+static void after_somebody_was_deleted_a_refresh_learns_everything(void **state) {
+    fixture *f = *state;
+    json_decref(learn(f, "similar"));
+    put_all(f, "{\"delete\":{\"user\":\"p07\"}}");
+    settle(f);
+    three_likes(f, "new");
+    json_t *lesson = learn(f, "refresh");
+    assert_int_equal(told(lesson, "moved"), told(lesson, "items"));
+    assert_int_equal(told(lesson, "interactions"), (PEOPLE - 1) * WATCHED + 3);
+    json_decref(lesson);
+}
+
 /* ---- by itself ---- */
 static json_t *learners(fixture *f) {
     char *text;
@@ -334,6 +384,8 @@ int main(void) {
         MODELS_CLAIM(named_candidates_are_ranked_and_nothing_else),
         MODELS_CLAIM(learning_that_is_stopped_leaves_answers_as_they_were),
         MODELS_CLAIM(what_is_similar_tells_what_was_learned_of_it),
+        MODELS_CLAIM(a_refresh_learns_of_what_has_moved_as_a_whole_learning_would),
+        MODELS_CLAIM(after_somebody_was_deleted_a_refresh_learns_everything),
         MODELS_CLAIM(how_learning_stands_outlives_the_process),
         MODELS_CLAIM(an_open_database_learns_by_itself_after_so_many_interactions),
         MODELS_CLAIM(closing_does_not_wait_for_a_lesson_that_would_begin_and_the_next_start_gives_it),

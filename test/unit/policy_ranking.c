@@ -113,7 +113,7 @@ static void each_step_makes_the_choice_likelier_and_what_all_share_teaches_nothi
 static void an_audience_is_that_of_its_moment(void **state) {
     (void)state;
     const int64_t day = 86400000, half = POLICY_TREND_DAYS * day;
-    const policy_time events[] = {{2, 1, 5 * day}, {1, 0.5f, 3 * day}, {2, 0.5f, 5 * day + half}, {2, 0, 9 * day + 2 * half}};
+    policy_time events[] = {{2, 1, 5 * day}, {1, 0.5f, 3 * day}, {2, 0.5f, 5 * day + half}, {2, 0, 9 * day + 2 * half}};
     policy_times *t;
     braid_error err = {0};
     assert_int_equal(policy_times_make(events, 4, 3, &t, &err), BRAID_OK);
