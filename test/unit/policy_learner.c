@@ -1,4 +1,7 @@
 /* The learner: what it leaves in the record store, and that it leaves it exactly once. */
+#include <signal.h>
+#include <sys/wait.h>
+
 #include "policy_test.h"
 
 static policy_learner *learner_open(room *r) {
@@ -267,6 +270,59 @@ static void repeated_delivery_and_reopening_leave_what_one_pass_leaves(void **st
     room_close(&r);
 }
 
+/* A process of its own that learns, and says so after each batch. */
+static void learn_until_killed(room *r, int told) {
+    r->record = NULL;
+    room_open_record(r);
+    policy_learner *l = learner_open(r);
+    uint64_t head = record_head(r->record), at = cursor_of(r);
+    while (at < head) {
+        at = room_learn(r, l, at, 60, at + 60 < head ? at + 60 : head);
+        if (write(told, "x", 1) != 1) break;
+    }
+    for (;;) pause(); /* whoever is to kill it has not yet */
+}
+
+static void killed_anywhere_it_leaves_what_one_pass_leaves(void **state) {
+    (void)state;
+    enum { KILLS = 12, LIVES = 1500 };
+    char *want = clean_pass(9, LIVES, 1000);
+    room r;
+    room_open(&r);
+    fill(&r, 9, LIVES);
+    record_close(r.record);
+    rng x;
+    rng_seed(&x, 9);
+    for (int i = 0; i < KILLS; i++) {
+        int ends[2];
+        assert_int_equal(pipe(ends), 0);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) learn_until_killed(&r, ends[1]);
+        close(ends[1]);
+        char told;
+        for (uint64_t n = 1 + rng_below(&x, 3); n > 0; n--)
+            if (read(ends[0], &told, 1) != 1) break;
+        struct timespec nap = {.tv_nsec = (long)rng_below(&x, 3000000)}; /* so that it dies anywhere in its next batch */
+        nanosleep(&nap, NULL);
+        kill(child, SIGKILL);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        close(ends[0]);
+    }
+    r.record = NULL;
+    room_open_record(&r);
+    uint64_t head = record_head(r.record), at = cursor_of(&r);
+    policy_learner *l = learner_open(&r);
+    assert_true(at > 0);
+    room_learn(&r, l, at > 90 ? at - 90 : 0, 1000, head); /* some of it once more */
+    policy_learner_close(l);
+    char *got = dump(&r, user_ids, USERS);
+    assert_string_equal(got, want);
+    free(got);
+    free(want);
+    room_close(&r);
+}
+
 static void a_batch_of_any_size_gives_the_same(void **state) {
     (void)state;
     char *small = clean_pass(5, 5000, 97), *large = clean_pass(5, 5000, 100000);
@@ -529,6 +585,7 @@ int main(void) {
         cmocka_unit_test(a_region_is_a_cohort_and_parts_that_are_not_wanted_are_in_no_state),
         cmocka_unit_test(an_episode_leads_to_the_next_state_of_its_session),
         cmocka_unit_test(repeated_delivery_and_reopening_leave_what_one_pass_leaves),
+        cmocka_unit_test(killed_anywhere_it_leaves_what_one_pass_leaves),
         cmocka_unit_test(a_batch_of_any_size_gives_the_same),
         cmocka_unit_test(posteriors_are_those_of_the_arithmetic),
         cmocka_unit_test(policy_rows_alone_make_it_write_nothing),
