@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 out=bench/results
 mkdir -p "$out"
-make --no-print-directory -j"$(nproc)" build/release/braid build/release/bench/bench_engine build/release/bench/bench_record build/release/bench/bench_vector
+make --no-print-directory -j"$(nproc)" build/release/braid build/release/bench/bench_engine build/release/bench/bench_record build/release/bench/bench_vector build/release/bench/bench_drift
 {
     echo "cpu: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) cores"
     echo "kernel: $(uname -r)"
@@ -22,3 +22,6 @@ echo "record"
 build/release/bench/bench_record build/bench/record.db | tee "$out/record.txt"
 echo "vector"
 build/release/bench/bench_vector 20000 384 | tee "$out/vector-20000x384.txt"
+echo "drift"
+build/release/bench/bench_drift 100000 1 build/bench | tee "$out/drift.ndjson"
+bench/drift_table.py "$out/drift.ndjson"

@@ -282,8 +282,9 @@ BRAID_API int braid_export(braid_db *db, const char *cursor, size_t limit, char 
 /* ---------------------------------------------------------------------------------------------------- deciding
  * ------ */
 
-/* Documents: what people decide about how Braid answers. `kind` is "rule" (pins, boosts and quotas of the editors) or
- * "experiment" (arms that people are in, or two rankings in one list); docs/api.md shows their fields. Each is one JSON object
+/* Documents: what people decide about how Braid answers. `kind` is "rule" (pins, boosts and quotas of the editors),
+ * "experiment" (arms that people are in, or two rankings in one list) or "agent" (how an agent ranks and explores; one that was
+ * never written reads as the defaults, with version 0); docs/api.md shows their fields. Each is one JSON object
  * with a name. Reading gives it with "id" and "version"; writing one that carries a "version" replaces that one and no other,
  * else CONFLICT ("version":0: there must be none yet). What is written is in force when the call returns, here, and within
  * seconds on other servers of the database. A write answers {"id","version","lsn"}. */

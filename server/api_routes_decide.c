@@ -1,4 +1,4 @@
-/* What people decide: rules of the editors, experiments, and how these stand; estimates of other policies. */
+/* What people decide: rules of the editors, agents, experiments, and how these stand; estimates of other policies. */
 #include <jansson.h>
 
 #include "server/api_private.h"
@@ -45,6 +45,22 @@ void api_rules_put(api_call *call) {
 
 void api_rules_delete(api_call *call) {
     delete_of(call, "rule");
+}
+
+void api_agents_list(api_call *call) {
+    list_of(call, "agent");
+}
+
+void api_agents_get(api_call *call) {
+    get_of(call, "agent");
+}
+
+void api_agents_put(api_call *call) {
+    put_of(call, "agent");
+}
+
+void api_agents_delete(api_call *call) {
+    delete_of(call, "agent");
 }
 
 void api_experiments_list(api_call *call) {

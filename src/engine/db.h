@@ -87,7 +87,7 @@ struct braid_db {
     bool closing, warmed; /* under keeper_lock; warmed: remote stores were asked once */
     atomic_bool stats_moved;  /* another server may have counted what people did */
     atomic_bool models_moved; /* another server may have learned */
-    atomic_bool programme_moved; /* another server may have changed a rule or an experiment */
+    atomic_bool programme_moved; /* another server may have changed a rule, an experiment or an agent */
     int64_t opened_ns, opened_ms;
     double open_seconds;
     const char *vector_origin; /* "snapshot", "rebuilt", "empty" */

@@ -1,4 +1,5 @@
-/* Documents: what people decide about how Braid answers - rules of the editors, experiments - as small JSON objects with a name.
+/* Documents: what people decide about how Braid answers - rules of the editors, experiments, agents - as small JSON objects with
+ * a name.
  *
  * A document is checked as a whole before it is written, by the room that will read it; what a checked one says is in force
  * when the write returns, here, and within ten seconds on other servers of the database (they follow the log). Reading gives the
@@ -17,6 +18,7 @@ typedef struct document_kind {
     /* Checks `body`, and may complete it; `before` is what it replaces, or NULL. */
     int (*check)(const char *id, json_t *body, const json_t *before, braid_error *err);
     int (*changed)(braid_db *db, braid_error *err);
+    json_t *(*absent)(const char *id); /* what holds where nothing was written; NULL: NOT_FOUND */
 } document_kind;
 
 static int programme_changed(braid_db *db, braid_error *err) {
@@ -67,9 +69,46 @@ static int check_experiment(const char *id, json_t *body, const json_t *before, 
     return rc;
 }
 
+/* Canonical, with every field, so that what is kept is what holds. */
+static json_t *whole_agent(const agent_settings *a) {
+    buf b;
+    buf_init(&b, 0);
+    json_t *json = agent_to_json(a, &b) ? json_loadb(b.data, b.len, 0, NULL) : NULL;
+    buf_free(&b);
+    json_object_del(json, "id");
+    return json;
+}
+
+static int check_agent(const char *id, json_t *body, const json_t *before, braid_error *err) {
+    (void)before;
+    agent_settings a;
+    arena *scratch = arena_new(1024);
+    int rc = scratch && json_object_set_new(body, "id", json_string(id)) == 0 ? agent_from_json(body, scratch, &a, err)
+                                                                          : error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for an agent");
+    json_t *whole = rc == BRAID_OK ? whole_agent(&a) : NULL;
+    if (rc == BRAID_OK && (!whole || json_object_clear(body) != 0 || json_object_update(body, whole) != 0))
+        rc = error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for an agent");
+    json_decref(whole);
+    arena_free(scratch);
+    return rc;
+}
+
+static int agents_changed(braid_db *db, braid_error *err) {
+    (void)err;
+    policy_agents_changed(db->agents);
+    return BRAID_OK;
+}
+
+static json_t *absent_agent(const char *id) {
+    agent_settings a;
+    agent_default(id, &a);
+    return whole_agent(&a);
+}
+
 static const document_kind kinds[] = {
-    {QUERY_RULE, "rules", check_rule, programme_changed},
-    {QUERY_EXPERIMENT, "experiments", check_experiment, programme_changed},
+    {QUERY_RULE, "rules", check_rule, programme_changed, NULL},
+    {QUERY_EXPERIMENT, "experiments", check_experiment, programme_changed, NULL},
+    {POLICY_AGENT_KIND, "agents", check_agent, agents_changed, absent_agent},
 };
 
 static const document_kind *find_kind(const char *name, braid_error *err) {
@@ -123,6 +162,7 @@ int braid_get_document(braid_db *db, const char *kind, const char *id, char **js
     int rc = k ? BRAID_OK : BRAID_E_INVALID;
     if (rc == BRAID_OK) rc = model_check_id(id, strlen(id), k->name, err);
     if (rc == BRAID_OK) rc = read_document(db, k->name, id, &body, &version, err);
+    if (rc == BRAID_OK && !body && k->absent) body = k->absent(id);
     if (rc == BRAID_OK && !body) rc = error_set(err, BRAID_E_NOT_FOUND, "engine", "there is no %s \"%.80s\"", k->name, id);
     if (rc == BRAID_OK) rc = give(shown(id, version, body), json, err);
     json_decref(body);

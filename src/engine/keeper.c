@@ -109,6 +109,7 @@ static void keep_models(braid_db *db) {
 static void keep_programme(braid_db *db) {
     braid_error err = {0};
     if (!atomic_exchange(&db->programme_moved, false)) return;
+    policy_agents_changed(db->agents);
     if (query_programme_load(db->programme, &err) == BRAID_OK) return;
     atomic_store(&db->programme_moved, true);
     log_write(&db->log, LOG_WARN, err.store, "rules and experiments could not be read, and are tried again: %s", err.message);

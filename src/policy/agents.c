@@ -81,6 +81,7 @@ static void remember(policy_agents *p, const char *name, const agent_settings *s
 }
 
 typedef struct agent_read {
+    const char *name;
     agent_settings *out;
     braid_error *err;
     int rc;
@@ -94,6 +95,8 @@ static bool read_document(void *ctx, const record_document *row) {
     x->rc = a ? model_json_parse(row->body, row->body_len, &limits, &json, x->err)
               : error_set(x->err, BRAID_E_NO_MEMORY, "policy", "no memory for an agent");
     agent_settings found;
+    if (x->rc == BRAID_OK && json_object_set_new(json, "id", json_string(x->name)) != 0) /* its name is not in it again */
+        x->rc = error_set(x->err, BRAID_E_CORRUPT, "policy", "the document of the agent \"%.60s\" is no object", x->name);
     if (x->rc == BRAID_OK) x->rc = agent_from_json(json, a, &found, x->err);
     if (x->rc == BRAID_OK) {
         *x->out = found;
@@ -109,7 +112,7 @@ int policy_agents_get(policy_agents *p, const char *name, agent_settings *out, b
     uint64_t generation;
     *out = policy_agent_default();
     if (remembered(p, name, out, &generation)) return BRAID_OK;
-    agent_read x = {out, err, BRAID_OK};
+    agent_read x = {name, out, err, BRAID_OK};
     braid_error none = {0};
     int rc = record_get_document(p->record, POLICY_AGENT_KIND, name, read_document, &x, &none);
     if (rc == BRAID_OK) rc = x.rc;

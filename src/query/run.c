@@ -164,7 +164,6 @@ static void run_end(query_run_state *q) {
 /* From the scope to the list; kept answers first. */
 static int run_list(query_run_state *q, query_item **items, size_t *count, braid_error *err) {
     q->models = policy_models_get(q->rooms->models);
-    q->agent = policy_agent_default();
     /* Before anything is read, so that what changes meanwhile shows; the fingerprint first, then its LSN. */
     q->content = catalogue_content(q->rooms->catalogue);
     q->settled = q->rooms->settled(q->rooms->ctx, catalogue_changed(q->rooms->catalogue));

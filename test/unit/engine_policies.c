@@ -252,12 +252,148 @@ static void a_list_explores_within_its_budget_and_tells_its_chances(void **state
     fixture_end(&f);
 }
 
+/* ---- agents ---- */
+static int put_agent(fixture *f, const char *id, const char *text, braid_error *err) {
+    char *json = NULL;
+    int rc = braid_put_document(f->db, "agent", id, text, 0, &json, err);
+    braid_free(json);
+    return rc;
+}
+
+static json_t *agent(fixture *f, const char *id) {
+    braid_error err = {0};
+    char *json = NULL;
+    if (braid_get_document(f->db, "agent", id, &json, &err)) fail_msg("agent: %s", err.message);
+    json_t *out = json_loads(json, 0, NULL);
+    braid_free(json);
+    return out;
+}
+
+/* How many of the places of `lists` lists went to another than the best, and the oldest year among these. */
+static unsigned explored_by(fixture *f, const char *who, unsigned lists, int *oldest) {
+    unsigned explored = 0;
+    *oldest = 9999;
+    for (unsigned seed = 1; seed <= lists; seed++) {
+        char text[200];
+        size_t i;
+        json_t *hit;
+        snprintf(text, sizeof text, "{\"user\":\"p2\",\"agent\":\"%s\",\"k\":10,\"seed\":%u,\"cache\":false}", who, seed);
+        json_t *answer = ask(f, BRAID_RECOMMEND, text);
+        json_array_foreach(json_object_get(answer, "results"), i, hit) {
+            double chance = json_number_value(json_object_get(hit, "propensity"));
+            assert_true(chance > 0 && chance <= 1);
+            if (!json_is_true(json_object_get(hit, "explored"))) continue;
+            int year = (int)json_integer_value(json_object_get(hit, "year"));
+            explored++;
+            if (year < *oldest) *oldest = year;
+        }
+        json_decref(answer);
+    }
+    return explored;
+}
+
+static void an_agent_does_as_its_document_says(void **state) {
+    (void)state;
+    fixture f;
+    braid_error err = {0};
+    int oldest;
+    enum { LISTS = 40 };
+    fill(&f);
+    learn(&f);
+    for (size_t i = 0; i < 6; i++) choose(&f, "p2", i);
+    json_t *unsaid = agent(&f, "nobody");
+    assert_string_equal(text_at(unsaid, "learner"), "softmax");
+    assert_true(json_integer_value(json_object_get(unsaid, "version")) == 0 && json_is_true(json_object_get(unsaid, "personal")));
+    json_decref(unsaid);
+    assert_int_equal(put_agent(&f, "none", "{\"exploration\":{\"budget\":0}}", &err), BRAID_OK);
+    assert_true(explored_by(&f, "none", LISTS, &oldest) == 0);
+    static const char *const learners[] = {"softmax", "linucb", "thompson"};
+    for (size_t i = 0; i < 3; i++) {
+        char text[160];
+        snprintf(text, sizeof text, "{\"learner\":\"%s\",\"exploration\":{\"budget\":0.4,\"strength\":2}}", learners[i]);
+        assert_int_equal(put_agent(&f, learners[i], text, &err), BRAID_OK);
+        unsigned explored = explored_by(&f, learners[i], LISTS, &oldest);
+        assert_true(explored > LISTS / 2 && explored <= 4 * LISTS);
+        /* Only what is young: films are of the years 1960 to 2019. */
+        snprintf(text, sizeof text, "{\"learner\":\"%s\",\"exploration\":{\"budget\":0.4,\"age_days_max\":18262}}", learners[i]);
+        assert_int_equal(put_agent(&f, learners[i], text, &err), BRAID_OK);
+        explored_by(&f, learners[i], LISTS, &oldest);
+        assert_true(oldest >= 1976);
+    }
+    fixture_end(&f);
+}
+
+static void an_agent_is_checked_and_its_versions_are_kept(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *word;
+    } bad[] = {{"{\"learner\":\"magic\"}", "softmax, linucb or thompson"},
+               {"{\"exploration\":{\"budget\":2}}", "budget"},
+               {"{\"exploration\":{\"strenght\":1}}", "strength"},
+               {"{\"personal\":1}", "personal"},
+               {"[]", "object"}};
+    fixture f;
+    fill(&f);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        braid_error err = {0};
+        assert_true(put_agent(&f, "a", bad[i].text, &err) != BRAID_OK);
+        if (!strstr(err.message, bad[i].word)) fail_msg("\"%s\" does not say \"%s\"", err.message, bad[i].word);
+    }
+    braid_error err = {0};
+    char text[100], *json = NULL;
+    assert_int_equal(put_agent(&f, "a", "{\"version\":0,\"learner\":\"linucb\"}", &err), BRAID_OK);
+    assert_int_equal(put_agent(&f, "a", "{\"version\":0,\"learner\":\"thompson\"}", &err), BRAID_E_CONFLICT);
+    json_t *first = agent(&f, "a");
+    assert_string_equal(text_at(first, "learner"), "linucb");
+    snprintf(text, sizeof text, "{\"version\":%lld,\"learner\":\"thompson\"}", (long long)json_integer_value(json_object_get(first, "version")));
+    assert_int_equal(put_agent(&f, "a", text, &err), BRAID_OK);
+    assert_int_equal(put_agent(&f, "a", text, &err), BRAID_E_CONFLICT);
+    json_decref(first);
+    assert_int_equal(braid_delete_document(f.db, "agent", "a", &json, &err), BRAID_OK);
+    braid_free(json);
+    first = agent(&f, "a");
+    assert_true(strcmp(text_at(first, "learner"), "softmax") == 0 && json_integer_value(json_object_get(first, "version")) == 0);
+    json_decref(first);
+    fixture_end(&f);
+}
+
+/* A kept answer is that of the setting it was made by. */
+static void another_setting_is_another_answer_at_once(void **state) {
+    (void)state;
+    static const char question[] = "{\"user\":\"p3\",\"agent\":\"b\",\"k\":5,\"explore\":true}";
+    fixture f;
+    braid_error err = {0};
+    fill(&f);
+    learn(&f);
+    assert_int_equal(put_agent(&f, "b", "{\"exploration\":{\"budget\":1}}", &err), BRAID_OK);
+    settle(&f);
+    json_t *first = ask(&f, BRAID_RECOMMEND, question), *kept = ask(&f, BRAID_RECOMMEND, question);
+    assert_true(json_is_true(json_object_get(kept, "cached")));
+    for (size_t i = 0; i < result_count(first); i++) { /* with the chances that it was drawn by */
+        assert_string_equal(result_id(kept, i), result_id(first, i));
+        assert_true(json_equal(json_object_get(json_array_get(json_object_get(kept, "results"), i), "propensity"),
+                               json_object_get(json_array_get(json_object_get(first, "results"), i), "propensity")));
+    }
+    assert_int_equal(put_agent(&f, "b", "{\"exploration\":{\"budget\":0}}", &err), BRAID_OK);
+    json_t *now = ask(&f, BRAID_RECOMMEND, question);
+    assert_false(json_is_true(json_object_get(now, "cached")));
+    for (size_t i = 0; i < result_count(now); i++)
+        assert_true(json_number_value(json_object_get(json_array_get(json_object_get(now, "results"), i), "propensity")) == 1);
+    json_decref(first);
+    json_decref(kept);
+    json_decref(now);
+    fixture_end(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_put_back_is_what_was_taken_out_and_undoes_nothing_newer),
         cmocka_unit_test(another_database_takes_what_it_knows_nothing_of),
         cmocka_unit_test(nonsense_is_refused_whole),
         cmocka_unit_test(a_policy_is_shown_as_answers_use_it),
+        cmocka_unit_test(an_agent_does_as_its_document_says),
+        cmocka_unit_test(an_agent_is_checked_and_its_versions_are_kept),
+        cmocka_unit_test(another_setting_is_another_answer_at_once),
         cmocka_unit_test(a_list_explores_within_its_budget_and_tells_its_chances),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
