@@ -12,6 +12,8 @@ enum {
     KEEPER_TICK_S = 1,
     KEEPER_PERIOD_S = 10,
     STATS_PERIOD_S = 30,
+    FORGET_FIRST_S = 2, /* who is restarted every night forgets too */
+    FORGET_PERIOD_S = 3600,
     DECAY_PERIOD_S = 60, /* so old is what the planner believes half of */
     WARM_WAIT_S = 3      /* at most, for the first answers to find the stores ready */
 };
@@ -115,11 +117,23 @@ static void keep_programme(braid_db *db) {
     log_write(&db->log, LOG_WARN, err.store, "rules and experiments could not be read, and are tried again: %s", err.message);
 }
 
+/* What was shown longer ago than it is kept for. A store forgets in slices that give way to writers. */
+static void forget_slates(braid_db *db) {
+    const int64_t day_ms = 86400000;
+    int64_t before = clock_wall_ms(&clock_system) - option_get_int(db->options, "slates.days") * day_ms;
+    braid_error err = {0};
+    uint64_t removed = 0;
+    if (record_forget(db->record, RECORD_SLATE, before, &removed, &err) != BRAID_OK)
+        log_write(&db->log, LOG_WARN, err.store, "old slates could not be forgotten: %s", err.message);
+    metric_add(metrics_counter(db->metrics, "slates_forgotten_total", "", "Slates that were older than they are kept for."), removed);
+}
+
 static void tend(braid_db *db, uint64_t tick) {
     bool writes = !option_get_bool(db->options, "record.read_only");
     if (due(tick, KEEPER_PERIOD_S) && tick > 0 && writes) keep(db);
     if (due(tick, KEEPER_PERIOD_S) && tick > 0) keep_models(db);
     if (tick > 0) keep_programme(db);
+    if (writes && (tick == FORGET_FIRST_S / KEEPER_TICK_S || (due(tick, FORGET_PERIOD_S) && tick > 0))) forget_slates(db);
     if (due(tick, DECAY_PERIOD_S) && tick > 0) metrics_decay(db->metrics);
     if (due(tick, STATS_PERIOD_S) && tick > 0 && atomic_exchange(&db->stats_moved, false)) indexer_load_stats(db);
 }

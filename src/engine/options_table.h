@@ -48,6 +48,8 @@
       "share of the recommendations that are kept for judging (in experiments: all, unless it is 0)")                  \
     X("slates", "queue", INT, "10000", 1, 1000000, NULL, "slates-queue", \
       "recommendations that wait to be kept; more are dropped and counted")                                                         \
+    X("slates", "days", INT, "90", 1, 3650, NULL, "slates-days", \
+      "how many days a recommendation is kept for judging")                                                                         \
     X("embed", "store", ENUM, "hashing", 0, 0, "hashing", "embedder", \
       "text -> vector; hashing is lexical, not semantic") \
     X("query", "deadline_ms", INT, "200", 1, 60000, NULL, "deadline", \

@@ -1,5 +1,6 @@
 /* Experiments, the log of what was shown, and estimates from it, as a caller sees them. */
 #include <math.h>
+#include <sqlite3.h>
 
 #include "engine_test.h"
 
@@ -342,6 +343,37 @@ static void keeping_can_be_turned_off_and_never_holds_up_an_answer(void **state)
     fixture_end(&f);
 }
 
+/* As if the clock had gone on: what was shown is made older in the file. */
+static void what_was_shown_is_forgotten_in_time(void **state) {
+    (void)state;
+    fixture f = {0};
+    static const char *const kept[] = {"vector.dimension", "16", "slates.days", "30", NULL};
+    fixture_start(&f, kept);
+    if (f.mix) { /* another record store's file is not ours to change */
+        fixture_end(&f);
+        return;
+    }
+    put_all(&f, "{\"id\":\"a\",\"title\":\"A\"}\n{\"id\":\"b\",\"title\":\"B\"}\n{\"user\":{\"id\":\"ana\",\"name\":\"Ana\"}}");
+    settle(&f);
+    for (int i = 0; i < 3; i++) json_decref(recommend(&f, "ana", ",\"cache\":false"));
+    braid_close(f.db);
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(f.path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "UPDATE slates SET at = at - 31 * 86400000 WHERE id IN (SELECT id FROM slates LIMIT 2)", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_changes(db), 2);
+    sqlite3_close(db);
+    braid_error err = {0};
+    if (fixture_open(&f, kept, &err)) fail_msg("open: %s", err.message);
+    for (int i = 0; i < 6000 && metric(&f, "braid_slates_forgotten_total") < 2; i++) usleep(10000);
+    assert_true(metric(&f, "braid_slates_forgotten_total") == 2);
+    char *text;
+    if (braid_evaluate(f.db, "{\"policy\":\"popular\"}", 0, &text, &err)) fail_msg("evaluate: %s", err.message);
+    json_t *e = parsed(text);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(e, "skipped"), "unranked")), 1); /* the one that is left */
+    json_decref(e);
+    fixture_end(&f);
+}
+
 /* ---- estimates ---- */
 static json_t *evaluate(fixture *f, const char *request) {
     char *text;
@@ -423,6 +455,7 @@ int main(void) {
         cmocka_unit_test_teardown(two_rankings_share_a_list_and_the_better_wins, no_documents),
         cmocka_unit_test_teardown(what_was_shown_goes_with_its_person, no_documents),
         cmocka_unit_test_teardown(estimates_tell_a_good_policy_from_a_bad_one, no_documents),
+        cmocka_unit_test(what_was_shown_is_forgotten_in_time),
         cmocka_unit_test(keeping_can_be_turned_off_and_never_holds_up_an_answer),
     };
     return cmocka_run_group_tests_name("experiments and what they leave behind", tests, setup, teardown);
