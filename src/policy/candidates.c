@@ -5,12 +5,15 @@
  *   describe facets, vectors, audience
  *   standardise each feature over the candidates, so that one set of weights serves short and long histories
  *
+ * What nobody has chosen yet is described in candidates_fresh.c.
+ *
  * Sums of edges are taken to their square root, with the sign kept: the first few that speak for an item say most. What is
  * the same for all candidates becomes zero: it cannot order them. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/candidates.h"
 #include "policy/facets.h"
 #include "policy/times.h"
 
@@ -111,15 +114,11 @@ static bool gather(gathering *g, const spoken *s, arena *a) {
 }
 
 /* ---- describe ---- */
-static float root(float x) {
-    return x < 0 ? -sqrtf(-x) : sqrtf(x);
-}
-
 static void describe_edges(const spoken *s, policy_candidate *c, size_t n) {
     for (size_t i = 0; i < n; i++) {
         c[i].because = UINT32_MAX;
         if (c[i].num >= s->items) continue;
-        for (int k = 0; k < ASK_COUNT; k++) c[i].x[asks[k].feature] = root(s->sum[k][c[i].num]);
+        for (int k = 0; k < ASK_COUNT; k++) c[i].x[asks[k].feature] = candidates_root(s->sum[k][c[i].num]);
         if (s->most[c[i].num] > 0) c[i].because = s->because[c[i].num];
     }
 }
@@ -164,10 +163,10 @@ static int describe_cards(const policy_question *q, const history_weights *h, po
         policy_audience seen = audience_of(q, card);
         c[i].tried = seen.count > 0;
         double year = card->year ? card->year : lately ? lately : now;
-        x[POLICY_FEATURE_GENRES] = root(like.liked[FACETS_GENRES]);
-        x[POLICY_FEATURE_GENRES_AGAINST] = root(like.against[FACETS_GENRES]);
-        x[POLICY_FEATURE_THEMES] = root(like.liked[FACETS_THEMES]);
-        x[POLICY_FEATURE_PEOPLE] = root(like.liked[FACETS_PEOPLE]);
+        x[POLICY_FEATURE_GENRES] = candidates_root(like.liked[FACETS_GENRES]);
+        x[POLICY_FEATURE_GENRES_AGAINST] = candidates_root(like.against[FACETS_GENRES]);
+        x[POLICY_FEATURE_THEMES] = candidates_root(like.liked[FACETS_THEMES]);
+        x[POLICY_FEATURE_PEOPLE] = candidates_root(like.liked[FACETS_PEOPLE]);
         x[POLICY_FEATURE_POPULAR] = (float)log1p(seen.count);
         x[POLICY_FEATURE_TREND] = (float)log1p(seen.recent);
         x[POLICY_FEATURE_VALUE] =
@@ -215,57 +214,6 @@ static bool describe_vectors(const policy_question *q, const history_weights *h,
         for (size_t i = 0; i < n; i++) c[i].x[feature[k]] = score[i] == SIMILARITY_NONE ? 0 : score[i];
     }
     return true;
-}
-
-/* ---- describe what nobody has chosen yet ---- */
-static void describe_linear(const learn_edges *e, const float *thought, uint32_t items, policy_candidate *c, size_t n) {
-    for (size_t i = 0; e && i < n; i++) {
-        float say = 0;
-        if (c[i].num >= e->items) continue;
-        for (uint64_t k = e->at[c[i].num]; k < e->at[c[i].num + 1]; k++) {
-            if (e->item[k] == c[i].num)
-                c[i].x[POLICY_FEATURE_EXPECTED] = e->weight[k];
-            else if (e->item[k] < items)
-                say += e->weight[k] * thought[e->item[k]];
-        }
-        c[i].x[POLICY_FEATURE_LINEAR] = root(say);
-    }
-}
-
-/* From the content neighbours: what the person thought of them, how near the nearest liked ones are, how many chose them. */
-static int describe_fresh(const policy_question *q, const history_weights *h, policy_candidate *c, size_t n, arena *a,
-                          braid_error *err) {
-    const learn_edges *e = q->models->from[POLICY_MODEL_CONTENT];
-    uint32_t items = e ? e->items : 0;
-    float *thought = arena_calloc(a, (size_t)items + 1, sizeof *thought);
-    float *liked = arena_calloc(a, (size_t)items + 1, sizeof *liked);
-    float *audience = arena_alloc(a, ((size_t)items + 1) * sizeof *audience); /* looked up once, NAN before */
-    if (!thought || !liked || !audience) return error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for candidates");
-    for (uint32_t i = 0; i < items; i++) audience[i] = NAN;
-    for (size_t i = 0; i < h->count; i++) {
-        if (h->nums[i] >= items) continue;
-        thought[h->nums[i]] = h->ask[ASK_SLIM][i];
-        liked[h->nums[i]] = h->liked[i];
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (c[i].num >= items) continue;
-        float say = 0, near = 0, seen = 0, all = 0;
-        for (uint64_t k = e->at[c[i].num]; k < e->at[c[i].num + 1]; k++) {
-            uint32_t other = e->item[k];
-            if (isnan(audience[other]))
-                audience[other] = (float)log1p(q->times ? policy_times_at(q->times, other, q->as_of).count
-                                                        : catalogue_interactions(q->cat, other));
-            all += e->weight[k];
-            say += e->weight[k] * thought[other];
-            near += e->weight[k] * liked[other];
-            seen += e->weight[k] * audience[other];
-        }
-        c[i].x[POLICY_FEATURE_NEIGHBOURS] = all > 0 ? root(say / all) : 0;
-        c[i].x[POLICY_FEATURE_ALIKE] = root(near);
-        c[i].x[POLICY_FEATURE_AROUND] = all > 0 ? seen / all : 0;
-    }
-    describe_linear(q->models->from[POLICY_MODEL_RIDGE], thought, items, c, n);
-    return BRAID_OK;
 }
 
 /* ---- standardise ---- */
@@ -317,7 +265,7 @@ int policy_candidates(const policy_question *q, arena *a, policy_candidate **out
     if (rc != BRAID_OK) goto cleanup;
     if (q->vectors && !describe_vectors(q, h, c, n, a)) *missing = true;
     if (q->models && policy_all_fresh(c, n)) {
-        rc = describe_fresh(q, h, c, n, a, err);
+        rc = candidates_describe_fresh(q, h, c, n, a, err);
         if (rc != BRAID_OK) goto cleanup;
     }
     standardise(c, n, q->taste_only);
