@@ -131,7 +131,7 @@ int indexer_repair_item(braid_db *db, uint32_t num, bool force, braid_error *err
 /* How often items are watched, read again from the record store. */
 void indexer_load_stats(braid_db *db);
 
-/* warm.c: asks every remote store what answers ask; false: one did not answer. all: several at once. */
+/* warm.c: asks every remote store what answers ask; false: one did not answer. all: several at once, and while it helps. */
 bool warm_wanted(const braid_db *db);
 bool warm_stores(braid_db *db, bool all);
 

@@ -90,11 +90,11 @@ static bool due(uint64_t tick, uint64_t period) {
     return tick % (period / KEEPER_TICK_S) == 0;
 }
 
-/* Warmed all over when the database was opened, and when a store is back. */
+/* Warmed all over when the database was opened, and when a store is back; one that is not is asked once. */
 static void keep_warm(braid_db *db, uint64_t tick, bool *well) {
     if (!warm_wanted(db) || (*well && !due(tick, KEEPER_PERIOD_S))) return;
     bool was_well = *well;
-    *well = warm_stores(db, !was_well);
+    *well = warm_stores(db, false) && (was_well || warm_stores(db, true));
     if (was_well && !*well) log_write(&db->log, LOG_INFO, "engine", "a remote store does not answer; it is asked again every second");
 }
 

@@ -4,8 +4,10 @@
  * when somebody asks, and a breaker that has opened wants a call to try: whoever asks first pays for it, out of a deadline
  * that is too short, and what is given up is planned anew the next time. So the housekeeping thread asks every store what
  * answers ask, of items spread over the catalogue, with a deadline of its own: when the database opens, every ten seconds (a
- * plan is made anew when the store has grown), and every second while a store fails, several times at once, so that as many
- * connections are there. A round that was slow is repeated: a server that runs on the Java machine gets faster by being asked.
+ * plan is made anew when the store has grown), and every second while a store fails. When it has answered, several ask at
+ * once, so that as many connections are there, and again and again while that makes it quicker: a server that runs on the Java
+ * machine gets faster by being asked. One that stays slow is busy, or large, and is not made busier: this must never be what
+ * the store is busy with, and later rounds that its deadline ends are no failure.
  *
  * It asks through the same doors as an answer does. Rejected: a table function of each store to warm itself, which would have
  * to know what answers ask. */
@@ -13,12 +15,21 @@
 
 #include "engine/db.h"
 
-enum { WARM_AT_ONCE = 4, WARM_S = 10, WARM_ROUNDS = 20, WARM_SLOW_MS = 30, WARM_ITEMS = 16, WARM_DIM_MAX = MODEL_DIM_MAX };
+enum {
+    WARM_AT_ONCE = 4,
+    WARM_S = 10,
+    WARM_ROUNDS = 20,
+    WARM_SLOW_MS = 30,
+    WARM_FLAT = 3, /* rounds that were hardly quicker than the one before */
+    WARM_ITEMS = 16,
+    WARM_DIM_MAX = MODEL_DIM_MAX
+};
 
 typedef struct warming {
     pool_job job;
     braid_db *db;
     deadline until;
+    int rounds;
     bool failed;
 } warming;
 
@@ -70,20 +81,25 @@ static int warm_cache(braid_db *db, deadline until) {
     return rc;
 }
 
-static void warm_round(warming *w) {
+static bool warm_round(const warming *w) {
     braid_db *db = w->db;
     int graph = *db->cursors[ROLE_GRAPH] ? warm_graph(db, w->until) : BRAID_OK;
     int vector = *db->cursors[ROLE_VECTOR] ? warm_vector(db, w->until) : BRAID_OK;
     int cached = cache_is_remote(db->cache) ? warm_cache(db, w->until) : BRAID_OK;
-    w->failed = graph != BRAID_OK || vector != BRAID_OK || cached != BRAID_OK;
+    return graph == BRAID_OK && vector == BRAID_OK && cached == BRAID_OK;
 }
 
 static void warm_run(pool_job *job) {
     warming *w = (warming *)job;
-    for (int i = 0; i < WARM_ROUNDS; i++) {
+    int64_t before = INT64_MAX;
+    for (int i = 0, flat = 0; i < w->rounds && flat < WARM_FLAT; i++) {
         int64_t begun = clock_mono_ns(&clock_system);
-        warm_round(w);
-        if (w->failed || clock_mono_ns(&clock_system) - begun < WARM_SLOW_MS * INT64_C(1000000)) break;
+        bool well = warm_round(w);
+        int64_t took = clock_mono_ns(&clock_system) - begun;
+        w->failed = !well && (i == 0 || !deadline_passed(&clock_system, w->until));
+        if (!well || took < WARM_SLOW_MS * INT64_C(1000000)) break;
+        flat += took > before / 4 * 3;
+        before = took;
     }
 }
 
@@ -99,6 +115,7 @@ bool warm_stores(braid_db *db, bool all) {
     for (size_t i = 0; i < n; i++) {
         w[i].job.run = warm_run;
         w[i].db = db;
+        w[i].rounds = all ? WARM_ROUNDS : 1;
         w[i].until = clock_mono_ns(&clock_system) + WARM_S * INT64_C(1000000000);
         taken[i] = pool_submit(db->pool, &w[i].job, POOL_SLOW);
     }
