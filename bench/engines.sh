@@ -3,18 +3,20 @@
 # and makes the tables of docs/engines.md from them (bench/engines_table.py).
 #   bench/engines.sh [ITEMSxDIM...]      default: 10000x768 100000x768
 # The engines are a set of their own (build/engines_bench, ports from 31379), started here and stopped at the end unless they ran before.
-# The machine should be idle; the first line of each result says how busy it was.
+# The machine should be idle; the first line of each result says how busy it was. Nobody needs to watch: the engines are measured for PART_SECONDS
+# at the most, and so are their clients; what a part has printed by then is kept, and the table leaves out the rest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export BRAID_ENGINES_DIR=${BRAID_ENGINES_DIR:-build/engines_bench} BRAID_ENGINES_MILVUS_PORT=${BRAID_ENGINES_MILVUS_PORT:-31530}
 export BRAID_ENGINES_NEO4J_PORT=${BRAID_ENGINES_NEO4J_PORT:-31687} BRAID_ENGINES_POSTGRES_PORT=${BRAID_ENGINES_POSTGRES_PORT:-31432}
 export BRAID_ENGINES_REDIS_PORT=${BRAID_ENGINES_REDIS_PORT:-31379}
 engines=(milvus neo4j postgres redis)
-out=bench/results/engines work=build/bench/engines build=${BUILD:-build} queries=${QUERIES:-500}
+out=bench/results/engines work=build/bench/engines build=${BUILD:-build} queries=${QUERIES:-500} seconds=${PART_SECONDS:-900}
 peers=build/bench/peers python=build/bench/peers/bin/python
 
 mkdir -p "$out" "$work"
 pids() { for e in "${engines[@]}"; do printf '%s=%s ' "$e" "$(cut -d' ' -f1 "$BRAID_ENGINES_DIR/$e/pid")"; done; }
+within() { timeout "$seconds" "$@" || echo "bench/engines.sh: ${1##*/} did not end well within $seconds s" >&2; }
 ran=1
 scripts/engines.sh status "${engines[@]}" >/dev/null || ran=0
 scripts/engines.sh up "${engines[@]}"
@@ -68,13 +70,13 @@ for size in "$@"; do
     {
         printf '{"date":"%s","cpu":"%s","cores":%s,"load_before":%s,"version":"%s"}\n' "$(date -u +%F)" \
             "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" "$(nproc)" "$(cut -d' ' -f1 /proc/loadavg)" "$(git rev-parse --short HEAD)"
-        "$build/release/bench/bench_engines" "$work/braid.yaml" "$items" "$dim" "$queries" "$work"
-        "$python" bench/engines_peers.py run "$items" "$dim" "$queries" "$work"
+        within "$build/release/bench/bench_engines" "$work/braid.yaml" "$items" "$dim" "$queries" "$work"
+        within "$python" bench/engines_peers.py run "$items" "$dim" "$queries" "$work"
     } | tee "$result"
     mv "$result" "$out/$size.ndjson"
 done
 
 echo "cache"
-"$build/release/bench/bench_cache" "$BRAID_TEST_REDIS" | tee "$out/cache.ndjson"
+within "$build/release/bench/bench_cache" "$BRAID_TEST_REDIS" | tee "$out/cache.ndjson"
 
 python3 bench/engines_table.py
