@@ -5,6 +5,9 @@
  * letting those close or re-open it would make its state depend on how long old calls hang. For the same reason a probe
  * carries a number; one that was given up and reports after all is ignored.
  *
+ * A patient call is no probe: it may hang for seconds, and probes go on beside it. It was let in with more time than
+ * others have, so only its success says something.
+ *
  * Time moves the state only when somebody comes by (breaker_enter): there is no thread here. Rejected: a token bucket of
  * failures (it needs two rates that nobody can choose), and a probe by a bare TCP connect (a server that accepts and does
  * not answer would look healthy). */
@@ -17,6 +20,8 @@
 
 enum { BREAKER_WINDOW_MAX = 64, BREAKER_NAME_BYTES = 24 };
 
+#define BREAKER_PATIENT_EVERY_NS INT64_C(1000000000)
+
 struct breaker {
     pthread_mutex_t lock; /* guards all below but the options */
     breaker_options o;
@@ -25,7 +30,7 @@ struct breaker {
     uint64_t outcomes; /* 1: failed; the newest in bit 0 */
     unsigned seen;     /* of them, at most o.window */
     unsigned open_ms;  /* of the present or last opening */
-    int64_t since_ns, until_ns, probe_ns;
+    int64_t since_ns, until_ns, probe_ns, patient_ns;
     uint64_t probe; /* number of the last probe */
     bool probing;
     metric_counter *state_metric, *refused_metric, *opened_metric;
@@ -41,6 +46,7 @@ static void breaker_defaults(breaker_options *o) {
     if (o->open_ms_max == 0) o->open_ms_max = 4000;
     if (o->open_ms_max < o->open_ms) o->open_ms_max = o->open_ms;
     if (o->probe_ms == 0) o->probe_ms = 2000;
+    if (o->patient_ms == 0) o->patient_ms = 5000;
 }
 
 int breaker_new(const breaker_options *options, breaker **out, braid_error *err) {
@@ -102,9 +108,14 @@ static bool breaker_probe_runs(const breaker *b, int64_t now) {
     return b->probing && now - b->probe_ns < (int64_t)b->o.probe_ms * 1000000;
 }
 
-int breaker_enter(breaker *b, breaker_ticket *ticket, braid_error *err) {
-    *ticket = (breaker_ticket){0};
-    if (b == NULL) return BRAID_OK;
+/* Under the lock, of a breaker that is not closed. */
+static bool breaker_patient(breaker *b, int64_t now, int64_t left_ns) {
+    if (left_ns < (int64_t)b->o.patient_ms * 1000000 || now < b->patient_ns) return false;
+    b->patient_ns = now + BREAKER_PATIENT_EVERY_NS;
+    return true;
+}
+
+static int breaker_admit(breaker *b, int64_t left_ns, breaker_ticket *ticket, braid_error *err) {
     int64_t now = clock_mono_ns(b->o.clock), since, left;
     bool pass = true;
     ticket->begun_ns = now;
@@ -112,8 +123,8 @@ int breaker_enter(breaker *b, breaker_ticket *ticket, braid_error *err) {
     if (b->state == BREAKER_OPEN && now >= b->until_ns) breaker_move(b, BREAKER_HALF_OPEN, now);
     if (b->state == BREAKER_HALF_OPEN && !breaker_probe_runs(b, now))
         breaker_begin_probe(b, ticket);
-    else
-        pass = b->state == BREAKER_CLOSED;
+    else if (b->state != BREAKER_CLOSED)
+        pass = ticket->patient = breaker_patient(b, now, left_ns);
     since = (now - b->since_ns) / 1000000;
     left = b->state == BREAKER_OPEN ? (b->until_ns - now) / 1000000 : 0;
     pthread_mutex_unlock(&b->lock);
@@ -126,6 +137,17 @@ int breaker_enter(breaker *b, breaker_ticket *ticket, braid_error *err) {
     return error_set(err, BRAID_E_UNAVAILABLE, b->store,
                      "%s (%s calls) is left alone: one call tries for %lld ms whether it answers again", b->store,
                      b->calls, (long long)since);
+}
+
+int breaker_enter_until(breaker *b, deadline until, breaker_ticket *ticket, braid_error *err) {
+    *ticket = (breaker_ticket){0};
+    if (b == NULL) return BRAID_OK;
+    return breaker_admit(b, until == 0 ? 0 : until - clock_mono_ns(b->o.clock), ticket, err);
+}
+
+int breaker_enter(breaker *b, breaker_ticket *ticket, braid_error *err) {
+    *ticket = (breaker_ticket){0};
+    return b == NULL ? BRAID_OK : breaker_admit(b, 0, ticket, err);
 }
 
 /* A call of the closed state: remembered, and enough failures open. */
@@ -143,7 +165,9 @@ void breaker_done(breaker *b, breaker_ticket ticket, int code) {
     bool slow = b->o.slow_ms != 0 && now - ticket.begun_ns > (int64_t)b->o.slow_ms * 1000000;
     bool failed = slow || breaker_failure(code);
     pthread_mutex_lock(&b->lock);
-    if (ticket.probe != 0) {
+    if (ticket.patient) {
+        if (!failed && b->state != BREAKER_CLOSED) breaker_close(b, now);
+    } else if (ticket.probe != 0) {
         if (b->state == BREAKER_HALF_OPEN && b->probing && ticket.probe == b->probe) {
             if (failed)
                 breaker_open(b, b->open_ms * 2, now);

@@ -104,7 +104,7 @@ static int call_begin(call *c, const graph_store *s, breaker *gate, deadline unt
     if (gate == NULL) return BRAID_OK;
     if (deadline_passed(s->clock, until))
         return error_set(err, BRAID_E_DEADLINE, s->ops->name, "no time was left to ask");
-    return breaker_enter(gate, &c->ticket, err);
+    return breaker_enter_until(gate, until, &c->ticket, err);
 }
 
 static int call_end(call *c, int rc) {

@@ -30,7 +30,7 @@ buf *graph_neo4j_ask(graph_neo4j_request *rq, const char *text, bolt_each each, 
     size_t i = rq->count++;
     rq->statements[i] = (bolt_statement){.text = text, .each = each, .ctx = ctx};
     rq->texts[i] = NULL;
-    buf_init(&rq->parameters[i], 0);
+    bolt_parameters_begin(&rq->parameters[i]);
     return &rq->parameters[i];
 }
 

@@ -156,7 +156,7 @@ static int call_begin(call *c, vector_store *s, breaker *gate, metric_histogram 
     if (gate != NULL && until != 0 && c->start >= until)
         code = error_set(err, BRAID_E_DEADLINE, s->ops->name, "no time was left to ask");
     else if (gate != NULL)
-        code = breaker_enter(gate, &c->ticket, err);
+        code = breaker_enter_until(gate, until, &c->ticket, err);
     if (code != BRAID_OK) metric_add(s->errors, 1);
     return code;
 }

@@ -4,6 +4,8 @@
  * Vectors are written by the server's own procedure, which keeps them in single precision: half the space, and what is
  * read back is what was written. Scores come as (1 + cosine) / 2; the search turns them back.
  *
+ * Parameters of statements with lists lie in one map, $p: graph/graph_neo4j_cypher.c says why.
+ *
  * A statement sees what is committed at the moment it looks: of a node that is deleted meanwhile the properties are null.
  * So a vector is read once, looked at, and left out when it has gone. */
 #include "vector/vector_neo4j.h"
@@ -13,7 +15,7 @@
 const vector_neo4j_cypher vector_neo4j_statements = {
     /* A row is applied when its version is not below the stored one and above that of a removal, be it of the vector or
      * of the whole item; version 0 means that nobody keeps versions. */
-    .upsert = "UNWIND $rows AS row "
+    .upsert = "UNWIND $p.rows AS row "
               "OPTIONAL MATCH (gone:Removed {num: row[0]}) "
               "WITH row, gone WHERE row[1] = 0 OR "
               "(coalesce(gone.version, 0) < row[1] AND coalesce(gone.embedding_version, 0) < row[1]) "
@@ -21,32 +23,32 @@ const vector_neo4j_cypher vector_neo4j_statements = {
               "WITH row, m WHERE row[1] = 0 OR m.embedding_version IS NULL OR m.embedding_version <= row[1] "
               "SET m.embedding_version = row[1] "
               "WITH row, m CALL db.create.setNodeVectorProperty(m, 'embedding', row[2])",
-    .remember = "UNWIND $nums AS num "
+    .remember = "UNWIND $p.nums AS num "
                 "MATCH (m:MediaContent {num: num}) WHERE m.embedding_version > 0 "
-                "MERGE (gone:Removed {num: num}) SET gone.at = $now, gone.embedding_version = m.embedding_version",
-    .remove = "UNWIND $nums AS num "
+                "MERGE (gone:Removed {num: num}) SET gone.at = $p.now, gone.embedding_version = m.embedding_version",
+    .remove = "UNWIND $p.nums AS num "
               "MATCH (m:MediaContent {num: num}) WHERE m.embedding IS NOT NULL "
               "WITH m, " IF_BARE " AS bare "
               "REMOVE m.embedding, m.embedding_version "
               "FOREACH (x IN CASE WHEN bare THEN [m] ELSE [] END | DELETE x)",
-    .forget = "MATCH (gone:Removed) WHERE gone.at < $before WITH gone LIMIT 1000 DELETE gone",
+    .forget = "MATCH (gone:Removed) WHERE gone.at < $p.before WITH gone LIMIT 1000 DELETE gone",
 
     .fetch = "MATCH (m:MediaContent {num: $num}) WITH m.embedding AS v WHERE v IS NOT NULL RETURN v",
-    .fetch_many = "UNWIND $nums AS num "
+    .fetch_many = "UNWIND $p.nums AS num "
                   "MATCH (m:MediaContent {num: num}) WITH num, m.embedding AS v WHERE v IS NOT NULL RETURN num, v",
-    .score = "UNWIND $nums AS num "
+    .score = "UNWIND $p.nums AS num "
              "MATCH (m:MediaContent {num: num}) WITH num, m.embedding AS v WHERE v IS NOT NULL "
-             "RETURN num, vector.similarity.cosine(v, $vector)",
+             "RETURN num, vector.similarity.cosine(v, $p.vector)",
     .scan = "MATCH (m:MediaContent) WHERE m.num > $after "
             "WITH m, m.num AS num, m.embedding AS v ORDER BY num WHERE v IS NOT NULL "
             "RETURN num, m.embedding_version, v LIMIT $most",
 
     .walk = "CALL db.index.vector.queryNodes($index, $most, $vector) YIELD node, score "
             "WITH node.num AS num, score WHERE num IS NOT NULL RETURN num, score",
-    .nearest_of = "UNWIND $nums AS num "
+    .nearest_of = "UNWIND $p.nums AS num "
                   "MATCH (m:MediaContent {num: num}) WITH num, m.embedding AS v WHERE v IS NOT NULL "
-                  "WITH num, vector.similarity.cosine(v, $vector) AS score "
-                  "RETURN num, score ORDER BY score DESC, num LIMIT $most",
+                  "WITH num, vector.similarity.cosine(v, $p.vector) AS score "
+                  "RETURN num, score ORDER BY score DESC, num LIMIT $p.most",
     .nearest_of_all = "MATCH (m:MediaContent) WITH m.num AS num, m.embedding AS v WHERE num IS NOT NULL AND v IS NOT NULL "
                       "WITH num, vector.similarity.cosine(v, $vector) AS score "
                       "RETURN num, score ORDER BY score DESC, num LIMIT $most",

@@ -110,7 +110,7 @@ int vector_neo4j_fetch_many(void *self, const uint32_t *nums, size_t n, deadline
     memset(found, 0, n * sizeof *found);
     for (size_t at = 0; at < n && rc == BRAID_OK; at += VECTOR_NEO4J_PAGE) {
         buf p;
-        buf_init(&p, 0);
+        bolt_parameters_begin(&p);
         ps_put_map(&p, 1);
         x.n = n - at < VECTOR_NEO4J_PAGE ? n - at : VECTOR_NEO4J_PAGE;
         x.out = out + at * x.dim;
@@ -156,7 +156,7 @@ int vector_neo4j_score(void *self, const float *query, const uint32_t *nums, siz
     int rc = unit != NULL ? vector_neo4j_unit(v, query, "the query", unit, err) : vector_neo4j_no_memory(err);
     if (rc == BRAID_OK) {
         buf p;
-        buf_init(&p, 0);
+        bolt_parameters_begin(&p);
         ps_put_map(&p, 2);
         ps_put_str(&p, "vector");
         ps_put_floats(&p, unit, v->options.dim);

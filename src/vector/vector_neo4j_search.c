@@ -63,8 +63,8 @@ static int see_nearest(void *ctx, bolt_row *row, braid_error *err) {
     return BRAID_OK;
 }
 
+/* To be put behind buf_init, or behind bolt_parameters_begin. */
 static void put_query(const finder *x, buf *p, size_t pairs, size_t most) {
-    buf_init(p, 0);
     ps_put_map(p, pairs);
     ps_put_str(p, "vector");
     ps_put_floats(p, x->unit, x->v->options.dim);
@@ -83,6 +83,7 @@ static int walk(finder *x, size_t most, braid_error *err) {
     buf p;
     bolt_call call = {.access = BOLT_READ, .until = x->q->until};
     int64_t start = clock_mono_ns(v->clock);
+    buf_init(&p, 0);
     put_query(x, &p, 3, most);
     ps_put_str(&p, "index");
     ps_put_str(&p, v->index);
@@ -99,6 +100,7 @@ static int walk(finder *x, size_t most, braid_error *err) {
 static int score_all(finder *x, braid_error *err) {
     buf p;
     bolt_call call = {.access = BOLT_READ, .until = x->q->until};
+    buf_init(&p, 0);
     put_query(x, &p, 2, x->q->k);
     x->count = 0;
     x->rows = 0;
@@ -111,6 +113,7 @@ static int score_all(finder *x, braid_error *err) {
 static int score_some(finder *x, uint32_t *from, uint64_t *members, braid_error *err) {
     buf p;
     bolt_call call = {.access = BOLT_READ, .until = x->q->until};
+    bolt_parameters_begin(&p);
     put_query(x, &p, 3, x->q->k);
     ps_put_str(&p, "nums");
     size_t at = ps_open_list(&p), n = 0;

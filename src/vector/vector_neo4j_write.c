@@ -53,7 +53,7 @@ static int upsert_batch(vector_neo4j_self *v, const vector_entry *entries, const
                         braid_error *err) {
     buf p;
     bolt_call call = vector_neo4j_write_call(v);
-    buf_init(&p, 0);
+    bolt_parameters_begin(&p);
     ps_put_map(&p, 1);
     ps_put_str(&p, "rows");
     ps_put_list(&p, n);
@@ -82,7 +82,7 @@ int vector_neo4j_upsert(void *self, const vector_entry *entries, size_t n, braid
 /* ---- removing ---- */
 
 static void put_nums(buf *p, int64_t now, const uint32_t *nums, size_t n) {
-    buf_init(p, 0);
+    bolt_parameters_begin(p);
     ps_put_map(p, 3);
     ps_put_str(p, "now");
     ps_put_int(p, now);

@@ -161,6 +161,10 @@ typedef struct bolt_statement {
     bolt_summary *summary; /* NULL allowed */
 } bolt_statement;
 
+/* Begins parameters that all lie in one map: what follows is that map, and the text says $p.name. For statements with lists: a
+ * server plans a statement anew for each order of magnitude of a list's length, but not of one in a map. */
+void bolt_parameters_begin(buf *parameters);
+
 int bolt_run(bolt_client *c, const bolt_call *call, const bolt_statement *s, braid_error *err);
 int bolt_transact(bolt_client *c, const bolt_call *call, const bolt_statement *s, size_t count, braid_error *err);
 

@@ -247,6 +247,12 @@ static int tx_try_one(bolt_client *c, const bolt_call *call, deadline until, voi
     return code;
 }
 
+void bolt_parameters_begin(buf *parameters) {
+    buf_init(parameters, 0);
+    ps_put_map(parameters, 1);
+    ps_put_str(parameters, "p");
+}
+
 int bolt_run(bolt_client *c, const bolt_call *call, const bolt_statement *s, braid_error *err) {
     bolt_kind kind = {.auto_commit = true, .statements = s, .count = 1};
     return bolt_retry(c, call, &kind, tx_try_one, (void *)s, err);

@@ -189,6 +189,41 @@ static void what_never_reached_the_store_decides_nothing(void **state) {
     breaker_free(b);
 }
 
+static void who_has_time_passes_once_a_second_and_only_its_success_counts(void **state) {
+    (void)state;
+    breaker *b = new_breaker(&defaults);
+    breaker_ticket patient, hurried, probe;
+    fail_until_open(b);
+    const int64_t second = 1000000000;
+    test_now += 1000;
+    assert_int_equal(breaker_enter_until(b, test_now + 4 * second, &hurried, NULL), BRAID_E_UNAVAILABLE); /* too little */
+    assert_int_equal(breaker_enter_until(b, 0, &hurried, NULL), BRAID_E_UNAVAILABLE);                     /* unknown */
+    assert_int_equal(breaker_enter_until(b, test_now + 10 * second, &patient, NULL), BRAID_OK);
+    assert_int_equal(breaker_enter_until(b, test_now + 10 * second, &hurried, NULL), BRAID_E_UNAVAILABLE); /* one a second */
+    breaker_done(b, patient, BRAID_E_DEADLINE);
+    assert_int_equal(breaker_now(b), BREAKER_OPEN); /* its failure neither re-opens nor doubles */
+    pass_ms(500);
+    assert_true(enters(b, &probe)); /* probes come as ever, and fail as those who are in a hurry do */
+    pass_ms(500);
+    assert_int_equal(breaker_enter_until(b, test_now + 10 * second, &patient, NULL), BRAID_OK);
+    breaker_done(b, probe, BRAID_E_DEADLINE);
+    assert_int_equal(breaker_now(b), BREAKER_OPEN);
+    pass_ms(300);
+    breaker_done(b, patient, BRAID_OK); /* what nobody else could wait for has come */
+    assert_int_equal(breaker_now(b), BREAKER_CLOSED);
+    assert_true(enters(b, &hurried));
+    breaker_done(b, hurried, BRAID_OK);
+    fail_until_open(b);
+    assert_int_equal(breaker_enter_until(b, test_now + 10 * second, &patient, NULL), BRAID_E_UNAVAILABLE); /* still the same second */
+    pass_ms(1000);
+    assert_true(enters(b, &probe));
+    assert_int_equal(breaker_enter_until(b, test_now + 10 * second, &patient, NULL), BRAID_OK);
+    breaker_done(b, probe, BRAID_OK);
+    breaker_done(b, patient, BRAID_E_DEADLINE); /* late, and it is closed: says nothing */
+    assert_int_equal(breaker_now(b), BREAKER_CLOSED);
+    breaker_free(b);
+}
+
 static void slow_calls_count_where_a_bound_is_given(void **state) {
     (void)state;
     breaker_options o = defaults;
@@ -441,6 +476,7 @@ int main(void) {
         cmocka_unit_test(a_probe_that_never_reports_is_given_up),
         cmocka_unit_test(calls_begun_before_it_opened_decide_nothing_when_they_report_late),
         cmocka_unit_test(what_never_reached_the_store_decides_nothing),
+        cmocka_unit_test(who_has_time_passes_once_a_second_and_only_its_success_counts),
         cmocka_unit_test(slow_calls_count_where_a_bound_is_given),
         cmocka_unit_test(its_state_is_a_metric_and_has_a_name),
         cmocka_unit_test(no_breaker_lets_everything_pass),

@@ -542,6 +542,20 @@ static bool count_edge(void *ctx, const graph_edge *e) {
     return true;
 }
 
+/* A list beside the map would be planned for anew at each order of magnitude of its length (graph_neo4j_cypher.c). */
+static void every_list_that_a_statement_takes_lies_in_the_map_of_parameters(void **state) {
+    (void)state;
+    const char *texts[sizeof graph_neo4j_statements / sizeof(char *)];
+    size_t seen = 0;
+    memcpy(texts, &graph_neo4j_statements, sizeof texts);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        for (const char *at = strchr(texts[i], '$'); at != NULL; at = strchr(at + 1, '$'), seen++)
+            if (strncmp(at, "$p.", 3) != 0 && strncmp(at, "$most ", 6) != 0) fail_msg("%.40s... in %s", at, texts[i]);
+    assert_true(seen > 20);
+    for (int kind = 0; kind < GRAPH_NEO4J_KINDS; kind++)
+        for (int i = 0; i < 2; i++) assert_non_null(strstr(graph_neo4j_kinds[kind].add[i], "UNWIND $p.rows"));
+}
+
 static void what_the_server_says_and_makes_no_sense_is_an_error(void **state) {
     (void)state;
     graph_store *s = open_empty();
@@ -785,6 +799,7 @@ int main(void) {
         cmocka_unit_test(eight_threads_that_make_one_node_leave_one),
         cmocka_unit_test(relations_made_by_many_at_once_stay_single),
         cmocka_unit_test(nothing_from_outside_becomes_cypher),
+        cmocka_unit_test(every_list_that_a_statement_takes_lies_in_the_map_of_parameters),
         cmocka_unit_test(what_the_server_says_and_makes_no_sense_is_an_error),
         cmocka_unit_test(what_goes_while_it_is_looked_at_is_left_out),
         cmocka_unit_test(check_names_what_was_damaged_behind_its_back),
