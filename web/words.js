@@ -416,7 +416,7 @@ export const SAID = [
     ],
     [
         /^all strands fit into the deadline.*$/,
-        "tous les brins tiennent dans le délai, et les demander à la fois est le plus rapide",
+        "tous les brins tiennent dans le délai ; demandés à la fois, chacun apporte ses propres candidats",
     ],
     [
         /^the deadline is too short for weaving strands.*$/,

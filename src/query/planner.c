@@ -108,7 +108,7 @@ static query_strategy choose(query_run_state *q, query_plan *p, double budget_us
         return STRATEGY_HYBRID_SEQUENTIAL;
     }
     if (par->possible && par->estimate_us <= budget_us) {
-        p->reason = "all strands fit into the deadline, and asking them at once is the fastest way to have them";
+        p->reason = "all strands fit into the deadline; asked at once, each brings candidates of its own";
         return STRATEGY_HYBRID_PARALLEL;
     }
     p->reason = "the deadline is too short for weaving strands; the cheapest single one answers";
