@@ -29,6 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "test/support/timing.h"
 #include "wire/bolt_chunk.h"
 #include "wire/bolt_machine.h"
 
@@ -66,7 +67,8 @@ static inline void stub_sleep(int ms) {
 
 /* The same, but no longer than the test lasts. */
 static inline void stub_wait(const stub *s, int ms) {
-    for (; ms > 0 && !atomic_load(&s->stop); ms -= 5) stub_sleep(ms < 5 ? ms : 5);
+    int64_t until = in_ms(ms);
+    while (now_ns() < until && !atomic_load(&s->stop)) stub_sleep(5);
 }
 
 static inline void stub_complain(stub *s, const char *what, const char *detail) {

@@ -182,7 +182,7 @@ static void *churn(void *arg) {
 static void a_reused_number_is_not_cut_for_its_predecessor(void **state) {
     (void)state;
     pthread_t threads[4];
-    reaper *r = reaper_start(ALLOWED_US);
+    reaper *r = reaper_start(ALLOWED_US * 1000);
     for (int i = 0; i < 4; i++) assert_int_equal(pthread_create(&threads[i], NULL, churn, r), 0);
     for (int i = 0; i < 4; i++) {
         void *why;

@@ -6,7 +6,6 @@
 #include <cmocka.h>
 
 #include "bolt_stub.h"
-#include "test/support/timing.h"
 #include "wire/bolt.h"
 
 enum { TIMEOUT_MS = 2 * LONG_MS };
