@@ -51,11 +51,19 @@ static void a_host_that_does_not_fit_is_refused_not_cut(void **state) {
     assert_false(remote_split("fives:1", host, sizeof host, &port));
 }
 
+static void a_batch_has_its_own_time_and_never_less_than_a_call(void **state) {
+    (void)state;
+    assert_int_equal(remote_write_ms(&(remote_options){.timeout_ms = 2000}), REMOTE_WRITE_TIMEOUT_MS);
+    assert_int_equal(remote_write_ms(&(remote_options){.timeout_ms = 2000, .write_timeout_ms = 5000}), 5000);
+    assert_int_equal(remote_write_ms(&(remote_options){.timeout_ms = 60000, .write_timeout_ms = 5000}), 60000);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_address_is_split_into_host_and_port),
         cmocka_unit_test(anything_else_is_refused),
         cmocka_unit_test(a_host_that_does_not_fit_is_refused_not_cut),
+        cmocka_unit_test(a_batch_has_its_own_time_and_never_less_than_a_call),
     };
     return cmocka_run_group_tests_name("base: remote", tests, NULL, NULL);
 }
