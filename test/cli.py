@@ -783,6 +783,43 @@ def migrate_schema_brings_an_older_file_up_to_date_and_leaves_a_newer_one_alone(
 
 
 @claim
+def editors_rules_and_experiments_are_kept_and_asked_for_by_name():
+    db = "decide.db"
+    shutil.copy(path(filled()), path(db))
+    ok(braid("rule", "put", "--db", db, "gala", "-", stdin='{"pin":{"item":"f7","position":1}}'))
+    ok(braid("rule", "put", "--db", db, "fr", "-", stdin='{"quota":{"filter":{"language":"fr"},"least":2,"within":5},"note":"law"}'))
+    shown = ok(braid("rule", "list", "--db", db)).out
+    check("pins f7 at 1" in shown and "at least 2 of 5" in shown and "law" in shown, shown)
+    answer = ok(braid("recommend", "ana", "--db", db, "--json")).json
+    check(answer["results"][0]["id"] == "f7", answer["results"][0])
+    bad = braid("rule", "put", "--db", db, "bad", "-", stdin='{"pin":{"item":"f7"},"boost":{}}')
+    check(bad.code == 2 and "one of" in bad.err, bad)
+    ok(braid("experiment", "put", "--db", db, "e", "-", stdin='{"arms":[{"name":"a"},{"name":"b","ranker":"popular"}]}'))
+    check("draft" in ok(braid("experiment", "list", "--db", db)).out)
+    ok(braid("experiment", "start", "e", "--db", db))
+    check(ok(braid("recommend", "ana", "--db", db, "--json")).json["experiment"]["id"] == "e")
+    standing = ok(braid("experiment", "standing", "e", "--db", db)).out
+    check("1 lists" in standing and "reward a list" in standing, standing)
+    ok(braid("experiment", "stop", "e", "--db", db))
+    check(ok(braid("experiment", "show", "e", "--db", db, "--json")).json["status"] == "stopped")
+
+
+@claim
+def a_policy_is_judged_by_name_by_file_and_refused_when_it_is_none():
+    db = "judged.db"
+    shutil.copy(path(filled()), path(db))
+    weights = write("weights.json", '{"weights":{"popular":1},"explore":0.1}')
+    for word in ("popular", "someagent", weights):
+        page = ok(braid("evaluate", "--policy", word, "--db", db)).out
+        check("doubly robust" in page and "warning:" in page, page)
+    check(ok(braid("evaluate", "--policy", "taste", "--db", db, "--json")).json["slates"] == 0)
+    for words in ((), ("--policy", "popular", "--places", "0"), ("--policy", "popular", "more")):
+        check(braid("evaluate", *words, "--db", db).code == 2, words)
+    refused = braid("evaluate", "--policy", write("wrong.json", '{"weights":{"luck":1}}'), "--db", db)
+    check(refused.code == 2 and "luck" in refused.err, refused)
+
+
+@claim
 def migrate_schema_works_on_a_postgresql_server():
     address, file = os.environ.get("BRAID_TEST_POSTGRES"), os.environ.get("BRAID_TEST_POSTGRES_PASSWORD_FILE")
     if not address or not file:

@@ -140,6 +140,47 @@ def _(s):
         problem((status, headers, text), status, says=says)
 
 
+@claim("rules and experiments are written, listed, versioned, refused with a reason, in force at once, and gone when removed")
+def _(s):
+    asked = {"user": "visitor", "k": 5, "explore": False, "lang": "en"}
+    last = s.json("POST", "/v1/recommend", asked)[1]["results"][-1]["id"]
+    status, done = s.json("PUT", "/v1/rules/gala", {"pin": {"item": last, "position": 1}, "version": 0})
+    equal(status, 200, str(done))
+    problem(s.call("PUT", "/v1/rules/gala", json.dumps({"pin": {"item": "x"}, "version": 0})), 409, "CONFLICT")
+    problem(s.call("PUT", "/v1/rules/gala", json.dumps({"pin": {"item": "x"}, "colour": 1})), 400, "UNKNOWN_FIELD", says="colour")
+    problem(s.call("PUT", "/v1/rules/gala", "{"), 400)
+    rule = s.json("GET", "/v1/rules/gala")[1]
+    equal((rule["id"], rule["version"], rule["pin"]["position"]), ("gala", done["version"], 1))
+    equal([r["id"] for r in s.json("GET", "/v1/rules?limit=1")[1]["rules"]], ["gala"])
+    answer = s.json("POST", "/v1/recommend", asked)[1]
+    equal((answer["results"][0]["id"], answer["results"][0]["because"][0]), (last, "pinned by the editors"))
+    equal(s.json("DELETE", "/v1/rules/gala")[0], 200)
+    problem(s.call("GET", "/v1/rules/gala"), 404)
+    problem(s.call("DELETE", "/v1/rules/gala"), 404)
+    true(s.json("POST", "/v1/recommend", asked)[1]["results"][0]["id"] != last, "the pin is gone")
+
+    arms = [{"name": "as-is"}, {"name": "popular", "ranker": "popular"}]
+    equal(s.json("PUT", "/v1/experiments/pop", {"status": "running", "arms": arms})[0], 200)
+    problem(s.call("PUT", "/v1/experiments/pop", json.dumps({"status": "running", "arms": arms[::-1]})), 409, says="stop it")
+    answer = s.json("POST", "/v1/recommend", {"user": "visitor", "k": 3})[1]
+    equal(answer["experiment"]["id"], "pop")
+    true(answer["experiment"]["arm"] in ("as-is", "popular"), str(answer["experiment"]))
+    standing = s.json("GET", "/v1/experiments/pop/standing")[1]
+    equal((standing["status"], standing["slates"], [a["arm"] for a in standing["arms"]]), ("running", 1, ["as-is", "popular"]))
+    equal([e["id"] for e in s.json("GET", "/v1/experiments")[1]["experiments"]], ["pop"])
+    equal(s.json("DELETE", "/v1/experiments/pop")[0], 200)
+    problem(s.call("GET", "/v1/experiments/pop/standing"), 404)
+
+
+@claim("another policy is judged by what was shown; a policy that is none is refused")
+def _(s):
+    status, e = s.json("POST", "/v1/evaluate", {"policy": "popular", "places": 3})
+    equal(status, 200, str(e))
+    true({"logged", "ips", "snips", "dr", "effective", "skipped", "warnings"} <= set(e), f"members {sorted(e)}")
+    for body in ('{"policy":"magic"}', '{"policy":{"weights":{"luck":1}}}', "{}", "[]", '{"policy":"popular","places":99}', "", "[" * 100000):
+        true(s.call("POST", "/v1/evaluate", body)[0] in (400, 413), body[:40])
+
+
 @claim("state, metrics, health, readiness and verification answer")
 def _(s):
     for path in ("/v1/info", "/v1/info?section=vector", "/v1/doctor", "/healthz", "/readyz"):
