@@ -217,10 +217,21 @@ static void write_text(braid_db *db, json_t *list, braid_line_kind bare) {
     json_decref(list);
 }
 
+static void remove_files(const char *path) {
+    static const char *const tails[] = {"", "-wal", "-shm", "-hnsw", "-lock"};
+    for (size_t i = 0; i < sizeof tails / sizeof tails[0]; i++) {
+        char whole[600];
+        snprintf(whole, sizeof whole, "%s%s", path, tails[i]);
+        unlink(whole);
+    }
+}
+
+/* What a rehearsal that was stopped left behind would be another world's. */
 static braid_db *open_braid(const world *w, const char *path) {
     braid_db *db;
     braid_error err = {0};
     json_t *items = json_array();
+    remove_files(path);
     if (braid_open(path, NULL, &db, &err)) die("open", &err);
     for (int i = 0; i < FILMS; i++) {
         char id[16], title[32], genres[2][16];
@@ -324,14 +335,7 @@ static void rehearse(const picker *p, long interactions, uint64_t seed, const ch
         if (done && (done / VIEWERS) % (tenth / VIEWERS > 0 ? tenth / VIEWERS : 1) == 0) print_standing(p, &w, done, now_s() - begun);
     }
     braid_close(db);
-    if (db) {
-        static const char *const tails[] = {"", "-wal", "-shm", "-hnsw", "-lock"};
-        for (size_t i = 0; i < sizeof tails / sizeof tails[0]; i++) {
-            char whole[600];
-            snprintf(whole, sizeof whole, "%s%s", path, tails[i]);
-            unlink(whole);
-        }
-    }
+    if (db) remove_files(path);
 }
 
 int main(int argc, char **argv) {
