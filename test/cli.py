@@ -103,7 +103,7 @@ def commands():
 
 @claim
 def every_command_teaches_with_usage_and_two_examples():
-    wanted = set("serve load export import search recommend record similar item user explain info doctor verify rebuild learn rule experiment evaluate migrate-schema simulate bench eval version help".split())
+    wanted = set("serve load export import search recommend record similar item user explain info doctor verify rebuild learn agent policy rule experiment evaluate migrate-schema simulate bench eval version help".split())
     check(set(commands()) == wanted, commands())
     for name in commands():
         page = ok(braid(name, "--help")).out
@@ -419,6 +419,41 @@ def similar_graph_explain_info_doctor_verify_and_bench_answer():
     bench = ok(braid("bench", "--db", db, "--queries", "60", "--threads", "2", "--json")).json
     check([row["failed"] for row in bench["rows"]] == [0, 0, 0] and all(0 < row["p50_us"] <= row["p99_us"] <= row["max_us"] for row in bench["rows"]), bench)
     check(re.search(r"(?m)^recommend +20 ", ok(braid("bench", "--db", db, "--queries", "20")).out))
+
+
+@claim
+def agents_are_described_and_what_they_believe_is_shown_compared_taken_out_and_put_back():
+    db = shutil.copy(path(filled()), path("agents.db"))
+    done = [{"interaction": {"user": "ana", "item": f"f{i}", "type": "like" if i % 2 else "skip"}} for i in range(1, 9)]
+    ok(braid("load", "--db", db, write("done.ndjson", lines(*done))))
+    check("no agents" in ok(braid("agent", "list", "--db", db)).out)
+    check("0.1" in ok(braid("agent", "show", "home", "--db", db)).out, "the defaults, where nobody said")
+    ok(braid("agent", "set", "home", "--db", db, "--learner", "thompson", "--budget", "0.25"))
+    ok(braid("agent", "set", "home", "--db", db, "--personal", "off"))
+    home = ok(braid("agent", "show", "home", "--db", db, "--json")).json
+    check(home["learner"] == "thompson" and home["exploration"]["budget"] == 0.25 and home["personal"] is False, home)
+    check("thompson" in ok(braid("agent", "list", "--db", db)).out)
+    r = braid("agent", "set", "home", "--db", db, "--learner", "magic")
+    check(r.code == 2 and "softmax, linucb or thompson" in r.err, r)
+    check(braid("agent", "set", "home", "--db", db, "--personal", "maybe").code == 2)
+    ok(braid("agent", "remove", "home", "--db", db))
+    check("no agents" in ok(braid("agent", "list", "--db", db)).out)
+
+    shown = ok(braid("policy", "show", "default", "--user", "ana", "--db", db))
+    check("learner softmax" in shown.out and "genres=" in shown.out and "slim" in shown.out, shown)
+    kept = ok(braid("policy", "export", "default", "--user", "ana", "--db", db))
+    write("ana.json", kept.out)
+    same = ok(braid("policy", "diff", path("ana.json"), "default", "--user", "ana", "--db", db))
+    check(same.out.startswith("0 differ, "), same)
+    ok(braid("load", "--db", db, write("more.ndjson", lines({"interaction": {"user": "ana", "item": "f1", "type": "skip"}}))))
+    ok(braid("policy", "show", "default", "--db", db))
+    changed = ok(braid("policy", "diff", path("ana.json"), "default", "--user", "ana", "--db", db, "--json")).json
+    check(changed and all(row["count_after"] > row["count_before"] for row in changed), changed)
+    r = ok(braid("policy", "import", path("ana.json"), "--db", db))
+    check("left as it is, since more is known here" in r.out, r)
+    r = ok(braid("policy", "import", path("ana.json"), "--force", "--db", db, "--json"))
+    check(r.json["written"] == len(kept.json["policies"]) and r.json["stale"] == [], r)
+    check(braid("policy", "import", write("none.json", "{}"), "--db", db).code == 2)
 
 
 @claim

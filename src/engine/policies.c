@@ -11,7 +11,7 @@
 
 #include "engine/db.h"
 
-enum { ROWS_MAX = 10000, ACTIONS_MAX = 4096, TEXT_MAX = 255, APPLY_MS = 60000 };
+enum { ROWS_MAX = 10000, ACTIONS_MAX = 4096, TEXT_MAX = 255, APPLY_MS = 60000, SHOW_MS = 2000 };
 static const char FORMAT[] = "braid-policy-1";
 
 static int no_memory(braid_error *err) {
@@ -57,6 +57,7 @@ int braid_policy_show(braid_db *db, const char *agent, const char *person, const
     *json = NULL;
     if (!person) person = "";
     int rc = check_names(agent, person, err);
+    if (rc == BRAID_OK) braid_wait(db, NULL, SHOW_MS, NULL); /* what was done a moment ago is in it, unless much is under way */
     if (rc == BRAID_OK) rc = read_context(db, context, &situation, err);
     if (rc == BRAID_OK) rc = policy_agents_get(db->agents, agent, &who, err);
     if (rc == BRAID_OK) {
@@ -117,6 +118,7 @@ int braid_policy_export(braid_db *db, const char *agent, const char *person, cha
     if (!person) person = "";
     int rc = check_names(agent, person, err);
     if (rc != BRAID_OK) return rc;
+    if ((rc = braid_wait(db, NULL, APPLY_MS, err))) return rc; /* what was done up to now is in it */
     buf_init(&b, 0);
     buf_printf(&b, "{\"format\":\"%s\",\"database\":\"%016llx\",", FORMAT, (unsigned long long)db->epoch);
     key(&b, "agent", agent);
