@@ -16,7 +16,8 @@ def table(lines):
         row = json.loads(line)
         first.setdefault(row["picker"], row)
         last[row["picker"]] = row
-    out = ["| who picks | regret, all | a list | 95 % | first tenth | liked |", "|---|---|---|---|---|---|"]
+    early = min(row["interactions"] for row in first.values())
+    out = [f"| who picks | regret, all | a list | 95 % | a list, first {early:,} | liked |", "|---|---|---|---|---|---|"]
     for name, row in sorted(last.items(), key=lambda pair: pair[1]["regret"]):
         out.append(f"| {name} | {row['regret']:,.0f} | {row['each']:.4f} | ± {row['within']:.4f} | {first[name]['each']:.4f} | {row['liked']:.3f} |")
     total = {row["interactions"] for row in last.values()}
