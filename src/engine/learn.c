@@ -75,10 +75,12 @@ int engine_learned_get(braid_db *db, arena *a, engine_learned *out, braid_error 
     const char *when = NULL;
     json_int_t counted = 0, head = 0;
     *out = (engine_learned){0};
-    int rc = record_get_document(db->record, DOCUMENT_KIND, DOCUMENT_ID, learned_row, &x, err);
+    braid_error none = {0}; /* that there is no note is no error, and none that the caller's next one would stand behind */
+    int rc = record_get_document(db->record, DOCUMENT_KIND, DOCUMENT_ID, learned_row, &x, &none);
     if (rc == BRAID_E_NOT_FOUND) return BRAID_OK;
-    if (rc == BRAID_OK) rc = x.body ? model_json_parse(x.body, x.len, &db->limits, &json, err)
-                                    : error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory for what was learned");
+    if (rc != BRAID_OK) return error_set(err, rc, none.store, "%s", none.message);
+    rc = x.body ? model_json_parse(x.body, x.len, &db->limits, &json, err)
+                : error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory for what was learned");
     if (rc != BRAID_OK) return rc;
     if (json_unpack(json, "{s:I, s:I, s:s}", "counted", &counted, "head", &head, "at", &when) != 0 || !clock_parse_rfc3339(when, &out->at))
         rc = error_set(err, BRAID_E_CORRUPT, "engine/learn", "the note of what was learned cannot be read; learn again");

@@ -84,7 +84,7 @@ static int ask(const remote_options *remote, int64_t *value, braid_error *err) {
 }
 
 static remote_options options_of(const char *address) {
-    return (remote_options){.address = address, .user = "ana", .password = "s3cret-word", .tls = true, .tls_ca = "", .timeout_ms = 3000};
+    return (remote_options){.address = address, .user = "ana", .password = "s3cret-word", .tls = true, .tls_ca = "", .timeout_ms = 60000};
 }
 
 static void rows_come_over_tls_from_one_who_is_trusted(void **state) {
