@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs every test and prints one summary.
 
-A suite is a command with a time limit, which ends what hangs and is far from what a busy machine needs, and a way to count: cmocka programs are counted by their own lines, scripts by their closing
-line "N passed, N failed". A program that dies counts as one failure with its last lines shown. Usage: test/run.py [--only WORD] [--list]
+A suite is a command with a time limit, which ends what hangs and is far from what a busy machine needs, and a way to count: cmocka programs are
+counted by their own lines, scripts by their closing line "N passed, N failed". A program that dies counts as one failure with its last lines shown. Usage: test/run.py [--only WORD] [--list]
 
 The suites that need the real engines (Milvus, Neo4j, PostgreSQL, Redis) run last, one by one, on those that scripts/engines.sh starts; where they
 cannot be installed that is said, and these suites are left out. BRAID_TEST_ENGINES=no leaves them out at once, =must makes it a failure. An
@@ -116,7 +116,7 @@ def build():
     victims = [f"{BUILD}/release/test/fault/{os.path.basename(p)[:-2]}" for p in sorted(glob.glob(os.path.join(ROOT, "test/fault/*.c")))]
     for mode, targets in (("release", [f"{BUILD}/release/braid", "test-programs", *victims]), ("asan", [f"{BUILD}/asan/braid", "test-programs"]), ("tsan", ["test-programs"])):
         print(f"building {mode}", flush=True)
-        code, out, seconds = sh(["make", "--no-print-directory", f"-j{os.cpu_count()}", f"MODE={mode}", *targets], 1500)
+        code, out, seconds = sh(["make", "--no-print-directory", f"-j{os.cpu_count()}", f"MODE={mode}", *targets], 3600)
         if code:
             print(out[-6000:])
             print("0 passed, 1 failed")
