@@ -50,7 +50,8 @@ const judge_log *slate_log_of(query_run_state *q, const query_item *items, size_
     if (!l || !(l->places = arena_calloc(q->a, count, sizeof *l->places))) return NULL; /* the answer matters more */
     l->strategy = query_strategy_name(q->plan.strategy);
     l->ranker = query_ranker_name(q->rq->ranker);
-    l->state = q->state.text;
+    l->state = arena_strdup(q->a, q->state.text); /* it is read when the question is gone */
+    if (!l->state) return NULL;
     l->experiment = e->experiment ? e->experiment->id : "";
     l->arm = e->experiment && !q->interleaved ? e->experiment->arms[e->arm].name : "";
     l->version = e->experiment ? e->experiment->version : 0;
