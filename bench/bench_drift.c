@@ -10,7 +10,8 @@
  * probability sigmoid(BASE + TASTE direction . point + quality). A viewer shown a list chooses one of it by a softmax of those
  * utilities, and likes it or skips it by its probability. Nothing is shown twice to anybody. The value of a list is the
  * probability that what is chosen is liked; the oracle shows the films that are likeliest to be liked, and the regret is how
- * much less a list is worth. All of it follows from the seed. The first WARM rounds are chance for everybody and do not count. */
+ * much less a list is worth. Films, viewers and their tastes follow from the seed; how soon a choice is learned from is the machine's
+ * affair. The first WARM rounds are chance for everybody and do not count. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
