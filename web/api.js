@@ -76,6 +76,10 @@ export const similar = (name, signal) =>
 export const items = (limit) => call("GET", `/v1/items?limit=${limit}`);
 export const user = (name) => call("GET", `/v1/users/${id(name)}`);
 export const policy = (name) => call("GET", `/v1/users/${id(name)}/policy`);
+export const learners = () => call("GET", "/v1/learners");
+export const agents = () => call("GET", "/v1/agents");
+export const experiments = () => call("GET", "/v1/experiments");
+export const standing = (name) => call("GET", `/v1/experiments/${id(name)}/standing`);
 export const history = (name) => call("GET", `/v1/users/${id(name)}/export`);
 
 export function record(interaction) {

@@ -1,10 +1,13 @@
 /* app: puts the parts together and decides who is told what.
  *
- *     state.js   what is looked at, in the address      form.js     the question as controls     titles.js  the
- * ranked answer and acting on it     cards.js    one result         braid.js  its little picture     item.js
- * one title's record                     graph.js    its neighbourhood     plan.js    how the answer was made
- * viewer.js   who it is for     api.js     the server     i18n.js, words.js  the two languages     dom.js  making
- * elements     notices.js  errors and remarks
+ *     state.js     what is looked at, in the address     form.js      the question as controls
+ *     titles.js    the ranked answer and acting on it    cards.js     one result
+ *     braid.js     its little picture                    item.js      one title's record
+ *     graph.js     its neighbourhood                     plan.js      how the answer was made
+ *     viewer.js    who it is for                         curve.js     what is believed of a chance
+ *     learning.js  what was learned, experiments         api.js       the server
+ *     i18n.js, words.js  the two languages               dom.js       making elements
+ *     notices.js   errors and remarks
  *
  * One rule: controls change the state, the state's change is told here, and from here goes to the parts that it
  * concerns. No part calls another one's redraw. */
@@ -15,11 +18,12 @@ import * as titles from "./titles.js";
 import { byId, h, replace } from "./dom.js";
 import { language, setLanguage, t, translate, number } from "./i18n.js";
 import { QUESTION, begin as beginState, link, listen, set, state } from "./state.js";
+import { showLearning } from "./learning.js";
 import { showPlan } from "./plan.js";
 import { showViewer } from "./viewer.js";
 import { problem } from "./notices.js";
 
-const VIEWS = ["titles", "plan", "viewer"];
+const VIEWS = ["titles", "plan", "viewer", "learning"];
 const BEAT_MS = 15000;
 const THEMES = { "": "light", light: "dark", dark: "" };
 
@@ -93,6 +97,7 @@ function drawOther() {
     const { answer, asked } = titles.lastAnswer();
     if (state.view === "plan") showPlan(byId("view-plan"), answer, asked, titles.ask);
     if (state.view === "viewer") showViewer(byId("view-viewer"));
+    if (state.view === "learning") showLearning(byId("view-learning"));
 }
 
 function drawView() {

@@ -42,7 +42,7 @@ function fromHash() {
     const given = new URLSearchParams(location.hash.slice(1));
     const next = {};
     for (const [k, v] of Object.entries(DEFAULTS)) next[k] = given.get(k) ?? v;
-    if (!["titles", "plan", "viewer"].includes(next.view)) next.view = "titles";
+    if (!["titles", "plan", "viewer", "learning"].includes(next.view)) next.view = "titles";
     return next;
 }
 

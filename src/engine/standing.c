@@ -77,7 +77,7 @@ static json_t *arms_json(const standing *s, outcomes *o) {
     add_people(o, arms);
     for (size_t i = 0; i < s->arm_count; i++) {
         json_t *one = json_pack("{s:s, s:I, s:I, s:o}", "arm", s->arm[i], "people", (json_int_t)arms[i].people, "slates", (json_int_t)arms[i].slates,
-                                "reward", real(judge_arm_mean(&arms[i])));
+                                "reward", arms[i].slates > 0 ? real(judge_arm_mean(&arms[i])) : json_null());
         if (i > 0) {
             judge_comparison c = judge_compare(&arms[0], &arms[i], s->scale);
             json_object_set_new(one, "difference", interval(c.difference));

@@ -238,6 +238,32 @@ def the_viewer_panel_shows_posteriors_and_says_simulated(page, server):
     picture(page, "viewer")
 
 
+@test
+def the_learning_view_shows_models_experiments_and_agents(page, server):
+    server.put("/v1/experiments/accueil", {"arms": [{"name": "actuel"}, {"name": "populaire", "ranker": "popular"}], "status": "running"})
+    server.post("/v1/learn", {})
+    server.put("/v1/agents/soir", {"learner": "thompson", "exploration": {"budget": 0.25}})
+    for person in (VIEWER, OTHER):
+        answer = server.post("/v1/recommend", {"user": person, "k": 5})
+        server.post("/v1/interactions", {"user": person, "item": answer["results"][0]["id"], "type": "like", "recommendation_id": answer["recommendation_id"]})
+    for _ in range(600):  # lists are kept by a thread of their own
+        standing = server.get("/v1/experiments/accueil/standing")
+        if standing["slates"] >= 2:
+            break
+        time.sleep(0.1)
+    show(page, server, "document.querySelector('#view-learning .experiment')", view="learning")
+    experiment, whole = text(page, ".experiment"), text(page, "#view-learning")
+    check("accueil" in experiment and "en cours" in experiment, f"the experiment and that it runs: {experiment!r}")
+    for arm in standing["arms"]:
+        check(arm["arm"] in experiment, f"arm {arm['arm']} in {experiment!r}")
+    check("trop peu de personnes" in experiment, f"the verdict in French: {experiment!r}")
+    check("soir" in whole and "échantillons de Thompson" in whole and "25" in whole, f"the agent: {whole!r}")
+    last = server.get("/v1/learners")["last"]
+    figures = re.sub(r"\s", "", whole)  # without the spaces in numbers
+    check(last["models"] and all(str(m["edges"]) in figures for m in last["models"]), f"the edges of every model of {last} in {whole!r}")
+    picture(page, "learning")
+
+
 # ---- languages, keys, sizes ----
 
 @test
@@ -326,7 +352,8 @@ def dark_follows_the_system_and_the_toggle_overrules_it(page, server):
 @test
 def it_fits_a_screen_of_360_pixels(page, server):
     page.size(360, 780, 2)
-    for view, ready in (("titles", CARDS), ("plan", "document.querySelector('.steps')"), ("viewer", "document.querySelector('.posterior')")):
+    for view, ready in (("titles", CARDS), ("plan", "document.querySelector('.steps')"), ("viewer", "document.querySelector('.posterior')"),
+                        ("learning", "document.querySelector('#view-learning .panel')")):
         show(page, server, ready, user=VIEWER, view=view)
         wide = page.js("document.documentElement.scrollWidth")
         check(wide <= 360, f"{view} is {wide} wide")
@@ -413,6 +440,7 @@ def axe_finds_no_serious_violation(page, server):
     page.media(prefers_reduced_motion="reduce")
     found = []
     places = [("titles", CARDS, {}), ("plan", "document.querySelector('.steps')", {"view": "plan"}), ("viewer", "document.querySelector('.posterior')", {"view": "viewer"}),
+              ("learning", "document.querySelector('#view-learning .panel')", {"view": "learning"}),
               ("item", "document.querySelector('#item .graph a.node')", {"item": TITLE})]
     for scheme in ("light", "dark"):
         page.media(prefers_color_scheme=scheme, prefers_reduced_motion="reduce")
