@@ -83,7 +83,7 @@ static void bare_tables(const pg_options *o) {
                 " WITH (toast_tuple_target = 8160); ALTER TABLE bare_items ALTER COLUMN vector SET STORAGE EXTERNAL");
 }
 
-static double bare_interactions(const pg_options *plain, unsigned threads, unsigned group, double seconds) {
+static __attribute__((unused)) double bare_interactions(const pg_options *plain, unsigned threads, unsigned group, double seconds) {
     pg_options o = *plain;
     pthread_t ids[8];
     bare_writer ws[8];
@@ -109,7 +109,7 @@ static double bare_interactions(const pg_options *plain, unsigned threads, unsig
 }
 
 /* COPY of items with vectors, BARE_COPY_ROWS a transaction. */
-static double bare_items(const pg_options *o, unsigned count, uint32_t dim) {
+static __attribute__((unused)) double bare_items(const pg_options *o, unsigned count, uint32_t dim) {
     braid_error err = {0};
     pg_session *s = NULL;
     float *vector = calloc(dim, sizeof *vector);

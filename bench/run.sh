@@ -5,7 +5,8 @@ set -eu
 cd "$(dirname "$0")/.."
 out=bench/results
 mkdir -p "$out"
-make --no-print-directory -j"$(nproc)" build/release/braid build/release/bench/bench_engine build/release/bench/bench_record build/release/bench/bench_vector build/release/bench/bench_drift
+make --no-print-directory -j"$(nproc)" build/release/braid build/release/bench/bench_engine build/release/bench/bench_record build/release/bench/bench_episodes build/release/bench/bench_vector \
+    build/release/bench/bench_drift
 {
     echo "cpu: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) cores"
     echo "kernel: $(uname -r)"
@@ -20,6 +21,7 @@ for size in $sizes; do
 done
 echo "record"
 build/release/bench/bench_record build/bench/record.db | tee "$out/record.txt"
+build/release/bench/bench_episodes build/bench/episodes.db 3 | tee "$out/episodes.txt"
 echo "vector"
 build/release/bench/bench_vector 20000 384 | tee "$out/vector-20000x384.txt"
 echo "drift"

@@ -163,22 +163,24 @@ typedef enum braid_line_kind {
     BRAID_LINE_ITEM,        /* a bare object is an item */
     BRAID_LINE_INTERACTION, /* a bare object is an interaction */
     BRAID_LINE_RELATION,    /* a bare object is a relation */
-    BRAID_LINE_USER         /* a bare object is a user */
+    BRAID_LINE_USER,        /* a bare object is a user */
+    BRAID_LINE_EPISODE      /* a bare object is an episode */
 } braid_line_kind;
 
 typedef struct braid_write_options {
     braid_line_kind bare; /* what an unwrapped object is; default item */
     const char
-        *idempotency_key; /* for a whole call of interactions: a repeat with the same key changes nothing; or NULL */
+        *idempotency_key; /* for a whole call of interactions or episodes: a repeat with the same key changes nothing; or NULL */
     size_t first_line;    /* number of the first line, for reports of a stream sent in pieces; default 1 */
 } braid_write_options;
 
 /* Writes one JSON object, an array of objects, or NDJSON (an object a line): the one stream format. Each element is a
  * bare object (see `bare`) or one of
- *   {"item":{..}} {"relation":{..}} {"user":{..}} {"interaction":{..}}
+ *   {"item":{..}} {"relation":{..}} {"user":{..}} {"interaction":{..}} {"episode":{..}}
  *   {"delete":{"item":"ID"}} {"delete":{"user":"ID"}} {"delete":{"relation":{"from":..,"to":..,"type":..}}}
  * Good elements are written, in order, each in the transaction of its change-log row; bad ones are named in the report
- * by line. A put replaces the whole item or user. Returns BRAID_OK when the call as a whole made sense, even if every
+ * by line. A put replaces the whole item or user. An interaction makes an episode by itself; one that is given was an agent's
+ * own, is kept as it is (nothing is learned from it by itself), and moves no token. Returns BRAID_OK when the call as a whole made sense, even if every
  * element was refused; an error only if nothing could be written (READ_ONLY, DISK_FULL, IO, TOO_LARGE, CLOSED ...), and
  * then it says nothing of earlier calls. Durable on return. */
 BRAID_API int braid_write(braid_db *db, const char *text, size_t len, const braid_write_options *options,

@@ -33,13 +33,21 @@ void api_relations_write(api_call *call) {
     write_stream(call, BRAID_LINE_RELATION, NULL);
 }
 
-void api_interactions_write(api_call *call) {
+static void write_events(api_call *call, braid_line_kind bare) {
     const char *key = call->request->idempotency_key;
     if (key && (!*key || strlen(key) > 255 || !api_utf8(key, strlen(key)))) {
         api_refuse_invalid(call, "the header Idempotency-Key wants 1 to 255 bytes of UTF-8");
         return;
     }
-    write_stream(call, BRAID_LINE_INTERACTION, key);
+    write_stream(call, bare, key);
+}
+
+void api_interactions_write(api_call *call) {
+    write_events(call, BRAID_LINE_INTERACTION);
+}
+
+void api_episodes_write(api_call *call) {
+    write_events(call, BRAID_LINE_EPISODE);
 }
 
 /* Writes one wrapped element; its refusal becomes the answer. */

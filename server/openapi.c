@@ -31,7 +31,7 @@ static json_t *parameters(const api_row *row) {
     for (const api_param *p = row->params; p && p->name; p++)
         json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:o}", "name", p->name, "in", "query", "description",
                                               p->help, "schema", param_schema(p)));
-    if (strcmp(row->route.pattern, "/v1/interactions") == 0)
+    if (strcmp(row->route.pattern, "/v1/interactions") == 0 || strcmp(row->route.pattern, "/v1/episodes") == 0)
         json_array_append_new(list,
                               json_pack("{s:s, s:s, s:s, s:{s:s, s:i, s:i}}", "name", "Idempotency-Key", "in", "header",
                                         "description", "a repeat of the call with the same key changes nothing",

@@ -154,7 +154,7 @@ static void a_list_longer_than_a_page_is_whole(void **state) {
     seen s = {0};
     static record_document rows[MANY];
     static record_change c[MANY];
-    static char ids[MANY][8];
+    static char ids[MANY][16];
     for (int i = 0; i < MANY; i++) {
         snprintf(ids[i], sizeof ids[i], "%d", i);
         rows[i] = (record_document){.kind = "k", .id = ids[i], .body = "{}", .body_len = 2, .expect = 0};
@@ -355,7 +355,7 @@ static void many_slates_in_one_call_meet_the_same_judgement_as_one_by_one(void *
     fixture *f = *state;
     static record_slate rows[MANY];
     static record_change c[MANY];
-    static char ids[MANY][8], people[MANY][8];
+    static char ids[MANY][16], people[MANY][16];
     unsigned counted = 0;
     put_slate(f->store, "0000", "x", "p0", AT(0), NULL);
     for (int round = 0; round < 3; round++) {

@@ -228,7 +228,7 @@ static void many_in_one_call_meet_the_same_judgement_as_one_by_one(void **state)
     fixture *f = *state;
     static record_episode rows[MANY];
     static record_change c[MANY];
-    static char people[MANY][8], keys[MANY][8];
+    static char people[MANY][16], keys[MANY][16];
     static float v[MANY][4];
     uint64_t last = 0;
     put_items(f->store);
@@ -485,7 +485,7 @@ static void forgetting_goes_on_over_many_rows(void **state) {
     static record_episode rows[CALL];
     static record_slate slates[CALL];
     static record_change c[CALL];
-    static char ids[CALL][8];
+    static char ids[CALL][16];
     uint64_t removed = 0;
     put_items(f->store);
     for (int i = 0; i < ROWS; i += CALL) {

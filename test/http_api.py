@@ -115,6 +115,23 @@ def _(s):
     equal(len(s.json("GET", "/v1/users/ana/export")[1]["interactions"]), 4, "interactions kept")
 
 
+@claim("episodes of one's own are kept once, named when they are wrong, exported with their person and deleted with them")
+def _(s):
+    step = {"user": "bot-1", "item": "film 2/é", "reward": 0.5, "state": "a=1", "state_vector": [1, 0.5], "at": "2026-01-02T03:04:05Z"}
+    lines = [step, {"user": "bot-1", "item": "none", "reward": 1}, {"user": "bot-1", "item": "film 2/é"},
+             {"episode": {"user": "bot-1", "item": "film 2/é", "reward": -2, "done": True}}]
+    body = "\n".join(json.dumps(line) for line in lines)
+    for repeats in (0, 2):
+        report = s.json("POST", "/v1/episodes", body, NDJSON | {"Idempotency-Key": "e1"})[1]
+        equal((report["accepted"], report["duplicates"]), (2, repeats), str(report))
+        equal(sorted(r["line"] for r in report["rejected"]), [2, 3], str(report))
+    problem(s.call("POST", "/v1/episodes", body, {"Idempotency-Key": ""}), 400)
+    kept = s.json("GET", "/v1/users/bot-1/export")[1]["episodes"]
+    equal(sorted((e["reward"], e["done"], e["state"]) for e in kept), [(-2, True, ""), (0.5, False, "a=1")], str(kept))
+    equal(s.json("DELETE", "/v1/users/bot-1")[0], 200)
+    problem(s.call("GET", "/v1/users/bot-1/export"), 404)
+
+
 @claim("search, recommend and explain answer in the documented shape")
 def _(s):
     for path, body in (("/v1/search", {"text": "titre exil", "k": 3}), ("/v1/search", {"like": "film 2/é"}), ("/v1/search", {"vector": [1.0] * 32}), ("/v1/recommend", {"user": "ana", "k": 2})):
@@ -230,7 +247,7 @@ def _(s):
 def _(s):
     spec = s.json("GET", "/openapi.json")[1]
     true(spec["openapi"].startswith("3."), "version")
-    for path in ("/v1/items", "/v1/items/{id}", "/v1/items/{id}/similar", "/v1/search", "/v1/recommend", "/v1/interactions", "/v1/users/{id}/policy", "/v1/export"):
+    for path in ("/v1/items", "/v1/items/{id}", "/v1/items/{id}/similar", "/v1/search", "/v1/recommend", "/v1/interactions", "/v1/episodes", "/v1/users/{id}/policy", "/v1/export"):
         true(path in spec["paths"], path)
     ids = [op["operationId"] for p in spec["paths"].values() for op in p.values()]
     equal(len(ids), len(set(ids)), "operation ids are unique")

@@ -457,6 +457,12 @@ static int print_policies(braid_db *db, const char *id, buf *b, braid_error *err
 }
 
 /* A person exists when there is a record of them or anything that they did. */
+static bool found_one(void *ctx, const record_episode *e) {
+    (void)e;
+    *(bool *)ctx = true;
+    return false;
+}
+
 static int check_known(braid_db *db, const char *id, braid_error *err) {
     const policy_profile *p;
     int rc = check_id(id, "the user's id", err);
@@ -464,6 +470,8 @@ static int check_known(braid_db *db, const char *id, braid_error *err) {
     if (rc) return rc;
     bool known = p->known;
     policy_profile_release(p);
+    if (!known) rc = record_user_episodes(db->record, id, 1, found_one, &known, err); /* episodes make no profile */
+    if (rc) return rc;
     return known ? BRAID_OK : error_set(err, BRAID_E_NOT_FOUND, "record", "nothing is known of a user \"%.120s\"", id);
 }
 

@@ -159,7 +159,7 @@ static int batch_flush(writer *w) {
         }
         w->report->accepted++;
         if (c->duplicate) w->report->duplicates++;
-        if (c->lsn > w->last_lsn) w->last_lsn = c->lsn;
+        if (c->lsn > w->last_lsn && c->kind != RECORD_EPISODE) w->last_lsn = c->lsn; /* an episode's number is not of the log */
         tell_profiles(w, c);
     }
     uint64_t before = atomic_load(&w->db->written);
@@ -239,6 +239,30 @@ static int take_interaction(writer *w, const json_t *json, record_change *c, bra
     return BRAID_OK;
 }
 
+static const char *state_hash(writer *w, const char *text) {
+    char hash[RECORD_HASH_BYTES] = "";
+    if (text[0]) policy_state_hash(text, hash);
+    return arena_strdup(w->a, hash);
+}
+
+static int take_episode(writer *w, const json_t *json, record_change *c, braid_error *why) {
+    given_episode *e = NULL;
+    int rc = episode_from_json(json, w->a, &e, why);
+    if (rc) return rc;
+    record_episode *row = arena_calloc(w->a, 1, sizeof *row);
+    if (!row) return error_set(why, BRAID_E_NO_MEMORY, "engine/write", "no memory for an episode");
+    *row = (record_episode){.agent = e->agent, .user = e->user, .session = e->session, .state = e->state,
+                            .state_hash = state_hash(w, e->state), .next_state_hash = state_hash(w, e->next_state),
+                            .action = e->item, .reward = e->reward, .done = e->done, .at = e->at,
+                            .key = e->idempotency_key, .vector = e->vector, .dim = e->dim};
+    if (!row->key[0] && w->options->idempotency_key)
+        row->key = arena_printf(w->a, "%s#%zu", w->options->idempotency_key, w->line);
+    if (!row->key || !row->state_hash || !row->next_state_hash)
+        return error_set(why, BRAID_E_NO_MEMORY, "engine/write", "no memory for an episode");
+    *c = (record_change){.kind = RECORD_EPISODE, .episode = row};
+    return BRAID_OK;
+}
+
 static int take_delete(writer *w, const json_t *json, record_change *c, braid_error *why) {
     const char *key = NULL;
     json_t *value = NULL;
@@ -282,6 +306,7 @@ static const struct {
                 {"relation", take_relation},
                 {"user", take_user},
                 {"interaction", take_interaction},
+                {"episode", take_episode},
                 {"delete", take_delete}};
 
 /* An element is wrapped when it is an object with exactly one key, that of a wrapper, holding an object. ("user" and
@@ -302,6 +327,7 @@ static take_fn *unwrap(writer *w, const json_t *json, const json_t **inner) {
     case BRAID_LINE_INTERACTION: return take_interaction;
     case BRAID_LINE_RELATION: return take_relation;
     case BRAID_LINE_USER: return take_user;
+    case BRAID_LINE_EPISODE: return take_episode;
     default: return take_item;
     }
 }

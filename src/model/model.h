@@ -178,6 +178,20 @@ typedef struct interaction {
 int interaction_from_json(const json_t *json, arena *a, interaction **out, braid_error *err);
 bool interaction_to_json(const interaction *in, buf *out);
 
+/* ---- episode ---- */
+/* {"user","item","reward","done","at","agent","session","state","next_state","state_vector":[..],"idempotency_key"} */
+typedef struct given_episode {
+    const char *user, *item, *agent;                             /* agent default "default" */
+    const char *session, *state, *next_state, *idempotency_key; /* "" if absent; states as text of the caller's own */
+    double reward;
+    bool done;
+    int64_t at;    /* wall ms; TIME_NONE: the writer stamps it */
+    float *vector; /* state_vector, of `dim` floats in the arena; NULL if absent */
+    uint32_t dim;
+} given_episode;
+int episode_from_json(const json_t *json, arena *a, given_episode **out, braid_error *err);
+bool episode_to_json(const given_episode *e, buf *out);
+
 /* ---- filter ---- */
 /* JSON: {"all":[F..]} {"any":[F..]} {"not":F} {"FIELD":VALUE} {"FIELD":{"eq"|"ne"|"gt"|"gte"|"lt"|"lte":VALUE,
  * "in"|"nin":[VALUE..], "exists":BOOL}}; an object with several keys means all of them; {} matches everything. FIELD is

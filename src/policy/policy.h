@@ -47,6 +47,8 @@ typedef struct policy_state {
 } policy_state;
 /* Canonical form "v1;daypart=evening;device=tv;mood=;region=CA", of the parts that are in `parts`: values lower-cased, unknown
  * ones empty. Daypart, if not given, from the hour of `at` (UTC): 5-11 morning, 12-17 afternoon, 18-22 evening, else night. */
+/* SHA-256 of a canonical text, in hex. */
+void policy_state_hash(const char *text, char out[RECORD_HASH_BYTES]);
 void policy_state_make(unsigned parts, const char *daypart, const char *device, const char *mood, const char *region, int64_t at,
                        policy_state *out);
 

@@ -86,7 +86,7 @@ static const char *state_daypart(int64_t at) {
     return hour >= 18 && hour <= 22 ? "evening" : "night";
 }
 
-static void state_hash(const char *text, char out[RECORD_HASH_BYTES]) {
+void policy_state_hash(const char *text, char out[RECORD_HASH_BYTES]) {
     static const char digits[] = "0123456789abcdef";
     unsigned char sum[SHA256_DIGEST_LENGTH];
     _Static_assert(2 * SHA256_DIGEST_LENGTH + 1 == RECORD_HASH_BYTES, "a hash in hex and NUL");
@@ -138,7 +138,7 @@ static void state_cohort(const char *region, policy_state *out) {
     if (to[-1] == '=')
         *out->cohort_text = '\0';
     else
-        state_hash(out->cohort_text, out->cohort);
+        policy_state_hash(out->cohort_text, out->cohort);
 }
 
 void policy_state_make(unsigned parts, const char *daypart, const char *device, const char *mood, const char *region, int64_t at,
@@ -151,6 +151,6 @@ void policy_state_make(unsigned parts, const char *daypart, const char *device, 
     for (int i = 0; i < POLICY_STATE_PARTS; i++)
         if (parts & 1u << i) to = state_field(to, i, values[i]);
     *to = '\0';
-    state_hash(out->text, out->hash);
+    policy_state_hash(out->text, out->hash);
     state_cohort(region, out);
 }

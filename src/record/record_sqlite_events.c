@@ -121,7 +121,6 @@ int record_sqlite_scan_interactions(void *self, uint64_t after_lsn, uint64_t upt
 /* One row on loan: its actions live until the next row. */
 typedef struct policy_read {
     record_policy row;
-    int64_t person; /* the number of row.user */
     char hash[RECORD_HASH_BYTES];
     record_action *actions;
     size_t room;
@@ -166,13 +165,9 @@ int record_sqlite_user_policies(void *self, const char *agent, const char *user_
 /* One key. Returns an SQLite code; *more false when `each` has had enough. */
 static int policy_get(record_sqlite_conn *c, sqlite3_stmt *st, const char *agent, const record_policy_key *key,
                       size_t which, policy_read *p, record_policy_key_fn *each, void *ctx, bool *more) {
-    int rc = SQLITE_OK;
-    if (p->row.user == NULL || strcmp(p->row.user, key->user) != 0)
-        rc = record_sqlite_number(c, SQL_PERSON, key->user, -1, &p->person);
     p->row.user = key->user;
-    if (rc != SQLITE_OK || p->person < 0) return rc;
-    rc = sqlite3_bind_int64(st, 1, p->person) | sqlite3_bind_text(st, 2, agent, -1, SQLITE_STATIC) |
-         record_sqlite_bind_hash(st, 3, key->state_hash);
+    int rc = sqlite3_bind_text(st, 1, key->user, -1, SQLITE_STATIC) | sqlite3_bind_text(st, 2, agent, -1, SQLITE_STATIC) |
+             record_sqlite_bind_hash(st, 3, key->state_hash);
     if (rc == SQLITE_OK) rc = sqlite3_step(st);
     if (rc == SQLITE_ROW) rc = policy_row(c, st, p);
     if (rc == SQLITE_ROW) *more = each(ctx, which, &p->row);
@@ -190,9 +185,10 @@ int record_sqlite_get_policies(void *self, const char *agent, const record_polic
     (void)until; /* local reads are quick */
     int code = events_open(s, SQL_POLICY_GET, NULL, NULL, &c, &st, err);
     if (code != BRAID_OK) return code;
-    int rc = SQLITE_OK;
+    int rc = n > 1 ? record_sqlite_exec(c, SQL_BEGIN_READ) : SQLITE_OK; /* SQLite's locks are taken once, not a key */
     for (size_t i = 0; i < n && more && rc == SQLITE_OK; i++)
         rc = policy_get(c, st, agent, &keys[i], i, &p, each, ctx, &more);
+    if (!sqlite3_get_autocommit(c->db)) record_sqlite_exec(c, SQL_COMMIT);
     free(p.actions);
     return events_close(s, c, st, rc, err);
 }

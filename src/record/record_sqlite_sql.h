@@ -200,8 +200,8 @@
                        " ORDER BY y.agent, y.state_hash")                                                              \
     X(PERSON_POLICIES_OF, "SELECT " RECORD_SQLITE_POLICY_COLUMNS " FROM policies y"                                    \
                           " WHERE y.person = ?1 AND y.agent = ?2 ORDER BY y.state_hash")                               \
-    X(POLICY_GET, "SELECT " RECORD_SQLITE_POLICY_COLUMNS " FROM policies y"                                            \
-                  " WHERE y.person = ?1 AND y.agent = ?2 AND y.state_hash = ?3")                                       \
+    X(POLICY_GET, "SELECT " RECORD_SQLITE_POLICY_COLUMNS " FROM persons p JOIN policies y ON y.person = p.num"         \
+                  " WHERE p.id = ?1 AND y.agent = ?2 AND y.state_hash = ?3")                                           \
     X(STATS_SCAN, "SELECT num, interactions, reward_sum, last_at, recent FROM stats WHERE num > ?1 ORDER BY num")      \
     X(NEIGHBOURS_SCAN, "SELECT num, model, at, version, list FROM neighbours WHERE model = ?1 AND num > ?2"            \
                        " ORDER BY num")                                                                                \

@@ -1,0 +1,438 @@
+/* bench_episodes: what durable episodes and the look-up of a policy cost, beside the least that could be written by hand.
+ *
+ *     bench_episodes [FILE] [SECONDS]       SQLite, default ./bench_episodes.db, 2 s a row of the table
+ *     bench_episodes postgres [SECONDS]     on the server of BRAID_TEST_POSTGRES (scripts/engines.sh env), in a schema of its
+ *                                           own that is dropped afterwards
+ *
+ * Episodes carry a state of 768 floats. "bare" is one thread and one connection: for SQLite (WAL, synchronous=FULL) prepared
+ * inserts into one table whose key is the row's number, 100 rows a transaction; for PostgreSQL COPY in binary form into two
+ * tables like ours (the states apart) with our keys and indexes, 100 rows a transaction, and the same without any index. No
+ * person, item or key is looked up there and nobody is told anything. Braid's side is 8 callers with 100 rows a call.
+ *
+ * Then policies: one row of 30 actions, read by record_get_policies and by a bare prepared SELECT of the same row. */
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "record/record.h"
+#ifdef BRAID_HAVE_POSTGRES
+#include "bench/bench_postgres.h"
+#endif
+
+enum { ITEMS = 400, PEOPLE = 2000, THREADS = 8, BATCH = 100, DIM = 768, ACTIONS = 30, LOOKUPS = 20000, SIMILAR = 20 };
+
+static const char state_hash[] = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+static const char state_text[] = "v1;daypart=evening;device=tv;mood=;region=CA";
+static float states[64][DIM];
+
+static double now_s(void) {
+    return (double)clock_mono_ns(&clock_system) / 1e9;
+}
+
+static void die(const char *what, const char *why) {
+    fprintf(stderr, "bench_episodes: %s: %s\n", what, why);
+    exit(1);
+}
+
+static void make_states(void) {
+    rng r;
+    rng_seed(&r, 3);
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
+        for (size_t d = 0; d < DIM; d++) states[i][d] = (float)rng_uniform(&r) - 0.5f;
+}
+
+static void remove_files(const char *path) {
+    static const char *const ends[] = {"", "-wal", "-shm", "-lock", "-journal"};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        char name[512];
+        snprintf(name, sizeof name, "%s%s", path, ends[i]);
+        unlink(name);
+    }
+}
+
+/* ---- Braid ---- */
+
+typedef struct place {
+    const char *path; /* or */
+    const remote_options *remote;
+} place;
+
+static record_store *open_store(const place *at) {
+    braid_error err = {0};
+    record_store *store = NULL;
+    record_options o = {.path = at->path, .remote = at->remote, .dim = DIM, .create = true, .readers = 2};
+    if (at->path != NULL) remove_files(at->path);
+    if (record_open(record_find(at->path != NULL ? "sqlite" : "postgres"), &o, &store, &err) != BRAID_OK) die("open", err.message);
+    item its[ITEMS];
+    record_change changes[ITEMS];
+    char ids[ITEMS][16];
+    for (int i = 0; i < ITEMS; i++) {
+        snprintf(ids[i], sizeof ids[i], "i%d", i);
+        its[i] = (item){.id = ids[i], .title = "A film", .original_title = "", .kind = "film", .language = "fr", .synopsis = "",
+                        .available_from = TIME_NONE, .available_until = TIME_NONE};
+        changes[i] = (record_change){.kind = RECORD_ITEM, .item = &its[i]};
+    }
+    if (record_write(store, changes, ITEMS, (record_write_flags){0}, &err) != BRAID_OK) die("items", err.message);
+    return store;
+}
+
+typedef struct writer {
+    record_store *store;
+    uint64_t seed, done;
+    const atomic_bool *stop;
+} writer;
+
+static void *write_some(void *arg) {
+    writer *w = arg;
+    rng r;
+    rng_seed(&r, w->seed);
+    record_change changes[BATCH];
+    record_episode rows[BATCH];
+    char names[BATCH][2][16];
+    while (!atomic_load(w->stop)) {
+        braid_error err = {0};
+        for (size_t i = 0; i < BATCH; i++) {
+            snprintf(names[i][0], 16, "u%u", (unsigned)rng_below(&r, PEOPLE));
+            snprintf(names[i][1], 16, "i%u", (unsigned)rng_below(&r, ITEMS));
+            rows[i] = (record_episode){.agent = "default", .user = names[i][0], .session = "s-12345678", .state_hash = state_hash,
+                                       .state = state_text, .next_state_hash = state_hash, .action = names[i][1], .reward = 0.5,
+                                       .at = TIME_NONE, .vector = states[rng_below(&r, 64)], .dim = DIM};
+            changes[i] = (record_change){.kind = RECORD_EPISODE, .episode = &rows[i]};
+        }
+        if (record_write(w->store, changes, BATCH, (record_write_flags){0}, &err) != BRAID_OK) die("write", err.message);
+        for (size_t i = 0; i < BATCH; i++) w->done += changes[i].code == BRAID_OK && !changes[i].duplicate;
+    }
+    return NULL;
+}
+
+static double write_all(record_store *store, unsigned threads, double seconds, const char *what, double bare, double barer) {
+    atomic_bool stop = false;
+    pthread_t ids[THREADS];
+    writer ws[THREADS];
+    uint64_t done = 0;
+    double start = now_s();
+    for (unsigned i = 0; i < threads; i++) {
+        ws[i] = (writer){.store = store, .seed = i + 1, .stop = &stop};
+        pthread_create(&ids[i], NULL, write_some, &ws[i]);
+    }
+    usleep((useconds_t)(seconds * 1e6));
+    atomic_store(&stop, true);
+    for (unsigned i = 0; i < threads; i++) {
+        pthread_join(ids[i], NULL);
+        done += ws[i].done;
+    }
+    double rate = (double)done / (now_s() - start);
+    printf("%-38s %9.0f /s   %5.2f x bare", what, rate, rate / bare);
+    printf(barer > 0 ? "   %5.2f x bare without an index\n" : "\n", rate / barer);
+    return rate;
+}
+
+static bool take_similar(void *ctx, const record_episode *e, float similarity) {
+    *(double *)ctx += e->reward * (double)similarity;
+    return true;
+}
+
+static void look_for_similar(record_store *store) {
+    record_info info;
+    braid_error err = {0};
+    double sum = 0, start = now_s();
+    for (int i = 0; i < SIMILAR; i++)
+        if (record_similar_episodes(store, "default", states[i], DIM, 10, TIME_NONE, 0, take_similar, &sum, &err) != BRAID_OK)
+            die("similar episodes", err.message);
+    double ms = (now_s() - start) * 1e3 / SIMILAR;
+    record_get_info(store, &info, NULL);
+    printf("10 similar of %8llu episodes         %9.2f ms  (%.0f ns a state)%s\n", (unsigned long long)info.episodes, ms,
+           ms * 1e6 / (double)info.episodes, sum > 0 ? "" : " nothing");
+}
+
+/* ---- looking a policy up ---- */
+
+typedef struct latencies {
+    double us[LOOKUPS];
+} latencies;
+
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double quantile(latencies *l, double q) {
+    qsort(l->us, LOOKUPS, sizeof l->us[0], by_size);
+    return l->us[(size_t)(q * (LOOKUPS - 1))];
+}
+
+static void put_policy(record_store *store) {
+    static record_action actions[ACTIONS];
+    static char names[ACTIONS][16];
+    interaction in = {.user = "u1", .item = "i1", .agent = "default", .session = "", .recommendation_id = "", .idempotency_key = "",
+                      .type = INTERACTION_VIEW, .watch_s = -1, .rating = 4, .at = TIME_NONE, .device = "", .daypart = "", .region = "",
+                      .mood = ""};
+    record_change c = {.kind = RECORD_INTERACTION, .interaction = &in};
+    if (record_write(store, &c, 1, (record_write_flags){0}, NULL) != BRAID_OK || c.code != BRAID_OK) die("interaction", c.message);
+    for (int i = 0; i < ACTIONS; i++) {
+        snprintf(names[i], sizeof names[i], "genres=%d", i);
+        actions[i] = (record_action){names[i], 0.5, 0.08, i, c.lsn};
+    }
+    record_policy p = {.agent = "default", .user = "u1", .state_hash = state_hash, .state = state_text, .actions = actions,
+                       .action_count = ACTIONS, .version = c.lsn};
+    c = (record_change){.kind = RECORD_POLICY, .policy = &p};
+    if (record_write(store, &c, 1, (record_write_flags){0}, NULL) != BRAID_OK || c.code != BRAID_OK) die("policy", c.message);
+}
+
+static bool take_policy(void *ctx, size_t which, const record_policy *row) {
+    *(size_t *)ctx += row->action_count + which;
+    return true;
+}
+
+/* Ours and the bare one take turns, so that both see the same machine. */
+static void compare_lookups(record_store *store, bool (*bare)(void *ctx), void *ctx, const char *what) {
+    static latencies ours, theirs;
+    record_policy_key key = {"u1", state_hash};
+    size_t actions = 0;
+    for (int i = -500; i < LOOKUPS; i++) {
+        double a = now_s();
+        if (record_get_policies(store, "default", &key, 1, 0, take_policy, &actions, NULL) != BRAID_OK) die("look-up", what);
+        double b = now_s();
+        if (!bare(ctx)) die("bare look-up", what);
+        double c = now_s();
+        if (i < 0) continue;
+        ours.us[i] = (b - a) * 1e6;
+        theirs.us[i] = (c - b) * 1e6;
+    }
+    if (actions != (size_t)(LOOKUPS + 500) * ACTIONS) die("look-up", "the policy is not there");
+    double p50 = quantile(&ours, 0.5), bare50 = quantile(&theirs, 0.5);
+    printf("policy look-up, %-10s p50 %6.1f us p99 %6.1f us   bare p50 %6.1f us p99 %6.1f us   %5.2f x bare\n", what, p50,
+           quantile(&ours, 0.99), bare50, quantile(&theirs, 0.99), p50 / bare50);
+}
+
+/* ---- SQLite ---- */
+
+static void sql_must(sqlite3 *db, int rc, int wanted) {
+    if (rc != wanted) die("bare SQLite", sqlite3_errmsg(db));
+}
+
+static double bare_sqlite(const char *path, double seconds) {
+    sqlite3 *db;
+    sqlite3_stmt *begin, *commit, *insert;
+    rng r;
+    rng_seed(&r, 1);
+    remove_files(path);
+    sql_must(NULL, sqlite3_open(path, &db), SQLITE_OK);
+    sql_must(db, sqlite3_exec(db,
+                              "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-32768;"
+                              "CREATE TABLE episodes(lsn INTEGER PRIMARY KEY, person, item, at, agent, session, state_hash, state,"
+                              " next_state_hash, reward, done, vector);",
+                              NULL, NULL, NULL), SQLITE_OK);
+    sql_must(db, sqlite3_prepare_v2(db, "BEGIN IMMEDIATE", -1, &begin, NULL), SQLITE_OK);
+    sql_must(db, sqlite3_prepare_v2(db, "COMMIT", -1, &commit, NULL), SQLITE_OK);
+    sql_must(db, sqlite3_prepare_v2(db,
+                                    "INSERT INTO episodes(person, item, at, session, state_hash, state, next_state_hash, reward,"
+                                    " done, vector) VALUES(?1, ?2, ?3, 's-12345678', ?4, ?5, ?4, 0.5, 0, ?6)",
+                                    -1, &insert, NULL), SQLITE_OK);
+    uint64_t done = 0;
+    double start = now_s();
+    for (; now_s() - start < seconds; done += BATCH) {
+        sql_must(db, sqlite3_step(begin), SQLITE_DONE), sqlite3_reset(begin);
+        for (unsigned i = 0; i < BATCH; i++) {
+            sqlite3_bind_int64(insert, 1, (int64_t)rng_below(&r, PEOPLE));
+            sqlite3_bind_int64(insert, 2, (int64_t)rng_below(&r, ITEMS));
+            sqlite3_bind_int64(insert, 3, clock_wall_ms(&clock_system));
+            sqlite3_bind_blob(insert, 4, state_hash, 32, SQLITE_STATIC);
+            sqlite3_bind_text(insert, 5, state_text, -1, SQLITE_STATIC);
+            sqlite3_bind_blob(insert, 6, states[rng_below(&r, 64)], sizeof states[0], SQLITE_STATIC);
+            sql_must(db, sqlite3_step(insert), SQLITE_DONE), sqlite3_reset(insert);
+        }
+        sql_must(db, sqlite3_step(commit), SQLITE_DONE), sqlite3_reset(commit);
+    }
+    double rate = (double)done / (now_s() - start);
+    sqlite3_finalize(begin), sqlite3_finalize(commit), sqlite3_finalize(insert);
+    sqlite3_close(db);
+    remove_files(path);
+    printf("bare SQLite, 100 a transaction         %9.0f /s\n", rate);
+    return rate;
+}
+
+/* The same row of our own file, by the text that finds it. */
+static bool bare_sqlite_policy(void *ctx) {
+    sqlite3_stmt *st = ctx;
+    sqlite3_bind_text(st, 1, "u1", -1, SQLITE_STATIC);
+    sqlite3_bind_text(st, 2, "default", -1, SQLITE_STATIC);
+    static unsigned char hash[32];
+    for (int i = 0; i < 32; i++) hash[i] = (unsigned char)strtoul((char[]){state_hash[2 * i], state_hash[2 * i + 1], 0}, NULL, 16);
+    sqlite3_bind_blob(st, 3, hash, sizeof hash, SQLITE_STATIC);
+    bool found = sqlite3_step(st) == SQLITE_ROW && sqlite3_column_bytes(st, 0) > 0;
+    sqlite3_reset(st);
+    return found;
+}
+
+static int on_sqlite(const char *path, double seconds) {
+    place at = {.path = path};
+    double bare = bare_sqlite(path, seconds);
+    record_store *store = open_store(&at);
+    write_all(store, THREADS, seconds, "8 writers, 100 a call", bare, 0);
+    look_for_similar(store);
+    record_close(store);
+    store = open_store(&at);
+    write_all(store, 1, seconds, "1 writer, 100 a call", bare, 0);
+    record_close(store);
+    store = open_store(&at);
+    put_policy(store);
+    sqlite3 *db;
+    sqlite3_stmt *st;
+    sql_must(NULL, sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    sql_must(db, sqlite3_prepare_v2(db,
+                                    "SELECT y.actions, y.state, y.version FROM policies y WHERE y.person = (SELECT num FROM persons"
+                                    " WHERE id = ?1) AND y.agent = ?2 AND y.state_hash = ?3",
+                                    -1, &st, NULL), SQLITE_OK);
+    compare_lookups(store, bare_sqlite_policy, st, "SQLite");
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    record_close(store);
+    remove_files(path);
+    return 0;
+}
+
+/* ---- PostgreSQL ---- */
+
+#ifdef BRAID_HAVE_POSTGRES
+static const char *environment(const char *name, const char *otherwise) {
+    const char *value = getenv(name);
+    return value != NULL ? value : otherwise;
+}
+
+static void read_password(char *out, size_t cap) {
+    FILE *f = fopen(environment("BRAID_TEST_POSTGRES_PASSWORD_FILE", ""), "r");
+    if (f != NULL && fgets(out, (int)cap, f) != NULL) out[strcspn(out, "\r\n")] = '\0';
+    if (f != NULL) fclose(f);
+}
+
+static void bare_copy(pg_session *s, bool with_states, uint64_t first, rng *r) {
+    braid_error err = {0};
+    pg_copy k;
+    bare_must(pg_copy_begin(&k, s,
+                            with_states ? "COPY bare_states (episode, at, agent, state) FROM STDIN (FORMAT binary)"
+                                        : "COPY bare_episodes (interaction, at, person, agent, session, state_hash, state,"
+                                          " next_state_hash, item, action, reward, done) FROM STDIN (FORMAT binary)",
+                            0, &err), &err);
+    int64_t at = pg_time(clock_wall_ms(&clock_system));
+    for (unsigned i = 0; i < BATCH; i++) {
+        pg_copy_row(&k, with_states ? 4 : 12);
+        pg_copy_int8(&k, (int64_t)(first + i));
+        pg_copy_int8(&k, at);
+        if (with_states) {
+            pg_copy_text(&k, "default");
+            pg_copy_vector(&k, states[rng_below(r, 64)], DIM);
+        } else {
+            pg_copy_int8(&k, (int64_t)rng_below(r, PEOPLE));
+            pg_copy_text(&k, "default");
+            pg_copy_text(&k, "s-12345678");
+            pg_copy_text(&k, state_hash);
+            pg_copy_text(&k, state_text);
+            pg_copy_text(&k, state_hash);
+            pg_copy_int8(&k, (int64_t)rng_below(r, ITEMS));
+            pg_copy_text(&k, "i123");
+            pg_copy_double(&k, 0.5);
+            pg_copy_bool(&k, false);
+        }
+        bare_must(pg_copy_push(&k, &err), &err);
+    }
+    bare_must(pg_copy_end(&k, NULL, &err), &err);
+}
+
+static double bare_postgres(const pg_options *o, bool indexed, double seconds) {
+    braid_error err = {0};
+    pg_session *s = NULL;
+    uint64_t done = 0;
+    rng r;
+    rng_seed(&r, 1);
+    bare_run(o, "DROP TABLE IF EXISTS bare_episodes; DROP TABLE IF EXISTS bare_states;"
+                "CREATE TABLE bare_episodes (interaction bigint NOT NULL, at timestamptz NOT NULL, person bigint NOT NULL,"
+                " agent text COLLATE \"C\" NOT NULL, session text, state_hash text COLLATE \"C\" NOT NULL, state text,"
+                " next_state_hash text COLLATE \"C\", item bigint NOT NULL, action text, reward double precision NOT NULL,"
+                " done boolean NOT NULL);"
+                "CREATE TABLE bare_states (episode bigint NOT NULL, at timestamptz NOT NULL, agent text COLLATE \"C\" NOT NULL,"
+                " state vector NOT NULL) WITH (toast_tuple_target = 8160)");
+    if (indexed)
+        bare_run(o, "ALTER TABLE bare_episodes ADD PRIMARY KEY (interaction, at); ALTER TABLE bare_states ADD PRIMARY KEY (episode, at);"
+                    "CREATE INDEX ON bare_episodes (person, interaction DESC); CREATE INDEX ON bare_episodes (agent, at DESC)");
+    bare_must(pg_open(o, 0, &s, &err), &err);
+    double start = now_s();
+    for (; now_s() - start < seconds; done += BATCH) {
+        bare_must(pg_exec(s, "BEGIN", NULL, NULL, 0, "bench", NULL, &err), &err);
+        bare_copy(s, false, done, &r);
+        bare_copy(s, true, done, &r);
+        bare_must(pg_exec(s, "COMMIT", NULL, NULL, 0, "bench", NULL, &err), &err);
+    }
+    double rate = (double)done / (now_s() - start);
+    pg_close(s);
+    bare_run(o, "DROP TABLE bare_episodes; DROP TABLE bare_states");
+    printf("bare COPY, 100 a transaction, %-8s %9.0f /s\n", indexed ? "indexed" : "plain", rate);
+    return rate;
+}
+
+static const pg_statement policy_statement[] = {
+    {"ttt", "SELECT y.agent, y.state_hash, y.state, y.version, y.actions, y.means, y.variances, y.counts, y.versions FROM rl_policies y"
+            " WHERE y.person = (SELECT num FROM persons WHERE id = $1) AND y.agent = $2 AND y.state_hash = $3"}};
+
+static bool bare_postgres_policy(void *ctx) {
+    pg_session *s = ctx;
+    PGresult *r = NULL;
+    pg_params p;
+    pg_params_init(&p);
+    pg_bind_text(&p, "u1");
+    pg_bind_text(&p, "default");
+    pg_bind_text(&p, state_hash);
+    bool found = pg_run(s, 0, &p, 0, "bench", &r, NULL) == BRAID_OK && pg_rows(r) == 1;
+    PQclear(r);
+    pg_params_free(&p);
+    return found;
+}
+
+static int on_postgres(double seconds) {
+    char password[256] = "", schema[64], database[160], drop[128], create[96];
+    braid_error err = {0};
+    pg_session *s = NULL;
+    snprintf(schema, sizeof schema, "bench_%d", (int)getpid());
+    snprintf(database, sizeof database, "%.80s/%s", environment("BRAID_TEST_POSTGRES_DATABASE", "braid"), schema);
+    snprintf(drop, sizeof drop, "DROP SCHEMA IF EXISTS %s CASCADE", schema);
+    snprintf(create, sizeof create, "CREATE SCHEMA %s", schema);
+    read_password(password, sizeof password);
+    remote_options remote = {.address = environment("BRAID_TEST_POSTGRES", "127.0.0.1:5432"),
+                             .database = database,
+                             .user = environment("BRAID_TEST_POSTGRES_USER", "braid"),
+                             .password = password,
+                             .connections = 8,
+                             .timeout_ms = 30000};
+    pg_options plain = {.store = "bench", .remote = &remote, .statements = policy_statement, .statement_count = 1};
+    place at = {.remote = &remote};
+    bare_run(&plain, create);
+    double barer = bare_postgres(&plain, false, seconds), bare = bare_postgres(&plain, true, seconds);
+    record_store *store = open_store(&at);
+    write_all(store, THREADS, seconds, "8 writers, 100 a call", bare, barer);
+    look_for_similar(store);
+    write_all(store, 1, seconds, "1 writer, 100 a call", bare, barer);
+    put_policy(store);
+    bare_must(pg_open(&plain, 0, &s, &err), &err);
+    compare_lookups(store, bare_postgres_policy, s, "PostgreSQL");
+    pg_close(s);
+    record_close(store);
+    bare_run(&plain, drop);
+    return 0;
+}
+#else
+static int on_postgres(double seconds) {
+    fprintf(stderr, "bench_episodes: built without libpq; not measured for %.0f s\n", seconds);
+    return 1;
+}
+#endif
+
+int main(int argc, char **argv) {
+    const char *path = argc > 1 ? argv[1] : "bench_episodes.db";
+    double seconds = argc > 2 ? strtod(argv[2], NULL) : 2.0;
+    make_states();
+    return strcmp(path, "postgres") == 0 ? on_postgres(seconds) : on_sqlite(path, seconds);
+}
