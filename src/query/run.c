@@ -143,10 +143,10 @@ static int finish(query_run_state *q, query_item *items, size_t count, query_ans
             .items = items,
             .places = places_of(q, items, count),
             .count = count,
-            .agent = q->rq->agent,
+            .agent = arena_strdup(q->a, q->rq->agent), /* an experiment's goes with it */
             .log = slate_log_of(q, items, count),
         };
-        if (!answer->places || !answer->recommendation_id || !answer->degraded || !answer->json) rc = BRAID_E_NO_MEMORY;
+        if (!answer->agent || !answer->places || !answer->recommendation_id || !answer->degraded || !answer->json) rc = BRAID_E_NO_MEMORY;
     }
     buf_free(&json);
     if (rc) return error_set(err, rc, "query", "no memory for the answer");

@@ -50,10 +50,11 @@ const judge_log *slate_log_of(query_run_state *q, const query_item *items, size_
     if (!l || !(l->places = arena_calloc(q->a, count, sizeof *l->places))) return NULL; /* the answer matters more */
     l->strategy = query_strategy_name(q->plan.strategy);
     l->ranker = query_ranker_name(q->rq->ranker);
-    l->state = arena_strdup(q->a, q->state.text); /* it is read when the question is gone */
-    if (!l->state) return NULL;
-    l->experiment = e->experiment ? e->experiment->id : "";
-    l->arm = e->experiment && !q->interleaved ? e->experiment->arms[e->arm].name : "";
+    /* Copies: the log outlives the run and the set of experiments that it held. */
+    l->state = arena_strdup(q->a, q->state.text);
+    l->experiment = arena_strdup(q->a, e->experiment ? e->experiment->id : "");
+    l->arm = arena_strdup(q->a, e->experiment && !q->interleaved ? e->experiment->arms[e->arm].name : "");
+    if (!l->state || !l->experiment || !l->arm) return NULL;
     l->version = e->experiment ? e->experiment->version : 0;
     l->weights = q->models ? q->models->weights->version : 0;
     l->cached = q->cached;
