@@ -137,7 +137,7 @@ static void people_are_parted_and_stay_where_they_are(void **state) {
     json_decref(a);
     set_status(f, "e", "running");
     for (int u = 0; u < ASKED; u++) {
-        char user[8];
+        char user[16];
         snprintf(user, sizeof user, "u%d", u);
         a = recommend(f, user, "");
         json_t *again = recommend(f, user, ""), *out = recommend(f, user, ",\"experiments\":false"), *other = recommend(f, user, ",\"agent\":\"other\"");
@@ -164,7 +164,7 @@ static void a_share_leaves_the_others_alone(void **state) {
     unsigned in = 0;
     decide(f, "experiment", "e", "{\"status\":\"running\",\"share\":0.25,\"arms\":[{\"name\":\"a\"},{\"name\":\"b\"}]}");
     for (int u = 0; u < ASKED; u++) {
-        char user[8];
+        char user[16];
         snprintf(user, sizeof user, "u%d", u);
         json_t *a = recommend(f, user, "");
         in += json_object_get(a, "experiment") != NULL;
@@ -252,7 +252,7 @@ static void a_difference_is_found_by_the_standing(void **state) {
     assert_int_equal(json_integer_value(json_object_get(s, "slates")), 0);
     json_decref(s);
     for (int u = 0; u < 2 * ASKED; u++) {
-        char user[8];
+        char user[16];
         snprintf(user, sizeof user, "s%d", u);
         json_t *a = recommend(f, user, ""), *second = recommend(f, user, ",\"diversity\":0.2");
         bool b = strcmp(arm_of(a), "b") == 0;
@@ -282,7 +282,7 @@ static void two_rankings_share_a_list_and_the_better_wins(void **state) {
     decide(f, "rule", "pin", "{\"pin\":{\"item\":\"f077\",\"position\":1},\"for\":{\"experiment\":\"i\",\"arms\":[\"new\"]}}");
     decide(f, "experiment", "i", "{\"status\":\"running\",\"interleave\":true,\"arms\":[{\"name\":\"old\"},{\"name\":\"new\"}]}");
     for (int u = 0; u < ASKED; u++) {
-        char user[8];
+        char user[16];
         snprintf(user, sizeof user, "i%d", u);
         json_t *a = recommend(f, user, ",\"explore\":false");
         assert_int_equal(result_count(a), 10);
@@ -396,7 +396,7 @@ static void estimates_tell_a_good_policy_from_a_bad_one(void **state) {
     braid_free(text);
     for (int round = 0; round < 20; round++)
         for (int u = 0; u < PEOPLE; u++) {
-            char user[8], more[100];
+            char user[16], more[100];
             snprintf(user, sizeof user, "p%02d", u);
             snprintf(more, sizeof more, ",\"agent\":\"judged\",\"cache\":false,\"diversity\":0,\"include_seen\":true,\"seed\":%d", round * PEOPLE + u);
             json_t *a = recommend(f, user, more);
@@ -426,7 +426,7 @@ static void estimates_tell_a_good_policy_from_a_bad_one(void **state) {
     /* A rule fills a place of everybody's list: what it earns it would have earned under any policy. */
     decide(f, "rule", "pin", "{\"pin\":{\"item\":\"f077\",\"position\":1}}");
     for (int u = 0; u < PEOPLE; u++) {
-        char user[8];
+        char user[16];
         snprintf(user, sizeof user, "p%02d", u);
         json_t *a = recommend(f, user, ",\"agent\":\"pinned\",\"diversity\":0,\"include_seen\":true");
         assert_string_equal(result_id(a, 0), "f077");
