@@ -158,7 +158,7 @@ def main():
 
     def steady(name, command, limit, first):
         """What is to be shown of a suite whose first run ended so."""
-        if not count(*first[:2])[1] or "Sanitizer" in first[1]:
+        if not count(*first[:2])[1] or re.search("Sanitizer|runtime error:", first[1]):
             return first
         print(f"again {name}: failed with\n" + first[1][-1500:], flush=True)
         second = sh(command, limit)

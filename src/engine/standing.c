@@ -42,7 +42,7 @@ static double earned(const outcomes *o, const outcome *x, int team) {
 }
 
 static void add_people(outcomes *o, judge_arm *arms) {
-    qsort(o->list, o->count, sizeof *o->list, by_person);
+    if (o->count > 0) qsort(o->list, o->count, sizeof *o->list, by_person);
     for (size_t begin = 0, end; begin < o->count; begin = end) {
         const outcome *first = &o->list[begin];
         double reward = 0;
