@@ -172,6 +172,9 @@ typedef struct braid_write_options {
     const char
         *idempotency_key; /* for a whole call of interactions or episodes: a repeat with the same key changes nothing; or NULL */
     size_t first_line;    /* number of the first line, for reports of a stream sent in pieces; default 1 */
+    bool queued; /* interactions alone: acknowledged once they are checked, durable within about 100 ms. A crash takes what waits
+                  * (metric interactions_waiting), the token covers none of them, the next answer may not know them yet, and a
+                  * repeated key is told only later. BUSY when too many wait (option record.queue) */
 } braid_write_options;
 
 /* Writes one JSON object, an array of objects, or NDJSON (an object a line): the one stream format. Each element is a
@@ -182,7 +185,7 @@ typedef struct braid_write_options {
  * by line. A put replaces the whole item or user. An interaction makes an episode by itself; one that is given was an agent's
  * own, is kept as it is (nothing is learned from it by itself), and moves no token. Returns BRAID_OK when the call as a whole made sense, even if every
  * element was refused; an error only if nothing could be written (READ_ONLY, DISK_FULL, IO, TOO_LARGE, CLOSED ...), and
- * then it says nothing of earlier calls. Durable on return. */
+ * then it says nothing of earlier calls. Durable on return, but for `queued`. */
 BRAID_API int braid_write(braid_db *db, const char *text, size_t len, const braid_write_options *options,
                           braid_report **report, braid_error *err);
 

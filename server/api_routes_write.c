@@ -11,10 +11,11 @@
 
 #include "server/api_private.h"
 
-static void write_stream(api_call *call, braid_line_kind bare, const char *idempotency_key) {
+static void write_stream(api_call *call, braid_line_kind bare, const char *idempotency_key, bool queued) {
     braid_error err = {0};
     braid_report *report = NULL;
-    braid_write_options options = {bare, idempotency_key, call->request->first_line ? call->request->first_line : 1};
+    braid_write_options options = {.bare = bare, .idempotency_key = idempotency_key, .queued = queued,
+                                   .first_line = call->request->first_line ? call->request->first_line : 1};
     int rc = braid_write(call->db, call->text, call->len, &options, &report, &err);
     if (rc) {
         api_refuse(call, rc, &err);
@@ -26,28 +27,32 @@ static void write_stream(api_call *call, braid_line_kind bare, const char *idemp
 }
 
 void api_items_write(api_call *call) {
-    write_stream(call, BRAID_LINE_ITEM, NULL);
+    write_stream(call, BRAID_LINE_ITEM, NULL, false);
 }
 
 void api_relations_write(api_call *call) {
-    write_stream(call, BRAID_LINE_RELATION, NULL);
+    write_stream(call, BRAID_LINE_RELATION, NULL, false);
 }
 
-static void write_events(api_call *call, braid_line_kind bare) {
+static void write_events(api_call *call, braid_line_kind bare, bool queued) {
     const char *key = call->request->idempotency_key;
     if (key && (!*key || strlen(key) > 255 || !api_utf8(key, strlen(key)))) {
         api_refuse_invalid(call, "the header Idempotency-Key wants 1 to 255 bytes of UTF-8");
         return;
     }
-    write_stream(call, bare, key);
+    write_stream(call, bare, key, queued);
 }
 
 void api_interactions_write(api_call *call) {
-    write_events(call, BRAID_LINE_INTERACTION);
+    const char *ack = call->values[0].text;
+    if (ack && strcmp(ack, "durable") != 0 && strcmp(ack, "queued") != 0)
+        api_refuse_invalid(call, "ack is durable (the answer comes when all is on stable storage) or queued (within about 100 ms)");
+    else
+        write_events(call, BRAID_LINE_INTERACTION, ack && strcmp(ack, "queued") == 0);
 }
 
 void api_episodes_write(api_call *call) {
-    write_events(call, BRAID_LINE_EPISODE);
+    write_events(call, BRAID_LINE_EPISODE, false);
 }
 
 /* Writes one wrapped element; its refusal becomes the answer. */

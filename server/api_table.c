@@ -18,6 +18,7 @@ static const api_param export_params[] = {{"cursor", API_TEXT, 0, 0, 0, "the hea
                                           {"limit", API_INT, 1, 10000, 1000, "how many lines at the most"},
                                           {0}};
 static const api_param info_params[] = {{"section", API_TEXT, 0, 0, 0, "one section; without it all of them"}, {0}};
+static const api_param interactions_params[] = {{"ack", API_TEXT, 0, 0, 0, "durable, or queued: answer before all is on stable storage"}, {0}};
 static const api_param verify_params[] = {{"repair", API_BOOL, 0, 1, 0, "1: feed again what differs"}, {0}};
 static const api_param rebuild_params[] = {{"store", API_TEXT, 0, 0, 0, "vector, graph or cache"}, {0}};
 static const api_param policy_params[] = {{"user", API_TEXT, 0, 0, 0, "of this person; without it of everybody"},
@@ -83,7 +84,7 @@ const api_row api_rows[] = {
      JSON},
     {{"POST", "/v1/interactions", "Record what people did: one object, an array, or NDJSON", true},
      api_interactions_write,
-     NULL,
+     interactions_params,
      "InteractionStream",
      "Report",
      JSON},

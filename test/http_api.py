@@ -198,6 +198,19 @@ def _(s):
         true(s.call("POST", "/v1/evaluate", body)[0] in (400, 413), body[:40])
 
 
+@claim("what is queued is acknowledged at once, soon there, and counted")
+def _(s):
+    lines = "\n".join(json.dumps({"user": "queuer", "item": i, "type": "like"}) for i in ("film 2/é", "nowhere", "film 3/é"))
+    status, report = s.json("POST", "/v1/interactions?ack=queued", lines, NDJSON)
+    equal((status, report["accepted"], [(r["line"], r["code"]) for r in report["rejected"]]), (200, 2, [(2, "NOT_FOUND")]))
+    until("two interactions of the queuer", lambda: len(s.json("GET", "/v1/users/queuer/export")[1].get("interactions", [])) == 2)
+    until("nothing waits", lambda: b"\nbraid_interactions_waiting 0\n" in s.call("GET", "/metrics")[2])
+    true(b"\nbraid_interactions_queued_total 2\n" in s.call("GET", "/metrics")[2], "two were queued")
+    equal(s.json("POST", "/v1/interactions?ack=durable", {"user": "queuer", "item": "film 2/é", "type": "view"})[1]["accepted"], 1)
+    problem(s.call("POST", "/v1/interactions?ack=maybe", "{}"), 400, says="queued")
+    equal(s.call("DELETE", "/v1/users/queuer")[0], 200)
+
+
 @claim("state, metrics, health, readiness and verification answer")
 def _(s):
     for path in ("/v1/info", "/v1/info?section=vector", "/v1/doctor", "/healthz", "/readyz"):

@@ -69,6 +69,7 @@ struct braid_db {
     policy_learner *learner;
     query_programme *programme;
     struct slate_log *slates;
+    struct write_queue *queue; /* of interactions that are acknowledged before they are durable */
     feed *feeds[FEED_COUNT];
     query_rooms rooms;
     _Atomic int64_t caught_up_ns; /* when a wait for the derived stores last succeeded */

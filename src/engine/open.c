@@ -7,6 +7,7 @@
 
 #include "engine/db.h"
 #include "engine/slate_log.h"
+#include "engine/write_queue.h"
 
 enum { REMOTE_WORKERS = 32 };
 
@@ -195,6 +196,7 @@ static int open_derived(braid_db *db, braid_error *err) {
     if ((rc = query_programme_open(db->record, db->metrics, &db->log, &db->programme, err))) return rc;
     double share = option_get_bool(o, "record.read_only") ? 0 : option_get_real(o, "slates.share");
     if ((rc = slate_log_open(db->record, share, (size_t)option_get_int(o, "slates.queue"), db->metrics, &db->log, &db->slates, err))) return rc;
+    if ((rc = write_queue_open(db, (size_t)option_get_int(o, "record.queue"), db->metrics, &db->log, &db->queue, err))) return rc;
     unsigned workers = (unsigned)option_get_int(o, "query.workers");
     if (remote_roles(db) && workers < REMOTE_WORKERS) workers = REMOTE_WORKERS; /* they wait more than they work */
     db->pool = pool_new(workers, 1024, &clock_system);
@@ -299,6 +301,7 @@ int braid_open(const char *path, const braid_options *options, braid_db **out, b
 void braid_close(braid_db *db) {
     if (!db) return;
     bool complete = db->keeper_runs;
+    write_queue_close(db->queue);
     slate_log_close(db->slates);
     keeper_stop(db);
     teacher_stop(db);

@@ -12,6 +12,7 @@
     X("record", "create", BOOL, "true", 0, 0, NULL, "create", "make the database file if it is not there")                           \
     X("record", "read_only", BOOL, "false", 0, 0, NULL, "read-only", "open without the right to write")                              \
     X("record", "readers", INT, "4", 1, 64, NULL, "readers", "read connections to the record store")                                 \
+    X("record", "queue", INT, "100000", 1, 1e7, NULL, "record-queue", "interactions with ack=queued that may wait to be written") \
     X("record", "group_max", INT, "1000", 1, 100000, NULL, "group-max", "most changes that share one commit")                        \
     X("record", "wal_bytes", INT, "16777216", 65536, 1e12, NULL, "wal-bytes", \
       "size of the WAL in bytes that makes a checkpoint") \

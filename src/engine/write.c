@@ -2,13 +2,14 @@
  *
  * A text is cut into elements (lines of NDJSON, elements of an array, or one object). Each element is parsed and
  * checked by itself, so a bad one is named by its line and harms no other. Good ones are handed to the record store in
- * batches; the call returns when the last batch is on stable storage. Nothing here touches a derived store: they follow
- * the log. */
+ * batches; the call returns when the last batch is on stable storage, or, where that was asked for, when its interactions are in
+ * the queue (write_queue.c). Nothing here touches a derived store: they follow the log. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/db.h"
 #include "engine/slate_log.h"
+#include "engine/write_queue.h"
 
 enum { WRITE_BATCH = 1000, REJECTIONS_KEPT = 1000, REJECTION_TEXT = 320 };
 
@@ -133,12 +134,40 @@ static void tell_profiles(writer *w, const record_change *c) {
     }
 }
 
+/* What the record store would refuse is refused now, while somebody waits for it: an item that is not there. */
+static bool one_item(void *ctx, const record_item *row) {
+    (void)ctx;
+    (void)row;
+    return false;
+}
+
+static int batch_queue(writer *w) {
+    int rc = BRAID_OK;
+    for (size_t i = 0; i < w->count && rc == BRAID_OK; i++) {
+        const record_change *c = &w->changes[i];
+        braid_error why = {0};
+        int code = c->kind == RECORD_INTERACTION ? record_get_item(w->db->record, c->interaction->item, one_item, NULL, &why)
+                                                 : error_set(&why, BRAID_E_INVALID, "request", "only interactions may be queued");
+        if (code == BRAID_OK) code = write_queue_push(w->db->queue, c->interaction, &why);
+        if (code == BRAID_OK)
+            w->report->accepted++;
+        else if (code == BRAID_E_NOT_FOUND || code == BRAID_E_INVALID || code == BRAID_E_BUSY)
+            rc = reject(w, w->lines[i], code, why.message);
+        else
+            rc = error_set(w->err, code, why.store, "%s", why.message);
+    }
+    batch_forget(w);
+    return rc;
+}
+
 static int batch_flush(writer *w) {
     if (w->count == 0) return BRAID_OK;
+    if (w->options->queued) return batch_queue(w);
     braid_error why = {0};
     for (size_t i = 0; i < w->count; i++) /* what waits to be kept of a person who goes is to go with them */
         if (w->changes[i].kind == RECORD_USER && w->changes[i].remove) {
             slate_log_wait(w->db->slates);
+            write_queue_wait(w->db->queue);
             break;
         }
     int rc = record_write(w->db->record, w->changes, w->count, (record_write_flags){false}, &why);
@@ -453,13 +482,15 @@ static void writer_close(writer *w) {
 
 int braid_write(braid_db *db, const char *text, size_t len, const braid_write_options *options, braid_report **report,
                 braid_error *err) {
-    static const braid_write_options defaults = {BRAID_LINE_ITEM, NULL, 1};
+    static const braid_write_options defaults = {BRAID_LINE_ITEM, NULL, 1, false};
     *report = NULL;
     if (!text) return error_set(err, BRAID_E_INVALID, "request", "there is no text to write");
     if (len == 0) len = strlen(text);
     braid_write_options o = options ? *options : defaults;
     if (o.first_line == 0) o.first_line = 1;
     if (o.idempotency_key && !*o.idempotency_key) o.idempotency_key = NULL;
+    if (o.queued && option_get_bool(db->options, "record.read_only"))
+        return error_set(err, BRAID_E_READ_ONLY, "record", "the database was opened for reading only");
     if (o.idempotency_key) {
         int rc = model_check_id(o.idempotency_key, strlen(o.idempotency_key), "the idempotency key", err);
         if (rc) return rc;

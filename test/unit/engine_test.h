@@ -60,7 +60,7 @@ static inline void fixture_end(fixture *f) {
 static inline json_t *put_as(fixture *f, braid_line_kind bare, const char *key, const char *text) {
     braid_error err = {0};
     braid_report *report;
-    braid_write_options o = {bare, key, 1};
+    braid_write_options o = {.bare = bare, .idempotency_key = key};
     if (braid_write(f->db, text, strlen(text), &o, &report, &err)) fail_msg("write: %s: %s", err.store, err.message);
     json_t *json = json_loads(braid_report_json(report), 0, NULL);
     braid_report_free(report);
