@@ -212,4 +212,4 @@ $(OUT)/bench/%: $(OUT)/bench/%.o $(OUT)/libinternal.a
 	$(Q)$(CC) $(CFLAGS_ALL) $< $(OUT)/libinternal.a -o $@ $(LIBS)
 
 .SECONDARY:
--include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TESTS:=.d) $(wildcard $(OUT)/bench/*.d)
+-include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TESTS:=.d) $(wildcard $(OUT)/bench/*.d $(OUT)/test/support/*.d $(OUT)/test/fault/*.d)

@@ -125,7 +125,7 @@
     X("milvus", "timeout_ms", INT, "2000", 1, 600000, NULL, "milvus-timeout", \
       "Milvus: time for a call that has no deadline of its own, and for connecting, in ms") \
     X("milvus", "write_timeout_ms", INT, "10000", 1, 600000, NULL, "milvus-write-timeout", \
-      "Milvus: time for a batch of vectors that is written, in ms; at least timeout_ms") \
+      "Milvus: time for a written batch, in ms; at least timeout_ms") \
     X("milvus", "retries", INT, "3", 0, 10, NULL, "milvus-retries", \
       "Milvus: further attempts at what may be tried again") \
     X("milvus", "batch", INT, "1000", 1, 10000, NULL, "milvus-batch", "Milvus: rows in one call of a bulk write") \
@@ -147,7 +147,7 @@
     X("neo4j", "timeout_ms", INT, "2000", 1, 600000, NULL, "neo4j-timeout", \
       "Neo4j: time for a call that has no deadline of its own, and for connecting, in ms") \
     X("neo4j", "write_timeout_ms", INT, "30000", 1, 600000, NULL, "neo4j-write-timeout", \
-      "Neo4j: time for a batch of items or relations that is written, in ms; at least timeout_ms") \
+      "Neo4j: time for a written batch, in ms; at least timeout_ms") \
     X("neo4j", "retries", INT, "3", 0, 10, NULL, "neo4j-retries", \
       "Neo4j: further attempts at what may be tried again") \
     X("neo4j", "batch", INT, "1000", 1, 10000, NULL, "neo4j-batch", "Neo4j: rows in one call of a bulk write") \
@@ -170,7 +170,7 @@
     X("postgres", "timeout_ms", INT, "2000", 1, 600000, NULL, "postgres-timeout", \
       "PostgreSQL: time for a call that has no deadline of its own, and for connecting, in ms") \
     X("postgres", "write_timeout_ms", INT, "10000", 1, 600000, NULL, "postgres-write-timeout", \
-      "PostgreSQL: time for a batch of vectors that pgvector writes, in ms; at least timeout_ms") \
+      "pgvector: time for a written batch, in ms; at least timeout_ms") \
     X("postgres", "retries", INT, "3", 0, 10, NULL, "postgres-retries", \
       "PostgreSQL: further attempts at what may be tried again") \
     X("postgres", "batch", INT, "1000", 1, 10000, NULL, "postgres-batch", \

@@ -35,9 +35,9 @@ static int batch_open(batch *b, policy_learner *l, size_t expected, braid_error 
     bool ok = b->rows && b->items && b->state_list && b->policies && policy_intern_text(&b->users, "") == 0 &&
               policy_intern_text(&b->states, "") == 0 && policy_intern_text(&b->sessions, "") == 0;
     static const policy_state choices[CHOICES] = {
-        [CHOICE_RANKING] = {"the ranking", POLICY_RANKING_STATE},
-        [CHOICE_LINEAR] = {"the ranking and how surely it is known", POLICY_LINEAR_STATE},
-        [CHOICE_OFFSET] = {"the person's own of the ranking", POLICY_OFFSET_STATE}};
+        [CHOICE_RANKING] = {.text = "the ranking", .hash = POLICY_RANKING_STATE},
+        [CHOICE_LINEAR] = {.text = "the ranking and how surely it is known", .hash = POLICY_LINEAR_STATE},
+        [CHOICE_OFFSET] = {.text = "the person's own of the ranking", .hash = POLICY_OFFSET_STATE}};
     for (int i = 0; ok && i < CHOICES; i++) {
         b->choice_states[i] = policy_intern_text(&b->states, choices[i].hash);
         ok = b->choice_states[i] != POLICY_INTERN_NONE;
