@@ -28,7 +28,7 @@ CREATE INDEX slates_at ON slates (at, id);
 CREATE INDEX slates_person ON slates (person);
 
 -- Makes the partitions of `parent` for this month and `ahead` more. Rows of such a month that the default partition holds
--- already move along. Returns how many were made.
+-- already move along; what is set for the default partition's storage is set for theirs. Returns how many were made.
 CREATE FUNCTION make_months(parent text, ahead integer, today timestamptz DEFAULT now()) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -36,6 +36,7 @@ DECLARE
     starts timestamptz;
     ends timestamptz;
     part text;
+    storage text[] := (SELECT reloptions FROM pg_class WHERE oid = to_regclass(format('%I.%I', current_schema(), parent || '_default')));
     made integer := 0;
 BEGIN
     FOR i IN 0 .. least(ahead, 120) LOOP
@@ -44,6 +45,9 @@ BEGIN
         part := parent || '_' || to_char(starts AT TIME ZONE 'UTC', 'YYYYMM');
         CONTINUE WHEN to_regclass(format('%I.%I', current_schema(), part)) IS NOT NULL;
         EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', part, parent);
+        IF storage IS NOT NULL THEN
+            EXECUTE format('ALTER TABLE %I SET (%s)', part, array_to_string(storage, ', '));
+        END IF;
         EXECUTE format('WITH moved AS (DELETE FROM %I WHERE at >= %L AND at < %L RETURNING *)'
                        ' INSERT INTO %I SELECT * FROM moved', parent || '_default', starts, ends, part);
         EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, part, starts, ends);
@@ -55,9 +59,12 @@ END $$;
 CREATE OR REPLACE FUNCTION make_episode_partitions(ahead integer, today timestamptz DEFAULT now()) RETURNS integer
 LANGUAGE sql AS $$ SELECT make_months('agent_episodes', ahead, today) $$;
 
--- Of everything that is kept by months.
+-- Of every table that is kept by months.
 CREATE FUNCTION make_partitions(ahead integer, today timestamptz DEFAULT now()) RETURNS bigint
-LANGUAGE sql AS $$ SELECT sum(make_months(parent, ahead, today)) FROM unnest('{agent_episodes,slates}'::text[]) AS parent $$;
+LANGUAGE sql AS $$
+    SELECT sum(make_months(relname::text, ahead, today)) FROM pg_class
+    WHERE relkind = 'p' AND relnamespace = current_schema()::regnamespace
+$$;
 
 SELECT make_months('slates', 3);
 
@@ -125,28 +132,4 @@ BEGIN
             ON CONFLICT (id, at) DO NOTHING RETURNING l.id
     ) SELECT s.n, (CASE WHEN d.id IS NULL THEN 1 ELSE 0 END)::smallint, 0::bigint
       FROM staged_slates s LEFT JOIN done d ON d.id = s.id;
-END $$;
-
--- As before, and the person's slates.
-CREATE OR REPLACE FUNCTION drop_user(p_n integer, p_id text, OUT o_verdict smallint, OUT o_lsn bigint, OUT o_num bigint)
-LANGUAGE plpgsql AS $$
-DECLARE
-    v_person bigint;
-BEGIN
-    o_num := 0;
-    SELECT num INTO v_person FROM persons WHERE id = p_id AND num > 0;
-    IF NOT FOUND THEN
-        o_verdict := 5;
-        RETURN;
-    END IF;
-    o_verdict := 0;
-    o_lsn := lsn_of(p_n);
-    DELETE FROM interactions WHERE person = v_person;
-    DELETE FROM agent_episodes WHERE person = v_person;
-    DELETE FROM slates WHERE person = v_person;
-    DELETE FROM rl_policies WHERE person = v_person;
-    DELETE FROM user_states WHERE person = v_person;
-    DELETE FROM users WHERE person = v_person;
-    DELETE FROM persons WHERE num = v_person;
-    INSERT INTO log (lsn, kind, removed, key) VALUES (o_lsn, 3, true, p_id);
 END $$;

@@ -32,38 +32,6 @@ CREATE TABLE episode_states (
 ALTER TABLE episode_states ALTER COLUMN state SET STORAGE EXTERNAL;
 CREATE TABLE episode_states_default PARTITION OF episode_states DEFAULT WITH (toast_tuple_target = 8160);
 
--- As before; months of states keep them out of TOAST.
-CREATE OR REPLACE FUNCTION make_months(parent text, ahead integer, today timestamptz DEFAULT now()) RETURNS integer
-LANGUAGE plpgsql AS $$
-DECLARE
-    first_day timestamp := date_trunc('month', today AT TIME ZONE 'UTC');
-    starts timestamptz;
-    ends timestamptz;
-    part text;
-    made integer := 0;
-BEGIN
-    FOR i IN 0 .. least(ahead, 120) LOOP
-        starts := (first_day + make_interval(months => i)) AT TIME ZONE 'UTC';
-        ends := (first_day + make_interval(months => i + 1)) AT TIME ZONE 'UTC';
-        part := parent || '_' || to_char(starts AT TIME ZONE 'UTC', 'YYYYMM');
-        CONTINUE WHEN to_regclass(format('%I.%I', current_schema(), part)) IS NOT NULL;
-        EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', part, parent);
-        IF parent = 'episode_states' THEN
-            EXECUTE format('ALTER TABLE %I SET (toast_tuple_target = 8160)', part);
-        END IF;
-        EXECUTE format('WITH moved AS (DELETE FROM %I WHERE at >= %L AND at < %L RETURNING *)'
-                       ' INSERT INTO %I SELECT * FROM moved', parent || '_default', starts, ends, part);
-        EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, part, starts, ends);
-        made := made + 1;
-    END LOOP;
-    RETURN made;
-END $$;
-
-CREATE OR REPLACE FUNCTION make_partitions(ahead integer, today timestamptz DEFAULT now()) RETURNS bigint
-LANGUAGE sql AS $$
-    SELECT sum(make_months(parent, ahead, today)) FROM unnest('{agent_episodes,episode_states,slates}'::text[]) AS parent
-$$;
-
 SELECT make_months('episode_states', 3);
 
 -- p_interaction 0: an episode of its own, of the item p_action, at p_at.
@@ -244,7 +212,7 @@ BEGIN
     RETURN removed + n;
 END $$;
 
--- As before, and states and keys of the person's episodes.
+-- As before, and the person's slates, and states and keys of their episodes.
 CREATE OR REPLACE FUNCTION drop_user(p_n integer, p_id text, OUT o_verdict smallint, OUT o_lsn bigint, OUT o_num bigint)
 LANGUAGE plpgsql AS $$
 DECLARE

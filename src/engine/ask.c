@@ -27,7 +27,7 @@ static bool being_written(pthread_mutex_t *writer) {
 }
 
 /* A store that shows late what it has applied is given that time, from the first look that found all of them there: when
- * exactly they got there nobody noted, and it costs a few answers that are not kept. */
+ * exactly they got there nobody noted. The keeper looks every second, so that the time runs whether or not anybody asks. */
 bool engine_settled(void *ctx, uint64_t lsn) {
     braid_db *db = ctx;
     if (indexer_applied(db) < lsn || being_written(&db->graph_writer) || being_written(&db->vector_writer)) return false;

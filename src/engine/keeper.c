@@ -133,6 +133,7 @@ static void tend(braid_db *db, uint64_t tick) {
     if (due(tick, KEEPER_PERIOD_S) && tick > 0 && writes) keep(db);
     if (due(tick, KEEPER_PERIOD_S) && tick > 0) keep_models(db);
     if (tick > 0) keep_programme(db);
+    engine_settled(db, catalogue_changed(db->catalogue)); /* for its clock: answers are kept some time after this */
     if (writes && (tick == FORGET_FIRST_S / KEEPER_TICK_S || (due(tick, FORGET_PERIOD_S) && tick > 0))) forget_slates(db);
     if (due(tick, DECAY_PERIOD_S) && tick > 0) metrics_decay(db->metrics);
     if (due(tick, STATS_PERIOD_S) && tick > 0 && atomic_exchange(&db->stats_moved, false)) indexer_load_stats(db);
