@@ -19,10 +19,11 @@ struct braid_result {
     query_answer *answer;
 };
 
-/* Somebody is at it: a feed, or a store that is being made anew and holds less than it did for a while. */
-static bool being_written(pthread_mutex_t *writer) {
-    if (pthread_mutex_trylock(writer) != 0) return true;
-    pthread_mutex_unlock(writer);
+/* Somebody is at it: a feed, or a store that is being made anew and holds less than it did for a while. A crowd that looks
+ * at the same time is nobody: with a mutex each took the other for a writer, and their answers were not kept. */
+static bool being_written(pthread_rwlock_t *writer) {
+    if (pthread_rwlock_tryrdlock(writer) != 0) return true;
+    pthread_rwlock_unlock(writer);
     return false;
 }
 

@@ -77,8 +77,8 @@ struct braid_db {
     _Atomic int64_t settled_ns;   /* ... was then */
     _Atomic uint64_t written; /* the last LSN that was acknowledged here; a shared log may settle a moment later */
 
-    pthread_mutex_t vector_writer; /* one thread at a time changes or saves the vector store: the feed, or a snapshot */
-    pthread_mutex_t graph_writer;  /* the same for the graph */
+    pthread_rwlock_t vector_writer; /* one thread at a time changes or saves the vector store: the feed, or a snapshot; who reads only looks whether one does */
+    pthread_rwlock_t graph_writer;  /* the same for the graph */
     uint64_t snapshot_lsn;         /* under vector_writer: LSN of the snapshot on disk */
     uint64_t vector_stopped_at;    /* what the vector store holds once its feed has ended */
     pthread_t keeper;

@@ -155,10 +155,10 @@ static int graph_apply(void *ctx, const record_log_entry *entries, size_t n, uin
     touched t;
     if (!touched_items(entries, n, a, &t))
         return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
-    pthread_mutex_lock(&db->graph_writer);
+    pthread_rwlock_wrlock(&db->graph_writer);
     int rc = apply_items(db, &t, upto, (apply_to){.graph = true}, err);
     if (rc == BRAID_OK) rc = apply_relations(db, entries, n, a, err);
-    pthread_mutex_unlock(&db->graph_writer);
+    pthread_rwlock_unlock(&db->graph_writer);
     return rc;
 }
 
@@ -184,21 +184,21 @@ static int vector_apply(void *ctx, const record_log_entry *entries, size_t n, ui
     touched t;
     if (!touched_items(entries, n, a, &t))
         return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory for a batch");
-    pthread_mutex_lock(&db->vector_writer);
+    pthread_rwlock_wrlock(&db->vector_writer);
     int rc = vector_apply_nums(db, &t, false, err);
-    pthread_mutex_unlock(&db->vector_writer);
+    pthread_rwlock_unlock(&db->vector_writer);
     return rc;
 }
 
 int indexer_repair_item(braid_db *db, uint32_t num, bool force, braid_error *err) {
     touched t = {&num, 1};
-    pthread_mutex_lock(&db->graph_writer);
+    pthread_rwlock_wrlock(&db->graph_writer);
     int rc = apply_items(db, &t, record_head(db->record), (apply_to){true, true, force}, err);
-    pthread_mutex_unlock(&db->graph_writer);
+    pthread_rwlock_unlock(&db->graph_writer);
     if (rc) return rc;
-    pthread_mutex_lock(&db->vector_writer);
+    pthread_rwlock_wrlock(&db->vector_writer);
     rc = vector_apply_nums(db, &t, force, err);
-    pthread_mutex_unlock(&db->vector_writer);
+    pthread_rwlock_unlock(&db->vector_writer);
     return rc;
 }
 
@@ -288,9 +288,9 @@ static int begin_with(braid_db *db, const char *name, int (*fill)(braid_db *, fi
 
 static int begin_vector(void *ctx, uint64_t stored, uint64_t *start, braid_error *err) {
     braid_db *db = ctx;
-    pthread_mutex_lock(&db->vector_writer);
+    pthread_rwlock_wrlock(&db->vector_writer);
     vector_resume(db->vector);
-    pthread_mutex_unlock(&db->vector_writer);
+    pthread_rwlock_unlock(&db->vector_writer);
     return begin_with(ctx, "vector", fill_vectors_anew, stored, start, err);
 }
 
@@ -447,9 +447,9 @@ int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_err
 void indexer_stop(braid_db *db) {
     if (db->feeds[FEED_VECTOR]) {
         /* What the batch in hand applies after this is applied once more by the next start, which does no harm. */
-        pthread_mutex_lock(&db->vector_writer);
+        pthread_rwlock_wrlock(&db->vector_writer);
         db->vector_stopped_at = feed_applied(db->feeds[FEED_VECTOR]);
-        pthread_mutex_unlock(&db->vector_writer);
+        pthread_rwlock_unlock(&db->vector_writer);
     }
     for (size_t i = 0; i < FEED_COUNT; i++) {
         feed_stop(db->feeds[i]);

@@ -66,9 +66,9 @@ static int fill_graph(braid_db *db, fill_watch *w, braid_error *err) {
 }
 
 int fill_graph_anew(braid_db *db, fill_watch *w, braid_error *err) {
-    pthread_mutex_lock(&db->graph_writer);
+    pthread_rwlock_wrlock(&db->graph_writer);
     int rc = fill_graph(db, w, err);
-    pthread_mutex_unlock(&db->graph_writer);
+    pthread_rwlock_unlock(&db->graph_writer);
     return rc;
 }
 
@@ -94,10 +94,10 @@ int fill_vectors(braid_db *db, fill_watch *w, braid_error *err) {
 }
 
 int fill_vectors_anew(braid_db *db, fill_watch *w, braid_error *err) {
-    pthread_mutex_lock(&db->vector_writer);
+    pthread_rwlock_wrlock(&db->vector_writer);
     int rc = vector_clear(db->vector, err);
     if (rc == BRAID_OK) rc = fill_vectors(db, w, err);
-    pthread_mutex_unlock(&db->vector_writer);
+    pthread_rwlock_unlock(&db->vector_writer);
     return rc;
 }
 

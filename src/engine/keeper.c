@@ -20,14 +20,14 @@ enum {
 
 int keeper_snapshot(braid_db *db, braid_error *err) {
     if (!db->snapshot_path || !(vector_caps_of(db->vector) & VECTOR_CAP_SNAPSHOT)) return BRAID_OK;
-    pthread_mutex_lock(&db->vector_writer);
+    pthread_rwlock_wrlock(&db->vector_writer);
     /* Under the writer's lock the feed cannot be inside a batch, so what it reports as applied is what the store
      * holds. */
     uint64_t lsn = db->feeds[FEED_VECTOR] ? feed_applied(db->feeds[FEED_VECTOR]) : db->vector_stopped_at;
     int rc = BRAID_OK;
     if (lsn != db->snapshot_lsn || lsn == 0) rc = vector_save(db->vector, db->snapshot_path, db->epoch, lsn, err);
     if (rc == BRAID_OK) db->snapshot_lsn = lsn;
-    pthread_mutex_unlock(&db->vector_writer);
+    pthread_rwlock_unlock(&db->vector_writer);
     return rc;
 }
 
@@ -50,9 +50,9 @@ int keeper_trim(braid_db *db, braid_error *err) {
     int rc = settle_cursor(db, &learned, err);
     if (rc) return rc;
     if (learned < upto) upto = learned;
-    pthread_mutex_lock(&db->vector_writer);
+    pthread_rwlock_wrlock(&db->vector_writer);
     if (db->snapshot_path && (vector_caps_of(db->vector) & VECTOR_CAP_SNAPSHOT) && db->snapshot_lsn < upto) upto = db->snapshot_lsn;
-    pthread_mutex_unlock(&db->vector_writer);
+    pthread_rwlock_unlock(&db->vector_writer);
     return upto ? record_log_trim(db->record, upto, err) : BRAID_OK;
 }
 
@@ -66,17 +66,17 @@ int braid_checkpoint(braid_db *db, braid_error *err) {
 static void rest(braid_db *db, uint64_t *seen) {
     if (!(vector_caps_of(db->vector) & VECTOR_CAP_REMOTE) || !db->feeds[FEED_VECTOR]) return;
     uint64_t applied = feed_applied(db->feeds[FEED_VECTOR]);
-    pthread_mutex_lock(&db->vector_writer);
+    pthread_rwlock_wrlock(&db->vector_writer);
     if (applied == *seen && indexer_lag(db, db->feeds[FEED_VECTOR]) == 0) vector_rest(db->vector);
-    pthread_mutex_unlock(&db->vector_writer);
+    pthread_rwlock_unlock(&db->vector_writer);
     *seen = applied;
 }
 
 static void keep(braid_db *db) {
     uint64_t every = (uint64_t)option_get_int(db->options, "feed.snapshot_changes");
-    pthread_mutex_lock(&db->vector_writer);
+    pthread_rwlock_wrlock(&db->vector_writer);
     uint64_t saved = db->snapshot_lsn;
-    pthread_mutex_unlock(&db->vector_writer);
+    pthread_rwlock_unlock(&db->vector_writer);
     braid_error err = {0};
     uint64_t applied = feed_applied(db->feeds[FEED_VECTOR]);
     if (applied < saved + every) return;

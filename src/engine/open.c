@@ -251,8 +251,8 @@ int engine_db_new(const char *path, const braid_options *options, braid_db **out
     if (path && !*path) path = NULL;
     if (!db) return error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory to open a database");
     pthread_condattr_t monotonic;
-    pthread_mutex_init(&db->vector_writer, NULL);
-    pthread_mutex_init(&db->graph_writer, NULL);
+    pthread_rwlock_init(&db->vector_writer, NULL);
+    pthread_rwlock_init(&db->graph_writer, NULL);
     pthread_mutex_init(&db->learning, NULL);
     pthread_mutex_init(&db->keeper_lock, NULL);
     pthread_condattr_init(&monotonic);
@@ -330,8 +330,8 @@ void braid_close(braid_db *db) {
     option_set_free(db->options);
     pthread_cond_destroy(&db->keeper_wake);
     pthread_mutex_destroy(&db->keeper_lock);
-    pthread_mutex_destroy(&db->vector_writer);
-    pthread_mutex_destroy(&db->graph_writer);
+    pthread_rwlock_destroy(&db->vector_writer);
+    pthread_rwlock_destroy(&db->graph_writer);
     pthread_mutex_destroy(&db->learning);
     for (size_t i = 0; i < ROLE_COUNT; i++) engine_secret_free(db->secrets[i]);
     free(db->snapshot_path);

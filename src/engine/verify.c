@@ -336,10 +336,10 @@ static int judge_relation(verifier *v, const suspect_relation *r, relation_judgi
 static int mend_relation(verifier *v, const relation_judging *x, bool force) {
     uint64_t version = force ? 0 : x->recorded ? x->version : record_head(v->db->record);
     graph_edge e = {x->r->from, x->r->to, x->r->type, (float)x->strength, version};
-    pthread_mutex_lock(&v->db->graph_writer);
+    pthread_rwlock_wrlock(&v->db->graph_writer);
     int rc = x->recorded ? graph_upsert_relations(v->db->graph, &e, 1, v->err)
                          : graph_remove_relations(v->db->graph, &e, 1, v->err);
-    pthread_mutex_unlock(&v->db->graph_writer);
+    pthread_rwlock_unlock(&v->db->graph_writer);
     return rc;
 }
 

@@ -22,8 +22,9 @@ enum {
     ROWS_KEYS_MAX = 16,
     ROWS_NONE_TTL_MS = 60 * 1000,
     ROWS_ACTIONS_MAX = 4096,
-    ROWS_SHARE = 4, /* a call to the cache gets this part of what is left, and those who wait for a lease as well */
-    ROWS_SHARE_MS_MAX = 1000,
+    ROWS_WAIT_SHARE = 4,  /* those who wait for a lease wait this part of what is left */
+    ROWS_CALL_SHARE = 16, /* a call to the cache gets this part: the record store has the same row a moment later */
+    ROWS_CALL_MS_MAX = 100,
     ROWS_LEASE_MS = 1000, /* longer than a load takes */
     ROWS_NAP_MS_MAX = 8
 };
@@ -184,15 +185,15 @@ typedef struct rows_read {
     bool more; /* the caller wants to go on */
 } rows_read;
 
-static deadline rows_share(deadline until, int64_t most_ms) {
+static deadline rows_share(deadline until, int64_t part, int64_t most_ms) {
     if (until == 0) return 0; /* the cache's own */
-    int64_t now = clock_mono_ns(&clock_system), share = (until - now) / ROWS_SHARE;
+    int64_t now = clock_mono_ns(&clock_system), share = (until - now) / part;
     if (share > most_ms * 1000000) share = most_ms * 1000000;
     return now + (share > 0 ? share : 1);
 }
 
 static deadline rows_call(const rows_read *x) {
-    return rows_share(x->until, ROWS_SHARE_MS_MAX);
+    return rows_share(x->until, ROWS_CALL_SHARE, ROWS_CALL_MS_MAX);
 }
 
 static bool rows_found(void *ctx, size_t which, const record_policy *row) {
@@ -303,7 +304,7 @@ static size_t rows_share_out(rows_read *x, size_t *waits) {
 
 /* What did not come in time is wanted after all. */
 static void rows_await(rows_read *x, const size_t *waits, size_t waiting) {
-    deadline patience = rows_share(x->until, ROWS_LEASE_MS);
+    deadline patience = rows_share(x->until, ROWS_WAIT_SHARE, ROWS_LEASE_MS);
     if (patience == 0) patience = clock_mono_ns(&clock_system) + ROWS_LEASE_MS * INT64_C(1000000);
     x->count = 0;
     for (size_t w = 0; w < waiting && x->more; w++) {
