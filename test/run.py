@@ -9,7 +9,7 @@ sanitizer reports is never run again; it has been seen.
 
 The suites that need the real engines (Milvus, Neo4j, PostgreSQL, Redis) run last, one by one, on those that scripts/engines.sh starts; where they
 cannot be installed that is said, and these suites are left out. BRAID_TEST_ENGINES=no leaves them out at once, =must makes it a failure. None of them
-is begun later than BRAID_TEST_MINUTES (40) after the start, so that a slow machine ends in time; those that were not are counted as skipped.
+is begun later than BRAID_TEST_MINUTES (35) after the start, so that a slow machine ends in time; those that were not are counted as skipped.
 """
 import argparse, concurrent.futures, glob, os, re, subprocess, sys, time
 
@@ -134,7 +134,7 @@ def main():
     args.add_argument("--list", action="store_true")
     args.add_argument("--no-build", action="store_true")
     args = args.parse_args()
-    begun, minutes = time.monotonic(), float(os.environ.get("BRAID_TEST_MINUTES", "40"))
+    begun, minutes = time.monotonic(), float(os.environ.get("BRAID_TEST_MINUTES", "35"))
     parallel = [s for mode in ("asan", "tsan", "release") for s in programs(mode)]
     alone = list(scripts())
     if args.list:
