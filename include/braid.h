@@ -277,6 +277,14 @@ BRAID_API int braid_policy_export(braid_db *db, const char *agent, const char *u
 BRAID_API int braid_policy_import(braid_db *db, const char *json, size_t len, bool force, char **report, braid_error *err);
 /* Everything that is known of a person. */
 BRAID_API int braid_user_export(braid_db *db, const char *id, char **json, braid_error *err);
+/* The latest episodes of a person, newest first, at most `limit` (1..1000):
+ * {"user","episodes":[{agent,session,state,action,reward,done,at}]}. Nothing known is an empty list. */
+BRAID_API int braid_user_episodes(braid_db *db, const char *id, size_t limit, char **json, braid_error *err);
+/* Episodes whose states were like a given one, by cosine, best first. `request`: {"vector":[..]} or {"user"} (the newest state of
+ * theirs that has a vector; NOT_FOUND when there is none), "agent" (only its episodes), "k" 1..1000 (10), "since" (RFC 3339),
+ * "deadline_ms" (1000). {"episodes":[{similarity,user,agent,session,state,action,reward,done,at}],"partial":bool}; partial: the
+ * deadline came first, and these are the best of those that were looked at. */
+BRAID_API int braid_similar_episodes(braid_db *db, const char *request, size_t len, char **json, braid_error *err);
 /* A page of the database as NDJSON that braid_write takes back: users, items, relations, interactions in turn; not what
  * was learned from them, nor documents and slates.
  * `cursor` NULL begins; *next is NULL after the last page, else freed by the caller. A page holds at most `limit`

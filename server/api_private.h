@@ -79,7 +79,7 @@ char *api_openapi(void);
 
 /* ---- handlers (api_routes_*.c) ---- */
 api_handler api_items_write, api_items_get, api_items_put, api_items_delete, api_items_list, api_items_similar, api_items_graph;
-api_handler api_relations_write, api_interactions_write, api_episodes_write;
+api_handler api_relations_write, api_interactions_write, api_episodes_write, api_episodes_similar, api_users_episodes;
 api_handler api_users_list, api_users_get, api_users_put, api_users_delete, api_users_policy, api_users_export;
 api_handler api_agents_list, api_agents_get, api_agents_put, api_agents_delete, api_agents_policy, api_agents_export, api_agents_import;
 api_handler api_rules_list, api_rules_get, api_rules_put, api_rules_delete;

@@ -1,4 +1,4 @@
-/* Asking: search, recommend, explain. */
+/* Asking: search, recommend, explain, episodes that were alike. */
 #include <jansson.h>
 #include <string.h>
 
@@ -48,4 +48,11 @@ void api_explain(api_call *call) {
     if (rc == BRAID_OK) rc = braid_explain(call->db, query, &json, &err);
     api_answer_text(call, rc, json, &err);
     braid_query_free(query);
+}
+
+void api_episodes_similar(api_call *call) {
+    braid_error err = {0};
+    char *json = NULL;
+    int rc = braid_similar_episodes(call->db, call->text, call->len, &json, &err);
+    api_answer_text(call, rc, json, &err);
 }

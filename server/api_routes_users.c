@@ -28,3 +28,10 @@ void api_users_export(api_call *call) {
     int rc = braid_user_export(call->db, call->id, &json, &err);
     api_answer_text(call, rc, json, &err);
 }
+
+void api_users_episodes(api_call *call) {
+    braid_error err = {0};
+    char *json = NULL;
+    int rc = braid_user_episodes(call->db, call->id, (size_t)call->values[0].number, &json, &err);
+    api_answer_text(call, rc, json, &err);
+}

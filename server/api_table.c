@@ -11,6 +11,7 @@ static const api_param list_items_params[] = {
 static const api_param list_users_params[] = {{"after", API_TEXT, 0, 0, 0, "the id after which the page begins"},
                                               {"limit", API_INT, 1, 1000, 50, "how many at the most"},
                                               {0}};
+static const api_param user_episodes_params[] = {{"limit", API_INT, 1, 1000, 50, "how many at the most"}, {0}};
 static const api_param similar_params[] = {{"k", API_INT, 1, 1000, 10, "how many at the most"},
                                            {"depth", API_INT, 1, 3, 2, "how many edges away at the most"},
                                            {0}};
@@ -94,6 +95,12 @@ const api_row api_rows[] = {
      "EpisodeStream",
      "Report",
      JSON},
+    {{"POST", "/v1/episodes/similar", "Episodes whose states were like a given one, or like a person's present one", false},
+     api_episodes_similar,
+     NULL,
+     "SimilarEpisodesQuestion",
+     "SimilarEpisodes",
+     JSON},
     {{"GET", "/v1/users", "Page through the users", false}, api_users_list, list_users_params, NULL, "UserPage", JSON},
     {{"GET", "/v1/users/{id}", "Read a user", false}, api_users_get, NULL, NULL, "User", JSON},
     {{"PUT", "/v1/users/{id}", "Write a user", false}, api_users_put, NULL, "User", "Report", JSON},
@@ -108,6 +115,12 @@ const api_row api_rows[] = {
      NULL,
      NULL,
      "Policy",
+     JSON},
+    {{"GET", "/v1/users/{id}/episodes", "The latest episodes of a person, newest first", false},
+     api_users_episodes,
+     user_episodes_params,
+     NULL,
+     "UserEpisodes",
      JSON},
     {{"GET", "/v1/users/{id}/export", "Everything that is known of a person", false},
      api_users_export,

@@ -241,6 +241,24 @@ def bare_lines_of_every_kind_are_loaded():
 
 
 @claim
+def episodes_are_listed_and_found_by_the_likeness_of_their_states():
+    db = "episodes.db"
+    step = {"user": "u1", "item": "f1", "reward": 0.5, "agent": "bandit", "state": "a=1", "state_vector": [1, 0]}
+    ok(braid("load", "--db", db, "-", stdin=lines(film(1), {"episode": step}, {"episode": step | {"user": "u2", "state_vector": [0.6, 0.8]}})))
+    r = ok(braid("episode", "list", "u1", "--db", db))
+    check("bandit" in r.out and "a=1" in r.out and "0.500" in r.out, r)
+    r = ok(braid("episode", "similar", "u1", "--db", db))
+    check("u2" in r.out and "0.6000" in r.out and "u1" not in r.out, r)
+    r = ok(braid("episode", "similar", "--vector", "-", "--agent", "bandit", "-k", "1", "--db", db, "--json", stdin="[0, 1]"))
+    check([e["user"] for e in r.json["episodes"]] == ["u2"], r)
+    check("no episode is kept" in ok(braid("episode", "list", "u3", "--db", db)).out)
+    for words in (("similar",), ("similar", "u1", "--vector", "-"), ("list",), ("list", "u1", "--limit", "0"), ("forget", "u1")):
+        check(braid("episode", *words, "--db", db, stdin="[1]").code == 2, words)
+    check(braid("episode", "similar", "--vector", "-", "--db", db, stdin="[1").code == 2)
+    check(braid("episode", "similar", "u3", "--db", db).code == 1)
+
+
+@claim
 def a_line_that_is_too_long_harms_no_other():
     huge = b'{"id":"huge","title":"' + b"x" * (65 << 20) + b'"}\n'
     r = braid("load", "--db", "huge.db", "-", stdin=lines(film(1)).encode() + huge + lines(film(2)).encode())

@@ -128,6 +128,15 @@ def _(s):
     problem(s.call("POST", "/v1/episodes", body, {"Idempotency-Key": ""}), 400)
     kept = s.json("GET", "/v1/users/bot-1/export")[1]["episodes"]
     equal(sorted((e["reward"], e["done"], e["state"]) for e in kept), [(-2, True, ""), (0.5, False, "a=1")], str(kept))
+    listed = s.json("GET", "/v1/users/bot-1/episodes?limit=1")[1]
+    equal((listed["user"], [e["reward"] for e in listed["episodes"]]), ("bot-1", [-2]), "the newest first")
+    for wanted in ({"vector": [2, 1]}, {"vector": [2, 1], "agent": "default", "k": 1, "since": "2026-01-01T00:00:00Z"}):
+        status, found = s.json("POST", "/v1/episodes/similar", wanted)
+        equal((status, [(e["user"], e["state"], round(e["similarity"], 3)) for e in found["episodes"]], found["partial"]), (200, [("bot-1", "a=1", 1.0)], False))
+    equal(s.json("POST", "/v1/episodes/similar", {"user": "bot-1"})[1]["episodes"], [], "not the very state that was asked about")
+    problem(s.call("POST", "/v1/episodes/similar", json.dumps({"user": "no such"})), 404)
+    problem(s.call("POST", "/v1/episodes/similar", json.dumps({"vector": []})), 400)
+    problem(s.call("POST", "/v1/episodes/similar", json.dumps({"vector": [1], "n": 1})), 400)
     equal(s.json("DELETE", "/v1/users/bot-1")[0], 200)
     problem(s.call("GET", "/v1/users/bot-1/export"), 404)
 

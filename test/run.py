@@ -84,7 +84,7 @@ ENGINE_PROGRAMS = {
     "tsan": r"contract_(record\w*|cache)",
 }
 MIXES = ("remote", "milvus", "postgres", "neo4j")
-MIX_PROGRAMS = ("answers", "learning", "models", "rights", "verify", "threads", "cache", "injection")
+MIX_PROGRAMS = ("answers", "learning", "models", "rights", "verify", "threads", "cache", "injection", "episodes")
 
 
 def engine_suites():
@@ -97,6 +97,8 @@ def engine_suites():
         for part in MIX_PROGRAMS:
             if (mix, part) == ("milvus", "cache"):
                 continue  # "remote" has it, and each wait for Milvus to show a write is one of seconds
+            if part == "episodes" and mix != "postgres":
+                continue  # the record store's alone
             yield f"engines mix {mix} engine_{part}", ["env", f"BRAID_TEST_MIX={mix}", os.path.join(ROOT, BUILD, "release/test/unit", f"engine_{part}")], 600
     for name, script, limit in (("script", "test/engines_check.py", 400), ("bolt oracle", "test/wire_oracle.py", 400), ("faults", "test/fault/engines.py", 900)):
         if os.path.exists(os.path.join(ROOT, script)) and (name != "faults" or os.environ.get("BRAID_TEST_ENGINES") == "must"):

@@ -149,6 +149,9 @@ int engine_learned_get(braid_db *db, arena *a, engine_learned *out, braid_error 
 int teacher_start(braid_db *db, braid_error *err);
 void teacher_stop(braid_db *db); /* after keeper_stop, which says that the database closes */
 
+/* episodes.c: the members of an episode's JSON object, without the braces */
+void engine_episode_print(buf *out, const record_episode *e);
+
 /* keeper.c */
 int keeper_start(braid_db *db, braid_error *err);
 void keeper_stop(braid_db *db);

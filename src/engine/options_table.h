@@ -51,6 +51,8 @@
       "recommendations that wait to be kept; more are dropped and counted")                                                         \
     X("slates", "days", INT, "90", 1, 3650, NULL, "slates-days", \
       "how many days a recommendation is kept for judging")                                                                         \
+    X("episodes", "days", INT, "0", 0, 3650, NULL, "episodes-days", \
+      "how many days an episode is kept; 0: for ever. What was learned from it stays")                                             \
     X("embed", "store", ENUM, "hashing", 0, 0, "hashing", "embedder", \
       "text -> vector; hashing is lexical, not semantic") \
     X("query", "deadline_ms", INT, "200", 1, 60000, NULL, "deadline", \

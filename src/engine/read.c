@@ -503,20 +503,9 @@ static bool print_interaction(void *ctx, const record_interaction *row) {
 
 static bool print_episode(void *ctx, const record_episode *e) {
     history_out *x = ctx;
-    char at[32];
-    clock_format_rfc3339(e->at, at);
-    if (x->count++) buf_putc(x->out, ',');
-    buf_putc(x->out, '{');
-    text_field(x->out, "agent", e->agent);
-    buf_putc(x->out, ',');
-    text_field(x->out, "session", e->session);
-    buf_putc(x->out, ',');
-    text_field(x->out, "state", e->state);
-    buf_putc(x->out, ',');
-    text_field(x->out, "action", e->action);
-    buf_puts(x->out, ",\"reward\":");
-    buf_json_real(x->out, e->reward);
-    buf_printf(x->out, ",\"done\":%s,\"at\":\"%s\"}", e->done ? "true" : "false", at);
+    buf_puts(x->out, x->count++ ? ",{" : "{");
+    engine_episode_print(x->out, e);
+    buf_putc(x->out, '}');
     return !x->out->failed;
 }
 
