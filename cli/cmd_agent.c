@@ -1,4 +1,4 @@
-/* braid agent: how agents rank and explore. */
+/* braid agent: how agents rank and explore, and what they did hour by hour. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,8 +82,47 @@ static int set(cli *c) {
     return rc;
 }
 
+static void print_hours(const json_t *hours) {
+    const json_t *h;
+    size_t i;
+    cli_table *t = cli_table_new("hour|agent|>slates|>episodes|>finished|>reward|>mean");
+    json_array_foreach (hours, i, h) {
+        cli_table_cell(t, cli_json_str(h, "hour"));
+        cli_table_cell(t, cli_json_str(h, "agent"));
+        cli_table_cellf(t, "%.0f", cli_json_num(h, "slates"));
+        cli_table_cellf(t, "%.0f", cli_json_num(h, "episodes"));
+        cli_table_cellf(t, "%.0f", cli_json_num(h, "finished"));
+        cli_table_cellf(t, "%.2f", cli_json_num(h, "reward_sum"));
+        if (json_is_number(json_object_get(h, "reward_mean")))
+            cli_table_cellf(t, "%.3f", cli_json_num(h, "reward_mean"));
+        else
+            cli_table_cell(t, "");
+    }
+    cli_table_print(t, stdout);
+    cli_table_free(t);
+}
+
+static int hours(cli *c) {
+    json_t *answer = NULL;
+    int rc = cli_words_between(c, 1, 2, "hours [ID]");
+    if (rc == CLI_OK) rc = cli_target_open(c);
+    if (rc != CLI_OK) return rc;
+    char *query = cli_query("agent", c->word_count == 2 ? c->words[1] : NULL, "from", cli_flag_text(c, "from"), "until",
+                            cli_flag_text(c, "until"), NULL);
+    cli_request q = {.method = "GET", .path = "/v1/metrics/hourly", .query = query};
+    rc = c->json ? cli_call_print(c, &q) : cli_call_json(c, &q, &answer);
+    const json_t *list_of = json_object_get(answer, "hours");
+    if (json_array_size(list_of))
+        print_hours(list_of);
+    else if (answer)
+        printf("nothing was counted in that time\n");
+    json_decref(answer);
+    free(query);
+    return rc;
+}
+
 static int run(cli *c) {
-    static const thing_verb verbs[] = {{"list", list}, {"show", show}, {"set", set}, {"remove", remove_one}, {0}};
+    static const thing_verb verbs[] = {{"list", list}, {"show", show}, {"set", set}, {"remove", remove_one}, {"hours", hours}, {0}};
     return thing_run(c, verbs);
 }
 
@@ -96,20 +135,24 @@ static const cli_flag flags[] = {
     {"description", "TEXT", "set: a word for people"},
     {"limit", "N", "list: how many, 1 to 1000 (50)"},
     {"after", "ID", "list: go on after this id"},
+    {"from", "TIME", "hours: from then on, RFC 3339 (the last week)"},
+    {"until", "TIME", "hours: those before then, RFC 3339"},
     {0},
 };
 
 const cli_command cmd_agent = {
     .name = "agent",
-    .summary = "how an agent ranks and explores: list, show, set, remove",
+    .summary = "how an agent ranks and explores: list, show, set, remove; what it did hour by hour",
     .usage = "braid agent list\n"
              "braid agent show ID\n"
              "braid agent set ID [--learner NAME] [--budget SHARE] [--strength X] ...\n"
-             "braid agent remove ID",
+             "braid agent remove ID\n"
+             "braid agent hours [ID] [--from TIME] [--until TIME]",
     .about = "An agent is a name in questions and interactions under which things are learned. set changes what is given\n"
              "and leaves the rest; an agent that was never set has the defaults. remove brings the defaults back; what was\n"
-             "learned stays.",
+             "learned stays. hours prints what agents did hour by hour (UTC): lists shown, episodes, rewards.",
     .examples = "braid agent set homepage --learner thompson --budget 0.2 --age-days-max 365\n"
+                "braid agent hours homepage --db films.db\n"
                 "braid agent list --url http://127.0.0.1:8080",
     .flags = {flags},
     .need = CLI_NEEDS_TARGET,

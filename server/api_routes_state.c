@@ -77,6 +77,13 @@ void api_learners(api_call *call) {
     api_answer_text(call, rc, json, &err);
 }
 
+void api_hours(api_call *call) {
+    braid_error err = {0};
+    char *json = NULL;
+    int rc = braid_hours(call->db, call->values[0].text, call->values[1].text, call->values[2].text, &json, &err);
+    api_answer_text(call, rc, json, &err);
+}
+
 void api_metrics(api_call *call) {
     braid_error err = {0};
     char *text = NULL;

@@ -28,6 +28,10 @@ static const api_param policy_params[] = {{"user", API_TEXT, 0, 0, 0, "of this p
                                           {"mood", API_TEXT, 0, 0, 0, "as in a question's context"},
                                           {"region", API_TEXT, 0, 0, 0, "as in a question's context"},
                                           {0}};
+static const api_param hours_params[] = {{"agent", API_TEXT, 0, 0, 0, "of this agent; without it of all"},
+                                         {"from", API_TEXT, 0, 0, 0, "hours from then on, RFC 3339; without it of the last week"},
+                                         {"until", API_TEXT, 0, 0, 0, "hours before then, RFC 3339"},
+                                         {0}};
 static const api_param take_out_params[] = {{"user", API_TEXT, 0, 0, 0, "of this person; without it of everybody"}, {0}};
 static const api_param put_back_params[] = {{"force", API_BOOL, 0, 1, 0, "1: also over what knows more"}, {0}};
 
@@ -261,6 +265,12 @@ const api_row api_rows[] = {
      NULL,
      "Evaluation",
      "Estimate",
+     JSON},
+    {{"GET", "/v1/metrics/hourly", "What agents did hour by hour", false},
+     api_hours,
+     hours_params,
+     NULL,
+     "Hours",
      JSON},
     {{"GET", "/metrics", "Prometheus text", false},
      api_metrics,

@@ -251,6 +251,10 @@ def episodes_are_listed_and_found_by_the_likeness_of_their_states():
     check("u2" in r.out and "0.6000" in r.out and "u1" not in r.out, r)
     r = ok(braid("episode", "similar", "--vector", "-", "--agent", "bandit", "-k", "1", "--db", db, "--json", stdin="[0, 1]"))
     check([e["user"] for e in r.json["episodes"]] == ["u2"], r)
+    r = ok(braid("agent", "hours", "bandit", "--db", db))
+    check("bandit" in r.out and "1.00" in r.out and "0.500" in r.out, r)
+    check("nothing was counted" in ok(braid("agent", "hours", "nobody", "--db", db)).out)
+    check(braid("agent", "hours", "--from", "then", "--db", db).code == 2)
     check("no episode is kept" in ok(braid("episode", "list", "u3", "--db", db)).out)
     for words in (("similar",), ("similar", "u1", "--vector", "-"), ("list",), ("list", "u1", "--limit", "0"), ("forget", "u1")):
         check(braid("episode", *words, "--db", db, stdin="[1]").code == 2, words)

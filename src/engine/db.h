@@ -152,6 +152,9 @@ void teacher_stop(braid_db *db); /* after keeper_stop, which says that the datab
 /* episodes.c: the members of an episode's JSON object, without the braces */
 void engine_episode_print(buf *out, const record_episode *e);
 
+/* hours.c: counts what was done of late into its hours */
+int engine_roll_up(braid_db *db, braid_error *err);
+
 /* keeper.c */
 int keeper_start(braid_db *db, braid_error *err);
 void keeper_stop(braid_db *db);

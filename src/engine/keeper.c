@@ -1,6 +1,6 @@
 /* The housekeeping thread: saves the vector index now and then, trims the change log behind the slowest reader, keeps remote
- * stores warm (warm.c) and tells them when they may rest, lets histograms forget, and reads again how often items are watched
- * and what speaks for them when another server has learned.
+ * stores warm (warm.c) and tells them when they may rest, lets histograms forget, once an hour rolls up what was done and
+ * forgets what is old, and reads again how often items are watched and what speaks for them when another server has learned.
  *
  * A row of the log may go when every feed has applied it, the learner's stored cursor is past it, and the saved index
  * holds it: then nobody can ask for it again. */
@@ -12,8 +12,8 @@ enum {
     KEEPER_TICK_S = 1,
     KEEPER_PERIOD_S = 10,
     STATS_PERIOD_S = 30,
-    FORGET_FIRST_S = 2, /* who is restarted every night forgets too */
-    FORGET_PERIOD_S = 3600,
+    HOURLY_FIRST_S = 2, /* who is restarted every night forgets too */
+    HOURLY_PERIOD_S = 3600,
     DECAY_PERIOD_S = 60, /* so old is what the planner believes half of */
     WARM_WAIT_S = 3      /* at most, for the first answers to find the stores ready */
 };
@@ -138,13 +138,21 @@ static void forget_old(braid_db *db) {
     }
 }
 
+static void roll_up(braid_db *db) {
+    braid_error err = {0};
+    if (engine_roll_up(db, &err) != BRAID_OK) log_write(&db->log, LOG_WARN, err.store, "the last hours could not be rolled up: %s", err.message);
+}
+
 static void tend(braid_db *db, uint64_t tick) {
     bool writes = !option_get_bool(db->options, "record.read_only");
     if (due(tick, KEEPER_PERIOD_S) && tick > 0 && writes) keep(db);
     if (due(tick, KEEPER_PERIOD_S) && tick > 0) keep_models(db);
     if (tick > 0) keep_programme(db);
     engine_settled(db, catalogue_changed(db->catalogue)); /* for its clock: answers are kept some time after this */
-    if (writes && (tick == FORGET_FIRST_S / KEEPER_TICK_S || (due(tick, FORGET_PERIOD_S) && tick > 0))) forget_old(db);
+    if (writes && (tick == HOURLY_FIRST_S / KEEPER_TICK_S || (due(tick, HOURLY_PERIOD_S) && tick > 0))) {
+        roll_up(db); /* first: what is forgotten was counted */
+        forget_old(db);
+    }
     if (due(tick, DECAY_PERIOD_S) && tick > 0) metrics_decay(db->metrics);
     if (due(tick, STATS_PERIOD_S) && tick > 0 && atomic_exchange(&db->stats_moved, false)) indexer_load_stats(db);
 }

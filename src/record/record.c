@@ -275,6 +275,17 @@ int record_forget(record_store *s, record_kind kind, int64_t before, uint64_t *r
     RECORD_CALL(s, CALL_ADMIN, s->ops->forget(s->self, kind, before, removed, err));
 }
 
+int record_roll_up(record_store *s, int64_t since, braid_error *err) {
+    RECORD_CALL(s, CALL_ADMIN, s->ops->roll_up(s->self, since, err));
+}
+
+int record_scan_hours(record_store *s, const char *agent, int64_t from, int64_t until_at, size_t limit, record_hour_fn *each,
+                      void *ctx, braid_error *err) {
+    if (each == NULL) return record_invalid(err, "roll-ups are read by somebody");
+    if (limit == 0 || from >= until_at) return BRAID_OK;
+    RECORD_CALL(s, CALL_LIST, s->ops->scan_hours(s->self, agent, from, until_at, limit, each, ctx, err));
+}
+
 static int record_kind_invalid(braid_error *err) {
     return error_set(err, BRAID_E_INVALID, "record", "a kind of documents has 1..%d letters a-z, digits, _ or -",
                      RECORD_DOCUMENT_KIND_MAX);

@@ -17,7 +17,7 @@
 
 /* Of the file: "BRAD" in SQLite's application_id, and the schema step in user_version. */
 #define RECORD_APPLICATION_ID 0x42524144
-#define RECORD_SCHEMA_VERSION 5
+#define RECORD_SCHEMA_VERSION 6
 
 /* A step of the schema that opening made: its number from 1, and what it is called. */
 typedef void record_step_fn(void *ctx, unsigned step, const char *name);
@@ -146,6 +146,14 @@ typedef struct record_slate {
     size_t body_len;          /* 1..RECORD_DOCUMENT_BYTES_MAX */
 } record_slate;
 
+/* What one agent did in one hour. */
+typedef struct record_hour {
+    int64_t hour; /* wall ms at which it begins, UTC */
+    const char *agent;
+    uint64_t slates, episodes, finished; /* finished: episodes that ended their session */
+    double reward_sum;                   /* of the episodes */
+} record_hour;
+
 /* ---- writing ---- */
 typedef struct record_change {
     record_kind kind;
@@ -211,6 +219,7 @@ typedef bool record_stats_fn(void *ctx, const record_stats *row);
 typedef bool record_neighbours_fn(void *ctx, const record_neighbours *row);
 typedef bool record_document_fn(void *ctx, const record_document *row);
 typedef bool record_slate_fn(void *ctx, const record_slate *row);
+typedef bool record_hour_fn(void *ctx, const record_hour *row);
 typedef bool record_similar_fn(void *ctx, const record_episode *row, float similarity); /* cosine, -1..1 */
 
 typedef struct record_log_entry {
@@ -279,6 +288,7 @@ typedef struct record_ops {
     /* The rows that are there of `n` keys of one agent, in any order, in one round trip; `which` is the key's index. */
     int (*get_policies)(void *self, const char *agent, const record_policy_key *keys, size_t n, deadline until,
                         record_policy_key_fn *each, void *ctx, braid_error *err);
+    /* Newest (by at, then number) first. */
     int (*user_episodes)(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx,
                          braid_error *err);
     /* The `k` episodes of an agent (NULL: all) whose state vectors, of `dim` floats, are nearest by cosine, best first; of
@@ -297,6 +307,13 @@ typedef struct record_ops {
     /* Forgets the rows of that kind (EPISODE or SLATE) from before `before`; *removed rows. Where a store keeps months apart,
      * whole months go at once and the rest of the last one stays. */
     int (*forget)(void *self, record_kind kind, int64_t before, uint64_t *removed, braid_error *err);
+    /* Counts episodes and slates into their hours: all of those from the hour of `since` on (TIME_NONE: of ever), late ones too;
+     * a store may also count what came late for earlier hours. Doing it again changes nothing. What is forgotten or deleted
+     * later need not leave its hour. */
+    int (*roll_up)(void *self, int64_t since, braid_error *err);
+    /* Hours of an agent (NULL: all), from <= hour < until_at, in order of (hour, agent). */
+    int (*scan_hours)(void *self, const char *agent, int64_t from, int64_t until_at, size_t limit, record_hour_fn *each,
+                      void *ctx, braid_error *err);
     int (*scan_stats)(void *self, record_stats_fn *each, void *ctx, braid_error *err);
     /* Rows of one model, by item number, after `after_num`. */
     int (*scan_neighbours)(void *self, const char *model, uint32_t after_num, record_neighbours_fn *each, void *ctx,
@@ -378,6 +395,9 @@ int record_list_documents(record_store *s, const char *kind, const char *after_i
 int record_get_slate(record_store *s, const char *id, record_slate_fn *each, void *ctx, braid_error *err);
 int record_scan_slates(record_store *s, const char *agent, int64_t from, int64_t until_at, record_slate_fn *each, void *ctx,
                        braid_error *err);
+int record_roll_up(record_store *s, int64_t since, braid_error *err);
+int record_scan_hours(record_store *s, const char *agent, int64_t from, int64_t until_at, size_t limit, record_hour_fn *each,
+                      void *ctx, braid_error *err);
 int record_scan_stats(record_store *s, record_stats_fn *each, void *ctx, braid_error *err);
 int record_scan_neighbours(record_store *s, const char *model, uint32_t after_num, record_neighbours_fn *each,
                            void *ctx, braid_error *err);

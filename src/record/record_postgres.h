@@ -243,6 +243,9 @@ int record_postgres_user_episodes(void *self, const char *user, size_t limit, re
 int record_postgres_similar_episodes(void *self, const char *agent, const float *vector, uint32_t dim, size_t k,
                                      int64_t since, deadline until, record_similar_fn *each, void *ctx, braid_error *err);
 int record_postgres_forget(void *self, record_kind kind, int64_t before, uint64_t *removed, braid_error *err);
+int record_postgres_roll_up(void *self, int64_t since, braid_error *err);
+int record_postgres_scan_hours(void *self, const char *agent, int64_t from, int64_t until_at, size_t limit, record_hour_fn *each,
+                               void *ctx, braid_error *err);
 
 /* ---- record_postgres_documents.c: documents and slates ---- */
 int record_postgres_get_document(void *self, const char *kind, const char *id, record_document_fn *each, void *ctx,

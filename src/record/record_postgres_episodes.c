@@ -35,7 +35,7 @@ int record_postgres_user_episodes(void *self, const char *user_id, size_t limit,
                                   braid_error *err) {
     pg_params p;
     bool go_on = true;
-    int64_t before = INT64_MAX;
+    int64_t before = INT64_MAX, number = INT64_MAX;
     float *room = malloc(RECORD_STATE_DIM_MAX * sizeof *room);
     int code = room != NULL ? BRAID_OK : record_postgres_no_memory(err);
     pg_params_init(&p);
@@ -44,7 +44,8 @@ int record_postgres_user_episodes(void *self, const char *user_id, size_t limit,
         size_t page = limit < RECORD_POSTGRES_PAGE_VECTORS ? limit : RECORD_POSTGRES_PAGE_VECTORS;
         pg_params_reset(&p);
         pg_bind_text(&p, user_id);
-        pg_bind_int8(&p, before);
+        pg_bind_int8(&p, pg_time(before));
+        pg_bind_int8(&p, number);
         pg_bind_int8(&p, (int64_t)page);
         code = record_postgres_read(self, SQL_PERSON_EPISODES, &p, 0, "reading episodes", &r, err);
         got = code == BRAID_OK ? (size_t)pg_rows(r) : 0;
@@ -56,7 +57,8 @@ int record_postgres_user_episodes(void *self, const char *user_id, size_t limit,
                 code = record_postgres_corrupt("reading episodes", err);
                 break;
             }
-            before = (int64_t)e.interaction_lsn;
+            before = e.at;
+            number = (int64_t)e.interaction_lsn;
             go_on = each(ctx, &e);
         }
         if (got < page) got = 0;

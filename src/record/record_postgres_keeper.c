@@ -1,4 +1,4 @@
-/* What has to be done now and then: next months' partitions, the roll-ups, the patterns, indexes of states. Once an hour, by one server of
+/* What has to be done now and then: next months' partitions, the patterns, indexes of states. Once an hour, by one server of
  * many (an advisory lock says whose turn it is), on a connection that lives only for it. */
 #include <stdio.h>
 #include <string.h>
@@ -31,7 +31,7 @@ static int keeper_index(pg_session *session, deadline until, braid_error *err) {
 }
 
 static int keeper_work(record_postgres *s, braid_error *err) {
-    static const record_postgres_sql jobs[] = {SQL_MAKE_PARTITIONS, SQL_ROLL_UP, SQL_LEARN_PATTERNS};
+    static const record_postgres_sql jobs[] = {SQL_MAKE_PARTITIONS, SQL_LEARN_PATTERNS};
     pg_session *session = NULL;
     pg_params p;
     PGresult *r = NULL;

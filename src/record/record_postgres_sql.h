@@ -91,7 +91,9 @@
     X(LEASE, "tl", "SELECT pg_try_advisory_lock(hashtextextended($1, $2))")                                            \
     X(ALIVE, "", "SELECT true")                                                                                        \
     X(MAKE_PARTITIONS, "", "SELECT make_partitions(3)")                                                        \
-    X(ROLL_UP, "", "SELECT roll_up_performance()")                                                                     \
+    X(ROLL_UP, "z", "SELECT roll_up_performance($1)")                                                                  \
+    X(HOURS_SCAN, "tzzl", "SELECT m.hour, m.agent, m.slates, m.episodes, m.finished, m.reward_sum FROM performance_metrics m" \
+      " WHERE ($1 IS NULL OR m.agent = $1) AND m.hour >= $2 AND m.hour < $3 ORDER BY m.hour, m.agent LIMIT $4")        \
     X(LEARN_PATTERNS, "", "SELECT learn_patterns()")                                                                   \
     /* facts */                                                                                                        \
     X(META, "", "SELECT m.dim, epoch(), 'log'::regclass::oid::bigint, m.trimmed FROM meta m")                          \
@@ -141,9 +143,9 @@
     X(INTERACTIONS_SCAN, "lll", "SELECT " RECORD_POSTGRES_INTERACTION_COLUMNS " FROM interactions i"                   \
       " JOIN persons p ON p.num = i.person" RECORD_POSTGRES_INTERACTION_JOINS                                          \
       " WHERE i.lsn > $1 AND i.lsn <= $2 ORDER BY i.lsn LIMIT $3")                                                     \
-    X(PERSON_EPISODES, "tll", "SELECT " RECORD_POSTGRES_EPISODE_COLUMNS " FROM agent_episodes e"                       \
-      RECORD_POSTGRES_EPISODE_JOINS " WHERE e.person = (SELECT num FROM persons WHERE id = $1) AND e.interaction < $2" \
-      " ORDER BY e.interaction DESC LIMIT $3")                                                                         \
+    X(PERSON_EPISODES, "tzll", "SELECT " RECORD_POSTGRES_EPISODE_COLUMNS " FROM agent_episodes e"                       \
+      RECORD_POSTGRES_EPISODE_JOINS " WHERE e.person = (SELECT num FROM persons WHERE id = $1)" \
+      " AND (e.at, e.interaction) < ($2, $3) ORDER BY e.at DESC, e.interaction DESC LIMIT $4")                         \
     X(NEAREST_EPISODES, "tvlz", "SELECT " RECORD_POSTGRES_EPISODE_COLUMNS ", n.similarity"                             \
       " FROM nearest_episodes($1, $2::vector, $3, $4) n JOIN agent_episodes e ON e.interaction = n.episode AND e.at = n.at" \
       RECORD_POSTGRES_EPISODE_JOINS " ORDER BY n.similarity DESC, e.interaction DESC")                                 \

@@ -276,6 +276,11 @@ int record_sqlite_user_episodes(void *self, const char *user, size_t limit, reco
 int record_sqlite_similar_episodes(void *self, const char *agent, const float *vector, uint32_t dim, size_t k,
                                    int64_t since, deadline until, record_similar_fn *each, void *ctx, braid_error *err);
 
+/* ---- record_sqlite_hours.c ---- */
+int record_sqlite_roll_up(void *self, int64_t since, braid_error *err);
+int record_sqlite_scan_hours(void *self, const char *agent, int64_t from, int64_t until_at, size_t limit, record_hour_fn *each,
+                             void *ctx, braid_error *err);
+
 /* ---- record_sqlite_forget.c ---- */
 int record_sqlite_forget(void *self, record_kind kind, int64_t before, uint64_t *removed, braid_error *err);
 

@@ -13,6 +13,7 @@
  *                the order of their key; the index finds an item's rows when it is removed
  *   episodes     what its interaction does not say of it; episodes_given: those without an interaction, whose numbers are
  *                LSNs too, with a timeline of their own; episode_vectors: the states of both
+ *   hours        what agents did hour by hour: see record_sqlite_hours.c
  *   documents    JSON objects by (kind, id), and slates, what was shown to whom: see record_sqlite_documents.c
  *
  * A new file is made in rollback-journal mode in one transaction and only then switched to WAL: its header carries
@@ -105,11 +106,14 @@ static const char *const record_sqlite_steps[RECORD_SCHEMA_VERSION] = {
     "    PRIMARY KEY(person, at, lsn)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE episode_vectors(episode INTEGER PRIMARY KEY, at INTEGER NOT NULL, agent TEXT, data BLOB NOT NULL)"
     "    STRICT;",
+    /* 6: what agents did hour by hour: see record_sqlite_hours.c. */
+    "CREATE TABLE hours(hour INTEGER NOT NULL, agent TEXT NOT NULL, slates INTEGER NOT NULL, episodes INTEGER NOT NULL,"
+    "    finished INTEGER NOT NULL, reward_sum REAL NOT NULL, PRIMARY KEY(hour, agent)) STRICT, WITHOUT ROWID;",
 };
 
 static void record_sqlite_tell(const record_sqlite *s, int step) {
     static const char *const names[RECORD_SCHEMA_VERSION] = {"tables", "policies_in_one_row", "neighbours",
-                                                             "documents", "episodes"};
+                                                             "documents", "episodes", "hours"};
     if (s->options.on_step != NULL) s->options.on_step(s->options.on_step_ctx, (unsigned)step + 1, names[step]);
 }
 

@@ -30,6 +30,10 @@
 #define RECORD_SQLITE_RELATION_COLUMNS "r.from_num, r.to_num, r.type, r.strength, r.version, f.id, t.id"
 #define RECORD_SQLITE_RELATION_TABLES "relations r JOIN items f ON f.num = r.from_num JOIN items t ON t.num = r.to_num"
 
+#define RECORD_SQLITE_HOURS_ADDED                                                                                      \
+    " ON CONFLICT DO UPDATE SET episodes = episodes + excluded.episodes, finished = finished + excluded.finished,"     \
+    " reward_sum = reward_sum + excluded.reward_sum"
+
 #define RECORD_SQLITE_STATEMENTS(X)                                                                                    \
     /* transactions */                                                                                                 \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                                        \
@@ -119,6 +123,21 @@
                              " episodes_given WHERE lsn > ?1 AND lsn <= ?2 AND at < ?3)")                              \
     X(GIVEN_FORGET, "DELETE FROM episodes_given WHERE lsn > ?1 AND lsn <= ?2 AND at < ?3")                             \
     X(SLATES_FORGET, "DELETE FROM slates WHERE rowid IN (SELECT rowid FROM slates WHERE at < ?3 ORDER BY at LIMIT ?2)") \
+    /* roll-ups: ?1 < number <= ?2, or ?1 <= time < ?2 */                                                              \
+    X(HOURS_ADD_LEARNED, "INSERT INTO hours(hour, agent, slates, episodes, finished, reward_sum)"                      \
+                         " SELECT i.at - ((i.at % 3600000) + 3600000) % 3600000, coalesce(i.agent, 'default'), 0, count(*)," \
+                         " sum(e.done), sum(e.reward) FROM episodes e CROSS JOIN interactions i ON i.lsn = e.interaction" \
+                         " WHERE e.interaction > ?1 AND e.interaction <= ?2 GROUP BY 1, 2" RECORD_SQLITE_HOURS_ADDED)  \
+    X(HOURS_ADD_GIVEN, "INSERT INTO hours(hour, agent, slates, episodes, finished, reward_sum)"                        \
+                       " SELECT e.at - ((e.at % 3600000) + 3600000) % 3600000, coalesce(e.agent, 'default'), 0, count(*)," \
+                       " sum(e.done), sum(e.reward) FROM episodes_given e WHERE e.lsn > ?1 AND e.lsn <= ?2 GROUP BY 1, 2" \
+                       RECORD_SQLITE_HOURS_ADDED)                                                                      \
+    X(SLATES_NEXT, "SELECT at FROM slates WHERE at >= ?1 ORDER BY at LIMIT 1")                                         \
+    X(HOURS_COUNT_SLATES, "INSERT INTO hours(hour, agent, slates, episodes, finished, reward_sum)"                     \
+                          " SELECT ?1, agent, count(*), 0, 0, 0 FROM slates WHERE at >= ?1 AND at < ?2 GROUP BY agent" \
+                          " ON CONFLICT DO UPDATE SET slates = max(slates, excluded.slates)")                          \
+    X(HOURS_SCAN, "SELECT hour, agent, slates, episodes, finished, reward_sum FROM hours WHERE hour >= ?1 AND hour < ?2" \
+                  " AND (?3 IS NULL OR agent = ?3) ORDER BY hour, agent LIMIT ?4")                                     \
     X(POLICY_PUT, "INSERT INTO policies(person, agent, state_hash, state, version, actions)"                           \
                   " VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET state = excluded.state,"                  \
                   " version = excluded.version, actions = excluded.actions WHERE excluded.version >= version")         \

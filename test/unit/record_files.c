@@ -268,6 +268,11 @@ static bool see_slate(void *ctx, const record_slate *row) {
     return true;
 }
 
+static bool count_hours(void *ctx, const record_hour *row) {
+    *(int *)ctx += (int)row->episodes;
+    return true;
+}
+
 static void a_database_of_the_third_schema_keeps_everything_and_takes_documents_and_slates(void **state) {
     fixture *f = *state;
     record_info info;
@@ -278,6 +283,10 @@ static void a_database_of_the_third_schema_keeps_everything_and_takes_documents_
     assert_int_equal(info.schema_version, RECORD_SCHEMA_VERSION);
     assert_true(info.items == 2 && info.interactions == 3 && info.episodes == 3 && info.policies == 6);
     assert_true(info.neighbours == 1 && info.documents == 0 && info.slates == 0);
+    assert_int_equal(record_roll_up(f->store, TIME_NONE, NULL), BRAID_OK); /* what was done before there were roll-ups is in them */
+    assert_int_equal(record_scan_hours(f->store, NULL, TIME_NONE, INT64_MAX, 10, count_hours, &rows, NULL), BRAID_OK);
+    assert_int_equal(rows, 3);
+    rows = 0;
     record_document d = {.kind = "agent", .id = "a", .body = "{}", .body_len = 2, .expect = 0};
     record_slate l = {.id = "r1", .agent = "default", .user = "ana", .at = 1, .body = "x", .body_len = 1};
     record_change c[] = {{.kind = RECORD_DOCUMENT, .document = &d}, {.kind = RECORD_SLATE, .slate = &l}};
