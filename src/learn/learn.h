@@ -7,6 +7,7 @@
  *   slim.c         sparse linear weights: every item as a non-negative sum of its neighbours
  *   ease.c         the exact dense linear model in its dual form, for few people and many items
  *   listwise.c     weights of a linear ranking from lists in which some were chosen
+ *   patterns.c     what goes together more often than chance, with how sure that is
  *   parallel.c     the same work for every item, on several threads
  *
  * Items and people are dense numbers from 0, given by the caller. What is handed out is immutable and may be read by any
@@ -129,5 +130,48 @@ typedef struct learn_lists {
 /* The w that maximises the mean over lists (of those with a choice and without one) of the mean log softmax(w . x) of the
  * chosen, less l2 |w|^2 / 2: a convex problem, by Newton's method. *lists_used may be NULL. */
 int learn_listwise_fit(const learn_lists *l, double l2, double *weights, size_t *lists_used, braid_error *err);
+
+/* ---- patterns.c ---- */
+enum { LEARN_FACETS_MAX = 96, LEARN_MOODS_MAX = 16, LEARN_PATTERNS_MAX = 200 /* of a kind */ };
+typedef struct learn_liking {
+    uint64_t person; /* any number that is theirs alone */
+    uint32_t item;
+    uint16_t year;
+    uint8_t month; /* 0..11 */
+    uint8_t mood;  /* 1..LEARN_MOODS_MAX; 0: none was named */
+} learn_liking;
+/* Of item i: facet[at[i]] .. facet[at[i + 1] - 1], each below `count`. */
+typedef struct learn_facets {
+    uint32_t count, items;
+    uint32_t *at;
+    uint8_t *facet;
+} learn_facets;
+typedef enum learn_pattern_kind {
+    LEARN_GENRE_AFFINITY,   /* who likes `given`, a facet, likes `facet` */
+    LEARN_USER_PREFERENCE,  /* so many people like `facet` clearly more than everybody does */
+    LEARN_SEASONAL_TREND,   /* `facet` is liked in month `given`, 0..11 */
+    LEARN_MOOD_CORRELATION, /* in mood `given` */
+    LEARN_PATTERN_KINDS
+} learn_pattern_kind;
+typedef struct learn_pattern {
+    learn_pattern_kind kind;
+    uint8_t facet, given;
+    double lift, low; /* times as often as without; the bound that it is above with 19 chances in 20 */
+    uint32_t people, years;
+    uint64_t likings;
+} learn_pattern;
+typedef struct learn_patterns {
+    learn_pattern *list; /* by kind, surest first */
+    size_t count;
+    uint64_t tested[LEARN_PATTERN_KINDS];
+    double share[LEARN_FACETS_MAX]; /* of everybody's likings that have the facet */
+    uint64_t people, likings;       /* that were asked, and of them */
+} learn_patterns;
+/* Orders `likings` anew. Time: people x facets^2; memory beside it: about 3 MB. CLOSED when the progress stops it. */
+int learn_patterns_find(learn_liking *likings, size_t n, const learn_facets *facets, const learn_work *work, learn_patterns **out,
+                        braid_error *err);
+void learn_patterns_free(learn_patterns *p);
+/* Whether `likings` of a person's `all` are clearly more than everybody's share; how many times as many, and Wilson's bound. */
+bool learn_preference(double likings, double all, double share, double *lift, double *low);
 
 #endif
