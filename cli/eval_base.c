@@ -46,6 +46,8 @@ static int open_base(eval_base *b, const eval_fit *fit) {
         return cli_fail(c, CLI_FAILED, "%s is there already; remove it, or name another folder with --keep", b->path);
     int rc = braid_options_set(c->options, "record.create", "true", &err);
     if (rc == BRAID_OK) rc = braid_options_set(c->options, "learn.baselines", "true", &err);
+    /* The protocols measure the ranking; seasons and moods are of the moment of asking. */
+    if (rc == BRAID_OK) rc = braid_options_set(c->options, "learn.patterns", "false", &err);
     if (rc == BRAID_OK)
         rc = braid_options_set(c->options, "learn.hold_out", fit->at_random ? "random" : "latest", &err);
     if (strcmp(braid_options_get(c->options, "log.level"), "info") == 0)

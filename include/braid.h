@@ -359,16 +359,26 @@ BRAID_API int braid_rebuild(braid_db *db, const char *store, braid_progress *pro
                             braid_error *err);
 /* Learns from what people did, and ranks by it from then on; answers go on meanwhile. `what`: "similar" (which items speak for
  * which: the item-item models), "refresh" (these, of the items that anybody with something new has ever chosen, and of new
- * items; all of them when that is more than a quarter, or somebody was deleted) or "all" (the models and the weights of the
- * ranking). Everything is written to the record store; doing it again replaces it. BUSY while this process learns already,
+ * items; all of them when that is more than a quarter, or somebody was deleted), "patterns" (what many people do more
+ * often than chance has it, see braid_patterns) or "all" (the models, the weights of the ranking and, with option learn.patterns,
+ * patterns). Everything is written to the record store; doing it again replaces it. BUSY while this process learns already,
  * LOCKED while another server of the database does, CLOSED when `progress` stopped it.
- * {"models":[{"model":"slim","edges","seconds"}],"interactions","users","items","moved","seconds","what","at"} */
+ * {"models":[{"model":"slim","edges","seconds"}],"patterns":{"people","sample","kinds":[{"kind","found","tested"}]},"interactions","users","items","moved","seconds","what","at"} */
 BRAID_API int braid_learn(braid_db *db, const char *what, braid_progress *progress, void *ctx, char **json,
                           braid_error *err);
 /* How learning stands: whether and how far it is under way in this process, what the last one of any server of the database
  * said (null: nothing was learned), how much was done since. It begins by itself when options learn.after or learn.hours say so.
  * {"running","phase":"slim"|null,"done","total","new_interactions","automatic":{"after","hours"},"last":{..as above..}|null} */
 BRAID_API int braid_learners(braid_db *db, char **json, braid_error *err);
+/* The patterns that were learned; answers lean on them a little and say so. `kind`: "genre_affinity" (people who like "with" like
+ * "facet"), "user_preference" (people who like "facet" clearly more than everybody), "seasonal_trend" ("facet" in its "month"),
+ * "mood_correlation" ("facet" in a "mood"); NULL: all. `user`: what this person prefers, from their recent likings (NULL: everybody).
+ * "lift": times as often as without; "low": the bound that it is above with 19 chances in 20; "confidence": the part of the effect
+ * below that bound, 0..1; "evidence": likings, of so many "people". "learned" is null where nothing was looked for. NOT_FOUND for a user
+ * of whom nothing is known. `limit`: 1..1000.
+ * {"patterns":[{"kind","facet":"genres=drame","with"|"month","years"|"mood","lift","low","confidence","evidence","people","valid_from",
+ * "valid_until"}],"learned":{"method","version","interactions","likings","people","sample","tested":{..},"at","from","until"}|null} */
+BRAID_API int braid_patterns(braid_db *db, const char *kind, const char *user, size_t limit, char **json, braid_error *err);
 /* Measured thresholds turned into sentences: {"findings":[{"level":"ok|warn|fail","what","measured","mend"}]} */
 BRAID_API int braid_doctor(braid_db *db, char **json, braid_error *err);
 

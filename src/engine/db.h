@@ -57,6 +57,7 @@ struct braid_db {
     policy_rows *policies;
     policy_agents *agents;
     policy_models *models;
+    policy_patterns *patterns;
     pthread_mutex_t learning; /* one at a time */
     struct engine_lesson {    /* the one under way, for who asks how far it is */
         atomic_bool running;
@@ -87,7 +88,8 @@ struct braid_db {
     pthread_cond_t keeper_wake;
     bool closing, warmed; /* under keeper_lock; warmed: remote stores were asked once */
     atomic_bool stats_moved;  /* another server may have counted what people did */
-    atomic_bool models_moved; /* another server may have learned */
+    atomic_bool models_moved; /* another server may have learned; the next: patterns */
+    atomic_bool patterns_moved;
     atomic_bool programme_moved; /* another server may have changed a rule, an experiment or an agent */
     int64_t opened_ns, opened_ms;
     double open_seconds;

@@ -374,7 +374,7 @@ static int profiles_apply(void *ctx, const record_log_entry *entries, size_t n, 
         else if (entries[i].kind == RECORD_NEIGHBOURS)
             atomic_store(&db->models_moved, true);
         else if (entries[i].kind == RECORD_DOCUMENT)
-            atomic_store(&db->programme_moved, true);
+            atomic_store(strcmp(entries[i].key, POLICY_PATTERNS_KEY) == 0 ? &db->patterns_moved : &db->programme_moved, true);
     return BRAID_OK;
 }
 

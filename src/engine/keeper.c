@@ -107,6 +107,13 @@ static void keep_models(braid_db *db) {
     log_write(&db->log, LOG_WARN, err.store, "what another server learned could not be read, and is tried again: %s", err.message);
 }
 
+static void keep_patterns(braid_db *db) {
+    braid_error err = {0};
+    if (!atomic_exchange(&db->patterns_moved, false) || policy_patterns_load(db->patterns, &err) == BRAID_OK) return;
+    atomic_store(&db->patterns_moved, true);
+    log_write(&db->log, LOG_WARN, err.store, "the patterns that another server found could not be read, and are tried again: %s", err.message);
+}
+
 /* Rules and experiments that another server has written. */
 static void keep_programme(braid_db *db) {
     braid_error err = {0};
@@ -147,6 +154,7 @@ static void tend(braid_db *db, uint64_t tick) {
     bool writes = !option_get_bool(db->options, "record.read_only");
     if (due(tick, KEEPER_PERIOD_S) && tick > 0 && writes) keep(db);
     if (due(tick, KEEPER_PERIOD_S) && tick > 0) keep_models(db);
+    if (tick > 0) keep_patterns(db);
     if (tick > 0) keep_programme(db);
     engine_settled(db, catalogue_changed(db->catalogue)); /* for its clock: answers are kept some time after this */
     if (writes && (tick == HOURLY_FIRST_S / KEEPER_TICK_S || (due(tick, HOURLY_PERIOD_S) && tick > 0))) {

@@ -1,6 +1,8 @@
 /* Learning: fits the models from everything that people did, writes them to the record store, and answers by them from then
  * on. Answers and writes go on meanwhile; one learning at a time, here and among the servers of one database.
  *
+ * Patterns (policy/patterns_learn.c) are looked for after the models, or alone; they keep a document of their own.
+ *
  * What was learned, when and from how much is kept as a document, written last: so every server of a database can tell it, and a
  * learning that was broken off is due again. How far the one under way is, only this process knows. */
 #include <jansson.h>
@@ -11,10 +13,10 @@
 static const char LEASE[] = "learn", DOCUMENT_KIND[] = "learner", DOCUMENT_ID[] = "models";
 
 static int check_what(const char *what, braid_error *err) {
-    static const char *const known[] = {"similar", "refresh", "all"};
+    static const char *const known[] = {"similar", "refresh", "patterns", "all"};
     for (size_t i = 0; what && i < sizeof known / sizeof known[0]; i++)
         if (strcmp(what, known[i]) == 0) return BRAID_OK;
-    return error_set(err, BRAID_E_INVALID, "request", "\"%.40s\" cannot be learned; there are similar, refresh, all",
+    return error_set(err, BRAID_E_INVALID, "request", "\"%.40s\" cannot be learned; there are similar, refresh, patterns, all",
                      what ? what : "");
 }
 
@@ -31,14 +33,31 @@ static int take_turn(braid_db *db, braid_error *err) {
 }
 
 /* ---- what was learned ---- */
-static void report_print(const policy_fit_report *r, const char *what, int64_t at, buf *b) {
+typedef struct lesson_report {
+    policy_fit_report fit;
+    policy_patterns_report patterns;
+    bool fitted, looked; /* which of the two was done */
+} lesson_report;
+
+static void patterns_print(const policy_patterns_report *r, buf *b) {
+    buf_printf(b, ",\"patterns\":{\"people\":%llu,\"sample\":%g,\"seconds\":%.3f,\"kinds\":[", (unsigned long long)r->people, r->sample, r->seconds);
+    for (int k = 0; k < LEARN_PATTERN_KINDS; k++)
+        buf_printf(b, "%s{\"kind\":\"%s\",\"found\":%llu,\"tested\":%llu}", k ? "," : "", policy_pattern_kind_name((learn_pattern_kind)k),
+                   (unsigned long long)r->found[k], (unsigned long long)r->tested[k]);
+    buf_puts(b, "]}");
+}
+
+static void report_print(const lesson_report *all, const char *what, int64_t at, buf *b) {
+    const policy_fit_report *r = &all->fit;
     char when[32];
     clock_format_rfc3339(at, when);
     buf_puts(b, "{\"models\":[");
     for (size_t i = 0; i < r->model_count; i++)
         buf_printf(b, "%s{\"model\":\"%s\",\"edges\":%llu,\"seconds\":%.3f}", i ? "," : "", r->models[i].name,
                    (unsigned long long)r->models[i].edges, r->models[i].seconds);
-    buf_printf(b, "],\"interactions\":%llu,\"users\":%llu,\"items\":%llu,\"seconds\":%.3f,\"moved\":%llu,"
+    buf_putc(b, ']');
+    if (all->looked) patterns_print(&all->patterns, b);
+    buf_printf(b, ",\"interactions\":%llu,\"users\":%llu,\"items\":%llu,\"seconds\":%.3f,\"moved\":%llu,"
                   "\"counted\":%llu,\"head\":%llu,\"what\":\"%s\",\"at\":\"%s\"}",
                (unsigned long long)r->interactions, (unsigned long long)r->users, (unsigned long long)r->items, r->seconds,
                (unsigned long long)(r->refreshed ? r->moved : r->items), (unsigned long long)r->counted, (unsigned long long)r->head,
@@ -106,7 +125,7 @@ static bool tell(void *ctx, const char *phase, uint64_t done, uint64_t total) {
     return !t->progress || t->progress(t->ctx, phase, done, total);
 }
 
-static int fit(braid_db *db, const char *what, const engine_learned *last, braid_progress *progress, void *ctx, policy_fit_report *report, braid_error *err) {
+static int fit(braid_db *db, const char *what, const engine_learned *last, telling *t, policy_fit_report *report, braid_error *err) {
     policy_fit_options o = {.threads = (unsigned)option_get_int(db->options, "learn.threads"),
                             .history_max = (size_t)option_get_int(db->options, "learn.history_max"),
                             .ranking = strcmp(what, "all") == 0,
@@ -116,17 +135,34 @@ static int fit(braid_db *db, const char *what, const engine_learned *last, braid
                             .random_hold_out = strcmp(option_get(db->options, "learn.hold_out"), "random") == 0,
                             .baselines = option_get_bool(db->options, "learn.baselines")};
     policy_fit_rooms rooms = {db->models, db->record, db->catalogue, db->vector, db->dim, &clock_system};
-    telling t = {db, progress, ctx};
+    return policy_fit(&rooms, &o, tell, t, report, err);
+}
+
+/* What patterns alone were learned from, in the words of the rest. */
+static void report_of_patterns(braid_db *db, lesson_report *r) {
+    r->fit.interactions = r->patterns.interactions;
+    r->fit.users = r->patterns.people;
+    r->fit.items = catalogue_count(db->catalogue);
+}
+
+static int learn(braid_db *db, const char *what, const engine_learned *last, telling *t, lesson_report *report, braid_error *err) {
+    int rc = BRAID_OK;
+    *report = (lesson_report){.fitted = strcmp(what, "patterns") != 0};
+    report->looked = !report->fitted || (strcmp(what, "all") == 0 && option_get_bool(db->options, "learn.patterns"));
     atomic_store(&db->lesson.running, true);
-    int rc = policy_fit(&rooms, &o, tell, &t, report, err);
+    if (report->fitted) rc = fit(db, what, last, t, &report->fit, err);
+    if (rc == BRAID_OK && report->looked) rc = policy_patterns_learn(db->patterns, 0, &clock_system, tell, t, &report->patterns, err);
     atomic_store(&db->lesson.running, false);
     atomic_store(&db->lesson.phase, NULL);
+    if (!report->fitted) report_of_patterns(db, report);
+    report->fit.seconds += report->patterns.seconds;
     return rc;
 }
 
 int braid_learn(braid_db *db, const char *what, braid_progress *progress, void *ctx, char **json, braid_error *err) {
-    policy_fit_report report;
+    lesson_report report;
     engine_learned last;
+    telling t = {db, progress, ctx};
     buf b;
     *json = NULL;
     int rc = check_what(what, err);
@@ -138,11 +174,36 @@ int braid_learn(braid_db *db, const char *what, braid_progress *progress, void *
     arena *a = arena_new(4096);
     rc = a ? engine_learned_get(db, a, &last, err) : error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory to learn");
     arena_free(a);
-    if (rc == BRAID_OK) rc = fit(db, what, &last, progress, ctx, &report, err);
+    if (rc == BRAID_OK) rc = learn(db, what, &last, &t, &report, err);
     if (rc == BRAID_OK) report_print(&report, what, clock_wall_ms(&clock_system), &b);
     if (rc == BRAID_OK && b.failed) rc = error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory to tell what was learned");
-    if (rc == BRAID_OK) rc = report_keep(db, &b, err);
+    if (rc == BRAID_OK && report.fitted) rc = report_keep(db, &b, err); /* patterns alone leave the models as old as they are */
     pthread_mutex_unlock(&db->learning);
+    if (rc == BRAID_OK) return engine_text(&b, json, err);
+    buf_free(&b);
+    return rc;
+}
+
+/* ---- patterns, listed ---- */
+int braid_patterns(braid_db *db, const char *kind, const char *person, size_t limit, char **json, braid_error *err) {
+    learn_pattern_kind of;
+    const policy_profile *who = NULL;
+    buf b;
+    *json = NULL;
+    if (limit < 1 || limit > 1000) return error_set(err, BRAID_E_INVALID, "request", "\"limit\" is from 1 to 1000");
+    if (kind && !policy_pattern_kind_of(kind, &of))
+        return error_set(err, BRAID_E_INVALID, "request",
+                         "there is no kind of pattern \"%.40s\"; there are genre_affinity, user_preference, seasonal_trend, mood_correlation", kind);
+    if (person && kind && of != LEARN_USER_PREFERENCE)
+        return error_set(err, BRAID_E_INVALID, "request", "of one user there is only user_preference");
+    int rc = person ? model_check_id(person, strlen(person), "user", err) : BRAID_OK;
+    if (rc == BRAID_OK && person)
+        rc = policy_profile_get(db->profiles, person, clock_mono_ns(&clock_system) + option_get_int(db->options, "query.deadline_ms") * INT64_C(1000000), &who, err);
+    if (rc == BRAID_OK && who && !who->known) rc = error_set(err, BRAID_E_NOT_FOUND, "record", "nothing is known of a user \"%.120s\"", person);
+    buf_init(&b, 0);
+    if (rc == BRAID_OK && policy_patterns_print(db->patterns, kind ? &of : NULL, who, limit, &b) != BRAID_OK)
+        rc = error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory to list patterns");
+    if (who) policy_profile_release(who);
     if (rc == BRAID_OK) return engine_text(&b, json, err);
     buf_free(&b);
     return rc;

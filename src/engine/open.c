@@ -190,6 +190,8 @@ static int open_derived(braid_db *db, braid_error *err) {
     if ((rc = policy_agents_open(db->record, &db->agents, err))) return rc;
     if ((rc = policy_models_open(db->record, db->metrics, &db->models, err))) return rc;
     if ((rc = policy_models_load(db->models, err))) return rc;
+    if ((rc = policy_patterns_open(db->record, db->catalogue, db->metrics, &db->patterns, err))) return rc;
+    if ((rc = policy_patterns_load(db->patterns, err))) return rc;
     if ((rc = policy_learner_open(db->record, db->policies, db->catalogue, &db->log, db->metrics, &db->learner, err))) return rc;
     if ((rc = policy_state_parse(option_get(o, "policy.state"), &db->rooms.state_parts, err))) return rc;
     policy_learner_states(db->learner, db->rooms.state_parts);
@@ -216,6 +218,7 @@ static void fill_rooms(braid_db *db) {
         .agents = db->agents,
         .state_parts = db->rooms.state_parts,
         .models = db->models,
+        .patterns = option_get_bool(o, "learn.patterns") ? db->patterns : NULL,
         .people = db->people,
         .embedder = db->embedder,
         .programme = db->programme,
@@ -315,6 +318,7 @@ void braid_close(braid_db *db) {
     pool_free(db->pool);
     query_programme_close(db->programme);
     policy_learner_close(db->learner);
+    policy_patterns_close(db->patterns);
     policy_models_close(db->models);
     policy_agents_close(db->agents);
     policy_rows_close(db->policies);

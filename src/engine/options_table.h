@@ -85,6 +85,8 @@
       "which fifth of a person's interactions the ranking is fitted on") \
     X("learn", "baselines", BOOL, "false", 0, 0, NULL, "learn-baselines", \
       "also fit the models that are there to compare with (rankers neighbours and ease)") \
+    X("learn", "patterns", BOOL, "true", 0, 0, NULL, "learn-patterns", \
+      "learn all looks for patterns too, and answers lean on those that there are") \
     X("learn", "after", INT, "0", 0, 1e12, NULL, "learn-after", \
       "interactions after which an open database learns again by itself; 0: only when asked") \
     X("learn", "hours", REAL, "0", 0, 8760, NULL, "learn-hours", \

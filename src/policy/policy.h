@@ -97,6 +97,7 @@ typedef struct policy_seen {
 } policy_seen;
 typedef struct policy_affinity {
     uint32_t facet;
+    uint32_t liked; /* of the newest items, those that were liked and have it */
     float weight; /* -1..1 */
 } policy_affinity;
 
@@ -110,6 +111,7 @@ typedef struct policy_profile { /* immutable once handed out; reference-counted 
     size_t recent_count; /* newest first, at most 1,000, one entry an item (its latest) */
     const policy_affinity *affinities;
     size_t affinity_count; /* by facet id, ascending; learned + stated preferences */
+    uint32_t liked;        /* of the newest items, those that were liked */
     const user *person;    /* NULL if there is no user record */
     /* how it is kept: private to profile.c */
     void *owner;
@@ -169,6 +171,7 @@ policy_score policy_score_item(policy_scorer *s, const catalogue_card *card);
 /* Affinity of a profile to an item: weighted mean over its facets, -1..1; *best gets the facet that gave most
  * (UINT32_MAX: none). */
 float policy_affinity_score(const policy_profile *p, const catalogue_card *card, uint32_t *best);
+const policy_affinity *policy_affinity_of(const policy_profile *p, uint32_t facet); /* NULL: none */
 
 /* ---- agents (agents.c): how answers use what was learned, as documents say and a small cache remembers ---- */
 #define POLICY_AGENT_KIND "agent"
@@ -409,5 +412,38 @@ typedef struct policy_fit_rooms {
  * after that learning again writes the rest. */
 int policy_fit(const policy_fit_rooms *rooms, const policy_fit_options *options, policy_fit_progress *progress,
                void *ctx, policy_fit_report *report, braid_error *err);
+
+/* ---- patterns (patterns.c, patterns_learn.c, patterns_lean.c): what many people do more often than chance, and how answers lean on it ---- */
+#define POLICY_PATTERNS_KEY "learner/patterns" /* their document, as the log names it */
+typedef struct policy_patterns policy_patterns; /* thread-safe */
+int policy_patterns_open(record_store *record, catalogue *cat, metrics *m, policy_patterns **out, braid_error *err);
+void policy_patterns_close(policy_patterns *p);
+/* Reads them anew from the record store; what answers hold meanwhile stays as it is. */
+int policy_patterns_load(policy_patterns *p, braid_error *err);
+uint64_t policy_patterns_version(policy_patterns *p); /* 0: none; part of cache keys */
+const char *policy_pattern_kind_name(learn_pattern_kind kind); /* "genre_affinity" ... */
+bool policy_pattern_kind_of(const char *name, learn_pattern_kind *out);
+typedef struct policy_patterns_report {
+    uint64_t interactions, people, found[LEARN_PATTERN_KINDS], tested[LEARN_PATTERN_KINDS];
+    double sample; /* share of the people that were asked */
+    double seconds;
+} policy_patterns_report;
+/* Reads every interaction, looks for patterns, writes them as one document and loads it. At most likings_max (0: 4 million, 64 MB)
+ * are held; where there are more, fewer people are asked. CLOSED when `progress` stops it: nothing was changed. */
+int policy_patterns_learn(policy_patterns *p, size_t likings_max, const clock_ops *clock, policy_fit_progress *progress, void *ctx,
+                          policy_patterns_report *report, braid_error *err);
+/* {"patterns":[..],"learned":{..}|null}, appended: of a kind or all (NULL), of everybody or what one person prefers. */
+int policy_patterns_print(policy_patterns *p, const learn_pattern_kind *kind, const policy_profile *who, size_t limit, buf *b);
+
+typedef struct policy_lean policy_lean; /* of one answer; in its arena */
+typedef struct policy_leaning {
+    learn_pattern_kind kind;
+    uint32_t facet, given; /* facets of the catalogue; given: what an affinity starts from, else UINT32_MAX */
+    float weight;          /* 0..1 */
+    float lift;
+} policy_leaning;
+/* Of a person (NULL: nobody) at a moment in a mood ("" or NULL: none). *out NULL: nothing leans. NO_MEMORY. */
+int policy_lean_make(policy_patterns *p, const policy_profile *who, int64_t at, const char *mood, arena *a, policy_lean **out);
+const policy_leaning *policy_lean_of(const policy_lean *l, const catalogue_card *card); /* NULL: nothing, or l is NULL */
 
 #endif

@@ -20,11 +20,16 @@ static const double taste_neutral = 0.4, taste_decay = 0.98, taste_share_factor 
 static const double taste_of_state = 0.5;
 static const double taste_least = 0.01; /* weaker affinities are not kept */
 
+typedef struct taste_of {
+    double sum;
+    uint32_t liked;
+} taste_of;
+
 typedef struct taste {
     catalogue *cat;
     arena *a;
     policy_intern facets;
-    double *sums; /* by the facet's place in `facets` */
+    taste_of *sums; /* by the facet's place in `facets` */
     size_t cap;
 } taste;
 
@@ -33,12 +38,12 @@ static int taste_no_memory(braid_error *err) {
 }
 
 /* The sum of a facet; NULL when memory ran out. */
-static double *taste_sum(taste *t, uint32_t facet) {
+static taste_of *taste_sum(taste *t, uint32_t facet) {
     uint32_t i = policy_intern_add(&t->facets, &facet, sizeof facet);
     if (i == POLICY_INTERN_NONE) return NULL;
     if (i >= t->cap) {
         size_t cap = t->cap ? t->cap * 2 : 256;
-        double *sums = arena_calloc(t->a, cap, sizeof *sums);
+        taste_of *sums = arena_calloc(t->a, cap, sizeof *sums);
         if (!sums) return NULL;
         if (t->cap) memcpy(sums, t->sums, t->cap * sizeof *sums);
         t->sums = sums;
@@ -54,17 +59,19 @@ static uint32_t taste_facet(const taste *t, size_t i) {
 }
 
 /* ---- what was learned ---- */
-static bool taste_item(taste *t, const catalogue_card *card, double weight) {
+static bool taste_item(taste *t, const catalogue_card *card, double weight, bool liked) {
     for (size_t i = 0; i < card->facet_count; i++) {
-        double *sum = taste_sum(t, card->facets[i]);
-        if (!sum) return false;
-        *sum += weight;
+        taste_of *of = taste_sum(t, card->facets[i]);
+        if (!of) return false;
+        of->sum += weight;
+        of->liked += liked;
     }
     return true;
 }
 
 static int taste_recent(taste *t, profile_snapshot *s, braid_error *err) {
     size_t n = s->event_count, near = n < PROFILE_TASTE_MAX ? n : PROFILE_TASTE_MAX;
+    s->shown.liked = 0;
     if (n == 0) return BRAID_OK;
     uint32_t *nums = arena_alloc(t->a, n * sizeof *nums);
     int32_t *durations = arena_alloc(t->a, n * sizeof *durations);
@@ -84,8 +91,9 @@ static int taste_recent(taste *t, profile_snapshot *s, braid_error *err) {
         if (i >= near) continue;
         if (cards[i].num == 0)
             s->incomplete = true;
-        else if (!taste_item(t, &cards[i], (reward - taste_neutral) * weight))
+        else if (!taste_item(t, &cards[i], (reward - taste_neutral) * weight, reward >= POLICY_LIKED))
             return taste_no_memory(err);
+        s->shown.liked += cards[i].num != 0 && reward >= POLICY_LIKED;
     }
     return BRAID_OK;
 }
@@ -97,8 +105,8 @@ static void taste_normalise(taste *t) {
         const char *name = catalogue_facet_name(t->cat, taste_facet(t, i), &field);
         double having = name ? (double)catalogue_facet_count(t->cat, field, name) : 0;
         double share = items > 0 ? fmin(having / items, 1) : 0;
-        double x = t->sums[i] / sqrt(1 + taste_share_factor * share);
-        t->sums[i] = x / (1 + fabs(x));
+        double x = t->sums[i].sum / sqrt(1 + taste_share_factor * share);
+        t->sums[i].sum = x / (1 + fabs(x));
     }
 }
 
@@ -120,9 +128,9 @@ static int taste_add(taste *t, profile_snapshot *s, filter_field field, const ch
         s->incomplete = true;
         return BRAID_OK;
     }
-    double *sum = taste_sum(t, facet);
-    if (!sum) return taste_no_memory(err);
-    *sum += weight;
+    taste_of *of = taste_sum(t, facet);
+    if (!of) return taste_no_memory(err);
+    of->sum += weight;
     return BRAID_OK;
 }
 
@@ -166,8 +174,8 @@ static int taste_list(const taste *t, profile_snapshot *s, braid_error *err) {
     policy_affinity *list = malloc(t->facets.count * sizeof *list);
     if (!list) return taste_no_memory(err);
     for (size_t i = 0; i < t->facets.count; i++) {
-        double w = fmax(-1, fmin(1, t->sums[i]));
-        if (fabs(w) >= taste_least) list[count++] = (policy_affinity){taste_facet(t, i), (float)w};
+        double w = fmax(-1, fmin(1, t->sums[i].sum));
+        if (fabs(w) >= taste_least) list[count++] = (policy_affinity){taste_facet(t, i), t->sums[i].liked, (float)w};
     }
     if (count > PROFILE_AFFINITIES_MAX) {
         qsort(list, count, sizeof *list, by_strength);
@@ -200,7 +208,7 @@ int profile_taste_make(profile_snapshot *s, catalogue *cat, braid_error *err) {
 }
 
 /* ---- reading it ---- */
-static float affinity_of(const policy_profile *p, uint32_t facet) {
+const policy_affinity *policy_affinity_of(const policy_profile *p, uint32_t facet) {
     size_t low = 0, high = p->affinity_count;
     while (low < high) {
         size_t mid = low + (high - low) / 2;
@@ -209,7 +217,7 @@ static float affinity_of(const policy_profile *p, uint32_t facet) {
         else
             high = mid;
     }
-    return low < p->affinity_count && p->affinities[low].facet == facet ? p->affinities[low].weight : 0;
+    return low < p->affinity_count && p->affinities[low].facet == facet ? &p->affinities[low] : NULL;
 }
 
 /* The mean of the facets' weights, each with its own strength as its say, and one neutral facet of strength one half
@@ -219,7 +227,8 @@ float policy_affinity_score(const policy_profile *p, const catalogue_card *card,
     float sum = 0, say = neutral, most = 0;
     uint32_t facet = UINT32_MAX;
     for (size_t i = 0; p->affinity_count && i < card->facet_count; i++) {
-        float w = affinity_of(p, card->facets[i]);
+        const policy_affinity *of = policy_affinity_of(p, card->facets[i]);
+        float w = of ? of->weight : 0;
         sum += w * fabsf(w);
         say += fabsf(w);
         if (w > most) {

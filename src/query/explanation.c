@@ -5,6 +5,7 @@
  * comes first; at most REASONS_MAX sentences an item. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "query/programme.h"
 
@@ -30,6 +31,10 @@ typedef enum phrase {
     P_PINNED,
     P_BOOSTED,
     P_QUOTA,
+    P_PATTERN_AFFINITY,
+    P_PATTERN_OWN,
+    P_PATTERN_SEASON,
+    P_PATTERN_MOOD,
     P_COUNT
 } phrase;
 
@@ -55,6 +60,10 @@ static const char *const fr[P_COUNT] = {
     [P_PINNED] = "choisi par la rédaction",
     [P_BOOSTED] = "mis en avant par la rédaction",
     [P_QUOTA] = "placé ici par une règle de la rédaction",
+    [P_PATTERN_AFFINITY] = "parce que ceux qui aiment %s aiment aussi %s",
+    [P_PATTERN_OWN] = "parce que vous aimez %s plus souvent que d’autres (%s fois)",
+    [P_PATTERN_SEASON] = "parce que %s est de saison en %s",
+    [P_PATTERN_MOOD] = "parce que %s va avec l’humeur « %s »",
 };
 static const char *const en[P_COUNT] = {
     [P_LIKED] = "because you liked “%s”",
@@ -78,6 +87,10 @@ static const char *const en[P_COUNT] = {
     [P_PINNED] = "pinned by the editors",
     [P_BOOSTED] = "put forward by the editors",
     [P_QUOTA] = "placed here by a rule of the editors",
+    [P_PATTERN_AFFINITY] = "because people who like %s also like %s",
+    [P_PATTERN_OWN] = "because you like %s more often than others do (%s times)",
+    [P_PATTERN_SEASON] = "because %s is in season in %s",
+    [P_PATTERN_MOOD] = "because %s goes with the mood “%s”",
 };
 
 /* How a relation reads from the item (outgoing) or towards it. */
@@ -265,6 +278,32 @@ static void say_policy(speaker *s, query_item *it, const scored *c) {
         say(it, PHRASE(s, P_POLICY_ALL, words, figure(s, c->policy.mean)));
 }
 
+static const char *month_words(const speaker *s) {
+    static const char *const names[2][12] = {
+        {"January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"},
+        {"janvier", "février", "mars", "avril", "mai", "juin", "juillet", "août", "septembre", "octobre", "novembre", "décembre"}};
+    time_t now = (time_t)(s->q->now_ms / 1000);
+    struct tm t = {0};
+    gmtime_r(&now, &t);
+    return names[s->french][t.tm_mon];
+}
+
+/* What many people do, where the answer leaned on it. */
+static void say_pattern(speaker *s, query_item *it, const scored *c) {
+    const policy_leaning *l = c->leaning;
+    const char *words = l ? facet_sentence(s, l->facet) : NULL, *from = words && l->given != UINT32_MAX ? facet_sentence(s, l->given) : NULL;
+    if (!words) return;
+    const char *mood = s->q->rq->mood[0] || !s->q->profile || !s->q->profile->person ? s->q->rq->mood : s->q->profile->person->mood;
+    switch (l->kind) {
+    case LEARN_GENRE_AFFINITY:
+        if (from) say(it, PHRASE(s, P_PATTERN_AFFINITY, from, words));
+        return;
+    case LEARN_USER_PREFERENCE: say(it, PHRASE(s, P_PATTERN_OWN, words, figure(s, l->lift))); return;
+    case LEARN_SEASONAL_TREND: say(it, PHRASE(s, P_PATTERN_SEASON, words, month_words(s))); return;
+    default: say(it, PHRASE(s, P_PATTERN_MOOD, words, mood));
+    }
+}
+
 static void say_rule(speaker *s, query_item *it, const scored *c) {
     static const phrase of[] = {[RULE_PIN] = P_PINNED, [RULE_BOOST] = P_BOOSTED, [RULE_QUOTA] = P_QUOTA};
     if (c->rule) say(it, s->phrases[of[c->rule->kind]]);
@@ -280,6 +319,7 @@ static void explain_item(speaker *s, query_item *it, const scored *c) {
         if (!bitset_has(&s->q->allow, c->hit->seed) || s->q->profile || s->q->rq->like) say_shared(s, it, c);
     }
     say_vector(s, it, c);
+    say_pattern(s, it, c);
     say_affinity(s, it, c);
     say_policy(s, it, c);
     if (c->card->interactions >= 5 && c->card->reward_sum / c->card->interactions >= 0.5)

@@ -88,6 +88,7 @@ typedef struct query_rooms {
     policy_rows *policies;
     policy_agents *agents;
     policy_models *models;
+    policy_patterns *patterns; /* NULL: answers lean on none */
     policy_people *people;
     embedder *embedder;
     query_programme *programme; /* NULL: none */

@@ -44,7 +44,11 @@ static bool make_key(const query_run_state *q, buf *key) {
     const query_request *rq = q->rq;
     /* cached_only asks for what the planner's own choice left behind. */
     query_strategy strategy = rq->strategy == STRATEGY_CACHED_ONLY ? STRATEGY_AUTO : rq->strategy;
+    /* Some patterns hold in one month: what was answered yesterday was answered in another. */
+    uint64_t patterns = q->rooms->patterns ? policy_patterns_version(q->rooms->patterns) : 0;
     uint64_t numbers[] = {q->rooms->epoch,
+                          patterns,
+                          patterns ? (uint64_t)q->now_ms / (24 * UINT64_C(3600000)) : 0,
                           q->content,
                           q->profile ? q->profile->version : 0,
                           q->models ? (uint64_t)q->models->at : 0,

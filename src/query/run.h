@@ -45,6 +45,7 @@ typedef struct scored {
     const catalogue_card *card;
     const graph_hit *hit; /* NULL if the graph did not reach it */
     policy_score policy;
+    const policy_leaning *leaning; /* a pattern that speaks for it; NULL: none */
     bool popular; /* came from the popular list */
     bool ranked;  /* by what was learned, with this score; `because` spoke most for it, UINT32_MAX: none did */
     double learned;
@@ -75,6 +76,7 @@ typedef struct query_run_state {
 
     const policy_profile *profile; /* NULL without a user */
     const policy_model_set *models; /* NULL: nothing was learned */
+    policy_lean *lean;              /* what patterns add to facets; NULL: nothing */
     bool ranked;                    /* candidates are in the order of a ranker, not of the fused strands */
     viewer_rights rights;
     policy_state state;
