@@ -363,7 +363,8 @@ BRAID_API int braid_rebuild(braid_db *db, const char *store, braid_progress *pro
  * often than chance has it, see braid_patterns) or "all" (the models, the weights of the ranking and, with option learn.patterns,
  * patterns). Everything is written to the record store; doing it again replaces it. BUSY while this process learns already,
  * LOCKED while another server of the database does, CLOSED when `progress` stopped it.
- * {"models":[{"model":"slim","edges","seconds"}],"patterns":{"people","sample","kinds":[{"kind","found","tested"}]},"interactions","users","items","moved","seconds","what","at"} */
+ * {"models":[{"model":"slim","edges","seconds"}],"patterns":{"people","sample","kinds":[{"kind","found","tested"}]},
+ * "interactions","users","items","moved","seconds","what","at"} */
 BRAID_API int braid_learn(braid_db *db, const char *what, braid_progress *progress, void *ctx, char **json,
                           braid_error *err);
 /* How learning stands: whether and how far it is under way in this process, what the last one of any server of the database

@@ -86,7 +86,7 @@ api_handler api_rules_list, api_rules_get, api_rules_put, api_rules_delete;
 api_handler api_experiments_list, api_experiments_get, api_experiments_put, api_experiments_delete, api_experiments_standing;
 api_handler api_evaluate;
 api_handler api_search, api_recommend, api_explain, api_export, api_info, api_doctor, api_verify, api_rebuild;
-api_handler api_learn, api_learners, api_hours;
+api_handler api_learn, api_learners, api_hours, api_patterns;
 api_handler api_metrics, api_healthz, api_readyz, api_specification;
 
 #endif

@@ -62,7 +62,7 @@ void api_learn(api_call *call) {
     if (!body)
         api_refuse_invalid(call, "the body is not JSON: %s (line %d, column %d)", why.text, why.line, why.column);
     else if (good != 0)
-        api_refuse_invalid(call, "the body must be {\"what\":\"all\"}, with similar, refresh or all");
+        api_refuse_invalid(call, "the body must be {\"what\":\"all\"}, with similar, refresh, patterns or all");
     else {
         int rc = braid_learn(call->db, what ? what : "all", NULL, NULL, &json, &err);
         api_answer_text(call, rc, json, &err);
@@ -81,6 +81,13 @@ void api_hours(api_call *call) {
     braid_error err = {0};
     char *json = NULL;
     int rc = braid_hours(call->db, call->values[0].text, call->values[1].text, call->values[2].text, &json, &err);
+    api_answer_text(call, rc, json, &err);
+}
+
+void api_patterns(api_call *call) {
+    braid_error err = {0};
+    char *json = NULL;
+    int rc = braid_patterns(call->db, call->values[0].text, call->values[1].text, (size_t)call->values[2].number, &json, &err);
     api_answer_text(call, rc, json, &err);
 }
 

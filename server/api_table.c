@@ -12,6 +12,11 @@ static const api_param list_users_params[] = {{"after", API_TEXT, 0, 0, 0, "the 
                                               {"limit", API_INT, 1, 1000, 50, "how many at the most"},
                                               {0}};
 static const api_param user_episodes_params[] = {{"limit", API_INT, 1, 1000, 50, "how many at the most"}, {0}};
+static const api_param patterns_params[] = {
+    {"kind", API_TEXT, 0, 0, 0, "genre_affinity, user_preference, seasonal_trend or mood_correlation; all otherwise"},
+    {"user", API_TEXT, 0, 0, 0, "what this person prefers; else what everybody does"},
+    {"limit", API_INT, 1, 1000, 100, "how many at the most"},
+    {0}};
 static const api_param similar_params[] = {{"k", API_INT, 1, 1000, 10, "how many at the most"},
                                            {"depth", API_INT, 1, 3, 2, "how many edges away at the most"},
                                            {0}};
@@ -205,6 +210,12 @@ const api_row api_rows[] = {
      NULL,
      NULL,
      "Learners",
+     JSON},
+    {{"GET", "/v1/patterns", "What many people do more often than chance has it, as it was learned", false},
+     api_patterns,
+     patterns_params,
+     NULL,
+     "Patterns",
      JSON},
     {{"GET", "/v1/rules", "Page through the rules", false},
      api_rules_list,

@@ -436,6 +436,18 @@ def similar_graph_explain_info_doctor_verify_and_bench_answer():
     r = ok(braid("learn", "--status", "--db", db))
     check("learned from " in r.out and "new since: 0 interactions" in r.out and "only when asked" in r.out, r)
     check(ok(braid("learn", "--status", "--db", db, "--json")).json["last"]["what"] == "similar", "the last of the two")
+    r = ok(braid("learn", "patterns", "--db", db))
+    check("seasonal_trend" in r.out and "found" in r.out, r)
+    check(ok(braid("learn", "--status", "--db", db, "--json")).json["last"]["what"] == "similar", "patterns alone leave the models as they are")
+    r = ok(braid("learn", "patterns", "--list", "--kind", "user_preference", "--limit", "3", "--db", db))
+    check(" likings of " in r.out, r)
+    check(ok(braid("learn", "patterns", "--list", "--db", db, "--json")).json["learned"]["method"], "and as JSON")
+    for words, says in ((("patterns", "--list", "--kind", "weather"), "no kind of pattern"), (("--list",), "learn patterns --list"),
+                        (("patterns", "--kind", "user_preference"), "go with --list"), (("patterns", "--list", "--limit", "0"), "limit")):
+        r = braid("learn", *words, "--db", db)
+        check(r.code == 2 and says in r.err, r)
+    r = braid("learn", "patterns", "--list", "--user", "nobody-known", "--db", db)
+    check(r.code == 1 and "nothing is known" in r.err, r)
     r = braid("rebuild", "catalogue", "--db", db)
     check(r.code == 2 and "there are vector, graph, cache" in r.err, r)
     bench = ok(braid("bench", "--db", db, "--queries", "60", "--threads", "2", "--json")).json

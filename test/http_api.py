@@ -252,6 +252,22 @@ def _(s):
     problem(s.call("GET", "/v1/learn"), 405, "METHOD")
 
 
+@claim("patterns are looked for alone or with the rest, and listed by kind or of one person")
+def _(s):
+    status, learned = s.json("POST", "/v1/learn", {"what": "patterns"})
+    equal((status, learned["models"], len(learned["patterns"]["kinds"])), (200, [], 4))
+    equal(s.json("GET", "/v1/learners")[1]["last"]["what"], "all", "the models are as they were")
+    status, listed = s.json("GET", "/v1/patterns")
+    equal((status, listed["learned"]["sample"]), (200, 1))
+    for kind in listed["learned"]["tested"]:
+        equal(s.json("GET", f"/v1/patterns?kind={kind}&limit=5")[0], 200, kind)
+    problem(s.call("GET", "/v1/patterns?kind=weather"), 400, says="seasonal_trend")
+    problem(s.call("GET", "/v1/patterns?kind=seasonal_trend&user=x"), 400, says="user_preference")
+    problem(s.call("GET", "/v1/patterns?limit=0"), 400, says="limit")
+    problem(s.call("GET", "/v1/patterns?user=nobody-known"), 404)
+    problem(s.call("POST", "/v1/patterns", "{}"), 405, "METHOD")
+
+
 @claim("an export is followed by its header to the end and taken back whole")
 def _(s):
     cursor, lines = "", b""

@@ -10,6 +10,7 @@
 
 #include "engine/db.h"
 
+enum { MS_NS = 1000000 };
 static const char LEASE[] = "learn", DOCUMENT_KIND[] = "learner", DOCUMENT_ID[] = "models";
 
 static int check_what(const char *what, braid_error *err) {
@@ -198,7 +199,8 @@ int braid_patterns(braid_db *db, const char *kind, const char *person, size_t li
         return error_set(err, BRAID_E_INVALID, "request", "of one user there is only user_preference");
     int rc = person ? model_check_id(person, strlen(person), "user", err) : BRAID_OK;
     if (rc == BRAID_OK && person)
-        rc = policy_profile_get(db->profiles, person, clock_mono_ns(&clock_system) + option_get_int(db->options, "query.deadline_ms") * INT64_C(1000000), &who, err);
+        rc = policy_profile_get(db->profiles, person, clock_mono_ns(&clock_system) + option_get_int(db->options, "query.deadline_ms") * MS_NS,
+                                &who, err);
     if (rc == BRAID_OK && who && !who->known) rc = error_set(err, BRAID_E_NOT_FOUND, "record", "nothing is known of a user \"%.120s\"", person);
     buf_init(&b, 0);
     if (rc == BRAID_OK && policy_patterns_print(db->patterns, kind ? &of : NULL, who, limit, &b) != BRAID_OK)
