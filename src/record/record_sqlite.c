@@ -151,8 +151,10 @@ static int record_sqlite_check_unclean(record_sqlite *s, braid_error *err) {
     rc = st == NULL ? sqlite3_extended_errcode(s->writer.db) : sqlite3_step(st);
     if (rc != SQLITE_ROW && rc != SQLITE_DONE)
         return record_sqlite_fail(s->writer.db, rc, "checking the database", err);
-    int code = BRAID_OK;
-    if (rc == SQLITE_ROW && strcmp(record_sqlite_text(st, 0), "ok") != 0)
+    int code = BRAID_OK, why = rc == SQLITE_ROW ? record_sqlite_finding(record_sqlite_text(st, 0)) : SQLITE_OK;
+    if (why != SQLITE_OK)
+        code = record_sqlite_fail(s->writer.db, why, "checking the database", err);
+    else if (rc == SQLITE_ROW && strcmp(record_sqlite_text(st, 0), "ok") != 0)
         code = error_set(err, BRAID_E_CORRUPT, RECORD_SQLITE, "'%s' is damaged (%s): restore it from a copy", s->path,
                          record_sqlite_text(st, 0));
     sqlite3_reset(st);

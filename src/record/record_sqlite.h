@@ -162,6 +162,7 @@ void record_sqlite_reader_give(record_sqlite *s, record_sqlite_conn *c);
 void record_sqlite_readers_close(record_sqlite *s);
 /* "" is stored as NULL: one byte. */
 int record_sqlite_bind_text(sqlite3_stmt *st, int at, const char *text);
+int record_sqlite_finding(const char *line); /* why a check could not look, as SQLite's code, or SQLITE_OK: it did */
 const char *record_sqlite_text(sqlite3_stmt *st, int column); /* never NULL */
 /* A hash of 64 hex digits is stored as 32 bytes, any other text as text. */
 int record_sqlite_bind_hash(sqlite3_stmt *st, int at, const char *hash);

@@ -6,6 +6,7 @@
  *
  * The head is published after its commit is durable; a consumer therefore never sees a change that a power loss
  * could take back. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "record/record_sqlite.h"
@@ -231,6 +232,15 @@ int record_sqlite_info(void *self, record_info *out, braid_error *err) {
 
 /* ---- checks ---- */
 
+/* SQLite's check also reports what kept it from looking, in the words "error code=7": no memory or a disk that cannot be
+ * read says nothing of the file, and nobody should fetch a copy for it. */
+int record_sqlite_finding(const char *line) {
+    static const char mark[] = "error code=";
+    const char *at = strstr(line, mark);
+    long rc = at ? strtol(at + sizeof mark - 1, NULL, 10) : 0;
+    return (rc & 0xff) == SQLITE_NOMEM || (rc & 0xff) == SQLITE_IOERR ? (int)rc : SQLITE_OK;
+}
+
 /* Appends what the statement says, a line a row, except "ok". */
 static int check_one(record_sqlite *s, record_sqlite_conn *c, record_sqlite_sql id, buf *out) {
     sqlite3_stmt *st = record_sqlite_stmt(c, id);
@@ -241,7 +251,10 @@ static int check_one(record_sqlite *s, record_sqlite_conn *c, record_sqlite_sql 
     while (rc == SQLITE_OK || rc == SQLITE_ROW) {
         rc = sqlite3_step(st);
         const char *line = rc == SQLITE_ROW ? record_sqlite_text(st, 0) : "ok";
-        if (strcmp(line, "ok") != 0)
+        int why = record_sqlite_finding(line);
+        if (why != SQLITE_OK)
+            rc = why;
+        else if (strcmp(line, "ok") != 0)
             buf_printf(out, "%s%s%s", out->len > 0 ? "\n" : "",
                        id == SQL_FOREIGN_KEY_CHECK ? "a reference leads nowhere in " : "", line);
     }

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "record/record_sqlite.h"
 #include "record_test.h"
 
 enum { HEADER_USER_VERSION = 60, HEADER_APPLICATION_ID = 68 };
@@ -564,9 +565,19 @@ static void a_removed_person_leaves_no_bytes_behind(void **state) {
     assert_true(bytes_in(f->path, "Einstein"));
 }
 
+/* As SQLite words it: "*** in database main ***", then a line a finding. */
+static void a_check_that_could_not_look_is_no_damage(void **state) {
+    (void)state;
+    assert_int_equal(record_sqlite_finding("*** in database main ***\nPage 6: unable to get the page. error code=7"), SQLITE_NOMEM);
+    assert_int_equal(record_sqlite_finding("Page 6: unable to get the page. error code=266"), SQLITE_IOERR_READ);
+    assert_int_equal(record_sqlite_finding("Page 6: unable to get the page. error code=11"), SQLITE_OK);
+    assert_int_equal(record_sqlite_finding("ok"), SQLITE_OK);
+}
+
 int main(void) {
 #define FILE_CLAIM(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_check_that_could_not_look_is_no_damage),
         FILE_CLAIM(a_closed_database_is_one_file),
         FILE_CLAIM(a_file_that_is_not_there_is_made_only_if_wanted),
         FILE_CLAIM(an_empty_file_is_a_new_database),
