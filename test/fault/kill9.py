@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""kill -9 at random instants during mixed writes: no acknowledged write is lost, and the index agrees with the record store.
+"""kill -9 at random instants during mixed writes (items, relations, rules, agents, interactions, episodes): no acknowledged write is lost, and the index agrees with the record store.
 
 The victim (torture.c) tells every acknowledged operation through a pipe; the parent kills it at a random moment, opens the same file with the judge, and goes on with the
 same file. R1 of the reliability plan. A canary shows that the test can see: a judge that is told of one operation more than was acknowledged must object.

@@ -5,8 +5,9 @@
  *   torture FILE check SEED N0 N1 ..   opens the file, compares it with what operations 0 .. Nt-1 of each thread must have left (operation Nt may have happened
  *                                      or not), runs braid verify, and says "ok" or what is wrong
  *
- * Operation n of thread t is a function of (seed, t, n) alone, so victim and judge need no shared memory. Each thread has items, relations and a
- * person of its own. */
+ * Operation n of thread t is a function of (seed, t, n) alone, so victim and judge need no shared memory. Each thread has items, relations,
+ * documents (rules and agents) and a person of its own. Of what is shown nothing is tested: slates are kept when there is time, and are
+ * promised to nobody. */
 #include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -16,9 +17,9 @@
 
 #include "braid.h"
 
-enum { KEYS = 40, THREADS_MAX = 8 };
+enum { KEYS = 40, DOCUMENTS = 10, THREADS_MAX = 8 };
 
-typedef enum op_kind { OP_PUT, OP_DELETE, OP_RELATE, OP_INTERACT } op_kind;
+typedef enum op_kind { OP_PUT, OP_DELETE, OP_RELATE, OP_DECIDE, OP_UNDECIDE, OP_EPISODE, OP_INTERACT } op_kind;
 typedef struct op {
     op_kind kind;
     unsigned key, other;
@@ -37,7 +38,13 @@ static op op_of(unsigned t, unsigned long n) {
     uint64_t r = mix(seed + mix(t * UINT64_C(0x9E3779B97F4A7C15) + n));
     unsigned dice = (unsigned)(r % 100);
     op o = {.n = n, .key = (unsigned)(r >> 8) % KEYS, .other = (unsigned)(r >> 24) % KEYS};
-    o.kind = dice < 45 ? OP_PUT : dice < 55 ? OP_DELETE : dice < 70 ? OP_RELATE : OP_INTERACT;
+    o.kind = dice < 40   ? OP_PUT
+             : dice < 50 ? OP_DELETE
+             : dice < 62 ? OP_RELATE
+             : dice < 72 ? OP_DECIDE
+             : dice < 76 ? OP_UNDECIDE
+             : dice < 84 ? OP_EPISODE
+                         : OP_INTERACT;
     return o;
 }
 
@@ -48,6 +55,9 @@ static int op_text(unsigned t, op o, char *out, size_t size) {
     case OP_DELETE: return snprintf(out, size, "{\"delete\":{\"item\":\"t%u-i%u\"}}", t, o.key);
     case OP_RELATE:
         return snprintf(out, size, "{\"relation\":{\"from\":\"t%u-i%u\",\"to\":\"t%u-i%u\",\"type\":\"RELATED_TO\"}}", t, o.key, t, (o.key + 1 + o.other % (KEYS - 1)) % KEYS);
+    case OP_EPISODE:
+        return snprintf(out, size, "{\"episode\":{\"user\":\"t%u\",\"item\":\"t%u-i%u\",\"reward\":1,\"agent\":\"own\",\"state\":\"e%lu\",\"idempotency_key\":\"e%lu\"}}", t, t,
+                        o.key, o.n, o.n);
     default:
         return snprintf(out, size, "{\"interaction\":{\"user\":\"t%u\",\"item\":\"t%u-i%u\",\"type\":\"like\",\"idempotency_key\":\"t%u-%lu\"}}", t, t, o.key, t, o.n);
     }
@@ -66,6 +76,28 @@ static braid_db *open_or_die(const char *path) {
     return db;
 }
 
+/* ---- documents: every second one is an agent ---- */
+static const char *const document_kinds[] = {"rule", "agent"};
+
+static const char *document_of(unsigned t, op o, char id[24]) {
+    snprintf(id, 24, "t%u-d%u", t, o.key % DOCUMENTS);
+    return document_kinds[o.key % DOCUMENTS % 2];
+}
+
+static int decide(braid_db *db, unsigned t, op o, braid_error *err) {
+    char id[24], body[160], *report = NULL;
+    const char *kind = document_of(t, o, id);
+    int rc;
+    if (o.kind == OP_UNDECIDE) {
+        rc = braid_delete_document(db, kind, id, &report, err);
+    } else {
+        snprintf(body, sizeof body, *kind == 'r' ? "{\"pin\":{\"item\":\"nothing\",\"position\":1},\"note\":\"v%lu\"}" : "{\"description\":\"v%lu\"}", o.n);
+        rc = braid_put_document(db, kind, id, body, 0, &report, err);
+    }
+    braid_free(report);
+    return o.kind == OP_UNDECIDE && rc == BRAID_E_NOT_FOUND ? BRAID_OK : rc;
+}
+
 /* ---- the victim ---- */
 typedef struct victim {
     braid_db *db;
@@ -73,19 +105,25 @@ typedef struct victim {
     unsigned long n;
 } victim;
 
+static int write_op(braid_db *db, unsigned t, op o, braid_error *err) {
+    char text[512];
+    braid_report *report;
+    int len = op_text(t, o, text, sizeof text), rc = braid_write(db, text, (size_t)len, NULL, &report, err);
+    braid_report_free(report);
+    return rc;
+}
+
 static void *write_forever(void *ctx) {
     victim *v = ctx;
     for (;; v->n++) {
-        char text[512], told[48];
+        char told[48];
         braid_error err = {0};
-        braid_report *report;
-        int len = op_text(v->t, op_of(v->t, v->n), text, sizeof text);
-        if (braid_write(v->db, text, (size_t)len, NULL, &report, &err)) {
+        op o = op_of(v->t, v->n);
+        if (o.kind == OP_DECIDE || o.kind == OP_UNDECIDE ? decide(v->db, v->t, o, &err) : write_op(v->db, v->t, o, &err)) {
             printf("write: %s: %s\n", err.store, err.message);
             exit(1);
         }
-        braid_report_free(report);
-        len = snprintf(told, sizeof told, "%u %lu\n", v->t, v->n);
+        int len = snprintf(told, sizeof told, "%u %lu\n", v->t, v->n);
         if (write(1, told, (size_t)len) != len) exit(0);
     }
     return NULL;
@@ -108,7 +146,8 @@ typedef struct thread_model {
     bool present[KEYS];
     unsigned long version[KEYS];
     bool related[KEYS][KEYS];
-    bool *interacted; /* by operation number */
+    long decided[DOCUMENTS]; /* 1 + the operation that wrote it, 0: absent */
+    bool *interacted;        /* by operation number; episodes of their own too */
     unsigned long n;
 } thread_model;
 
@@ -126,6 +165,8 @@ static void model_apply(thread_model *m, op o) {
     case OP_RELATE:
         if (m->present[o.key] && m->present[to]) m->related[o.key][to] = true;
         break;
+    case OP_DECIDE: m->decided[o.key % DOCUMENTS] = (long)o.n + 1; break;
+    case OP_UNDECIDE: m->decided[o.key % DOCUMENTS] = 0; break;
     default:
         if (m->present[o.key]) m->interacted[o.n] = true;
     }
@@ -135,6 +176,7 @@ typedef struct found_state {
     bool present[THREADS_MAX][KEYS];
     unsigned long version[THREADS_MAX][KEYS];
     bool related[THREADS_MAX][KEYS][KEYS];
+    long decided[THREADS_MAX][DOCUMENTS];
     bool *interacted[THREADS_MAX];
 } found_state;
 
@@ -155,6 +197,33 @@ static void found_line(found_state *f, json_t *line) {
     }
 }
 
+static void read_documents(braid_db *db, found_state *f, const char *kind, const char *list, const char *mark) {
+    char *text;
+    braid_error err = {0};
+    int rc = braid_list_documents(db, kind, NULL, 1000, &text, &err);
+    json_t *page = rc ? NULL : json_loads(text, 0, NULL), *d;
+    if (!page) {
+        printf("the %s: %s\n", list, err.message);
+        exit(1);
+    }
+    size_t i;
+    json_array_foreach(json_object_get(page, list), i, d) {
+        unsigned t, k;
+        unsigned long v;
+        if (sscanf(text_of(d, "id"), "t%u-d%u", &t, &k) == 2 && sscanf(text_of(d, mark), "v%lu", &v) == 1) f->decided[t][k] = (long)v + 1;
+    }
+    json_decref(page);
+    braid_free(text);
+}
+
+static void happened(found_state *f, unsigned t, unsigned long v) {
+    if (f->interacted[t][v]) {
+        printf("operation t%u-%lu is there twice\n", t, v);
+        exit(1);
+    }
+    f->interacted[t][v] = true;
+}
+
 /* A person's history, whole: also what was done with items that are gone, which a dump to load again leaves out. */
 static void read_history(braid_db *db, found_state *f, unsigned t, unsigned long n) {
     char id[16], *text;
@@ -170,12 +239,11 @@ static void read_history(braid_db *db, found_state *f, unsigned t, unsigned long
     size_t i;
     json_array_foreach(json_object_get(json, "interactions"), i, in) {
         unsigned long v;
-        if (sscanf(text_of(in, "idempotency_key"), "t%*u-%lu", &v) != 1 || v > n) continue;
-        if (f->interacted[t][v]) {
-            printf("interaction t%u-%lu is there twice\n", t, v);
-            exit(1);
-        }
-        f->interacted[t][v] = true;
+        if (sscanf(text_of(in, "idempotency_key"), "t%*u-%lu", &v) == 1 && v <= n) happened(f, t, v);
+    }
+    json_array_foreach(json_object_get(json, "episodes"), i, in) { /* those of interactions are another agent's */
+        unsigned long v;
+        if (strcmp(text_of(in, "agent"), "own") == 0 && sscanf(text_of(in, "state"), "e%lu", &v) == 1 && v <= n) happened(f, t, v);
     }
     json_decref(json);
     braid_free(text);
@@ -220,9 +288,14 @@ static bool same(const found_state *f, unsigned t, const thread_model *m, bool t
                 return false;
             }
     }
+    for (unsigned k = 0; k < DOCUMENTS; k++)
+        if (f->decided[t][k] != m->decided[k]) {
+            if (tell) printf("document t%u-d%u: expected %ld, found %ld\n", t, k, m->decided[k] - 1, f->decided[t][k] - 1);
+            return false;
+        }
     for (unsigned long i = 0; i <= m->n; i++)
         if (f->interacted[t][i] != m->interacted[i]) {
-            if (tell) printf("interaction t%u-%lu: expected %d, found %d\n", t, i, m->interacted[i], f->interacted[t][i]);
+            if (tell) printf("interaction or episode t%u-%lu: expected %d, found %d\n", t, i, m->interacted[i], f->interacted[t][i]);
             return false;
         }
     return true;
@@ -234,6 +307,8 @@ static int check_mode(const char *path, unsigned threads, const unsigned long *n
     braid_db *db = open_or_die(path);
     for (unsigned t = 0; t < threads; t++) f.interacted[t] = calloc(n[t] + 2, sizeof(bool));
     read_all(db, &f);
+    read_documents(db, &f, "rule", "rules", "note");
+    read_documents(db, &f, "agent", "agents", "description");
     for (unsigned t = 0; t < threads; t++) read_history(db, &f, t, n[t]);
     for (unsigned t = 0; t < threads; t++) {
         memset(&m, 0, sizeof m);

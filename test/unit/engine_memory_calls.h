@@ -213,6 +213,21 @@ static int call_cached(fixture *f, long n, char **answer, braid_error *err) {
     return rc ? rc : run_question(f, BRAID_SEARCH, request, answer, err);
 }
 
+static int call_similar_episodes(fixture *f, long n, char **answer, braid_error *err) {
+    (void)n;
+    return braid_similar_episodes(f->db, "{\"vector\":[1,2]}", 0, answer, err);
+}
+
+static int call_user_episodes(fixture *f, long n, char **answer, braid_error *err) {
+    (void)n;
+    return braid_user_episodes(f->db, "ana", 10, answer, err);
+}
+
+static int call_hours(fixture *f, long n, char **answer, braid_error *err) {
+    (void)n;
+    return braid_hours(f->db, NULL, "2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z", answer, err);
+}
+
 static const claim claims[] = {
     {"get item", call_get_item, 1},
     {"list items", call_list, 1},
@@ -225,6 +240,9 @@ static const claim claims[] = {
     {"user export", call_user_export, 1},
     {"export items", call_export_items, 1},
     {"export interactions", call_export_interactions, 1},
+    {"similar episodes", call_similar_episodes, 1},
+    {"user episodes", call_user_episodes, 1},
+    {"hours", call_hours, 1},
     {"info", call_info, 1},
     {"metrics", call_metrics, 1},
     {"doctor", call_doctor, 2},
