@@ -162,7 +162,8 @@ LANGUAGE sql STABLE AS $$
     ORDER BY 1 DESC
 $$;
 
--- Drops the months of `parent` that ended before `before`, and tells how many rows that were.
+-- Drops the months of `parent` that ended before `before`, and tells how many rows that were. One at a time: a second server that
+-- waits here finds what is left, rather than a month that is gone under its hands.
 CREATE FUNCTION drop_months(parent text, before timestamptz) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -170,6 +171,7 @@ DECLARE
     n bigint;
     removed bigint := 0;
 BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('drop_months.' || current_schema(), 0));
     FOR part IN SELECT c.relname::text AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
                 WHERE i.inhparent = to_regclass(format('%I.%I', current_schema(), parent))
                 AND c.relname ~ ('^' || parent || '_[0-9]{6}$') ORDER BY 1 LOOP

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <pthread.h>
 #include <stdio.h>
 
 #include <cmocka.h>
@@ -271,6 +272,72 @@ static void rewards_and_the_last_situation_are_there_to_be_read(void **state) {
     assert_int_equal(postgres_number(s->raw, "SELECT (SELECT count(*) FROM user_states) + (SELECT count(*) FROM reward_signals)"), 0);
 }
 
+/* ---- forgetting by months ---- */
+
+static void put_own(scene *s, const char *key, int64_t at) {
+    const float v[2] = {1, 0};
+    record_episode e = {.agent = "default", .user = "ana", .session = "", .state_hash = "", .state = "", .next_state_hash = "", .action = "film",
+                        .reward = 1, .at = at, .key = key, .vector = v, .dim = 2};
+    record_change c = {.kind = RECORD_EPISODE, .episode = &e};
+    assert_int_equal(write_one(s->store, &c, NULL), BRAID_OK);
+}
+
+/* Three months of 2020 with their own tables, and a row in each. */
+static void put_three_months(scene *s) {
+    put_item(s->store, "film", "Film", NULL, NULL);
+    assert_int_equal(postgres_number(s->raw, "SELECT make_months('agent_episodes', 2, '2020-02-20Z')::bigint"), 3);
+    assert_int_equal(postgres_number(s->raw, "SELECT make_months('episode_states', 2, '2020-02-20Z')::bigint"), 3);
+    put_own(s, "k1", ms_of(s, "2020-02-29 23:59Z"));
+    put_own(s, "k2", ms_of(s, "2020-03-01 00:00Z"));
+    put_own(s, "k3", ms_of(s, "2020-04-10 00:00Z"));
+}
+
+static void months_that_have_ended_are_forgotten_whole_with_states_and_keys(void **state) {
+    scene *s = there(state);
+    uint64_t removed = 9;
+    put_three_months(s);
+    assert_int_equal(record_forget(s->store, RECORD_EPISODE, ms_of(s, "2020-02-29 23:59:59Z"), &removed, NULL), BRAID_OK);
+    assert_int_equal(removed, 0); /* the month is not over */
+    assert_int_equal(record_forget(s->store, RECORD_EPISODE, ms_of(s, "2020-04-30 12:00Z"), &removed, NULL), BRAID_OK);
+    assert_int_equal(removed, 2);
+    assert_string_equal(column(s, "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relname ~ '_2020..$'"
+                                  " AND i.inhparent IN ('agent_episodes'::regclass, 'episode_states'::regclass) ORDER BY 1"),
+                        "agent_episodes_202004 episode_states_202004");
+    assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM pg_class WHERE relname ~ '_20200[23]$' AND relnamespace = current_schema()::regnamespace"), 0);
+    assert_string_equal(column(s, "SELECT key FROM episode_keys"), "k3");
+    assert_int_equal(postgres_number(s->raw, "SELECT (SELECT count(*) FROM agent_episodes) * 10 + (SELECT count(*) FROM episode_states)"), 11);
+}
+
+typedef struct forgetting {
+    record_store *store;
+    int64_t before;
+    uint64_t removed;
+    int code;
+} forgetting;
+
+static void *forget_now(void *arg) {
+    forgetting *f = arg;
+    f->code = record_forget(f->store, RECORD_EPISODE, f->before, &f->removed, NULL);
+    return NULL;
+}
+
+static void two_servers_forget_at_once_and_neither_fails(void **state) {
+    scene *s = there(state);
+    pthread_t thread;
+    forgetting f = {.store = s->store, .before = ms_of(s, "2020-04-30Z"), .removed = 9, .code = 1};
+    put_three_months(s);
+    postgres_must(pg_exec(s->raw, "BEGIN", NULL, NULL, 0, "begin", NULL, NULL) == BRAID_OK, "begin");
+    assert_int_equal(postgres_number(s->raw, "SELECT forget_episodes('2020-04-01Z')"), 2);
+    assert_int_equal(pthread_create(&thread, NULL, forget_now, &f), 0);
+    for (int i = 0; i < 6000 && postgres_number(s->raw, "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))") == 0; i++)
+        usleep(5000);
+    postgres_must(pg_exec(s->raw, "COMMIT", NULL, NULL, 0, "commit", NULL, NULL) == BRAID_OK, "commit");
+    pthread_join(thread, NULL);
+    assert_int_equal(f.code, BRAID_OK);
+    assert_int_equal(f.removed, 0); /* the other one had them */
+    assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM agent_episodes"), 1);
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -282,6 +349,8 @@ int main(void) {
         T(an_hour_is_rolled_up_and_made_anew),
         T(a_pattern_needs_three_people_and_names_none),
         T(rewards_and_the_last_situation_are_there_to_be_read),
+        T(months_that_have_ended_are_forgotten_whole_with_states_and_keys),
+        T(two_servers_forget_at_once_and_neither_fails),
     };
     return cmocka_run_group_tests_name("record: PostgreSQL's functions", tests, NULL, NULL);
 }
