@@ -109,9 +109,11 @@ static void keep_models(braid_db *db) {
 
 static void keep_patterns(braid_db *db) {
     braid_error err = {0};
-    if (!atomic_exchange(&db->patterns_moved, false) || policy_patterns_load(db->patterns, &err) == BRAID_OK) return;
-    atomic_store(&db->patterns_moved, true);
-    log_write(&db->log, LOG_WARN, err.store, "the patterns that another server found could not be read, and are tried again: %s", err.message);
+    if (!atomic_exchange(&db->patterns_moved, false)) return;
+    int rc = policy_patterns_load(db->patterns, &err);
+    if (rc == BRAID_OK) return;
+    atomic_store(&db->patterns_moved, rc != BRAID_E_CORRUPT); /* which another reading would not mend */
+    log_write(&db->log, LOG_WARN, err.store, "the patterns that another server found could not be read: %s", err.message);
 }
 
 /* Rules and experiments that another server has written. */

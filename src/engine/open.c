@@ -170,6 +170,18 @@ static bool remote_roles(const braid_db *db) {
     return *db->cursors[ROLE_VECTOR] || *db->cursors[ROLE_GRAPH] || record_caps_of(db->record) & RECORD_CAP_REMOTE;
 }
 
+/* Patterns that nobody can read, as those of a later program may be, are none: answers do without, and the next learning replaces
+ * them. */
+static int load_patterns(braid_db *db, braid_error *err) {
+    braid_error unread = {0};
+    int rc = policy_patterns_load(db->patterns, &unread);
+    if (rc == BRAID_E_CORRUPT)
+        log_write(&db->log, LOG_WARN, unread.store, "%s", unread.message);
+    else if (rc != BRAID_OK)
+        return error_set(err, rc, unread.store, "%s", unread.message);
+    return BRAID_OK;
+}
+
 static int open_derived(braid_db *db, braid_error *err) {
     option_set *o = db->options;
     int rc;
@@ -191,7 +203,7 @@ static int open_derived(braid_db *db, braid_error *err) {
     if ((rc = policy_models_open(db->record, db->metrics, &db->models, err))) return rc;
     if ((rc = policy_models_load(db->models, err))) return rc;
     if ((rc = policy_patterns_open(db->record, db->catalogue, db->metrics, &db->patterns, err))) return rc;
-    if ((rc = policy_patterns_load(db->patterns, err))) return rc;
+    if ((rc = load_patterns(db, err))) return rc;
     if ((rc = policy_learner_open(db->record, db->policies, db->catalogue, &db->log, db->metrics, &db->learner, err))) return rc;
     if ((rc = policy_state_parse(option_get(o, "policy.state"), &db->rooms.state_parts, err))) return rc;
     policy_learner_states(db->learner, db->rooms.state_parts);

@@ -90,9 +90,21 @@ bool patterns_facet(const policy_patterns *p, pattern_set *s, size_t facet, uint
 }
 
 /* ---- reading the document ---- */
+static const char *keep_text(pattern_set *s, const char *text) {
+    const char *kept = arena_strdup(s->a, text);
+    s->no_memory = s->no_memory || !kept;
+    return kept;
+}
+
+static void *keep_list(pattern_set *s, size_t count, size_t size) {
+    void *list = arena_calloc(s->a, count + 1, size);
+    s->no_memory = s->no_memory || !list;
+    return list;
+}
+
 static bool read_facets(pattern_set *s, const json_t *list) {
     s->facet_count = json_array_size(list);
-    s->facets = arena_calloc(s->a, s->facet_count + 1, sizeof *s->facets);
+    s->facets = keep_list(s, s->facet_count, sizeof *s->facets);
     if (!s->facets || s->facet_count > LEARN_FACETS_MAX) return false;
     for (size_t i = 0; i < s->facet_count; i++) {
         const char *field, *value;
@@ -101,7 +113,7 @@ static bool read_facets(pattern_set *s, const json_t *list) {
         s->facets[i].field = FIELD_COUNT;
         for (int f = 0; f < FIELD_COUNT; f++)
             if (strcmp(filter_field_name((filter_field)f), field) == 0) s->facets[i].field = (filter_field)f;
-        s->facets[i].value = arena_strdup(s->a, value);
+        s->facets[i].value = keep_text(s, value);
         s->facets[i].share = share;
         if (!s->facets[i].value || s->facets[i].field == FIELD_COUNT) return false;
     }
@@ -110,10 +122,10 @@ static bool read_facets(pattern_set *s, const json_t *list) {
 
 static bool read_moods(pattern_set *s, const json_t *list) {
     s->mood_count = json_array_size(list);
-    s->moods = arena_calloc(s->a, s->mood_count + 1, sizeof *s->moods);
+    s->moods = keep_list(s, s->mood_count, sizeof *s->moods);
     for (size_t i = 0; s->moods && i < s->mood_count; i++) {
         const char *mood = json_string_value(json_array_get(list, i));
-        if (!mood || !(s->moods[i] = arena_strdup(s->a, mood))) return false;
+        if (!mood || !(s->moods[i] = keep_text(s, mood))) return false;
     }
     return s->moods && s->mood_count <= LEARN_MOODS_MAX;
 }
@@ -129,7 +141,7 @@ static bool given_is_known(const pattern_set *s, learn_pattern_kind kind, json_i
 
 static bool read_list(pattern_set *s, const json_t *list) {
     s->count = json_array_size(list);
-    s->list = arena_calloc(s->a, s->count + 1, sizeof *s->list);
+    s->list = keep_list(s, s->count, sizeof *s->list);
     for (size_t i = 0; s->list && i < s->count; i++) {
         learn_pattern *p = &s->list[i];
         const char *kind;
@@ -159,6 +171,7 @@ static bool read_set(pattern_set *s, const json_t *json) {
     s->likings = (uint64_t)likings;
     s->people = (uint64_t)people;
     for (int k = 0; k < LEARN_PATTERN_KINDS; k++) s->tested[k] = (uint64_t)tested[k];
+    if (strcmp(method, PATTERNS_METHOD) != 0) return false;
     return clock_parse_rfc3339(at, &s->at) && clock_parse_rfc3339(from, &s->from) && clock_parse_rfc3339(until, &s->until) && read_facets(s, facets) &&
            read_moods(s, moods) && read_list(s, list);
 }
@@ -181,7 +194,10 @@ static bool read_row(void *ctx, const record_document *row) {
         s->a = a;
         s->version = row->version;
         atomic_init(&s->refs, 1);
-        if (!read_set(s, json))
+        bool whole = read_set(s, json);
+        if (s->no_memory)
+            x->rc = error_set(x->err, BRAID_E_NO_MEMORY, "policy/patterns", "no memory for patterns");
+        else if (!whole)
             x->rc = error_set(x->err, BRAID_E_CORRUPT, "policy/patterns", "the patterns that were kept cannot be read; learn them again");
     }
     json_decref(json);

@@ -22,6 +22,7 @@ typedef struct pattern_facet {
 typedef struct pattern_set {
     atomic_uint refs;
     arena *a; /* everything lies in it */
+    bool no_memory; /* while it was read */
     uint64_t version;
     int64_t at, from, until; /* when it was learned; of the interactions that it was learned from */
     uint64_t interactions, likings, people, tested[LEARN_PATTERN_KINDS];
