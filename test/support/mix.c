@@ -110,9 +110,13 @@ bool test_mix_has_no_file(void) {
     return uses("remote", "postgres");
 }
 
+bool test_mix_shows_late(void) {
+    return uses("remote", "milvus");
+}
+
 void test_mix_end(void) {
     char sql[160];
-    if (uses("remote", "milvus"))
+    if (test_mix_shows_late())
         test_milvus_end();
     for (unsigned i = 1; i <= mix.databases && test_mix_has_no_file(); i++) {
         snprintf(sql, sizeof sql, "DROP SCHEMA IF EXISTS braid_test_mix_%ld_%u CASCADE", (long)getpid(), i);

@@ -14,6 +14,8 @@
 const char *const *test_mix_begin(void);
 /* Whether the records lie in a server, so that there is no file to name. */
 bool test_mix_has_no_file(void);
+/* Whether the mix has Milvus: there an answer is not kept for the seconds in which the store may still miss a write. */
+bool test_mix_shows_late(void);
 /* Removes what this program has made in the servers. */
 void test_mix_end(void);
 
