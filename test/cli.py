@@ -103,7 +103,7 @@ def commands():
 
 @claim
 def every_command_teaches_with_usage_and_two_examples():
-    wanted = set("serve load export import search recommend record similar item user explain info doctor verify rebuild learn agent policy rule experiment evaluate migrate-schema simulate bench eval version help".split())
+    wanted = set("serve load export import search recommend record similar item user explain info doctor verify rebuild learn agent policy rule experiment evaluate migrate-schema episode simulate bench eval version help".split())
     check(set(commands()) == wanted, commands())
     for name in commands():
         page = ok(braid(name, "--help")).out
