@@ -2,9 +2,9 @@
  *
  *     bench_cache HOST:PORT [CALLS] [BYTES] [THREADS]      default 20,000 calls of each kind, 1,000 bytes, 1 thread
  *
- * One JSON line a figure: microseconds at the 50th and 99th percentile. hiredis here is the least that could be written by
- * hand: one connection a thread, no deadline, no pool, no versions. Each thread alternates between the two, so that both see
- * the same machine. */
+ * One JSON line a figure: microseconds at the 50th and 99th percentile. hiredis here is the least that could be
+ * written by hand: one connection a thread, no deadline, no pool, no versions. Each thread alternates between the
+ * two, so that both see the same machine. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -119,7 +119,8 @@ int main(int argc, char **argv) {
     double *all = malloc(KINDS * calls * threads * sizeof *all);
     if (all == NULL) die("memory", "too many calls");
     for (size_t t = 0; t < threads; t++) {
-        w[t] = (worker){.c = c, .raw = redisConnect(host, (int)port), .value = value, .len = len, .calls = calls, .seed = t + 1};
+        w[t] = (worker){
+            .c = c, .raw = redisConnect(host, (int)port), .value = value, .len = len, .calls = calls, .seed = t + 1};
         if (w[t].raw->err) die("hiredis", w[t].raw->errstr);
         for (int k = 0; k < KINDS; k++) w[t].us[k] = all + ((size_t)k * threads + t) * calls;
     }

@@ -2,16 +2,18 @@
  *
  *     bench_drift [interactions] [seed] [folder] > drift.ndjson
  *
- * Everything of Braid goes through braid.h: a database, lists asked for, choices written with their recommendation_id, models
- * learned again now and then, as a service would. The others (epsilon-greedy) see the same viewers and keep their own figures.
+ * Everything of Braid goes through braid.h: a database, lists asked for, choices written with their recommendation_id,
+ * models learned again now and then, as a service would. The others (epsilon-greedy) see the same viewers and keep
+ * their own figures.
  *
- * The world: a film is a point in a space of tastes, near its genres, with a quality; a viewer is a direction in it, which
- * turns a little with every interaction and now and then makes for another direction altogether. A film is liked with the
- * probability sigmoid(BASE + TASTE direction . point + quality). A viewer shown a list chooses one of it by a softmax of those
- * utilities, and likes it or skips it by its probability. Nothing is shown twice to anybody. The value of a list is the
- * probability that what is chosen is liked; the oracle shows the films that are likeliest to be liked, and the regret is how
- * much less a list is worth. Films, viewers and their tastes follow from the seed; how soon a choice is learned from is the machine's
- * affair. The first WARM rounds are chance for everybody and do not count. */
+ * The world: a film is a point in a space of tastes, near its genres, with a quality; a viewer is a direction in it,
+ * which turns a little with every interaction and now and then makes for another direction altogether. A film is
+ * liked with the probability sigmoid(BASE + TASTE direction . point + quality). A viewer shown a list chooses one of
+ * it by a softmax of those utilities, and likes it or skips it by its probability. Nothing is shown twice to
+ * anybody. The value of a list is the probability that what is chosen is liked; the oracle shows the films that are
+ * likeliest to be liked, and the regret is how much less a list is worth. Films, viewers and their tastes follow
+ * from the seed; how soon a choice is learned from is the machine's affair. The first WARM rounds are chance for
+ * everybody and do not count. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -23,7 +25,17 @@
 #include "base/rng.h"
 #include "braid.h"
 
-enum { VIEWERS = 400, FILMS = 1500, GENRES = 12, SPACE = 8, K = 10, WARM = 20, RELEARN = 50, TURN_ROUNDS = 120, HOUR_S = 3600 };
+enum {
+    VIEWERS = 400,
+    FILMS = 1500,
+    GENRES = 12,
+    SPACE = 8,
+    K = 10,
+    WARM = 20,
+    RELEARN = 50,
+    TURN_ROUNDS = 120,
+    HOUR_S = 3600
+};
 static const double BASE = -2.5, TASTE = 2.2, EPSILON = 0.1, STEP = 0.02;
 
 typedef struct film {
@@ -66,7 +78,8 @@ static void world_make(world *w, uint64_t seed) {
         f->genres[1] = (int)rng_below(&r, GENRES);
         f->quality = 0.5 * rng_normal(&r);
         direction(&r, own);
-        for (int d = 0; d < SPACE; d++) f->at[d] = 0.35 * (centre[f->genres[0]][d] + centre[f->genres[1]][d]) + 0.7 * own[d];
+        for (int d = 0; d < SPACE; d++)
+            f->at[d] = 0.35 * (centre[f->genres[0]][d] + centre[f->genres[1]][d]) + 0.7 * own[d];
     }
     for (int v = 0; v < VIEWERS; v++) {
         rng_seed(&w->viewers[v].own, seed * 1000003 + (uint64_t)v);
@@ -170,7 +183,8 @@ static int pick_greedy(world *w, const viewer *v, bool by_genre, int *list) {
         const film *f = &w->films[i];
         double genre = 0;
         for (int g = 0; g < 2; g++) genre += (v->sum[f->genres[g]] + 0.5) / (v->tries[f->genres[g]] + 1);
-        score[i] = by_genre ? genre + 1e-3 * rng_uniform(&w->chance) : (f->sum + 0.5) / (f->tries + 2) + 1e-6 * rng_uniform(&w->chance);
+        score[i] = by_genre ? genre + 1e-3 * rng_uniform(&w->chance)
+                            : (f->sum + 0.5) / (f->tries + 2) + 1e-6 * rng_uniform(&w->chance);
     }
     int n = best_films(v, score, list);
     pick_chance(w, v, other);
@@ -187,8 +201,11 @@ static int pick_braid(braid_db *db, const picker *p, int viewer_number, uint64_t
     braid_query *q;
     braid_result *r;
     braid_error err = {0};
-    snprintf(text, sizeof text, "{\"user\":\"v%d\",\"agent\":\"%s\",\"k\":%d,\"diversity\":0,\"cache\":false,\"lang\":\"en\",\"deadline_ms\":60000,"
-             "\"seed\":%llu,%s}", viewer_number, p->agent, K, (unsigned long long)(seed & INT64_MAX), p->request);
+    snprintf(
+        text, sizeof text,
+        "{\"user\":\"v%d\",\"agent\":\"%s\",\"k\":%d,\"diversity\":0,\"cache\":false,\"lang\":\"en\",\"deadline_ms\":60000,"
+        "\"seed\":%llu,%s}",
+        viewer_number, p->agent, K, (unsigned long long)(seed & INT64_MAX), p->request);
     if (braid_query_new(db, BRAID_RECOMMEND, text, 0, &q, &err) || braid_run(db, q, &r, &err)) die(p->name, &err);
     int n = (int)braid_result_count(r);
     for (int i = 0; i < n; i++) {
@@ -239,7 +256,8 @@ static braid_db *open_braid(const world *w, const char *path) {
         snprintf(id, sizeof id, "f%d", i);
         snprintf(title, sizeof title, "Film %d", i);
         for (int g = 0; g < 2; g++) snprintf(genres[g], sizeof genres[g], "genre %d", w->films[i].genres[g]);
-        json_array_append_new(items, json_pack("{s:s,s:s,s:[s,s]}", "id", id, "title", title, "genres", genres[0], genres[1]));
+        json_array_append_new(items,
+                              json_pack("{s:s,s:s,s:[s,s]}", "id", id, "title", title, "genres", genres[0], genres[1]));
     }
     write_text(db, items, BRAID_LINE_ITEM);
     return db;
@@ -279,7 +297,8 @@ static json_t *interaction(int v, int i, bool like, const picker *p, const char 
     snprintf(who, sizeof who, "v%d", v);
     snprintf(what, sizeof what, "f%d", i);
     strftime(at, sizeof at, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&when, &t));
-    json_t *in = json_pack("{s:s,s:s,s:s,s:s,s:s}", "user", who, "item", what, "type", like ? "like" : "skip", "at", at, "agent", p->agent);
+    json_t *in = json_pack("{s:s,s:s,s:s,s:s,s:s}", "user", who, "item", what, "type", like ? "like" : "skip", "at", at,
+                           "agent", p->agent);
     if (*id) json_object_set_new(in, "recommendation_id", json_string(id));
     return in;
 }
@@ -290,10 +309,12 @@ static void print_standing(const picker *p, const world *w, long done, double se
         mean += w->viewers[v].regret / VIEWERS;
         value += w->viewers[v].value / VIEWERS;
     }
-    for (int v = 0; v < VIEWERS; v++) m2 += (w->viewers[v].regret - mean) * (w->viewers[v].regret - mean) / (VIEWERS - 1);
+    for (int v = 0; v < VIEWERS; v++)
+        m2 += (w->viewers[v].regret - mean) * (w->viewers[v].regret - mean) / (VIEWERS - 1);
     double each = (double)done / VIEWERS;
-    printf("{\"bench\":\"drift\",\"picker\":\"%s\",\"interactions\":%ld,\"regret\":%.1f,\"each\":%.4f,\"within\":%.4f,\"liked\":%.4f,\"seconds\":%.1f}\n",
-           p->name, done, mean * VIEWERS, mean / each, 1.96 * sqrt(m2 / VIEWERS) / each, value / each, seconds);
+    printf(
+        "{\"bench\":\"drift\",\"picker\":\"%s\",\"interactions\":%ld,\"regret\":%.1f,\"each\":%.4f,\"within\":%.4f,\"liked\":%.4f,\"seconds\":%.1f}\n",
+        p->name, done, mean * VIEWERS, mean / each, 1.96 * sqrt(m2 / VIEWERS) / each, value / each, seconds);
     fflush(stdout);
 }
 
@@ -321,9 +342,12 @@ static void rehearse(const picker *p, long interactions, uint64_t seed, const ch
             viewer *v = &w.viewers[n];
             int list[K], chosen, length;
             *id = '\0';
-            if (round < WARM || strcmp(p->name, "chance") == 0) length = pick_chance(&w, v, list);
-            else if (!p->request) length = pick_greedy(&w, v, p->by_genre, list);
-            else length = pick_braid(db, p, n, rng_next(&w.chance), list, id);
+            if (round < WARM || strcmp(p->name, "chance") == 0)
+                length = pick_chance(&w, v, list);
+            else if (!p->request)
+                length = pick_greedy(&w, v, p->by_genre, list);
+            else
+                length = pick_braid(db, p, n, rng_next(&w.chance), list, id);
             double best = oracle_value(v, &w), value = list_value(v, &w, list, length, &chosen);
             bool like = rng_uniform(&v->own) < liked(v, &w.films[list[chosen]]);
             if (round >= WARM) v->regret += best - value, v->value += value, done++;
@@ -331,9 +355,12 @@ static void rehearse(const picker *p, long interactions, uint64_t seed, const ch
             if (db) json_array_append_new(what, interaction(n, list[chosen], like, p, id, at_s));
             drift(v);
         }
-        if (db) write_text(db, what, BRAID_LINE_INTERACTION);
-        else json_decref(what);
-        if (done && (done / VIEWERS) % (tenth / VIEWERS > 0 ? tenth / VIEWERS : 1) == 0) print_standing(p, &w, done, now_s() - begun);
+        if (db)
+            write_text(db, what, BRAID_LINE_INTERACTION);
+        else
+            json_decref(what);
+        if (done && (done / VIEWERS) % (tenth / VIEWERS > 0 ? tenth / VIEWERS : 1) == 0)
+            print_standing(p, &w, done, now_s() - begun);
     }
     braid_close(db);
     if (db) remove_files(path);

@@ -4,9 +4,9 @@
  *   bench_engine ITEMS DIM [QUERIES]
  *   bench_engine ITEMS DIM writers       interactions alone, on the file of an earlier run if there is one; for a profiler
  *
- * The items are those of bench_data.h, with one relation each in expectation. One JSON line a figure goes to stdout; the
- * file is made in build/bench and made anew each time. Nothing is asserted: numbers are for people, bench/run.sh keeps
- * them. */
+ * The items are those of bench_data.h, with one relation each in expectation. One JSON line a figure goes to stdout;
+ * the file is made in build/bench and made anew each time. Nothing is asserted: numbers are for people, bench/run.sh
+ * keeps them. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -182,7 +182,8 @@ static void *recommend_thread(void *ctx) {
     return NULL;
 }
 
-/* A call of `a_call` interactions, as a page's own buffer or a gateway sends them; the acknowledgement is for all of them. */
+/* A call of `a_call` interactions, as a page's own buffer or a gateway sends them; the acknowledgement is for all of
+ * them. */
 static void record_calls(load *l, unsigned a_call) {
     char lines[A_CALL * 96];
     for (unsigned i = 0; now_us() < l->until; l->done += a_call) {

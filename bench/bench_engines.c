@@ -1,12 +1,13 @@
-/* The engine over remote stores, through braid.h alone: bulk ingestion into all of them, and the hybrid answer with each
- * store's share of its time.
+/* The engine over remote stores, through braid.h alone: bulk ingestion into all of them, and the hybrid answer with
+ * each store's share of its time.
  *
  *   bench_engines CONFIG.yaml ITEMS DIM QUERIES FOLDER
  *
- * CONFIG names the stores; the database that it names is empty (bench/engines.sh sees to that). The items of bench_data.h
- * are first written to FOLDER as NDJSON, so that loading is not timed together with making them, and so that
- * bench/engines_peers.py can load the very same ones; the vectors that are searched for are left there too. One JSON line
- * a figure goes to stdout. Shares are what the answer itself reports (timing_us): they overlap, so they do not add up.
+ * CONFIG names the stores; the database that it names is empty (bench/engines.sh sees to that). The items of
+ * bench_data.h are first written to FOLDER as NDJSON, so that loading is not timed together with making them, and so
+ * that bench/engines_peers.py can load the very same ones; the vectors that are searched for are left there too. One
+ * JSON line a figure goes to stdout. Shares are what the answer itself reports (timing_us): they overlap, so they do
+ * not add up.
  *
  * Cold: each question is a new one and the result cache is left out. Warm: the same questions asked again. Besides its
  * time, the processor's time of an answer is counted for this process and for each server that BENCH_PIDS names
@@ -23,7 +24,8 @@
 
 enum { BATCH = 1000, USERS = 200, WARM = 50, PARTS = 8, WAIT_MS = 3600000 };
 
-/* Of timing_us, but enrich_vector: the scores of what other strands found, a part of "vector" that the plan's steps tell. */
+/* Of timing_us, but enrich_vector: the scores of what other strands found, a part of "vector" that the plan's steps
+ * tell. */
 static const char *const parts[PARTS] = {"plan",   "vector",      "enrich_vector", "graph",
                                          "policy", "personalise", "shape",         "explain"};
 static size_t items, dim;
@@ -331,7 +333,8 @@ int main(int argc, char **argv) {
     settle(db); /* collections, constraints and indexes are made when a store is met for the first time */
     ingest(db, folder);
     make_people(db);
-    sleep((unsigned)(30 + items / 700)); /* a store that rests builds its index; what is asked about meanwhile is another state */
+    /* a store that rests builds its index; what is asked about meanwhile is another state */
+    sleep((unsigned)(30 + items / 700));
     /* Servers plan statements and load pages when they first meet them; that is start-up, not service. */
     double begun = now_us();
     static const char cold[] =

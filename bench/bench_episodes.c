@@ -1,13 +1,15 @@
-/* bench_episodes: what durable episodes and the look-up of a policy cost, beside the least that could be written by hand.
+/* bench_episodes: what durable episodes and the look-up of a policy cost, beside the least that could be written by
+ * hand.
  *
  *     bench_episodes [FILE] [SECONDS]       SQLite, default ./bench_episodes.db, 2 s a row of the table
  *     bench_episodes postgres [SECONDS]     on the server of BRAID_TEST_POSTGRES (scripts/engines.sh env), in a schema of its
  *                                           own that is dropped afterwards
  *
- * Episodes carry a state of 768 floats. "bare" is one thread and one connection: for SQLite (WAL, synchronous=FULL) prepared
- * inserts into one table whose key is the row's number, 100 rows a transaction; for PostgreSQL COPY in binary form into two
- * tables like ours (the states apart) with our keys and indexes, 100 rows a transaction, and the same without any index. No
- * person, item or key is looked up there and nobody is told anything. Braid's side is 8 callers with 100 rows a call.
+ * Episodes carry a state of 768 floats. "bare" is one thread and one connection: for SQLite (WAL, synchronous=FULL)
+ * prepared inserts into one table whose key is the row's number, 100 rows a transaction; for PostgreSQL COPY in binary
+ * form into two tables like ours (the states apart) with our keys and indexes, 100 rows a transaction, and the same
+ * without any index. No person, item or key is looked up there and nobody is told anything. Braid's side is 8 callers
+ * with 100 rows a call.
  *
  * Then policies: one row of 30 actions, read by record_get_policies and by a bare prepared SELECT of the same row. */
 #include <pthread.h>
@@ -66,14 +68,21 @@ static record_store *open_store(const place *at) {
     record_store *store = NULL;
     record_options o = {.path = at->path, .remote = at->remote, .dim = DIM, .create = true, .readers = 2};
     if (at->path != NULL) remove_files(at->path);
-    if (record_open(record_find(at->path != NULL ? "sqlite" : "postgres"), &o, &store, &err) != BRAID_OK) die("open", err.message);
+    if (record_open(record_find(at->path != NULL ? "sqlite" : "postgres"), &o, &store, &err) != BRAID_OK)
+        die("open", err.message);
     item its[ITEMS];
     record_change changes[ITEMS];
     char ids[ITEMS][16];
     for (int i = 0; i < ITEMS; i++) {
         snprintf(ids[i], sizeof ids[i], "i%d", i);
-        its[i] = (item){.id = ids[i], .title = "A film", .original_title = "", .kind = "film", .language = "fr", .synopsis = "",
-                        .available_from = TIME_NONE, .available_until = TIME_NONE};
+        its[i] = (item){.id = ids[i],
+                        .title = "A film",
+                        .original_title = "",
+                        .kind = "film",
+                        .language = "fr",
+                        .synopsis = "",
+                        .available_from = TIME_NONE,
+                        .available_until = TIME_NONE};
         changes[i] = (record_change){.kind = RECORD_ITEM, .item = &its[i]};
     }
     if (record_write(store, changes, ITEMS, (record_write_flags){0}, &err) != BRAID_OK) die("items", err.message);
@@ -98,18 +107,28 @@ static void *write_some(void *arg) {
         for (size_t i = 0; i < BATCH; i++) {
             snprintf(names[i][0], 16, "u%u", (unsigned)rng_below(&r, PEOPLE));
             snprintf(names[i][1], 16, "i%u", (unsigned)rng_below(&r, ITEMS));
-            rows[i] = (record_episode){.agent = "default", .user = names[i][0], .session = "s-12345678", .state_hash = state_hash,
-                                       .state = state_text, .next_state_hash = state_hash, .action = names[i][1], .reward = 0.5,
-                                       .at = TIME_NONE, .vector = states[rng_below(&r, 64)], .dim = DIM};
+            rows[i] = (record_episode){.agent = "default",
+                                       .user = names[i][0],
+                                       .session = "s-12345678",
+                                       .state_hash = state_hash,
+                                       .state = state_text,
+                                       .next_state_hash = state_hash,
+                                       .action = names[i][1],
+                                       .reward = 0.5,
+                                       .at = TIME_NONE,
+                                       .vector = states[rng_below(&r, 64)],
+                                       .dim = DIM};
             changes[i] = (record_change){.kind = RECORD_EPISODE, .episode = &rows[i]};
         }
-        if (record_write(w->store, changes, BATCH, (record_write_flags){0}, &err) != BRAID_OK) die("write", err.message);
+        if (record_write(w->store, changes, BATCH, (record_write_flags){0}, &err) != BRAID_OK)
+            die("write", err.message);
         for (size_t i = 0; i < BATCH; i++) w->done += changes[i].code == BRAID_OK && !changes[i].duplicate;
     }
     return NULL;
 }
 
-static double write_all(record_store *store, unsigned threads, double seconds, const char *what, double bare, double barer) {
+static double write_all(record_store *store, unsigned threads, double seconds, const char *what, double bare,
+                        double barer) {
     atomic_bool stop = false;
     pthread_t ids[THREADS];
     writer ws[THREADS];
@@ -141,12 +160,13 @@ static void look_for_similar(record_store *store) {
     braid_error err = {0};
     double sum = 0, start = now_s();
     for (int i = 0; i < SIMILAR; i++)
-        if (record_similar_episodes(store, "default", states[i], DIM, 10, TIME_NONE, 0, take_similar, &sum, &err) != BRAID_OK)
+        if (record_similar_episodes(store, "default", states[i], DIM, 10, TIME_NONE, 0, take_similar, &sum, &err) !=
+            BRAID_OK)
             die("similar episodes", err.message);
     double ms = (now_s() - start) * 1e3 / SIMILAR;
     record_get_info(store, &info, NULL);
-    printf("10 similar of %8llu episodes         %9.2f ms  (%.0f ns a state)%s\n", (unsigned long long)info.episodes, ms,
-           ms * 1e6 / (double)info.episodes, sum > 0 ? "" : " nothing");
+    printf("10 similar of %8llu episodes         %9.2f ms  (%.0f ns a state)%s\n", (unsigned long long)info.episodes,
+           ms, ms * 1e6 / (double)info.episodes, sum > 0 ? "" : " nothing");
 }
 
 /* ---- looking a policy up ---- */
@@ -168,19 +188,37 @@ static double quantile(latencies *l, double q) {
 static void put_policy(record_store *store) {
     static record_action actions[ACTIONS];
     static char names[ACTIONS][16];
-    interaction in = {.user = "u1", .item = "i1", .agent = "default", .session = "", .recommendation_id = "", .idempotency_key = "",
-                      .type = INTERACTION_VIEW, .watch_s = -1, .rating = 4, .at = TIME_NONE, .device = "", .daypart = "", .region = "",
+    interaction in = {.user = "u1",
+                      .item = "i1",
+                      .agent = "default",
+                      .session = "",
+                      .recommendation_id = "",
+                      .idempotency_key = "",
+                      .type = INTERACTION_VIEW,
+                      .watch_s = -1,
+                      .rating = 4,
+                      .at = TIME_NONE,
+                      .device = "",
+                      .daypart = "",
+                      .region = "",
                       .mood = ""};
     record_change c = {.kind = RECORD_INTERACTION, .interaction = &in};
-    if (record_write(store, &c, 1, (record_write_flags){0}, NULL) != BRAID_OK || c.code != BRAID_OK) die("interaction", c.message);
+    if (record_write(store, &c, 1, (record_write_flags){0}, NULL) != BRAID_OK || c.code != BRAID_OK)
+        die("interaction", c.message);
     for (int i = 0; i < ACTIONS; i++) {
         snprintf(names[i], sizeof names[i], "genres=%d", i);
         actions[i] = (record_action){names[i], 0.5, 0.08, i, c.lsn};
     }
-    record_policy p = {.agent = "default", .user = "u1", .state_hash = state_hash, .state = state_text, .actions = actions,
-                       .action_count = ACTIONS, .version = c.lsn};
+    record_policy p = {.agent = "default",
+                       .user = "u1",
+                       .state_hash = state_hash,
+                       .state = state_text,
+                       .actions = actions,
+                       .action_count = ACTIONS,
+                       .version = c.lsn};
     c = (record_change){.kind = RECORD_POLICY, .policy = &p};
-    if (record_write(store, &c, 1, (record_write_flags){0}, NULL) != BRAID_OK || c.code != BRAID_OK) die("policy", c.message);
+    if (record_write(store, &c, 1, (record_write_flags){0}, NULL) != BRAID_OK || c.code != BRAID_OK)
+        die("policy", c.message);
 }
 
 static bool take_policy(void *ctx, size_t which, const record_policy *row) {
@@ -195,7 +233,8 @@ static void compare_lookups(record_store *store, bool (*bare)(void *ctx), void *
     size_t actions = 0;
     for (int i = -500; i < LOOKUPS; i++) {
         double a = now_s();
-        if (record_get_policies(store, "default", &key, 1, 0, take_policy, &actions, NULL) != BRAID_OK) die("look-up", what);
+        if (record_get_policies(store, "default", &key, 1, 0, take_policy, &actions, NULL) != BRAID_OK)
+            die("look-up", what);
         double b = now_s();
         if (!bare(ctx)) die("bare look-up", what);
         double c = now_s();
@@ -205,8 +244,8 @@ static void compare_lookups(record_store *store, bool (*bare)(void *ctx), void *
     }
     if (actions != (size_t)(LOOKUPS + 500) * ACTIONS) die("look-up", "the policy is not there");
     double p50 = quantile(&ours, 0.5), bare50 = quantile(&theirs, 0.5);
-    printf("policy look-up, %-10s p50 %6.1f us p99 %6.1f us   bare p50 %6.1f us p99 %6.1f us   %5.2f x bare\n", what, p50,
-           quantile(&ours, 0.99), bare50, quantile(&theirs, 0.99), p50 / bare50);
+    printf("policy look-up, %-10s p50 %6.1f us p99 %6.1f us   bare p50 %6.1f us p99 %6.1f us   %5.2f x bare\n", what,
+           p50, quantile(&ours, 0.99), bare50, quantile(&theirs, 0.99), p50 / bare50);
 }
 
 /* ---- SQLite ---- */
@@ -222,17 +261,24 @@ static double bare_sqlite(const char *path, double seconds) {
     rng_seed(&r, 1);
     remove_files(path);
     sql_must(NULL, sqlite3_open(path, &db), SQLITE_OK);
-    sql_must(db, sqlite3_exec(db,
-                              "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-32768;"
-                              "CREATE TABLE episodes(lsn INTEGER PRIMARY KEY, person, item, at, agent, session, state_hash, state,"
-                              " next_state_hash, reward, done, vector);",
-                              NULL, NULL, NULL), SQLITE_OK);
+    sql_must(
+        db,
+        sqlite3_exec(
+            db,
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=4000; PRAGMA cache_size=-32768;"
+            "CREATE TABLE episodes(lsn INTEGER PRIMARY KEY, person, item, at, agent, session, state_hash, state,"
+            " next_state_hash, reward, done, vector);",
+            NULL, NULL, NULL),
+        SQLITE_OK);
     sql_must(db, sqlite3_prepare_v2(db, "BEGIN IMMEDIATE", -1, &begin, NULL), SQLITE_OK);
     sql_must(db, sqlite3_prepare_v2(db, "COMMIT", -1, &commit, NULL), SQLITE_OK);
-    sql_must(db, sqlite3_prepare_v2(db,
-                                    "INSERT INTO episodes(person, item, at, session, state_hash, state, next_state_hash, reward,"
-                                    " done, vector) VALUES(?1, ?2, ?3, 's-12345678', ?4, ?5, ?4, 0.5, 0, ?6)",
-                                    -1, &insert, NULL), SQLITE_OK);
+    sql_must(
+        db,
+        sqlite3_prepare_v2(db,
+                           "INSERT INTO episodes(person, item, at, session, state_hash, state, next_state_hash, reward,"
+                           " done, vector) VALUES(?1, ?2, ?3, 's-12345678', ?4, ?5, ?4, 0.5, 0, ?6)",
+                           -1, &insert, NULL),
+        SQLITE_OK);
     uint64_t done = 0;
     double start = now_s();
     for (; now_s() - start < seconds; done += BATCH) {
@@ -262,7 +308,8 @@ static bool bare_sqlite_policy(void *ctx) {
     sqlite3_bind_text(st, 1, "u1", -1, SQLITE_STATIC);
     sqlite3_bind_text(st, 2, "default", -1, SQLITE_STATIC);
     static unsigned char hash[32];
-    for (int i = 0; i < 32; i++) hash[i] = (unsigned char)strtoul((char[]){state_hash[2 * i], state_hash[2 * i + 1], 0}, NULL, 16);
+    for (int i = 0; i < 32; i++)
+        hash[i] = (unsigned char)strtoul((char[]){state_hash[2 * i], state_hash[2 * i + 1], 0}, NULL, 16);
     sqlite3_bind_blob(st, 3, hash, sizeof hash, SQLITE_STATIC);
     bool found = sqlite3_step(st) == SQLITE_ROW && sqlite3_column_bytes(st, 0) > 0;
     sqlite3_reset(st);
@@ -284,10 +331,13 @@ static int on_sqlite(const char *path, double seconds) {
     sqlite3 *db;
     sqlite3_stmt *st;
     sql_must(NULL, sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
-    sql_must(db, sqlite3_prepare_v2(db,
-                                    "SELECT y.actions, y.state, y.version FROM policies y WHERE y.person = (SELECT num FROM persons"
-                                    " WHERE id = ?1) AND y.agent = ?2 AND y.state_hash = ?3",
-                                    -1, &st, NULL), SQLITE_OK);
+    sql_must(db,
+             sqlite3_prepare_v2(
+                 db,
+                 "SELECT y.actions, y.state, y.version FROM policies y WHERE y.person = (SELECT num FROM persons"
+                 " WHERE id = ?1) AND y.agent = ?2 AND y.state_hash = ?3",
+                 -1, &st, NULL),
+             SQLITE_OK);
     compare_lookups(store, bare_sqlite_policy, st, "SQLite");
     sqlite3_finalize(st);
     sqlite3_close(db);
@@ -314,10 +364,12 @@ static void bare_copy(pg_session *s, bool with_states, uint64_t first, rng *r) {
     braid_error err = {0};
     pg_copy k;
     bare_must(pg_copy_begin(&k, s,
-                            with_states ? "COPY bare_states (episode, at, agent, state) FROM STDIN (FORMAT binary)"
-                                        : "COPY bare_episodes (interaction, at, person, agent, session, state_hash, state,"
-                                          " next_state_hash, item, action, reward, done) FROM STDIN (FORMAT binary)",
-                            0, &err), &err);
+                            with_states
+                                ? "COPY bare_states (episode, at, agent, state) FROM STDIN (FORMAT binary)"
+                                : "COPY bare_episodes (interaction, at, person, agent, session, state_hash, state,"
+                                  " next_state_hash, item, action, reward, done) FROM STDIN (FORMAT binary)",
+                            0, &err),
+              &err);
     int64_t at = pg_time(clock_wall_ms(&clock_system));
     for (unsigned i = 0; i < BATCH; i++) {
         pg_copy_row(&k, with_states ? 4 : 12);
@@ -349,16 +401,20 @@ static double bare_postgres(const pg_options *o, bool indexed, double seconds) {
     uint64_t done = 0;
     rng r;
     rng_seed(&r, 1);
-    bare_run(o, "DROP TABLE IF EXISTS bare_episodes; DROP TABLE IF EXISTS bare_states;"
-                "CREATE TABLE bare_episodes (interaction bigint NOT NULL, at timestamptz NOT NULL, person bigint NOT NULL,"
-                " agent text COLLATE \"C\" NOT NULL, session text, state_hash text COLLATE \"C\" NOT NULL, state text,"
-                " next_state_hash text COLLATE \"C\", item bigint NOT NULL, action text, reward double precision NOT NULL,"
-                " done boolean NOT NULL);"
-                "CREATE TABLE bare_states (episode bigint NOT NULL, at timestamptz NOT NULL, agent text COLLATE \"C\" NOT NULL,"
-                " state vector NOT NULL) WITH (toast_tuple_target = 8160)");
+    bare_run(
+        o,
+        "DROP TABLE IF EXISTS bare_episodes; DROP TABLE IF EXISTS bare_states;"
+        "CREATE TABLE bare_episodes (interaction bigint NOT NULL, at timestamptz NOT NULL, person bigint NOT NULL,"
+        " agent text COLLATE \"C\" NOT NULL, session text, state_hash text COLLATE \"C\" NOT NULL, state text,"
+        " next_state_hash text COLLATE \"C\", item bigint NOT NULL, action text, reward double precision NOT NULL,"
+        " done boolean NOT NULL);"
+        "CREATE TABLE bare_states (episode bigint NOT NULL, at timestamptz NOT NULL, agent text COLLATE \"C\" NOT NULL,"
+        " state vector NOT NULL) WITH (toast_tuple_target = 8160)");
     if (indexed)
-        bare_run(o, "ALTER TABLE bare_episodes ADD PRIMARY KEY (interaction, at); ALTER TABLE bare_states ADD PRIMARY KEY (episode, at);"
-                    "CREATE INDEX ON bare_episodes (person, interaction DESC); CREATE INDEX ON bare_episodes (agent, at DESC)");
+        bare_run(
+            o,
+            "ALTER TABLE bare_episodes ADD PRIMARY KEY (interaction, at); ALTER TABLE bare_states ADD PRIMARY KEY (episode, at);"
+            "CREATE INDEX ON bare_episodes (person, interaction DESC); CREATE INDEX ON bare_episodes (agent, at DESC)");
     bare_must(pg_open(o, 0, &s, &err), &err);
     double start = now_s();
     for (; now_s() - start < seconds; done += BATCH) {
@@ -375,8 +431,9 @@ static double bare_postgres(const pg_options *o, bool indexed, double seconds) {
 }
 
 static const pg_statement policy_statement[] = {
-    {"ttt", "SELECT y.agent, y.state_hash, y.state, y.version, y.actions, y.means, y.variances, y.counts, y.versions FROM rl_policies y"
-            " WHERE y.person = (SELECT num FROM persons WHERE id = $1) AND y.agent = $2 AND y.state_hash = $3"}};
+    {"ttt",
+     "SELECT y.agent, y.state_hash, y.state, y.version, y.actions, y.means, y.variances, y.counts, y.versions FROM rl_policies y"
+     " WHERE y.person = (SELECT num FROM persons WHERE id = $1) AND y.agent = $2 AND y.state_hash = $3"}};
 
 static bool bare_postgres_policy(void *ctx) {
     pg_session *s = ctx;

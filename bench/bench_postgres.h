@@ -1,5 +1,6 @@
-/* The least that could be written by hand on libpq, for bench_record: prepared INSERTs into a table like ours with the same
- * indexes, and COPY in binary form; no look-up of people and items, no log row of its own, no answer about each row. */
+/* The least that could be written by hand on libpq, for bench_record: prepared INSERTs into a table like ours with
+ * the same indexes, and COPY in binary form; no look-up of people and items, no log row of its own, no answer about
+ * each row. */
 #ifndef BENCH_POSTGRES_H
 #define BENCH_POSTGRES_H
 
@@ -53,7 +54,8 @@ static void bare_group(pg_session *s, unsigned group, rng *r, pg_params *p) {
     }
     if (group > 1) bare_must(pg_pipeline_add(s, 2, NULL, &err), &err);
     bare_must(pg_pipeline_sync(s, 0, &err), &err);
-    for (unsigned i = 0; i < group + (group > 1 ? 2 : 0); i++) bare_must(pg_pipeline_next(s, 0, "bench", NULL, &err), &err);
+    for (unsigned i = 0; i < group + (group > 1 ? 2 : 0); i++)
+        bare_must(pg_pipeline_next(s, 0, "bench", NULL, &err), &err);
     bare_must(pg_pipeline_end(s, 0, &err), &err);
 }
 
@@ -73,17 +75,20 @@ static void *bare_write(void *arg) {
 }
 
 static void bare_tables(const pg_options *o) {
-    bare_run(o, "DROP TABLE IF EXISTS bare_interactions; DROP TABLE IF EXISTS bare_items;"
-                "CREATE TABLE bare_interactions (lsn bigserial PRIMARY KEY, person bigint, item bigint, at timestamptz, type smallint,"
-                " watch_s integer, rating double precision, agent text, session text, recommendation text, idempotency text,"
-                " device text, daypart text, region text, mood text, simulated boolean, attribution text);"
-                "CREATE INDEX ON bare_interactions (person, at DESC, lsn DESC);"
-                "CREATE UNIQUE INDEX ON bare_interactions (person, idempotency) WHERE idempotency IS NOT NULL;"
-                "CREATE TABLE bare_items (num bigint PRIMARY KEY, id text UNIQUE, body text, vector bytea)"
-                " WITH (toast_tuple_target = 8160); ALTER TABLE bare_items ALTER COLUMN vector SET STORAGE EXTERNAL");
+    bare_run(
+        o,
+        "DROP TABLE IF EXISTS bare_interactions; DROP TABLE IF EXISTS bare_items;"
+        "CREATE TABLE bare_interactions (lsn bigserial PRIMARY KEY, person bigint, item bigint, at timestamptz, type smallint,"
+        " watch_s integer, rating double precision, agent text, session text, recommendation text, idempotency text,"
+        " device text, daypart text, region text, mood text, simulated boolean, attribution text);"
+        "CREATE INDEX ON bare_interactions (person, at DESC, lsn DESC);"
+        "CREATE UNIQUE INDEX ON bare_interactions (person, idempotency) WHERE idempotency IS NOT NULL;"
+        "CREATE TABLE bare_items (num bigint PRIMARY KEY, id text UNIQUE, body text, vector bytea)"
+        " WITH (toast_tuple_target = 8160); ALTER TABLE bare_items ALTER COLUMN vector SET STORAGE EXTERNAL");
 }
 
-static __attribute__((unused)) double bare_interactions(const pg_options *plain, unsigned threads, unsigned group, double seconds) {
+static __attribute__((unused)) double bare_interactions(const pg_options *plain, unsigned threads, unsigned group,
+                                                        double seconds) {
     pg_options o = *plain;
     pthread_t ids[8];
     bare_writer ws[8];
@@ -97,7 +102,9 @@ static __attribute__((unused)) double bare_interactions(const pg_options *plain,
         ws[i] = (bare_writer){.options = &o, .group = group, .seed = i + 1, .stop = &stop};
         pthread_create(&ids[i], NULL, bare_write, &ws[i]);
     }
-    nanosleep(&(struct timespec){.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)}, NULL);
+    nanosleep(
+        &(struct timespec){.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)},
+        NULL);
     atomic_store(&stop, true);
     for (unsigned i = 0; i < threads; i++) {
         pthread_join(ids[i], NULL);
@@ -122,12 +129,14 @@ static __attribute__((unused)) double bare_items(const pg_options *o, unsigned c
     for (unsigned i = 0; i < count; i += BARE_COPY_ROWS) {
         pg_copy k;
         uint64_t rows = 0;
-        bare_must(pg_copy_begin(&k, s, "COPY bare_items (num, id, body, vector) FROM STDIN (FORMAT binary)", 0, &err), &err);
+        bare_must(pg_copy_begin(&k, s, "COPY bare_items (num, id, body, vector) FROM STDIN (FORMAT binary)", 0, &err),
+                  &err);
         for (unsigned n = i; n < count && n < i + BARE_COPY_ROWS; n++) {
             char id[16], body[160];
             for (uint32_t d = 0; d < dim; d++) vector[d] = (float)rng_uniform(&r);
             snprintf(id, sizeof id, "i%u", n);
-            snprintf(body, sizeof body, "{\"id\":\"%s\",\"title\":\"A film\",\"kind\":\"film\",\"language\":\"fr\",\"year\":1999}", id);
+            snprintf(body, sizeof body,
+                     "{\"id\":\"%s\",\"title\":\"A film\",\"kind\":\"film\",\"language\":\"fr\",\"year\":1999}", id);
             pg_copy_row(&k, 4);
             pg_copy_int8(&k, n + 1);
             pg_copy_text(&k, id);

@@ -105,7 +105,8 @@ static record_store *open_store(const place *at, uint32_t dim, metrics *m) {
     record_store *store = NULL;
     record_options o = {.path = at->path, .remote = at->remote, .dim = dim, .create = true, .readers = 2, .metrics = m};
     if (at->path != NULL) remove_files(at->path);
-    if (record_open(record_find(at->path != NULL ? "sqlite" : "postgres"), &o, &store, &err) != BRAID_OK) die("open", &err);
+    if (record_open(record_find(at->path != NULL ? "sqlite" : "postgres"), &o, &store, &err) != BRAID_OK)
+        die("open", &err);
     return store;
 }
 
@@ -168,9 +169,9 @@ static double run(const place *at, unsigned threads, size_t batch, double second
         worst = ws[i].worst_us > worst ? ws[i].worst_us : worst;
     }
     double rate = (double)done / (now_s() - start);
-    metric_histogram *calls =
-        metrics_histogram(m, "record_call_duration_seconds",
-                          at->path != NULL ? "store=\"sqlite\",call=\"write\"" : "store=\"postgres\",call=\"write\"", "");
+    metric_histogram *calls = metrics_histogram(
+        m, "record_call_duration_seconds",
+        at->path != NULL ? "store=\"sqlite\",call=\"write\"" : "store=\"postgres\",call=\"write\"", "");
     metric_histogram *commits = metrics_histogram(m, "record_commit_duration_seconds", "", "");
     printf("%-34s %10.0f /s   %5.2f x bare   call p50 %6.0f us p99 %6.0f us, worst %6.0f us; commit p50 %5.0f us of"
            " %.1f rows\n",
@@ -300,7 +301,9 @@ static int on_postgres(double seconds) {
         unsigned threads;
         size_t batch;
         const char *what;
-    } rows[] = {{1, 1, "1 caller, one at a time"}, {THREADS, 1, "8 callers, one at a time"}, {1, 1000, "1 caller, 1,000 at a time"}};
+    } rows[] = {{1, 1, "1 caller, one at a time"},
+                {THREADS, 1, "8 callers, one at a time"},
+                {1, 1000, "1 caller, 1,000 at a time"}};
     for (size_t i = 0; i < 3; i++) {
         bare_run(&plain, drop);
         run(&at, rows[i].threads, rows[i].batch, seconds, rows[i].what, bare[i]);

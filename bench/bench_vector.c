@@ -92,7 +92,8 @@ static void fill(const bench *b, vector_store *s, bool tell) {
     double cpu = cpu_seconds(), wall = seconds();
     for (uint32_t i = 0; i < b->n; i += BATCH) {
         uint32_t some = b->n - i < BATCH ? b->n - i : BATCH;
-        for (uint32_t j = 0; j < some; j++) entries[j] = (vector_entry){.num = i + j, .values = b->points + (size_t)(i + j) * b->dim};
+        for (uint32_t j = 0; j < some; j++)
+            entries[j] = (vector_entry){.num = i + j, .values = b->points + (size_t)(i + j) * b->dim};
         if (vector_upsert(s, entries, some, &err) != BRAID_OK) fail("upsert", &err);
     }
     cpu = cpu_seconds() - cpu;

@@ -133,7 +133,8 @@ typedef struct cli_answer {
 
 /* Opens what the command needs. Prints the error. */
 int cli_target_open(cli *c);
-/* The database file that the command is to open, or NULL when the settings keep the records in a server. Prints the error. */
+/* The database file that the command is to open, or NULL when the settings keep the records in a server. Prints the
+ * error. */
 int cli_target_file(cli *c, const char **path);
 void cli_target_close(cli *c);
 bool cli_is_remote(const cli *c);
@@ -202,7 +203,8 @@ void cli_progress_begin(cli_progress *p, const cli *c, const char *what, const c
 void cli_progress_to(cli_progress *p, uint64_t done, uint64_t units);
 void cli_progress_end(cli_progress *p);
 
-/* Long work of the library in phases, a bar each: give cli_phases_show and this to it. It goes on until it is asked to stop. */
+/* Long work of the library in phases, a bar each: give cli_phases_show and this to it. It goes on until it is asked
+ * to stop. */
 typedef struct cli_phases {
     const cli *c;
     cli_progress bar;

@@ -40,7 +40,8 @@ static int take_flags(cli *c, json_t *agent) {
     json_t *exploration = json_object_get(agent, "exploration");
     int64_t days = -1;
     double strength = -1, budget = -1;
-    const char *learner = cli_flag_text(c, "learner"), *personal = cli_flag_text(c, "personal"), *description = cli_flag_text(c, "description");
+    const char *learner = cli_flag_text(c, "learner"), *personal = cli_flag_text(c, "personal"),
+               *description = cli_flag_text(c, "description");
     int rc = cli_flag_int(c, "age-days-max", 0, 100000, &days);
     if (rc == CLI_OK) rc = cli_flag_real(c, "strength", 0, 100, &strength);
     if (rc == CLI_OK) rc = cli_flag_real(c, "budget", 0, 1, &budget);
@@ -56,7 +57,8 @@ static int take_flags(cli *c, json_t *agent) {
     return CLI_OK;
 }
 
-/* Reads, changes and writes with the version that was read: what somebody else changed meanwhile is not undone unseen. */
+/* Reads, changes and writes with the version that was read: what somebody else changed meanwhile is not undone
+ * unseen. */
 static int set(cli *c) {
     json_t *agent = NULL, *report = NULL;
     int rc = cli_words_between(c, 2, 2, "one ID");
@@ -67,7 +69,8 @@ static int set(cli *c) {
     if (rc == CLI_OK) rc = take_flags(c, agent);
     if (rc == CLI_OK) {
         char *text = json_dumps(agent, JSON_COMPACT);
-        rc = cli_call_json(c, &(cli_request){.method = "PUT", .path = path, .body = text, .len = text ? strlen(text) : 0}, &report);
+        rc = cli_call_json(
+            c, &(cli_request){.method = "PUT", .path = path, .body = text, .len = text ? strlen(text) : 0}, &report);
         free(text);
     }
     if (rc == CLI_OK && c->json) cli_print_json(report);
@@ -122,7 +125,8 @@ static int hours(cli *c) {
 }
 
 static int run(cli *c) {
-    static const thing_verb verbs[] = {{"list", list}, {"show", show}, {"set", set}, {"remove", remove_one}, {"hours", hours}, {0}};
+    static const thing_verb verbs[] = {{"list", list},         {"show", show},   {"set", set},
+                                       {"remove", remove_one}, {"hours", hours}, {0}};
     return thing_run(c, verbs);
 }
 
@@ -148,9 +152,10 @@ const cli_command cmd_agent = {
              "braid agent set ID [--learner NAME] [--budget SHARE] [--strength X] ...\n"
              "braid agent remove ID\n"
              "braid agent hours [ID] [--from TIME] [--until TIME]",
-    .about = "An agent is a name in questions and interactions under which things are learned. set changes what is given\n"
-             "and leaves the rest; an agent that was never set has the defaults. remove brings the defaults back; what was\n"
-             "learned stays. hours prints what agents did hour by hour (UTC): lists shown, episodes, rewards.",
+    .about =
+        "An agent is a name in questions and interactions under which things are learned. set changes what is given\n"
+        "and leaves the rest; an agent that was never set has the defaults. remove brings the defaults back; what was\n"
+        "learned stays. hours prints what agents did hour by hour (UTC): lists shown, episodes, rewards.",
     .examples = "braid agent set homepage --learner thompson --budget 0.2 --age-days-max 365\n"
                 "braid agent hours homepage --db films.db\n"
                 "braid agent list --url http://127.0.0.1:8080",

@@ -9,7 +9,8 @@ enum { VECTOR_BYTES_MAX = 1 << 20 };
 static void print_episodes(const json_t *episodes, bool alike) {
     const json_t *e;
     size_t i;
-    cli_table *t = cli_table_new(alike ? ">similarity|user|agent|*state|action|>reward|done|at" : "agent|session|*state|action|>reward|done|at");
+    cli_table *t = cli_table_new(alike ? ">similarity|user|agent|*state|action|>reward|done|at"
+                                       : "agent|session|*state|action|>reward|done|at");
     json_array_foreach (episodes, i, e) {
         if (alike) cli_table_cellf(t, "%.4f", cli_json_num(e, "similarity"));
         if (alike) cli_table_cell(t, cli_json_str(e, "user"));
@@ -65,10 +66,12 @@ static int read_vector(cli *c, const char *file, json_t **out) {
 }
 
 static int build(cli *c, json_t **out) {
-    const char *file = cli_flag_text(c, "vector"), *agent = cli_flag_text(c, "agent"), *since = cli_flag_text(c, "since");
+    const char *file = cli_flag_text(c, "vector"), *agent = cli_flag_text(c, "agent"),
+               *since = cli_flag_text(c, "since");
     json_t *vector = NULL;
     int64_t k = 10;
-    int rc = cli_words_between(c, file ? 1 : 2, file ? 1 : 2, file ? "no person beside --vector" : "the ID of a person, or --vector FILE");
+    int rc = cli_words_between(c, file ? 1 : 2, file ? 1 : 2,
+                               file ? "no person beside --vector" : "the ID of a person, or --vector FILE");
     if (rc == CLI_OK) rc = cli_flag_int(c, "k", 1, 1000, &k);
     if (rc == CLI_OK && file) rc = read_vector(c, file, &vector);
     if (rc != CLI_OK) return rc;
@@ -86,7 +89,10 @@ static int similar(cli *c) {
     char *body = rc == CLI_OK ? json_dumps(request, JSON_COMPACT) : NULL;
     if (rc == CLI_OK) rc = cli_target_open(c);
     if (rc == CLI_OK)
-        rc = ask(c, &(cli_request){.method = "POST", .path = "/v1/episodes/similar", .body = body, .len = body ? strlen(body) : 0}, true);
+        rc = ask(c,
+                 &(cli_request){
+                     .method = "POST", .path = "/v1/episodes/similar", .body = body, .len = body ? strlen(body) : 0},
+                 true);
     json_decref(request);
     free(body);
     return rc;
@@ -112,9 +118,10 @@ const cli_command cmd_episode = {
     .usage = "braid episode list ID\n"
              "braid episode similar ID [--agent NAME] [--since TIME] [-k N]\n"
              "braid episode similar --vector FILE [--agent NAME] [--since TIME] [-k N]",
-    .about = "An episode is a step of an agent with a person: the state, what was chosen, the reward. similar compares\n"
-             "the states that were given as vectors (`braid load`, POST /v1/episodes), by cosine, with the newest one of\n"
-             "that person, or with a given one.",
+    .about =
+        "An episode is a step of an agent with a person: the state, what was chosen, the reward. similar compares\n"
+        "the states that were given as vectors (`braid load`, POST /v1/episodes), by cosine, with the newest one of\n"
+        "that person, or with a given one.",
     .examples = "braid episode list ana --db films.db\n"
                 "braid episode similar ana --agent bandit -k 20 --url http://127.0.0.1:8080\n"
                 "echo '[0.1,0.9]' | braid episode similar --vector - --db films.db",

@@ -35,7 +35,8 @@ static int build(cli *c, json_t **out) {
     int64_t places = 5;
     json_t *policy = NULL;
     int rc = cli_words_between(c, 0, 0, "no word");
-    if (rc == CLI_OK && !word) rc = cli_fail(c, CLI_USAGE, "which policy? --policy learned, taste, popular, an agent's name, or a file");
+    if (rc == CLI_OK && !word)
+        rc = cli_fail(c, CLI_USAGE, "which policy? --policy learned, taste, popular, an agent's name, or a file");
     if (rc == CLI_OK) rc = cli_flag_int(c, "places", 1, 20, &places);
     if (rc == CLI_OK) rc = read_policy(c, word, &policy);
     if (rc != CLI_OK) return rc;
@@ -57,8 +58,8 @@ static void row(cli_table *t, const char *what, const json_t *v) {
 static void print_estimate(const json_t *e) {
     const json_t *skipped = json_object_get(e, "skipped"), *weight = json_object_get(e, "weight"), *warning;
     size_t i;
-    printf("%.0f recommendations of %.0f people; reward of their first %.0f places\n", cli_json_num(e, "slates"), cli_json_num(e, "people"),
-           cli_json_num(e, "places"));
+    printf("%.0f recommendations of %.0f people; reward of their first %.0f places\n", cli_json_num(e, "slates"),
+           cli_json_num(e, "people"), cli_json_num(e, "places"));
     cli_table *t = cli_table_new("estimate|>reward|>95 %");
     row(t, "as it was", json_object_get(e, "logged"));
     row(t, "IPS", json_object_get(e, "ips"));
@@ -66,10 +67,12 @@ static void print_estimate(const json_t *e) {
     row(t, "doubly robust", json_object_get(e, "dr"));
     cli_table_print(t, stdout);
     cli_table_free(t);
-    printf("worth %.0f recommendations; mean weight %.2f, largest %.1f; left out: %.0f cached, %.0f not ranked by features, %.0f of unknown chances\n",
-           cli_json_num(e, "effective"), cli_json_num(weight, "mean"), cli_json_num(weight, "max"), cli_json_num(skipped, "cached"),
-           cli_json_num(skipped, "unranked"), cli_json_num(skipped, "unknown"));
-    json_array_foreach (json_object_get(e, "warnings"), i, warning) printf("%swarning:%s %s\n", cli_yellow(), cli_plain(), json_string_value(warning));
+    printf(
+        "worth %.0f recommendations; mean weight %.2f, largest %.1f; left out: %.0f cached, %.0f not ranked by features, %.0f of unknown chances\n",
+        cli_json_num(e, "effective"), cli_json_num(weight, "mean"), cli_json_num(weight, "max"),
+        cli_json_num(skipped, "cached"), cli_json_num(skipped, "unranked"), cli_json_num(skipped, "unknown"));
+    json_array_foreach (json_object_get(e, "warnings"), i, warning)
+        printf("%swarning:%s %s\n", cli_yellow(), cli_plain(), json_string_value(warning));
 }
 
 static int run(cli *c) {
@@ -78,7 +81,8 @@ static int run(cli *c) {
     char *body = rc == CLI_OK ? json_dumps(request, JSON_COMPACT) : NULL;
     if (rc == CLI_OK && !body) rc = cli_fail(c, CLI_USAGE, "a word is not valid UTF-8");
     if (rc == CLI_OK) rc = cli_target_open(c);
-    cli_request q = {.method = "POST", .path = "/v1/evaluate", .body = body, .len = body ? strlen(body) : 0, .wait_ms = EVALUATE_MS};
+    cli_request q = {
+        .method = "POST", .path = "/v1/evaluate", .body = body, .len = body ? strlen(body) : 0, .wait_ms = EVALUATE_MS};
     if (rc == CLI_OK) rc = c->json ? cli_call_print(c, &q) : cli_call_json(c, &q, &answer);
     if (answer) print_estimate(answer);
     json_decref(answer);
@@ -101,11 +105,12 @@ const cli_command cmd_evaluate = {
     .name = "evaluate",
     .summary = "what another policy would have earned on past recommendations, with intervals",
     .usage = "braid evaluate --policy WHAT [--agent NAME] [--from TIME] [--until TIME] [flags]",
-    .about = "Estimates from what was kept of past recommendations and what people then did: inverse propensities\n"
-             "(IPS), self-normalised (SNIPS), and doubly robust, each with a 95 % interval, beside what was really\n"
-             "earned. A file holds {\"weights\":{\"slim\":0.3,..},\"explore\":0.1,\"temperature\":1}, or an agent or\n"
-             "ranker in place of the weights. Agents must explore (their budget) for others to be judged by it; warnings\n"
-             "say when the evidence is thin.",
+    .about =
+        "Estimates from what was kept of past recommendations and what people then did: inverse propensities\n"
+        "(IPS), self-normalised (SNIPS), and doubly robust, each with a 95 % interval, beside what was really\n"
+        "earned. A file holds {\"weights\":{\"slim\":0.3,..},\"explore\":0.1,\"temperature\":1}, or an agent or\n"
+        "ranker in place of the weights. Agents must explore (their budget) for others to be judged by it; warnings\n"
+        "say when the evidence is thin.",
     .examples = "braid evaluate --policy popular --db films.db\n"
                 "braid evaluate --policy weights.json --from 2026-11-01T00:00:00Z --url http://127.0.0.1:8080 --json",
     .flags = {flags},

@@ -51,7 +51,8 @@ static int set_status(cli *c, const char *status, const char *done) {
     if (rc == CLI_OK) {
         json_object_set_new(experiment, "status", json_string(status));
         char *body = json_dumps(experiment, JSON_COMPACT);
-        rc = cli_call_json(c, &(cli_request){.method = "PUT", .path = path, .body = body, .len = body ? strlen(body) : 0}, &report);
+        rc = cli_call_json(
+            c, &(cli_request){.method = "PUT", .path = path, .body = body, .len = body ? strlen(body) : 0}, &report);
         free(body);
     }
     if (rc == CLI_OK && c->json)
@@ -75,7 +76,8 @@ static void interval_cell(cli_table *t, const json_t *v) {
     if (!json_is_number(json_object_get(v, "low")))
         cli_table_cell(t, "");
     else
-        cli_table_cellf(t, "%+.4f  %+.4f..%+.4f", cli_json_num(v, "value"), cli_json_num(v, "low"), cli_json_num(v, "high"));
+        cli_table_cellf(t, "%+.4f  %+.4f..%+.4f", cli_json_num(v, "value"), cli_json_num(v, "low"),
+                        cli_json_num(v, "high"));
 }
 
 static void print_arms(const json_t *arms) {
@@ -104,14 +106,15 @@ static void print_duel(const json_t *duel) {
     const char *key;
     json_object_foreach ((json_t *)duel, key, value)
         if (json_is_integer(value)) printf("%s %lld  ", key, (long long)json_integer_value(value));
-    printf("\nshare of the second %.3f (%.3f..%.3f), p %.3g: %s\n", cli_json_num(share, "value"), cli_json_num(share, "low"),
-           cli_json_num(share, "high"), cli_json_num(duel, "p"), cli_json_str(duel, "verdict"));
+    printf("\nshare of the second %.3f (%.3f..%.3f), p %.3g: %s\n", cli_json_num(share, "value"),
+           cli_json_num(share, "low"), cli_json_num(share, "high"), cli_json_num(duel, "p"),
+           cli_json_str(duel, "verdict"));
 }
 
 static void print_standing(const json_t *s) {
     const json_t *duel = json_object_get(s, "duel");
-    printf("%s%s%s, %s, %.0f lists; intervals and p hold however often one looks\n", cli_bold(), cli_json_str(s, "id"), cli_plain(),
-           cli_json_str(s, "status"), cli_json_num(s, "slates"));
+    printf("%s%s%s, %s, %.0f lists; intervals and p hold however often one looks\n", cli_bold(), cli_json_str(s, "id"),
+           cli_plain(), cli_json_str(s, "status"), cli_json_num(s, "slates"));
     if (duel)
         print_duel(duel);
     else
@@ -123,7 +126,7 @@ static int standing(cli *c) {
 }
 
 static int run(cli *c) {
-    static const thing_verb verbs[] = {{"list", list}, {"show", show}, {"put", put},           {"delete", delete},
+    static const thing_verb verbs[] = {{"list", list},   {"show", show}, {"put", put},           {"delete", delete},
                                        {"start", start}, {"stop", stop}, {"standing", standing}, {0}};
     return thing_run(c, verbs);
 }
@@ -149,9 +152,10 @@ const cli_command cmd_experiment = {
              "differences looked for, \"interleave\" to show both of two arms in one list. People stay in their arm.\n"
              "standing may be asked for as often as one likes: its intervals and verdicts hold at every look.\n"
              "What runs is not changed; stop it first.",
-    .examples = "echo '{\"arms\":[{\"name\":\"as-is\"},{\"name\":\"popular\",\"ranker\":\"popular\"}]}' | braid experiment put pop --db films.db -\n"
-                "braid experiment start pop --url http://127.0.0.1:8080\n"
-                "braid experiment standing pop --url http://127.0.0.1:8080",
+    .examples =
+        "echo '{\"arms\":[{\"name\":\"as-is\"},{\"name\":\"popular\",\"ranker\":\"popular\"}]}' | braid experiment put pop --db films.db -\n"
+        "braid experiment start pop --url http://127.0.0.1:8080\n"
+        "braid experiment standing pop --url http://127.0.0.1:8080",
     .flags = {flags},
     .need = CLI_NEEDS_TARGET,
     .run = run,

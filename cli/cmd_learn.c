@@ -1,5 +1,5 @@
-/* braid learn: learns from what people did, and ranks by it from then on; lists the patterns that it found. In a file the work is done here, under a progress
- * bar; a server does it while it goes on answering. */
+/* braid learn: learns from what people did, and ranks by it from then on; lists the patterns that it found. In a
+ * file the work is done here, under a progress bar; a server does it while it goes on answering. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,7 +78,8 @@ static int status(cli *c) {
     if (!answer) return rc;
     const json_t *last = json_object_get(answer, "last"), *automatic = json_object_get(answer, "automatic");
     if (json_is_true(json_object_get(answer, "running")))
-        printf("under way: %s, %s of %s\n", cli_json_str(answer, "phase"), cli_count_text(a, (uint64_t)cli_json_num(answer, "done")),
+        printf("under way: %s, %s of %s\n", cli_json_str(answer, "phase"),
+               cli_count_text(a, (uint64_t)cli_json_num(answer, "done")),
                cli_count_text(b, (uint64_t)cli_json_num(answer, "total")));
     if (json_is_object(last)) {
         printf("%s: ", cli_json_str(last, "at"));
@@ -97,8 +98,8 @@ static int status(cli *c) {
 
 /* ---- patterns ---- */
 static void when_cell(cli_table *t, const json_t *p) {
-    static const char *const months[] = {"January", "February", "March", "April", "May", "June", "July", "August",
-                                         "September", "October", "November", "December"};
+    static const char *const months[] = {"January", "February", "March",     "April",   "May",      "June",
+                                         "July",    "August",   "September", "October", "November", "December"};
     size_t month = (size_t)cli_json_num(p, "month");
     if (month >= 1 && month <= 12)
         cli_table_cellf(t, "in %s", months[month - 1]);
@@ -115,7 +116,8 @@ static void print_patterns(const json_t *answer) {
     char people[CLI_SHORT], likings[CLI_SHORT];
     size_t i;
     if (json_is_object(learned))
-        printf("%s: from %s likings of %s people\n", cli_json_str(learned, "at"), cli_count_text(likings, (uint64_t)cli_json_num(learned, "likings")),
+        printf("%s: from %s likings of %s people\n", cli_json_str(learned, "at"),
+               cli_count_text(likings, (uint64_t)cli_json_num(learned, "likings")),
                cli_count_text(people, (uint64_t)cli_json_num(learned, "people")));
     else
         puts("no patterns were looked for yet: braid learn patterns");
@@ -186,12 +188,13 @@ const cli_command cmd_learn = {
     .name = "learn",
     .summary = "learn from what people did, and rank by it from then on",
     .usage = "braid learn [similar|refresh|patterns|all] [flags]",
-    .about = "similar: which items speak for which; refresh: the same, only of items whose counts have moved since\n"
-             "then; patterns: what many people do more often than chance has it (facets that are liked together, in a\n"
-             "month, in a mood); all, or no word: all of it and the weights of the ranking, from what each person chose\n"
-             "last. What is learned is written to the record store and ranks from then on; doing it again replaces it.\n"
-             "Answers go on meanwhile. Ctrl-C stops it and leaves what was there. A server learns by itself when learn.after or\n"
-             "learn.hours say so.",
+    .about =
+        "similar: which items speak for which; refresh: the same, only of items whose counts have moved since\n"
+        "then; patterns: what many people do more often than chance has it (facets that are liked together, in a\n"
+        "month, in a mood); all, or no word: all of it and the weights of the ranking, from what each person chose\n"
+        "last. What is learned is written to the record store and ranks from then on; doing it again replaces it.\n"
+        "Answers go on meanwhile. Ctrl-C stops it and leaves what was there. A server learns by itself when learn.after or\n"
+        "learn.hours say so.",
     .examples = "braid learn --db films.db\n"
                 "braid learn similar --url http://127.0.0.1:8080 --json\n"
                 "braid learn patterns --list --kind seasonal_trend --db films.db\n"

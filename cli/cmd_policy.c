@@ -55,8 +55,9 @@ static int show(cli *c) {
     if (rc == CLI_OK) rc = cli_target_open(c);
     if (rc != CLI_OK) return rc;
     char *path = path_of(c->words[1], "/policy");
-    char *query = cli_query("user", cli_flag_text(c, "user"), "daypart", cli_flag_text(c, "daypart"), "device", cli_flag_text(c, "device"),
-                            "mood", cli_flag_text(c, "mood"), "region", cli_flag_text(c, "in-region"), NULL);
+    char *query = cli_query("user", cli_flag_text(c, "user"), "daypart", cli_flag_text(c, "daypart"), "device",
+                            cli_flag_text(c, "device"), "mood", cli_flag_text(c, "mood"), "region",
+                            cli_flag_text(c, "in-region"), NULL);
     cli_request q = {.method = "GET", .path = path, .query = query};
     rc = c->json ? cli_call_print(c, &q) : cli_call_json(c, &q, &answer);
     if (answer) print_shown(answer);
@@ -108,8 +109,10 @@ static int import(cli *c) {
     if (rc == CLI_OK) {
         char *path = path_of(cli_json_str(rows, "agent"), "/policy/import"), *text = json_dumps(rows, JSON_COMPACT);
         char *query = cli_query("force", cli_flag_on(c, "force") ? "1" : NULL, NULL);
-        rc = cli_call_json(c, &(cli_request){.method = "PUT", .path = path, .query = query, .body = text, .len = text ? strlen(text) : 0},
-                           &report);
+        rc = cli_call_json(
+            c,
+            &(cli_request){.method = "PUT", .path = path, .query = query, .body = text, .len = text ? strlen(text) : 0},
+            &report);
         free(query);
         free(text);
         free(path);
@@ -163,17 +166,25 @@ static void compare(difference *d, const char *state, const json_t *a, const jso
         return;
     }
     d->shown++;
-    json_array_append_new(d->json, json_pack("{s:s,s:s,s:o,s:o,s:f,s:f}", "state", state, "action", action, "before",
-                                             a ? json_real(before) : json_null(), "after", b ? json_real(after) : json_null(),
-                                             "count_before", a ? cli_json_num(a, "count") : 0.0, "count_after", b ? cli_json_num(b, "count") : 0.0));
+    json_array_append_new(d->json,
+                          json_pack("{s:s,s:s,s:o,s:o,s:f,s:f}", "state", state, "action", action, "before",
+                                    a ? json_real(before) : json_null(), "after", b ? json_real(after) : json_null(),
+                                    "count_before", a ? cli_json_num(a, "count") : 0.0, "count_after",
+                                    b ? cli_json_num(b, "count") : 0.0));
     cli_table_cell(d->table, *state ? state : "any");
     cli_table_cell(d->table, action);
-    if (a) cli_table_cellf(d->table, "%.3f", before);
-    else cli_table_cell(d->table, "");
-    if (b) cli_table_cellf(d->table, "%.3f", after);
-    else cli_table_cell(d->table, "");
-    if (a && b) cli_table_cellf(d->table, "%+.3f", after - before);
-    else cli_table_cell(d->table, a ? "gone" : "new");
+    if (a)
+        cli_table_cellf(d->table, "%.3f", before);
+    else
+        cli_table_cell(d->table, "");
+    if (b)
+        cli_table_cellf(d->table, "%.3f", after);
+    else
+        cli_table_cell(d->table, "");
+    if (a && b)
+        cli_table_cellf(d->table, "%+.3f", after - before);
+    else
+        cli_table_cell(d->table, a ? "gone" : "new");
     cli_table_cellf(d->table, "%.6g", a ? cli_json_num(a, "count") : 0.0);
     cli_table_cellf(d->table, "%.6g", b ? cli_json_num(b, "count") : 0.0);
 }
@@ -186,8 +197,10 @@ static void compare_all(difference *d, const json_t *x, const json_t *y) {
             const json_t *other = find(rows[!turn], "state_hash", cli_json_str(row, "state_hash"));
             json_array_foreach (json_object_get(row, "actions"), k, action) {
                 const json_t *match = find(json_object_get(other, "actions"), "action", cli_json_str(action, "action"));
-                if (turn == 0) compare(d, cli_json_str(row, "state"), action, match);
-                else if (!match) compare(d, cli_json_str(row, "state"), NULL, action);
+                if (turn == 0)
+                    compare(d, cli_json_str(row, "state"), action, match);
+                else if (!match)
+                    compare(d, cli_json_str(row, "state"), NULL, action);
             }
         }
 }
@@ -200,8 +213,10 @@ static int diff(cli *c) {
     if (rc == CLI_OK) {
         difference d = {cli_table_new("state|*action|>before|>after|>change|>count|>then"), json_array(), 0, 0};
         compare_all(&d, a, b);
-        if (c->json) cli_print_json(d.json);
-        else if (d.shown) cli_table_print(d.table, stdout);
+        if (c->json)
+            cli_print_json(d.json);
+        else if (d.shown)
+            cli_table_print(d.table, stdout);
         if (!c->json) printf("%zu differ, %zu are the same\n", d.shown, d.equal);
         cli_table_free(d.table);
         json_decref(d.json);
@@ -233,10 +248,11 @@ const cli_command cmd_policy = {
              "braid policy diff AGENT|FILE.json AGENT|FILE.json [--user ID]\n"
              "braid policy export AGENT [--user ID]\n"
              "braid policy import FILE.json",
-    .about = "show prints the weights that rank, with what is the person's own of them, and the posteriors of genres as an\n"
-             "answer backs them off: the person in this state, the person, their region, the state, everybody. diff\n"
-             "compares two agents, two exports, or now with an export. import never undoes newer learning, unless --force:\n"
-             "what knows less than what is stored is named and left out.",
+    .about =
+        "show prints the weights that rank, with what is the person's own of them, and the posteriors of genres as an\n"
+        "answer backs them off: the person in this state, the person, their region, the state, everybody. diff\n"
+        "compares two agents, two exports, or now with an export. import never undoes newer learning, unless --force:\n"
+        "what knows less than what is stored is named and left out.",
     .examples = "braid policy show default --user ana --device tv\n"
                 "braid policy export default --user ana > ana.json && braid policy diff ana.json default --user ana",
     .flags = {flags},

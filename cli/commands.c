@@ -4,10 +4,10 @@
 #include "commands.h"
 
 static const cli_command *const commands[] = {
-    &cmd_serve,  &cmd_load,    &cmd_export,   &cmd_import, &cmd_search,  &cmd_recommend,
-    &cmd_record, &cmd_similar, &cmd_item,     &cmd_user,   &cmd_explain, &cmd_info,
-    &cmd_migrate_schema, &cmd_agent, &cmd_policy, &cmd_rule, &cmd_experiment, &cmd_evaluate, &cmd_episode,
-    &cmd_doctor, &cmd_verify,  &cmd_rebuild,  &cmd_learn,  &cmd_simulate, &cmd_bench,   &cmd_eval,    &cmd_version, &cmd_help,
+    &cmd_serve,   &cmd_load,  &cmd_export,     &cmd_import,   &cmd_search,  &cmd_recommend,      &cmd_record,
+    &cmd_similar, &cmd_item,  &cmd_user,       &cmd_explain,  &cmd_info,    &cmd_migrate_schema, &cmd_agent,
+    &cmd_policy,  &cmd_rule,  &cmd_experiment, &cmd_evaluate, &cmd_episode, &cmd_doctor,         &cmd_verify,
+    &cmd_rebuild, &cmd_learn, &cmd_simulate,   &cmd_bench,    &cmd_eval,    &cmd_version,        &cmd_help,
 };
 
 const cli_flag cli_common_flags[] = {

@@ -1,8 +1,8 @@
 /* eval: how well Braid recommends, by offline protocols over the MovieLens layout, through braid.h alone.
  *
- * What serves is what is judged: each protocol makes a database, writes films and the ratings that may be known, learns, and
- * then asks the questions that a page would ask, at the moment when they would have been asked. Nothing of what is held
- * back is ever written before it was asked for. The protocols, in full in docs/cli.md:
+ * What serves is what is judged: each protocol makes a database, writes films and the ratings that may be known,
+ * learns, and then asks the questions that a page would ask, at the moment when they would have been asked. Nothing of
+ * what is held back is ever written before it was asked for. The protocols, in full in docs/cli.md:
  *
  *   p1  what will a person like next: the last fifth of each history is held back
  *   p2  what else does a person like: a random fifth of the likes among people and films that have at least five
@@ -53,10 +53,11 @@ typedef struct eval_data {
     uint32_t dimension; /* of the given vectors; 0: none */
 } eval_data;
 
-/* Reads movies.csv, ratings.csv and, if there, tags.csv of the folder. A row that cannot be read is an error: figures over
- * other data than the reader believes are worth nothing. Prints the error. */
+/* Reads movies.csv, ratings.csv and, if there, tags.csv of the folder. A row that cannot be read is an error:
+ * figures over other data than the reader believes are worth nothing. Prints the error. */
 int eval_data_read(const cli *c, const char *folder, eval_data *d);
-/* People from lines {"movieId":..,"cast":[..]}, vectors from a matrix whose rows are in the order of these lines (NULL: none). */
+/* People from lines {"movieId":..,"cast":[..]}, vectors from a matrix whose rows are in the order of these lines
+ * (NULL: none). */
 int eval_content_read(const cli *c, const char *lines, const char *matrix, eval_data *d);
 /* Puts `lines` together. */
 void eval_data_finish(eval_data *d);
@@ -117,9 +118,9 @@ typedef struct eval {
     char dimension[CLI_SHORT];   /* of the database, where vectors are not given */
     const char *rankers[EVAL_RANKERS_MAX];
     size_t ranker_count;
-    int64_t users_max, events_max; /* 0: all */
+    int64_t users_max, events_max;   /* 0: all */
     bool only_uniform, only_popular; /* p4: one of the two streams */
-    int64_t relearn;               /* p4: events between two times of learning; 0: once, before them */
+    int64_t relearn;                 /* p4: events between two times of learning; 0: once, before them */
 } eval;
 
 /* ---- a database of its own (eval_base.c) ---- */

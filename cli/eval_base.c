@@ -1,8 +1,10 @@
-/* The databases of the protocols: made in a folder of their own, filled and taught through braid.h as any program would.
+/* The databases of the protocols: made in a folder of their own, filled and taught through braid.h as any program
+ * would.
  *
- * Ratings are written in the order of time, a thousand a call. A question carries the moment at which it would have been
- * asked ("as_of"), so that ages and trends are those of then; sampling, diversity and the result cache are off, since a protocol
- * judges the order itself. The files of a database are removed when it is closed, unless they were asked for. */
+ * Ratings are written in the order of time, a thousand a call. A question carries the moment at which it would have
+ * been asked ("as_of"), so that ages and trends are those of then; sampling, diversity and the result cache are off,
+ * since a protocol judges the order itself. The files of a database are removed when it is closed, unless they were
+ * asked for. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>

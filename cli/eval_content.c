@@ -1,5 +1,5 @@
-/* What else is known of the films: people out of lines of JSON, vectors out of a matrix, and the text of each item that the
- * databases are filled from. A vector is printed once, since nine databases take it. */
+/* What else is known of the films: people out of lines of JSON, vectors out of a matrix, and the text of each item
+ * that the databases are filled from. A vector is printed once, since nine databases take it. */
 #include <stdlib.h>
 #include <string.h>
 

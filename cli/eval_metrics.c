@@ -1,6 +1,7 @@
-/* The figures of a ranking. Gain is 1 for a film that was liked and 0 for any other, discounted by log2(place + 1); the ideal
- * list has min(k, likes) of them on top. Intervals are percentiles of the mean over people drawn with replacement, from a
- * fixed seed: they hold what other people would have given, not what another split or another year would have. */
+/* The figures of a ranking. Gain is 1 for a film that was liked and 0 for any other, discounted by log2(place + 1);
+ * the ideal list has min(k, likes) of them on top. Intervals are percentiles of the mean over people drawn with
+ * replacement, from a fixed seed: they hold what other people would have given, not what another split or another
+ * year would have. */
 #include <math.h>
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* MovieLens as numbers for the protocols: films and people by ascending id, ratings by person and film.
  *
- * Unlike an import, which leaves a bad row out and goes on, this stops at the first: a figure is only comparable when it was
- * computed over exactly the same rows. */
+ * Unlike an import, which leaves a bad row out and goes on, this stops at the first: a figure is only comparable
+ * when it was computed over exactly the same rows. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

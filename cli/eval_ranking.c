@@ -1,8 +1,8 @@
 /* The protocols that rank for each person once: p1, p2 and p3 (eval.h).
  *
- * All three are one thing: a database that knows some ratings, people of whom other ratings are held back, and a list of ten a
- * person and ranker. They differ in what is known and in which films may be shown. What a person has seen is left out by the
- * engine, not here; an answer that holds it all the same is counted and said ("seen"). */
+ * All three are one thing: a database that knows some ratings, people of whom other ratings are held back, and a
+ * list of ten a person and ranker. They differ in what is known and in which films may be shown. What a person has
+ * seen is left out by the engine, not here; an answer that holds it all the same is counted and said ("seen"). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,9 +1,11 @@
-/* The stream of p4: at each event, the film that was rated stands among nineteen others that the person has not rated yet.
+/* The stream of p4: at each event, the film that was rated stands among nineteen others that the person has not rated
+ * yet.
  *
- * One splitmix64 runs through the whole stream, so a slate depends on all before it and the stream cannot be entered in the
- * middle. Its place is next() % 20; the others are drawn in the order of their places until one fits: uniformly over the
- * films, or - popular - as the film of an earlier event drawn uniformly, which is in proportion to the ratings so far. Films that were
- * rated are remembered as a set of (person, film), open addressing, half full at the most. */
+ * One splitmix64 runs through the whole stream, so a slate depends on all before it and the stream cannot be entered
+ * in the middle. Its place is next() % 20; the others are drawn in the order of their places until one fits:
+ * uniformly over the films, or - popular - as the film of an earlier event drawn uniformly, which is in proportion
+ * to the ratings so far. Films that were rated are remembered as a set of (person, film), open addressing, half full
+ * at the most. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,10 +1,10 @@
 /* The splits of the protocols (eval.h): what is known and what is held back.
  *
- * By time: of each person with ten ratings or more, in the order of (time, film), the last fifth is the test and the last
- * fifth of the rest the validation. At random: likes alone, people and films with fewer than five left out until all have
- * five; then numpy's default_rng(42) draws a fifth of each person's films, people and films ascending, and default_rng(43) a
- * fifth of the rest. By film: default_rng(42) puts the films in an order that is cut into tenths, default_rng(43) draws as
- * many of the others for validation. Shares are rounded down. */
+ * By time: of each person with ten ratings or more, in the order of (time, film), the last fifth is the test and the
+ * last fifth of the rest the validation. At random: likes alone, people and films with fewer than five left out
+ * until all have five; then numpy's default_rng(42) draws a fifth of each person's films, people and films
+ * ascending, and default_rng(43) a fifth of the rest. By film: default_rng(42) puts the films in an order that is
+ * cut into tenths, default_rng(43) draws as many of the others for validation. Shares are rounded down. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,7 +53,8 @@ void eval_split_time(const eval_data *d, unsigned char *sets) {
 
 /* ---- at random ---- */
 
-/* Leaves out people and films with fewer than CORE_MIN likes, again and again, as each that goes takes likes of others along. */
+/* Leaves out people and films with fewer than CORE_MIN likes, again and again, as each that goes takes likes of
+ * others along. */
 static void keep_core(const eval_data *d, unsigned char *sets) {
     uint32_t *of_user = cli_alloc(d->user_count * sizeof *of_user),
              *of_film = cli_alloc(d->film_count * sizeof *of_film);
@@ -145,7 +146,8 @@ static size_t find_rating(const eval_data *d, uint32_t user, uint32_t film) {
     return low < d->rating_count && d->ratings[low].user == user && d->ratings[low].film == film ? low : SIZE_MAX;
 }
 
-/* Each row must name a set that was given here; what was matched becomes EVAL_OUT, so that what is left was not named. */
+/* Each row must name a set that was given here; what was matched becomes EVAL_OUT, so that what is left was not
+ * named. */
 static int compare_row(const comparison *m, const csv_reader *r, const int *column) {
     long long film = 0, user = 0;
     size_t at = SIZE_MAX;

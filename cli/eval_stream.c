@@ -1,10 +1,10 @@
-/* p4: a stream of choices (eval.h). The first half of the ratings is known; then, at each rating, every ranker orders the slate,
- * and the choice is told under the recommendation of the first ranker, so that what learns on line learns from it before the
- * next question. All rankers look at one database and so at the same past. A reward is 1 when the film that was chosen
- * stands on top and was liked.
+/* p4: a stream of choices (eval.h). The first half of the ratings is known; then, at each rating, every ranker orders
+ * the slate, and the choice is told under the recommendation of the first ranker, so that what learns on line learns
+ * from it before the next question. All rankers look at one database and so at the same past. A reward is 1 when the
+ * film that was chosen stands on top and was liked.
  *
- * Two kinds of slate, two streams. With popular ones the others have all been rated before, so that a film without ratings
- * is the chosen one: the column "rated before" leaves these events out. */
+ * Two kinds of slate, two streams. With popular ones the others have all been rated before, so that a film without
+ * ratings is the chosen one: the column "rated before" leaves these events out. */
 #include <stdlib.h>
 
 #include "eval.h"
@@ -164,7 +164,8 @@ static int run_kind(eval *e, bool popular, json_t *out) {
                    : r->user != edge->user ? r->user < edge->user
                                            : r->film < edge->film;
     }
-    int rc = eval_base_make(e, popular ? "p4-popular" : "p4-uniform", &(eval_fit){NULL, known, true, edge->at, false}, &b);
+    int rc =
+        eval_base_make(e, popular ? "p4-popular" : "p4-uniform", &(eval_fit){NULL, known, true, edge->at, false}, &b);
     if (rc == CLI_OK) {
         tally *ys = cli_alloc(e->ranker_count * sizeof *ys);
         for (size_t i = 0; i < e->ranker_count; i++)

@@ -12,8 +12,7 @@ enum { NAME_COLUMN = 26, NAME_BYTES_MAX = 64, NEAR_MAX = 2 };
 void cli_help_overview(FILE *out) {
     fputs("braid: what should this person watch next, and why?\n\nusage: braid COMMAND [flags] ...\n\n", out);
     const cli_command *command;
-    for (size_t i = 0; (command = cli_command_at(i)); i++)
-        fprintf(out, "  %-16s%s\n", command->name, command->summary);
+    for (size_t i = 0; (command = cli_command_at(i)); i++) fprintf(out, "  %-16s%s\n", command->name, command->summary);
     fputs("\nEvery command works on a file (--db FILE) or on a running server (--url URL).\n"
           "A first try:\n"
           "  braid load data/*.ndjson\n"
@@ -40,7 +39,8 @@ void cli_help_settings(FILE *out) {
         static const char *const kinds[] = {"TEXT", "N", "X", "", "", ""};
         char left[96];
         if (!*row->flag) {
-            fprintf(out, "  %-*s%s (%s.%s, default empty)\n", NAME_COLUMN, "(no flag)", row->help, row->section, row->name);
+            fprintf(out, "  %-*s%s (%s.%s, default empty)\n", NAME_COLUMN, "(no flag)", row->help, row->section,
+                    row->name);
             continue;
         }
         int n = snprintf(left, sizeof left, "--%s%s%s", row->flag, row->type == BRAID_OPT_BOOL ? "" : " ",

@@ -236,9 +236,9 @@ static int take_movie(importer *m, const csv_reader *r, const int *column) {
     json_t *title = movielens_title(r->field[column[1]], &year);
     if (!title) return reject(m, r, "the title is not valid UTF-8");
     char *id = cli_format("ml-%lld", movie);
-    json_t *item =
-        json_pack("{s:s, s:o, s:s, s:o, s:o, s:o}", "id", id, "title", title, "kind", "film", "genres",
-                  movielens_genres(r->field[column[2]]), "themes", themes_of(m, movie), "attributes", attributes_of(m, movie));
+    json_t *item = json_pack("{s:s, s:o, s:s, s:o, s:o, s:o}", "id", id, "title", title, "kind", "film", "genres",
+                             movielens_genres(r->field[column[2]]), "themes", themes_of(m, movie), "attributes",
+                             attributes_of(m, movie));
     free(id);
     if (year) json_object_set_new(item, "year", json_integer(year));
     return cli_stream_add_json(&m->stream, json_pack("{s:o}", "item", item), r->line);

@@ -1,6 +1,6 @@
-/* The reader of .npy (npy.h): six bytes of magic, a version, the length of a header, the header - a literal of Python with
- * the keys descr, fortran_order and shape - and the numbers. The header is searched for its three keys, not parsed as
- * Python: numpy writes exactly these, and what is not found in the expected form is refused. */
+/* The reader of .npy (npy.h): six bytes of magic, a version, the length of a header, the header - a literal of
+ * Python with the keys descr, fortran_order and shape - and the numbers. The header is searched for its three keys,
+ * not parsed as Python: numpy writes exactly these, and what is not found in the expected form is refused. */
 #include "npy.h"
 
 #include <errno.h>

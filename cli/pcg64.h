@@ -1,7 +1,8 @@
-/* pcg64: the random numbers of numpy.random.default_rng, so that a split that was described by a seed can be made again.
+/* pcg64: the random numbers of numpy.random.default_rng, so that a split that was described by a seed can be made
+ * again.
  *
- * A SeedSequence spreads the seed over the state, PCG64 (XSL-RR, 128 bits of state) draws, and a permutation is numpy's:
- * Fisher-Yates from the end, with bounded numbers made of masked halves of the draws. Not for secrets. */
+ * A SeedSequence spreads the seed over the state, PCG64 (XSL-RR, 128 bits of state) draws, and a permutation is
+ * numpy's: Fisher-Yates from the end, with bounded numbers made of masked halves of the draws. Not for secrets. */
 #ifndef CLI_PCG64_H
 #define CLI_PCG64_H
 

@@ -32,11 +32,13 @@ int cli_target_file(cli *c, const char **path) {
     const char *store = braid_options_get(c->options, "record.store");
     *path = strcmp(store, "sqlite") == 0 ? cli_db_path(c) : NULL;
     if (!*path && cli_flag_text(c, "db"))
-        return cli_fail(c, CLI_USAGE, "--db names a file, but the settings keep the records in %s: leave one of them out", store);
+        return cli_fail(c, CLI_USAGE,
+                        "--db names a file, but the settings keep the records in %s: leave one of them out", store);
     if (!*path || c->command->creates || access(*path, F_OK) == 0) return CLI_OK;
-    return cli_fail(c, CLI_FAILED,
-                    "%s: there is no such database; make one with `braid load --db %s FILE...`, or name another with --db",
-                    *path, *path);
+    return cli_fail(
+        c, CLI_FAILED,
+        "%s: there is no such database; make one with `braid load --db %s FILE...`, or name another with --db", *path,
+        *path);
 }
 
 static int open_here(cli *c) {

@@ -110,8 +110,9 @@ typedef struct braid_option_row {
     const char *default_value; /* as text */
     double min, max;           /* range of INT and REAL */
     const char *choices;       /* ENUM: "a|b|c"; else NULL */
-    const char *flag;          /* the command-line flag without dashes, "listen"; unique over the table; "" of a secret */
-    const char *help;          /* one sentence with unit */
+    /* the command-line flag without dashes, "listen"; unique over the table; "" of a secret */
+    const char *flag;
+    const char *help; /* one sentence with unit */
 } braid_option_row;
 
 /* The i-th row, or NULL past the end. */
@@ -169,23 +170,25 @@ typedef enum braid_line_kind {
 
 typedef struct braid_write_options {
     braid_line_kind bare; /* what an unwrapped object is; default item */
-    const char
-        *idempotency_key; /* for a whole call of interactions or episodes: a repeat with the same key changes nothing; or NULL */
-    size_t first_line;    /* number of the first line, for reports of a stream sent in pieces; default 1 */
-    bool queued; /* interactions alone: acknowledged once they are checked, durable within about 100 ms. A crash takes what waits
-                  * (metric interactions_waiting), the token covers none of them, the next answer may not know them yet, and a
-                  * repeated key is told only later. BUSY when too many wait (option record.queue) */
+    /* for a whole call of interactions or episodes: a repeat with the same key changes nothing; or NULL */
+    const char *idempotency_key;
+    size_t first_line; /* number of the first line, for reports of a stream sent in pieces; default 1 */
+    /* Interactions alone: acknowledged once they are checked, durable within about 100 ms. A crash takes what waits
+     * (metric interactions_waiting), the token covers none of them, the next answer may not know them yet, and a
+     * repeated key is told only later. BUSY when too many wait (option record.queue). */
+    bool queued;
 } braid_write_options;
 
 /* Writes one JSON object, an array of objects, or NDJSON (an object a line): the one stream format. Each element is a
  * bare object (see `bare`) or one of
  *   {"item":{..}} {"relation":{..}} {"user":{..}} {"interaction":{..}} {"episode":{..}}
  *   {"delete":{"item":"ID"}} {"delete":{"user":"ID"}} {"delete":{"relation":{"from":..,"to":..,"type":..}}}
- * Good elements are written, in order, each in the transaction of its change-log row; bad ones are named in the report
- * by line. A put replaces the whole item or user. An interaction makes an episode by itself; one that is given was an agent's
- * own, is kept as it is (nothing is learned from it by itself), and moves no token. Returns BRAID_OK when the call as a whole made sense, even if every
- * element was refused; an error only if nothing could be written (READ_ONLY, DISK_FULL, IO, TOO_LARGE, CLOSED ...), and
- * then it says nothing of earlier calls. Durable on return, but for `queued`. */
+ * Good elements are written, in order, each in the transaction of its change-log row; bad ones are named in the
+ * report by line. A put replaces the whole item or user. An interaction makes an episode by itself; one that is
+ * given was an agent's own, is kept as it is (nothing is learned from it by itself), and moves no token. Returns
+ * BRAID_OK when the call as a whole made sense, even if every element was refused; an error only if nothing could be
+ * written (READ_ONLY, DISK_FULL, IO, TOO_LARGE, CLOSED ...), and then it says nothing of earlier calls. Durable on
+ * return, but for `queued`. */
 BRAID_API int braid_write(braid_db *db, const char *text, size_t len, const braid_write_options *options,
                           braid_report **report, braid_error *err);
 
@@ -253,9 +256,9 @@ BRAID_API int braid_get_item(braid_db *db, const char *id, char **json, braid_er
  * original title holds its words, accents and case folded. {"items":[..],"next":"ID"|null} */
 BRAID_API int braid_list_items(braid_db *db, const char *after, size_t limit, const char *q, char **json,
                                braid_error *err);
-/* Items reached over the graph: depth 1..3, score (1/depth) x connections. `learned`: those that speak for it in what was learned from
- * people (of an item that nobody has chosen yet: those most like it), strongest first, at most 50.
- * {"results":[{id,title,score,depth,connections,via}],"learned":[{id,title,strength,model,at}]} */
+/* Items reached over the graph: depth 1..3, score (1/depth) x connections. `learned`: those that speak for it in
+ * what was learned from people (of an item that nobody has chosen yet: those most like it), strongest first, at most
+ * 50. {"results":[{id,title,score,depth,connections,via}],"learned":[{id,title,strength,model,at}]} */
 BRAID_API int braid_similar(braid_db *db, const char *id, size_t k, unsigned depth, char **json, braid_error *err);
 /* The neighbourhood to draw: {"center":id,"nodes":[{id,label,kind}],"edges":[{from,to,type,strength}]} */
 BRAID_API int braid_graph(braid_db *db, const char *id, char **json, braid_error *err);
@@ -264,26 +267,30 @@ BRAID_API int braid_list_users(braid_db *db, const char *after, size_t limit, ch
 /* Posteriors per state and action; answers draw from a normal distribution about the mean, `spread` wide (one standard
  * deviation): {"user":id,"policies":[{agent,state,state_hash,actions:[{action,mean,variance,count,spread}]}]} */
 BRAID_API int braid_user_policy(braid_db *db, const char *id, char **json, braid_error *err);
-/* What an agent believes of a person (NULL: of everybody) in a situation (JSON {"daypart","device","mood","region"}; NULL: that of
- * no context), as answers would use it: {"agent","user","state","learner","choices","weights":[{feature,weight,spread,own}],
- * "actions":[{action,mean,variance,count,nearest}]}. `own` is what the person adds to a weight, `spread` how surely it is known
- * (null: learner softmax keeps none), `nearest` the level of which the action's own figures are. */
-BRAID_API int braid_policy_show(braid_db *db, const char *agent, const char *user, const char *context, char **json, braid_error *err);
+/* What an agent believes of a person (NULL: of everybody) in a situation (JSON {"daypart","device","mood","region"};
+ * NULL: that of no context), as answers would use it:
+ * {"agent","user","state","learner","choices","weights":[{feature,weight,spread,own}],
+ * "actions":[{action,mean,variance,count,nearest}]}. `own` is what the person adds to a weight, `spread` how surely
+ * it is known (null: learner softmax keeps none), `nearest` the level of which the action's own figures are. */
+BRAID_API int braid_policy_show(braid_db *db, const char *agent, const char *user, const char *context, char **json,
+                                braid_error *err);
 /* The rows behind that, whole, to be kept or put back: {"format","database","agent","user","policies":[..]}. */
 BRAID_API int braid_policy_export(braid_db *db, const char *agent, const char *user, char **json, braid_error *err);
-/* Puts such rows back: {"written":n,"stale":[states]}. Stale are rows that know less than what is stored (of another database: all
- * of which something is stored); they stay as they are unless `force`. INVALID before anything is written, NOT_FOUND when nothing
- * is known of the person. */
-BRAID_API int braid_policy_import(braid_db *db, const char *json, size_t len, bool force, char **report, braid_error *err);
+/* Puts such rows back: {"written":n,"stale":[states]}. Stale are rows that know less than what is stored (of another
+ * database: all of which something is stored); they stay as they are unless `force`. INVALID before anything is
+ * written, NOT_FOUND when nothing is known of the person. */
+BRAID_API int braid_policy_import(braid_db *db, const char *json, size_t len, bool force, char **report,
+                                  braid_error *err);
 /* Everything that is known of a person. */
 BRAID_API int braid_user_export(braid_db *db, const char *id, char **json, braid_error *err);
 /* The latest episodes of a person, newest first, at most `limit` (1..1000):
  * {"user","episodes":[{agent,session,state,action,reward,done,at}]}. Nothing known is an empty list. */
 BRAID_API int braid_user_episodes(braid_db *db, const char *id, size_t limit, char **json, braid_error *err);
-/* Episodes whose states were like a given one, by cosine, best first. `request`: {"vector":[..]} or {"user"} (the newest state of
- * theirs that has a vector; NOT_FOUND when there is none), "agent" (only its episodes), "k" 1..1000 (10), "since" (RFC 3339),
- * "deadline_ms" (1000). {"episodes":[{similarity,user,agent,session,state,action,reward,done,at}],"partial":bool}; partial: the
- * deadline came first, and these are the best of those that were looked at. */
+/* Episodes whose states were like a given one, by cosine, best first. `request`: {"vector":[..]} or {"user"} (the
+ * newest state of theirs that has a vector; NOT_FOUND when there is none), "agent" (only its episodes), "k" 1..1000
+ * (10), "since" (RFC 3339), "deadline_ms" (1000).
+ * {"episodes":[{similarity,user,agent,session,state,action,reward,done,at}],"partial":bool}; partial: the deadline
+ * came first, and these are the best of those that were looked at. */
 BRAID_API int braid_similar_episodes(braid_db *db, const char *request, size_t len, char **json, braid_error *err);
 /* A page of the database as NDJSON that braid_write takes back: users, items, relations, interactions in turn; not what
  * was learned from them, nor documents and slates.
@@ -296,41 +303,46 @@ BRAID_API int braid_export(braid_db *db, const char *cursor, size_t limit, char 
  * ------ */
 
 /* Documents: what people decide about how Braid answers. `kind` is "rule" (pins, boosts and quotas of the editors),
- * "experiment" (arms that people are in, or two rankings in one list) or "agent" (how an agent ranks and explores; one that was
- * never written reads as the defaults, with version 0); docs/api.md shows their fields. Each is one JSON object
- * with a name. Reading gives it with "id" and "version"; writing one that carries a "version" replaces that one and no other,
- * else CONFLICT ("version":0: there must be none yet). What is written is in force when the call returns, here, and within
- * seconds on other servers of the database. A write answers {"id","version","lsn"}. */
-BRAID_API int braid_put_document(braid_db *db, const char *kind, const char *id, const char *json, size_t len, char **report,
-                                 braid_error *err);
+ * "experiment" (arms that people are in, or two rankings in one list) or "agent" (how an agent ranks and explores;
+ * one that was never written reads as the defaults, with version 0); docs/api.md shows their fields. Each is one
+ * JSON object with a name. Reading gives it with "id" and "version"; writing one that carries a "version" replaces
+ * that one and no other, else CONFLICT ("version":0: there must be none yet). What is written is in force when the
+ * call returns, here, and within seconds on other servers of the database. A write answers {"id","version","lsn"}. */
+BRAID_API int braid_put_document(braid_db *db, const char *kind, const char *id, const char *json, size_t len,
+                                 char **report, braid_error *err);
 BRAID_API int braid_get_document(braid_db *db, const char *kind, const char *id, char **json, braid_error *err);
 /* In id order after `after` (NULL: from the start), at most `limit` (1..1000). {"rules":[..],"next":"ID"|null} */
-BRAID_API int braid_list_documents(braid_db *db, const char *kind, const char *after, size_t limit, char **json, braid_error *err);
+BRAID_API int braid_list_documents(braid_db *db, const char *kind, const char *after, size_t limit, char **json,
+                                   braid_error *err);
 BRAID_API int braid_delete_document(braid_db *db, const char *kind, const char *id, char **report, braid_error *err);
 
-/* How an experiment stands: what each arm earned a list, the difference to the first with an interval that holds however often
- * somebody looks, a verdict. {"id","status","slates","arms":[{"arm","people","slates","reward","difference":{value,low,high},"p",
+/* How an experiment stands: what each arm earned a list, the difference to the first with an interval that holds
+ * however often somebody looks, a verdict.
+ * {"id","status","slates","arms":[{"arm","people","slates","reward","difference":{value,low,high},"p",
  * "decided","verdict"}]}; of an interleaved one "duel":{ARM: lists won, .., "ties","share","p","decided","verdict"}. */
 BRAID_API int braid_experiment_standing(braid_db *db, const char *id, char **json, braid_error *err);
 
-/* What another policy would have earned on past recommendations, from what was kept of them (options slates.*): IPS, SNIPS and
- * doubly robust estimates of the reward of a list's first `places`, with 95 % intervals. `request`:
+/* What another policy would have earned on past recommendations, from what was kept of them (options slates.*): IPS,
+ * SNIPS and doubly robust estimates of the reward of a list's first `places`, with 95 % intervals. `request`:
  * {"policy":"learned"|"taste"|"popular"|{"agent":..}|{"weights":{FEATURE:x},"explore":0.1,"temperature":1},"agent","from","until",
- * "places","model":"cascade"|"position"}. {"slates","people","logged":{value,low,high},"ips","snips","dr","effective","warnings":[..]} */
+ * "places","model":"cascade"|"position"}.
+ * {"slates","people","logged":{value,low,high},"ips","snips","dr","effective","warnings":[..]} */
 BRAID_API int braid_evaluate(braid_db *db, const char *request, size_t len, char **json, braid_error *err);
 
 /* ---------------------------------------------------------------------------------------------------- state
  * --------- */
 
-/* Sections "server", "options", "record", "feed", "vector", "graph", "catalogue", "cache", "policy", "learn", "memory"; NULL or
- * "" for all. */
+/* Sections "server", "options", "record", "feed", "vector", "graph", "catalogue", "cache", "policy", "learn",
+ * "memory"; NULL or "" for all. */
 BRAID_API int braid_info(braid_db *db, const char *section, char **json, braid_error *err);
 /* Prometheus text exposition 0.0.4. */
 BRAID_API int braid_metrics(braid_db *db, char **text, braid_error *err);
-/* What agents did hour by hour (`agent` NULL: all), from <= hour < until (RFC 3339; NULL: of the last week, and without end), the
- * first 10,000. A file is counted up to now, a server once an hour and soon after opening; what comes late is counted in its own hour.
- * {"hours":[{hour,agent,slates,episodes,finished,reward_sum,reward_mean}]}; reward_mean null where there was no episode. */
-BRAID_API int braid_hours(braid_db *db, const char *agent, const char *from, const char *until, char **json, braid_error *err);
+/* What agents did hour by hour (`agent` NULL: all), from <= hour < until (RFC 3339; NULL: of the last week, and
+ * without end), the first 10,000. A file is counted up to now, a server once an hour and soon after opening; what
+ * comes late is counted in its own hour. {"hours":[{hour,agent,slates,episodes,finished,reward_sum,reward_mean}]};
+ * reward_mean null where there was no episode. */
+BRAID_API int braid_hours(braid_db *db, const char *agent, const char *from, const char *until, char **json,
+                          braid_error *err);
 /* Counts what the faces above see, so that it appears in braid_metrics: name like "http_requests", label text like
  * "route=\"/v1/search\",status=\"200\"" or "", and microseconds for the histogram NAME_duration_seconds (negative: only
  * count). */
@@ -353,33 +365,38 @@ typedef bool braid_progress(void *ctx, const char *phase, uint64_t done, uint64_
  * {"ok":bool,"stores":[{"role":"catalogue|vector|graph","store","missing","extra","different","repaired","examples":[..]}],"record":{"integrity":"ok"}} */
 BRAID_API int braid_verify(braid_db *db, bool repair, braid_progress *progress, void *ctx, char **json,
                            braid_error *err);
-/* Makes a derived store anew from the record store: "vector", "graph" or "cache" (which is emptied). It answers from what is
- * there while it fills. LOCKED when another server feeds the store. {"store","items","relations","seconds"} */
+/* Makes a derived store anew from the record store: "vector", "graph" or "cache" (which is emptied). It answers from
+ * what is there while it fills. LOCKED when another server feeds the store. {"store","items","relations","seconds"} */
 BRAID_API int braid_rebuild(braid_db *db, const char *store, braid_progress *progress, void *ctx, char **json,
                             braid_error *err);
-/* Learns from what people did, and ranks by it from then on; answers go on meanwhile. `what`: "similar" (which items speak for
- * which: the item-item models), "refresh" (these, of the items that anybody with something new has ever chosen, and of new
- * items; all of them when that is more than a quarter, or somebody was deleted), "patterns" (what many people do more
- * often than chance has it, see braid_patterns) or "all" (the models, the weights of the ranking and, with option learn.patterns,
- * patterns). Everything is written to the record store; doing it again replaces it. BUSY while this process learns already,
- * LOCKED while another server of the database does, CLOSED when `progress` stopped it.
+/* Learns from what people did, and ranks by it from then on; answers go on meanwhile. `what`: "similar" (which items
+ * speak for which: the item-item models), "refresh" (these, of the items that anybody with something new has ever
+ * chosen, and of new items; all of them when that is more than a quarter, or somebody was deleted), "patterns" (what
+ * many people do more often than chance has it, see braid_patterns) or "all" (the models, the weights of the ranking
+ * and, with option learn.patterns, patterns). Everything is written to the record store; doing it again replaces it.
+ * BUSY while this process learns already, LOCKED while another server of the database does, CLOSED when `progress`
+ * stopped it.
  * {"models":[{"model":"slim","edges","seconds"}],"patterns":{"people","sample","kinds":[{"kind","found","tested"}]},
  * "interactions","users","items","moved","seconds","what","at"} */
 BRAID_API int braid_learn(braid_db *db, const char *what, braid_progress *progress, void *ctx, char **json,
                           braid_error *err);
-/* How learning stands: whether and how far it is under way in this process, what the last one of any server of the database
- * said (null: nothing was learned), how much was done since. It begins by itself when options learn.after or learn.hours say so.
- * {"running","phase":"slim"|null,"done","total","new_interactions","automatic":{"after","hours"},"last":{..as above..}|null} */
+/* How learning stands: whether and how far it is under way in this process, what the last one of any server of the
+ * database said (null: nothing was learned), how much was done since. It begins by itself when options learn.after
+ * or learn.hours say so.
+ * {"running","phase":"slim"|null,"done","total","new_interactions","automatic":{"after","hours"},"last":{..as
+ * above..}|null} */
 BRAID_API int braid_learners(braid_db *db, char **json, braid_error *err);
-/* The patterns that were learned; answers lean on them a little and say so. `kind`: "genre_affinity" (people who like "with" like
- * "facet"), "user_preference" (people who like "facet" clearly more than everybody), "seasonal_trend" ("facet" in its "month"),
- * "mood_correlation" ("facet" in a "mood"); NULL: all. `user`: what this person prefers, from their recent likings (NULL: everybody).
- * "lift": times as often as without; "low": the bound that it is above with 19 chances in 20; "confidence": the part of the effect
- * below that bound, 0..1; "evidence": likings, of so many "people". "learned" is null where nothing was looked for. NOT_FOUND for a user
- * of whom nothing is known. `limit`: 1..1000.
+/* The patterns that were learned; answers lean on them a little and say so. `kind`: "genre_affinity" (people who
+ * like "with" like "facet"), "user_preference" (people who like "facet" clearly more than everybody),
+ * "seasonal_trend" ("facet" in its "month"), "mood_correlation" ("facet" in a "mood"); NULL: all. `user`: what this
+ * person prefers, from their recent likings (NULL: everybody). "lift": times as often as without; "low": the bound
+ * that it is above with 19 chances in 20; "confidence": the part of the effect below that bound, 0..1; "evidence":
+ * likings, of so many "people". "learned" is null where nothing was looked for. NOT_FOUND for a user of whom nothing
+ * is known. `limit`: 1..1000.
  * {"patterns":[{"kind","facet":"genres=drame","with"|"month","years"|"mood","lift","low","confidence","evidence","people","valid_from",
  * "valid_until"}],"learned":{"method","version","interactions","likings","people","sample","tested":{..},"at","from","until"}|null} */
-BRAID_API int braid_patterns(braid_db *db, const char *kind, const char *user, size_t limit, char **json, braid_error *err);
+BRAID_API int braid_patterns(braid_db *db, const char *kind, const char *user, size_t limit, char **json,
+                             braid_error *err);
 /* Measured thresholds turned into sentences: {"findings":[{"level":"ok|warn|fail","what","measured","mend"}]} */
 BRAID_API int braid_doctor(braid_db *db, char **json, braid_error *err);
 

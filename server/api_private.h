@@ -78,12 +78,15 @@ bool api_parse_query(const api_row *row, char *query, api_value values[API_PARAM
 char *api_openapi(void);
 
 /* ---- handlers (api_routes_*.c) ---- */
-api_handler api_items_write, api_items_get, api_items_put, api_items_delete, api_items_list, api_items_similar, api_items_graph;
+api_handler api_items_write, api_items_get, api_items_put, api_items_delete, api_items_list, api_items_similar,
+    api_items_graph;
 api_handler api_relations_write, api_interactions_write, api_episodes_write, api_episodes_similar, api_users_episodes;
 api_handler api_users_list, api_users_get, api_users_put, api_users_delete, api_users_policy, api_users_export;
-api_handler api_agents_list, api_agents_get, api_agents_put, api_agents_delete, api_agents_policy, api_agents_export, api_agents_import;
+api_handler api_agents_list, api_agents_get, api_agents_put, api_agents_delete, api_agents_policy, api_agents_export,
+    api_agents_import;
 api_handler api_rules_list, api_rules_get, api_rules_put, api_rules_delete;
-api_handler api_experiments_list, api_experiments_get, api_experiments_put, api_experiments_delete, api_experiments_standing;
+api_handler api_experiments_list, api_experiments_get, api_experiments_put, api_experiments_delete,
+    api_experiments_standing;
 api_handler api_evaluate;
 api_handler api_search, api_recommend, api_explain, api_export, api_info, api_doctor, api_verify, api_rebuild;
 api_handler api_learn, api_learners, api_hours, api_patterns;

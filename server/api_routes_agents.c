@@ -12,7 +12,8 @@ void api_agents_policy(api_call *call) {
     json_t *context = json_object();
     bool whole = context != NULL;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-        if (call->values[i + 1].text) whole = whole && json_object_set_new(context, parts[i], json_string(call->values[i + 1].text)) == 0;
+        if (call->values[i + 1].text)
+            whole = whole && json_object_set_new(context, parts[i], json_string(call->values[i + 1].text)) == 0;
     char *text = whole ? json_dumps(context, JSON_COMPACT) : NULL;
     json_decref(context);
     if (!text) {

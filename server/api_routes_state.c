@@ -87,7 +87,8 @@ void api_hours(api_call *call) {
 void api_patterns(api_call *call) {
     braid_error err = {0};
     char *json = NULL;
-    int rc = braid_patterns(call->db, call->values[0].text, call->values[1].text, (size_t)call->values[2].number, &json, &err);
+    int rc = braid_patterns(call->db, call->values[0].text, call->values[1].text, (size_t)call->values[2].number, &json,
+                            &err);
     api_answer_text(call, rc, json, &err);
 }
 

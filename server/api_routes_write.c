@@ -14,7 +14,9 @@
 static void write_stream(api_call *call, braid_line_kind bare, const char *idempotency_key, bool queued) {
     braid_error err = {0};
     braid_report *report = NULL;
-    braid_write_options options = {.bare = bare, .idempotency_key = idempotency_key, .queued = queued,
+    braid_write_options options = {.bare = bare,
+                                   .idempotency_key = idempotency_key,
+                                   .queued = queued,
                                    .first_line = call->request->first_line ? call->request->first_line : 1};
     int rc = braid_write(call->db, call->text, call->len, &options, &report, &err);
     if (rc) {
@@ -46,7 +48,8 @@ static void write_events(api_call *call, braid_line_kind bare, bool queued) {
 void api_interactions_write(api_call *call) {
     const char *ack = call->values[0].text;
     if (ack && strcmp(ack, "durable") != 0 && strcmp(ack, "queued") != 0)
-        api_refuse_invalid(call, "ack is durable (the answer comes when all is on stable storage) or queued (within about 100 ms)");
+        api_refuse_invalid(
+            call, "ack is durable (the answer comes when all is on stable storage) or queued (within about 100 ms)");
     else
         write_events(call, BRAID_LINE_INTERACTION, ack && strcmp(ack, "queued") == 0);
 }

@@ -24,20 +24,24 @@ static const api_param export_params[] = {{"cursor", API_TEXT, 0, 0, 0, "the hea
                                           {"limit", API_INT, 1, 10000, 1000, "how many lines at the most"},
                                           {0}};
 static const api_param info_params[] = {{"section", API_TEXT, 0, 0, 0, "one section; without it all of them"}, {0}};
-static const api_param interactions_params[] = {{"ack", API_TEXT, 0, 0, 0, "durable, or queued: answer before all is on stable storage"}, {0}};
+static const api_param interactions_params[] = {
+    {"ack", API_TEXT, 0, 0, 0, "durable, or queued: answer before all is on stable storage"}, {0}};
 static const api_param verify_params[] = {{"repair", API_BOOL, 0, 1, 0, "1: feed again what differs"}, {0}};
 static const api_param rebuild_params[] = {{"store", API_TEXT, 0, 0, 0, "vector, graph or cache"}, {0}};
-static const api_param policy_params[] = {{"user", API_TEXT, 0, 0, 0, "of this person; without it of everybody"},
-                                          {"daypart", API_TEXT, 0, 0, 0, "morning, afternoon, evening or night; without it, that of now"},
-                                          {"device", API_TEXT, 0, 0, 0, "as in a question's context"},
-                                          {"mood", API_TEXT, 0, 0, 0, "as in a question's context"},
-                                          {"region", API_TEXT, 0, 0, 0, "as in a question's context"},
-                                          {0}};
-static const api_param hours_params[] = {{"agent", API_TEXT, 0, 0, 0, "of this agent; without it of all"},
-                                         {"from", API_TEXT, 0, 0, 0, "hours from then on, RFC 3339; without it of the last week"},
-                                         {"until", API_TEXT, 0, 0, 0, "hours before then, RFC 3339"},
-                                         {0}};
-static const api_param take_out_params[] = {{"user", API_TEXT, 0, 0, 0, "of this person; without it of everybody"}, {0}};
+static const api_param policy_params[] = {
+    {"user", API_TEXT, 0, 0, 0, "of this person; without it of everybody"},
+    {"daypart", API_TEXT, 0, 0, 0, "morning, afternoon, evening or night; without it, that of now"},
+    {"device", API_TEXT, 0, 0, 0, "as in a question's context"},
+    {"mood", API_TEXT, 0, 0, 0, "as in a question's context"},
+    {"region", API_TEXT, 0, 0, 0, "as in a question's context"},
+    {0}};
+static const api_param hours_params[] = {
+    {"agent", API_TEXT, 0, 0, 0, "of this agent; without it of all"},
+    {"from", API_TEXT, 0, 0, 0, "hours from then on, RFC 3339; without it of the last week"},
+    {"until", API_TEXT, 0, 0, 0, "hours before then, RFC 3339"},
+    {0}};
+static const api_param take_out_params[] = {{"user", API_TEXT, 0, 0, 0, "of this person; without it of everybody"},
+                                            {0}};
 static const api_param put_back_params[] = {{"force", API_BOOL, 0, 1, 0, "1: also over what knows more"}, {0}};
 
 const api_row api_rows[] = {
@@ -104,7 +108,8 @@ const api_row api_rows[] = {
      "EpisodeStream",
      "Report",
      JSON},
-    {{"POST", "/v1/episodes/similar", "Episodes whose states were like a given one, or like a person's present one", false},
+    {{"POST", "/v1/episodes/similar", "Episodes whose states were like a given one, or like a person's present one",
+      false},
      api_episodes_similar,
      NULL,
      "SimilarEpisodesQuestion",
@@ -217,18 +222,8 @@ const api_row api_rows[] = {
      NULL,
      "Patterns",
      JSON},
-    {{"GET", "/v1/rules", "Page through the rules", false},
-     api_rules_list,
-     list_users_params,
-     NULL,
-     "RulePage",
-     JSON},
-    {{"GET", "/v1/rules/{id}", "Read a rule of the editors", false},
-     api_rules_get,
-     NULL,
-     NULL,
-     "Rule",
-     JSON},
+    {{"GET", "/v1/rules", "Page through the rules", false}, api_rules_list, list_users_params, NULL, "RulePage", JSON},
+    {{"GET", "/v1/rules/{id}", "Read a rule of the editors", false}, api_rules_get, NULL, NULL, "Rule", JSON},
     {{"PUT", "/v1/rules/{id}", "Write a rule of the editors; it holds from the next answer on", false},
      api_rules_put,
      NULL,
@@ -247,12 +242,7 @@ const api_row api_rows[] = {
      NULL,
      "ExperimentPage",
      JSON},
-    {{"GET", "/v1/experiments/{id}", "Read an experiment", false},
-     api_experiments_get,
-     NULL,
-     NULL,
-     "Experiment",
-     JSON},
+    {{"GET", "/v1/experiments/{id}", "Read an experiment", false}, api_experiments_get, NULL, NULL, "Experiment", JSON},
     {{"PUT", "/v1/experiments/{id}", "Write an experiment; start or stop it by its status", false},
      api_experiments_put,
      NULL,

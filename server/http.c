@@ -1,11 +1,12 @@
 /* Starting and stopping: a listening socket, a thread of libmicrohttpd's for each connection, a reaper.
  *
- * A call into the library may take as long as its deadline allows, so no two connections share a thread: the answer of one
- * never waits for the other's (turns.c bounds how many are at work). A thread that waits for its client costs some 20 KB.
- * Rejected: a pool of polling threads, each with its share of the connections, which was here before (an answer of 0.5 ms took
- * 300 ms beside a slow one); suspending a connection while workers answer it, which wants a second hand-over of every
- * request and cannot be done in the midst of a body that is written as it comes. Stopping is by steps: no new connections,
- * idle ones cut, those with a request in hand get their answer within five seconds, then the rest is cut. */
+ * A call into the library may take as long as its deadline allows, so no two connections share a thread: the answer
+ * of one never waits for the other's (turns.c bounds how many are at work). A thread that waits for its client costs
+ * some 20 KB. Rejected: a pool of polling threads, each with its share of the connections, which was here before (an
+ * answer of 0.5 ms took 300 ms beside a slow one); suspending a connection while workers answer it, which wants a
+ * second hand-over of every request and cannot be done in the midst of a body that is written as it comes. Stopping
+ * is by steps: no new connections, idle ones cut, those with a request in hand get their answer within five seconds,
+ * then the rest is cut. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>

@@ -1,10 +1,10 @@
 /* turns: how many requests are answered at once.
  *
- * Every connection has a thread of its own, so that a slow question holds up nobody else's answer; but as many questions at
- * once as there may be connections would share two cores, and each would miss its deadline. So a request waits for its turn
- * before it enters the library, in the order of coming, and is told to come again when there are more than the server gets
- * through. Whoever waits costs a sleeping thread and nothing else. A turn that ends goes to the first who waits: it is never
- * free in between, so that nobody who just came overtakes. */
+ * Every connection has a thread of its own, so that a slow question holds up nobody else's answer; but as many
+ * questions at once as there may be connections would share two cores, and each would miss its deadline. So a
+ * request waits for its turn before it enters the library, in the order of coming, and is told to come again when
+ * there are more than the server gets through. Whoever waits costs a sleeping thread and nothing else. A turn that
+ * ends goes to the first who waits: it is never free in between, so that nobody who just came overtakes. */
 #include "server/turns.h"
 
 #include <errno.h>

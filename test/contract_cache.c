@@ -1,7 +1,7 @@
 /* The contract of a cache, run over every one that is compiled in: can be lost, never wrong.
  *
- * The remote one runs where BRAID_TEST_REDIS names a server (HOST:PORT). No clock of ours moves its expiry, so the tests of
- * time wait there, with short times; a ceiling and eviction are its own affair and not tested here. */
+ * The remote one runs where BRAID_TEST_REDIS names a server (HOST:PORT). No clock of ours moves its expiry, so the
+ * tests of time wait there, with short times; a ceiling and eviction are its own affair and not tested here. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,34 +23,42 @@
 static const cache_ops *ops; /* of the present round: set by main before the tests run */
 
 /* A clock that stands until it is moved; its wall side goes wild with every reading. */
-typedef struct test_clock { int64_t mono, wall; } test_clock;
-static int64_t test_mono(void *ctx) { return ((test_clock *)ctx)->mono; }
+typedef struct test_clock {
+    int64_t mono, wall;
+} test_clock;
+static int64_t test_mono(void *ctx) {
+    return ((test_clock *)ctx)->mono;
+}
 static int64_t test_wall(void *ctx) {
     test_clock *t = ctx;
     t->wall = -t->wall + 3600000;
     return t->wall;
 }
 
-static bool remote(void) { return ops->caps & CACHE_CAP_REMOTE; }
+static bool remote(void) {
+    return ops->caps & CACHE_CAP_REMOTE;
+}
 
 /* A remote cache gets a prefix of its own for each test, so that one finds nothing of another. */
 static cache *open_cache(const clock_ops *clock, uint64_t bytes_max) {
     static int opened;
     static char prefix[64];
     snprintf(prefix, sizeof prefix, "contract-%d-%d:", (int)getpid(), opened++);
-    remote_options r = {.address = getenv("BRAID_TEST_REDIS"), .database = prefix, .connections = 8, .timeout_ms = LONG_MS, .retries = 1};
+    remote_options r = {.address = getenv("BRAID_TEST_REDIS"),
+                        .database = prefix,
+                        .connections = 8,
+                        .timeout_ms = LONG_MS,
+                        .retries = 1};
     cache_options o = {.remote = &r, .bytes_max = bytes_max, .clock = remote() ? &clock_system : clock};
     cache *c;
     braid_error err = {0};
-    if (cache_open(ops, &o, &c, &err) != BRAID_OK)
-        fail_msg("%s", err.message);
+    if (cache_open(ops, &o, &c, &err) != BRAID_OK) fail_msg("%s", err.message);
     return c;
 }
 
 /* Leaves nothing behind in a server that is shared. */
 static void close_cache(cache *c) {
-    if (remote())
-        assert_int_equal(cache_clear(c, NULL), BRAID_OK);
+    if (remote()) assert_int_equal(cache_clear(c, NULL), BRAID_OK);
     cache_close(c);
 }
 
@@ -166,8 +174,7 @@ static void a_tombstone_outlives_the_value_that_was_put_over_it(void **state) {
 
 static void tombstones_in_any_number_cost_bounded_memory_and_none_is_lost(void **state) {
     (void)state;
-    if (remote())
-        skip(); /* its memory is bounded by its own maxmemory */
+    if (remote()) skip(); /* its memory is bounded by its own maxmemory */
     test_clock t = {.mono = 1};
     const clock_ops clock = {test_mono, test_wall, &t};
     const uint64_t bytes_max = 64 << 10;
@@ -217,8 +224,7 @@ static void expiry_runs_on_the_monotonic_clock_whatever_the_wall_clock_does(void
     }
     put(c, "k", 1, "v", 1000);
     put(c, "for ever", 1, "v", 0);
-    for (int i = 0; i < 10; i++)
-        clock_wall_ms(&clock);
+    for (int i = 0; i < 10; i++) clock_wall_ms(&clock);
     pass_ms(&t, 999);
     assert_get(c, "k", 0, "v");
     pass_ms(&t, 1);
@@ -235,8 +241,7 @@ static void expiry_runs_on_the_monotonic_clock_whatever_the_wall_clock_does(void
 static void the_ceiling_holds_and_the_least_recently_used_goes_first(void **state) {
     (void)state;
     const uint64_t bytes_max = 256 << 10;
-    if (remote())
-        skip(); /* the same */
+    if (remote()) skip(); /* the same */
     cache *c = open_cache(&clock_system, bytes_max);
     cache_stats stats;
     char key[32], value[200];
@@ -279,8 +284,7 @@ static void a_value_too_large_to_keep_is_a_miss_and_takes_the_older_one_along(vo
     assert_get(c, "k", 0, NULL);
     free(big);
     close_cache(c);
-    if (remote())
-        return;
+    if (remote()) return;
     c = open_cache(&clock_system, 0); /* a cache of nothing keeps nothing */
     put(c, "k", 1, "v", 0);
     assert_get(c, "k", 0, NULL);
@@ -310,8 +314,8 @@ static void what_is_handed_out_is_a_copy_and_is_appended(void **state) {
 
 static void joined_keys_never_collide(void **state) {
     (void)state;
-    const char *const parts[][3] = {{"a:b", "c", NULL}, {"a", "b:c", NULL}, {"a", "b", "c"}, {"abc", NULL, NULL},
-                                    {"a:b:c", NULL, NULL}, {"", "abc", NULL}, {"abc", "", NULL}, {"ab", "c", NULL}};
+    const char *const parts[][3] = {{"a:b", "c", NULL},    {"a", "b:c", NULL}, {"a", "b", "c"},   {"abc", NULL, NULL},
+                                    {"a:b:c", NULL, NULL}, {"", "abc", NULL},  {"abc", "", NULL}, {"ab", "c", NULL}};
     enum { N = sizeof parts / sizeof parts[0] };
     buf keys[N];
     for (size_t i = 0; i < N; i++) {
@@ -351,18 +355,16 @@ static void many_keys_are_asked_for_at_once(void **state) {
     for (int i = 0; i < N; i++) {
         snprintf(keys[i], sizeof keys[i], "key-%d", i);
         snprintf(value, sizeof value, "value of %d", i);
-        if (i % 3 != 0)
-            put(c, keys[i], (uint64_t)i, i == 20 ? "" : value, 0);
-        l[i] = (cache_lookup){.key = keys[i], .key_len = strlen(keys[i]), .min_version = i == 10 ? 11 : 0, .found = true};
+        if (i % 3 != 0) put(c, keys[i], (uint64_t)i, i == 20 ? "" : value, 0);
+        l[i] =
+            (cache_lookup){.key = keys[i], .key_len = strlen(keys[i]), .min_version = i == 10 ? 11 : 0, .found = true};
     }
     assert_int_equal(cache_get_many(c, l, N, 0, &out, NULL), BRAID_OK);
     assert_memory_equal(out.data, "before", 6);
     for (int i = 0; i < N; i++) {
         snprintf(value, sizeof value, "value of %d", i);
-        if (l[i].found != (i % 3 != 0 && i != 10))
-            fail_msg("key-%d: %d", i, l[i].found);
-        if (!l[i].found)
-            continue;
+        if (l[i].found != (i % 3 != 0 && i != 10)) fail_msg("key-%d: %d", i, l[i].found);
+        if (!l[i].found) continue;
         assert_int_equal(l[i].version, i);
         assert_int_equal(l[i].len, i == 20 ? 0 : strlen(value));
         assert_memory_equal(out.data + l[i].at, value, l[i].len);
@@ -381,8 +383,7 @@ static void keys_and_values_are_any_bytes(void **state) {
     char bytes[256];
     buf out;
     bool found;
-    for (int i = 0; i < 256; i++)
-        bytes[i] = (char)i;
+    for (int i = 0; i < 256; i++) bytes[i] = (char)i;
     buf_init(&out, 0);
     for (size_t from = 0; from < 255; from += 5) {
         assert_int_equal(cache_put(c, bytes + from, 256 - from, 1, bytes, from + 1, 0, NULL), BRAID_OK);
@@ -460,12 +461,10 @@ static bool herd_look(herd *h) {
 static void *herd_run(void *arg) {
     herd *h = arg;
     h->ready++;
-    while (!h->go)
-        sleep_ms(1);
+    while (!h->go) sleep_ms(1);
     while (!herd_look(h)) {
         bool mine = true;
-        if (h->leases)
-            cache_lease(h->c, "hot", 3, LONG_MS, 0, &mine, NULL);
+        if (h->leases) cache_lease(h->c, "hot", 3, LONG_MS, 0, &mine, NULL);
         if (!mine) {
             sleep_ms(5);
             continue;
@@ -484,13 +483,10 @@ static void *herd_run(void *arg) {
 static int herd_loads(bool leases) {
     herd h = {.c = open_cache(&clock_system, 1 << 20), .leases = leases};
     pthread_t threads[HERD];
-    for (int i = 0; i < HERD; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, herd_run, &h), 0);
-    while (h.ready < HERD)
-        sleep_ms(1);
+    for (int i = 0; i < HERD; i++) assert_int_equal(pthread_create(&threads[i], NULL, herd_run, &h), 0);
+    while (h.ready < HERD) sleep_ms(1);
     h.go = true;
-    for (int i = 0; i < HERD; i++)
-        pthread_join(threads[i], NULL);
+    for (int i = 0; i < HERD; i++) pthread_join(threads[i], NULL);
     assert_int_equal(h.served, HERD);
     print_message("%d clients, %d loads, %s leases\n", HERD, (int)h.loads, leases ? "with" : "without");
     bool mine;
@@ -572,14 +568,10 @@ static long race_stale(bool versions, long hits) {
     r->c = open_cache(&clock_system, 1 << 20);
     r->versions = versions;
     r->hits_wanted = hits;
-    for (int i = 0; i < RACE_KEYS; i++)
-        pthread_mutex_init(&r->writing[i], NULL);
-    for (int i = 0; i < RACE_THREADS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, race_run, r), 0);
-    for (int i = 0; i < RACE_THREADS; i++)
-        pthread_join(threads[i], NULL);
-    for (int i = 0; i < RACE_KEYS; i++)
-        pthread_mutex_destroy(&r->writing[i]);
+    for (int i = 0; i < RACE_KEYS; i++) pthread_mutex_init(&r->writing[i], NULL);
+    for (int i = 0; i < RACE_THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, race_run, r), 0);
+    for (int i = 0; i < RACE_THREADS; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i < RACE_KEYS; i++) pthread_mutex_destroy(&r->writing[i]);
     long stale = r->stale;
     print_message("%ld hits, %ld stale, %s\n", (long)r->hits, stale, versions ? "versions" : "set and delete");
     close_cache(r->c);

@@ -23,7 +23,9 @@ enum { ITEMS = 24, FACETS = 12, NODES = ITEMS + FACETS, EDGES_MAX = 800, FAR = 9
 static const graph_ops *ops; /* of the present round: set by main before the tests run */
 static remote_options server;
 
-static bool is_remote(void) { return ops->caps & GRAPH_CAP_REMOTE; }
+static bool is_remote(void) {
+    return ops->caps & GRAPH_CAP_REMOTE;
+}
 
 /* What is kept of a remote store has to be dropped by our own writes alone here: there is no log. */
 static uint64_t all_applied(void *ctx) {
@@ -42,8 +44,7 @@ static graph_store *open_graph(uint32_t hub_max, uint32_t visits_max) {
         o.applied = all_applied;
         assert_true(test_neo4j_wipe(&server));
     }
-    if (graph_open(ops, &o, &s, &err) != BRAID_OK)
-        fail_msg("%s", err.message);
+    if (graph_open(ops, &o, &s, &err) != BRAID_OK) fail_msg("%s", err.message);
     return s;
 }
 
@@ -51,8 +52,12 @@ static graph_store *open_graph(uint32_t hub_max, uint32_t visits_max) {
 static int put_item(graph_store *s, uint32_t num, const item *it) {
     return graph_upsert_items(s, &(graph_item){.num = num, .it = it}, 1, NULL);
 }
-static int drop_item(graph_store *s, uint32_t num) { return graph_remove_items(s, &num, 1, NULL); }
-static int put_edge(graph_store *s, const graph_edge *e) { return graph_upsert_relations(s, e, 1, NULL); }
+static int drop_item(graph_store *s, uint32_t num) {
+    return graph_remove_items(s, &num, 1, NULL);
+}
+static int put_edge(graph_store *s, const graph_edge *e) {
+    return graph_upsert_relations(s, e, 1, NULL);
+}
 static int drop_edge(graph_store *s, uint32_t from, uint32_t to, const char *type) {
     return graph_remove_relations(s, &(graph_edge){.from = from, .to = to, .type = type}, 1, NULL);
 }
@@ -61,31 +66,40 @@ static void assert_sound(graph_store *s) {
     buf problems;
     buf_init(&problems, 0);
     assert_int_equal(graph_check(s, &problems, NULL), BRAID_OK);
-    if (problems.len > 0)
-        fail_msg("%s", problems.data);
+    if (problems.len > 0) fail_msg("%s", problems.data);
     buf_free(&problems);
 }
 
 /* ---- the model: a list of edges ---- */
 
-typedef struct model_edge { uint32_t from, to; unsigned type; float strength; } model_edge; /* to >= ITEMS: facet */
-typedef struct model_graph { model_edge edges[EDGES_MAX]; size_t count; } model_graph;
+typedef struct model_edge {
+    uint32_t from, to;
+    unsigned type;
+    float strength;
+} model_edge; /* to >= ITEMS: facet */
+typedef struct model_graph {
+    model_edge edges[EDGES_MAX];
+    size_t count;
+} model_graph;
 
 static const char *const type_names[] = {"SEQUEL_OF", "REMAKE_OF", "SIMILAR_TO"};
 /* Two facets of each kind, and of equal names, so that kinds are told apart. */
-static const char *facet_name(uint32_t f) { return f % 2 ? "one" : "two"; }
-static graph_node_kind facet_kind(uint32_t f) { return (graph_node_kind)(GRAPH_GENRE + (f / 2) % 5); }
+static const char *facet_name(uint32_t f) {
+    return f % 2 ? "one" : "two";
+}
+static graph_node_kind facet_kind(uint32_t f) {
+    return (graph_node_kind)(GRAPH_GENRE + (f / 2) % 5);
+}
 
 static void model_drop(model_graph *m, uint32_t from, uint32_t to, int type, bool facets_only, bool any_end) {
     size_t kept = 0;
     for (size_t i = 0; i < m->count; i++) {
         const model_edge *e = &m->edges[i];
         bool facet = e->to >= ITEMS;
-        bool hit = any_end ? e->from == from || (!facet && e->to == from)
-                 : facets_only ? facet && e->from == from
-                               : !facet && e->from == from && e->to == to && (int)e->type == type;
-        if (!hit)
-            m->edges[kept++] = *e;
+        bool hit = any_end       ? e->from == from || (!facet && e->to == from)
+                   : facets_only ? facet && e->from == from
+                                 : !facet && e->from == from && e->to == to && (int)e->type == type;
+        if (!hit) m->edges[kept++] = *e;
     }
     m->count = kept;
 }
@@ -97,19 +111,22 @@ static void add_item(graph_store *s, model_graph *m, rng *r, uint32_t num) {
     char id[16];
     model_drop(m, num, 0, 0, true, false);
     for (uint32_t f = 0; f < 10; f++) {
-        if (rng_below(r, 4) != 0 && !(f == 0 && num % 2))
-            continue;
+        if (rng_below(r, 4) != 0 && !(f == 0 && num % 2)) continue;
         unsigned kind = (unsigned)facet_kind(f) - GRAPH_GENRE;
         names[kind][counts[kind]++] = facet_name(f);
         m->edges[m->count++] = (model_edge){num, ITEMS + f, 0, 1};
     }
-    for (size_t i = 0; i < counts[4]; i++)
-        people[i] = (item_person){names[4][i], "cast"};
+    for (size_t i = 0; i < counts[4]; i++) people[i] = (item_person){names[4][i], "cast"};
     if (counts[4] > 0) /* twice the same person is one membership */
         people[counts[4]++] = (item_person){names[4][0], "director"};
     snprintf(id, sizeof id, "i%u", num);
-    item it = {.id = id, .title = "x", .genres = {names[0], counts[0]}, .themes = {names[1], counts[1]},
-               .moods = {names[2], counts[2]}, .contexts = {names[3], counts[3]}, .people = people,
+    item it = {.id = id,
+               .title = "x",
+               .genres = {names[0], counts[0]},
+               .themes = {names[1], counts[1]},
+               .moods = {names[2], counts[2]},
+               .contexts = {names[3], counts[3]},
+               .people = people,
                .people_count = counts[4]};
     assert_int_equal(put_item(s, num, &it), BRAID_OK);
 }
@@ -157,8 +174,7 @@ typedef struct oracle_hit {
 
 static size_t members(const model_graph *m, uint32_t facet) {
     size_t n = 0;
-    for (size_t i = 0; i < m->count; i++)
-        n += m->edges[i].to == facet;
+    for (size_t i = 0; i < m->count; i++) n += m->edges[i].to == facet;
     return n;
 }
 
@@ -167,16 +183,13 @@ static bool closed(const model_graph *m, uint32_t node, uint32_t hub_max) {
 }
 
 static void distances(const model_graph *m, uint32_t seed, uint32_t hub_max, unsigned dist[NODES]) {
-    for (int i = 0; i < NODES; i++)
-        dist[i] = FAR;
+    for (int i = 0; i < NODES; i++) dist[i] = FAR;
     dist[seed] = 0;
     for (int round = 0; round < 4; round++)
         for (size_t i = 0; i < m->count; i++) {
             uint32_t a = m->edges[i].from, b = m->edges[i].to;
-            if (!closed(m, b, hub_max) && dist[a] + 1 < dist[b])
-                dist[b] = dist[a] + 1;
-            if (dist[b] + 1 < dist[a])
-                dist[a] = dist[b] + 1;
+            if (!closed(m, b, hub_max) && dist[a] + 1 < dist[b]) dist[b] = dist[a] + 1;
+            if (dist[b] + 1 < dist[a]) dist[a] = dist[b] + 1;
         }
 }
 
@@ -191,10 +204,8 @@ static uint32_t behind(const model_graph *m, const unsigned dist[NODES], uint32_
 
 static bool facet_rarer(const model_graph *m, uint32_t a, uint32_t b) {
     size_t x = members(m, a), y = members(m, b);
-    if (x != y)
-        return x < y;
-    if (facet_kind(a - ITEMS) != facet_kind(b - ITEMS))
-        return facet_kind(a - ITEMS) < facet_kind(b - ITEMS);
+    if (x != y) return x < y;
+    if (facet_kind(a - ITEMS) != facet_kind(b - ITEMS)) return facet_kind(a - ITEMS) < facet_kind(b - ITEMS);
     return strcmp(facet_name(a - ITEMS), facet_name(b - ITEMS)) < 0;
 }
 
@@ -206,8 +217,7 @@ static void arrivals(const model_graph *m, const unsigned dist[NODES], uint32_t 
     for (size_t i = 0; i < m->count; i++) {
         const model_edge *e = &m->edges[i];
         uint32_t near = e->from == at ? e->to : e->to == at ? e->from : UINT32_MAX;
-        if (near == UINT32_MAX || dist[near] == FAR || dist[near] + 1 != dist[at])
-            continue;
+        if (near == UINT32_MAX || dist[near] == FAR || dist[near] + 1 != dist[at]) continue;
         out->connections++;
         sum += (double)e->strength;
         bool better = best == NULL;
@@ -235,12 +245,10 @@ static void oracle_walk(const model_graph *m, const graph_walk *w, uint32_t hub_
     memset(out, 0, ITEMS * sizeof *out);
     for (size_t s = 0; s < w->seed_count; s++) {
         unsigned dist[NODES];
-        if (w->seeds[s] >= ITEMS)
-            continue;
+        if (w->seeds[s] >= ITEMS) continue;
         distances(m, w->seeds[s], hub_max, dist);
         for (uint32_t i = 1; i < ITEMS; i++) {
-            if (dist[i] == 0 || dist[i] > w->depth)
-                continue;
+            if (dist[i] == 0 || dist[i] > w->depth) continue;
             oracle_hit one = {0};
             arrivals(m, dist, i, &one);
             double weight = w->seed_weights != NULL ? (double)w->seed_weights[s] : 1.0;
@@ -257,22 +265,18 @@ static void oracle_walk(const model_graph *m, const graph_walk *w, uint32_t hub_
         }
     }
     for (size_t s = 0; s < w->seed_count; s++)
-        if (w->seeds[s] < ITEMS)
-            out[w->seeds[s]].found = false;
-    for (uint32_t i = 0; w->allow != NULL && i < ITEMS; i++)
-        out[i].found = out[i].found && bitset_has(w->allow, i);
+        if (w->seeds[s] < ITEMS) out[w->seeds[s]].found = false;
+    for (uint32_t i = 0; w->allow != NULL && i < ITEMS; i++) out[i].found = out[i].found && bitset_has(w->allow, i);
 }
 
 /* The best of what is left of the oracle's hits, or 0. */
 static uint32_t oracle_next(const oracle_hit hits[ITEMS]) {
     uint32_t best = 0;
     for (uint32_t i = 1; i < ITEMS; i++) {
-        if (!hits[i].found)
-            continue;
+        if (!hits[i].found) continue;
         float a = (float)hits[i].score, b = (float)hits[best].score;
         float x = (float)hits[i].strength, y = (float)hits[best].strength;
-        if (best == 0 || a > b || (a == b && x > y))
-            best = i;
+        if (best == 0 || a > b || (a == b && x > y)) best = i;
     }
     return best;
 }
@@ -292,8 +296,7 @@ static void compare_walk(graph_store *s, const model_graph *m, const graph_walk 
         const graph_hit *h = &got[i];
         if (h->num != num)
             fail_msg("place %zu is %u (%g, strength %g), not %u (%g, %g)", i, h->num, (double)h->score,
-                     (double)h->strength, num,
-                     o->score, o->strength);
+                     (double)h->strength, num, o->score, o->strength);
         assert_true(h->score == (float)o->score);
         assert_int_equal(h->depth, o->depth);
         assert_int_equal(h->connections, o->connections);
@@ -319,8 +322,7 @@ static void a_walk_gives_exactly_what_the_definition_says(void **state) {
         uint32_t hub_max = round % 3 == 0 ? 4 : 50;
         graph_store *s = open_graph(hub_max, 1000000);
         model_graph m = {.count = 0};
-        for (int i = 0; i < 20; i++)
-            change(s, &m, &r);
+        for (int i = 0; i < 20; i++) change(s, &m, &r);
         for (int i = 0; i < 30; i++) {
             change(s, &m, &r);
             uint32_t seeds[3];
@@ -332,10 +334,12 @@ static void a_walk_gives_exactly_what_the_definition_says(void **state) {
             }
             assert_true(bitset_init(&allow, ITEMS));
             for (uint32_t n = 0; n < ITEMS; n++)
-                if (rng_below(&r, 2))
-                    bitset_set(&allow, n);
-            graph_walk w = {.seeds = seeds, .seed_weights = i % 2 ? weights : NULL, .seed_count = 1 + rng_below(&r, 3),
-                            .depth = 1 + (unsigned)rng_below(&r, 3), .k = 1 + rng_below(&r, ITEMS),
+                if (rng_below(&r, 2)) bitset_set(&allow, n);
+            graph_walk w = {.seeds = seeds,
+                            .seed_weights = i % 2 ? weights : NULL,
+                            .seed_count = 1 + rng_below(&r, 3),
+                            .depth = 1 + (unsigned)rng_below(&r, 3),
+                            .k = 1 + rng_below(&r, ITEMS),
                             .allow = rng_below(&r, 3) == 0 ? &allow : NULL};
             compare_walk(s, &m, &w, hub_max);
             bitset_free(&allow);
@@ -343,8 +347,7 @@ static void a_walk_gives_exactly_what_the_definition_says(void **state) {
         assert_sound(s);
         graph_info info;
         size_t relations = 0;
-        for (size_t i = 0; i < m.count; i++)
-            relations += m.edges[i].to < ITEMS;
+        for (size_t i = 0; i < m.count; i++) relations += m.edges[i].to < ITEMS;
         graph_get_info(s, &info);
         assert_int_equal(info.relations, relations);
         assert_int_equal(info.memberships, m.count - relations);
@@ -439,11 +442,17 @@ static void many_items_are_enriched_by_one_request(void **state) {
     (void)state;
     graph_store *s = open_graph(0, 0);
     const char *genre[] = {"drame"}, *theme[] = {"exil"}, *mood[] = {"sombre"}, *context[] = {"quebec"};
-    item first = {.id = "i1", .title = "x", .genres = {genre, 1}, .themes = {theme, 1}, .moods = {mood, 1}, .contexts = {context, 1}};
+    item first = {.id = "i1",
+                  .title = "x",
+                  .genres = {genre, 1},
+                  .themes = {theme, 1},
+                  .moods = {mood, 1},
+                  .contexts = {context, 1}};
     assert_int_equal(put_item(s, 1, &first), BRAID_OK);
     put(s, 2, "drame", NULL, NULL, NULL);
     put(s, 4, NULL, "mer", NULL, NULL);
-    const graph_edge edges[] = {{.from = 1, .to = 2, .type = "SEQUEL_OF", .strength = 0.5f}, {.from = 4, .to = 1, .type = "SIMILAR_TO", .strength = 0.25f}};
+    const graph_edge edges[] = {{.from = 1, .to = 2, .type = "SEQUEL_OF", .strength = 0.5f},
+                                {.from = 4, .to = 1, .type = "SIMILAR_TO", .strength = 0.25f}};
     for (size_t i = 0; i < 2; i++) assert_int_equal(put_edge(s, &edges[i]), BRAID_OK);
     const uint32_t nums[] = {4, 77, 1, 2};
     bool found[4];
@@ -451,13 +460,16 @@ static void many_items_are_enriched_by_one_request(void **state) {
     buf_init(&b, 0);
     assert_int_equal(graph_enrich_batch(s, nums, 4, 0, note_enriched, &b, found, NULL), BRAID_OK);
     assert_true(found[0] && !found[1] && found[2] && found[3]);
-    static const char *const wanted[] = {"0:SIMILAR_TO:1:0.25 ", "0:HAS_THEME:mer ", "2:SEQUEL_OF:2:0.50 ", "2:SIMILAR_TO:4:0.25 ", "2:BELONGS_TO:drame ", "2:HAS_THEME:exil ", "2:HAS_MOOD:sombre ", "2:IN_CONTEXT:quebec ", "3:SEQUEL_OF:1:0.50 ", "3:BELONGS_TO:drame "};
+    static const char *const wanted[] = {"0:SIMILAR_TO:1:0.25 ", "0:HAS_THEME:mer ",     "2:SEQUEL_OF:2:0.50 ",
+                                         "2:SIMILAR_TO:4:0.25 ", "2:BELONGS_TO:drame ",  "2:HAS_THEME:exil ",
+                                         "2:HAS_MOOD:sombre ",   "2:IN_CONTEXT:quebec ", "3:SEQUEL_OF:1:0.50 ",
+                                         "3:BELONGS_TO:drame "};
     size_t len = 0;
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         if (strstr(b.data, wanted[i]) == NULL) fail_msg("%s is not in %s", wanted[i], b.data);
         len += strlen(wanted[i]);
     }
-    assert_int_equal(b.len, len); /* and nothing else */
+    assert_int_equal(b.len, len);                                                   /* and nothing else */
     assert_true(strstr(b.data, "2:SIMILAR_TO:4") < strstr(b.data, "2:BELONGS_TO")); /* relations first */
     int calls = 0;
     assert_int_equal(graph_enrich_batch(s, nums, 4, 0, note_one, &calls, found, NULL), BRAID_OK);
@@ -471,8 +483,7 @@ static void a_facet_of_too_many_is_not_walked_through_but_drawn(void **state) {
     (void)state;
     graph_store *s = open_graph(5, 0);
     graph_hit hits[10];
-    for (uint32_t num = 1; num <= 5; num++)
-        put(s, num, "drame", NULL, NULL, NULL);
+    for (uint32_t num = 1; num <= 5; num++) put(s, num, "drame", NULL, NULL, NULL);
     assert_int_equal(walk(s, 1, 2, 10, hits), 4);
     put(s, 6, "drame", NULL, NULL, NULL);
     assert_int_equal(walk(s, 1, 2, 10, hits), 0);
@@ -499,8 +510,7 @@ static void a_walk_over_its_bound_or_deadline_says_so_and_keeps_what_it_has(void
     assert_false(stats.deadline);
     assert_true(stats.edges_seen <= 1000);
     bool second = false;
-    for (size_t i = 0; i < count; i++)
-        second = second || hits[i].seed == 2999;
+    for (size_t i = 0; i < count; i++) second = second || hits[i].seed == 2999;
     assert_true(second); /* the rich first seed did not silence the other */
     w.until = clock_mono_ns(&clock_system) - 1;
     int rc = graph_walk_from(s, &w, hits, &count, &stats, NULL);
@@ -525,9 +535,12 @@ static void bad_arguments_are_refused_by_name(void **state) {
     assert_int_equal(graph_walk_from(s, &w, &hit, &count, NULL, NULL), BRAID_E_INVALID);
     w = (graph_walk){.seeds = seeds, .seed_count = 1, .depth = 4, .k = 1};
     assert_int_equal(graph_walk_from(s, &w, &hit, &count, NULL, NULL), BRAID_E_INVALID);
-    const graph_edge bad[] = {{.from = 0, .to = 1, .type = "A", .strength = 1}, {.from = 1, .to = 2, .type = "a b", .strength = 1}, {.from = 1, .to = 2, .type = "A", .strength = 1.5f}, {.from = 1, .to = 2, .type = "A", .strength = -1}, {.from = 1, .to = 2, .type = NULL, .strength = 1}};
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_int_equal(put_edge(s, &bad[i]), BRAID_E_INVALID);
+    const graph_edge bad[] = {{.from = 0, .to = 1, .type = "A", .strength = 1},
+                              {.from = 1, .to = 2, .type = "a b", .strength = 1},
+                              {.from = 1, .to = 2, .type = "A", .strength = 1.5f},
+                              {.from = 1, .to = 2, .type = "A", .strength = -1},
+                              {.from = 1, .to = 2, .type = NULL, .strength = 1}};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_int_equal(put_edge(s, &bad[i]), BRAID_E_INVALID);
     graph_edge far = {.from = 1, .to = UINT32_MAX, .type = "A", .strength = 1};
     assert_int_equal(put_edge(s, &far), BRAID_E_TOO_LARGE);
     assert_int_equal(graph_neighbours(s, 5, 0, count_neighbours, NULL, NULL), BRAID_E_NOT_FOUND);
@@ -548,9 +561,10 @@ static void what_two_items_share_comes_relations_first_then_the_rarest_facet(voi
     put(s, 2, "drame", "sea", "exile", NULL);
     put(s, 3, "drame", "sea", NULL, NULL);
     put(s, 4, "drame", NULL, NULL, NULL);
-    graph_edge edges[] = {{.from = 1, .to = 2, .type = "SEQUEL_OF", .strength = 0.5f}, {.from = 2, .to = 1, .type = "SIMILAR_TO", .strength = 0.9f}, {.from = 1, .to = 3, .type = "SIMILAR_TO", .strength = 1}};
-    for (size_t i = 0; i < 3; i++)
-        assert_int_equal(put_edge(s, &edges[i]), BRAID_OK);
+    graph_edge edges[] = {{.from = 1, .to = 2, .type = "SEQUEL_OF", .strength = 0.5f},
+                          {.from = 2, .to = 1, .type = "SIMILAR_TO", .strength = 0.9f},
+                          {.from = 1, .to = 3, .type = "SIMILAR_TO", .strength = 1}};
+    for (size_t i = 0; i < 3; i++) assert_int_equal(put_edge(s, &edges[i]), BRAID_OK);
     assert_int_equal(graph_shared(s, &(graph_pair){1, 2}, 1, 8, 0, out, &count, a, NULL), BRAID_OK);
     assert_int_equal(count, 5);
     assert_string_equal(out[0].type, "SIMILAR_TO");
@@ -653,7 +667,10 @@ static void a_cleared_graph_is_empty_and_takes_everything_again(void **state) {
     graph_close(s);
 }
 
-typedef struct scanned { unsigned items, edges, facets; uint32_t last; } scanned;
+typedef struct scanned {
+    unsigned items, edges, facets;
+    uint32_t last;
+} scanned;
 static bool scan_item(void *ctx, uint32_t num, uint64_t version, uint32_t facets) {
     (void)version;
     ((scanned *)ctx)->facets += facets;
@@ -661,14 +678,18 @@ static bool scan_item(void *ctx, uint32_t num, uint64_t version, uint32_t facets
     ((scanned *)ctx)->last = num;
     return true;
 }
-static bool scan_edge(void *ctx, const graph_edge *e) { ((scanned *)ctx)->edges += e->strength > 0; return true; }
+static bool scan_edge(void *ctx, const graph_edge *e) {
+    ((scanned *)ctx)->edges += e->strength > 0;
+    return true;
+}
 
 static void an_end_that_is_not_known_yet_is_no_item_and_keeps_its_relations(void **state) {
     (void)state;
     graph_store *s = open_graph(0, 0);
     graph_hit hits[4];
     scanned seen = {0};
-    graph_edge e = {.from = 1, .to = 2, .type = "SEQUEL_OF", .strength = 1}, loop = {.from = 3, .to = 3, .type = "REMAKE_OF", .strength = 1};
+    graph_edge e = {.from = 1, .to = 2, .type = "SEQUEL_OF", .strength = 1},
+               loop = {.from = 3, .to = 3, .type = "REMAKE_OF", .strength = 1};
     assert_int_equal(put_edge(s, &e), BRAID_OK);
     assert_int_equal(put_edge(s, &loop), BRAID_OK);
     put(s, 1, "drame", NULL, NULL, NULL);
@@ -711,7 +732,11 @@ static void an_estimate_follows_what_walks_cost(void **state) {
 
 /* ---- walkers beside the feed ---- */
 
-typedef struct together { graph_store *s; atomic_bool done; atomic_int wrong; } together;
+typedef struct together {
+    graph_store *s;
+    atomic_bool done;
+    atomic_int wrong;
+} together;
 
 static void *walk_on(void *arg) {
     together *t = arg;
@@ -741,14 +766,14 @@ static void walkers_and_the_feed_do_not_disturb_each_other(void **state) {
     pthread_t threads[3];
     rng r;
     rng_seed(&r, 5);
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, walk_on, &t), 0);
+    for (int i = 0; i < 3; i++) assert_int_equal(pthread_create(&threads[i], NULL, walk_on, &t), 0);
     char theme[32];
     uint32_t changes = is_remote() ? 200 : 4000;
     for (uint32_t i = 0; i < changes; i++) {
         uint32_t num = 1 + (uint32_t)rng_below(&r, 60);
         snprintf(theme, sizeof theme, "t%u", i % 500);
-        graph_edge e = {.from = num, .to = 1 + (uint32_t)rng_below(&r, 3000), .type = type_names[i % 3], .strength = 0.5f};
+        graph_edge e = {
+            .from = num, .to = 1 + (uint32_t)rng_below(&r, 3000), .type = type_names[i % 3], .strength = 0.5f};
         if (i % 5 == 0)
             drop_item(t.s, num);
         else
@@ -756,8 +781,7 @@ static void walkers_and_the_feed_do_not_disturb_each_other(void **state) {
         put_edge(t.s, &e);
     }
     t.done = true;
-    for (int i = 0; i < 3; i++)
-        pthread_join(threads[i], NULL);
+    for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
     assert_int_equal(t.wrong, 0);
     assert_sound(t.s);
     graph_close(t.s);
@@ -782,8 +806,7 @@ int main(void) {
     int failed = 0;
     for (size_t i = 0; (ops = graph_registry(i)) != NULL; i++) {
         char name[64];
-        if (is_remote() && !test_neo4j(&server))
-            continue;
+        if (is_remote() && !test_neo4j(&server)) continue;
         snprintf(name, sizeof name, "contract: graph/%s", ops->name);
         failed += cmocka_run_group_tests_name(name, tests, NULL, NULL);
     }

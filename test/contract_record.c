@@ -1,8 +1,8 @@
 /* The contract of a record store (src/record/record.h), told as claims and run over every row of the registry.
  *
  * Stores number their changes differently, so claims speak of the first, second, third change (lsn_place, lsn_of in
- * unit/record_test.h). What is learned of items has its claims in contract_record_neighbours.c. What only one store can be
- * asked (files, faults, power loss, several servers) is in test/unit/record_*.c. */
+ * unit/record_test.h). What is learned of items has its claims in contract_record_neighbours.c. What only one store
+ * can be asked (files, faults, power loss, several servers) is in test/unit/record_*.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,8 +25,14 @@ static const char hash_a[] = "00112233445566778899aabbccddeeff001122334455667788
 
 /* ---- collectors ---- */
 
-typedef struct seen { unsigned count, stop_after; char text[4096]; uint32_t num; uint64_t version; float vector[4];
-                     bool has_vector, given; } seen;
+typedef struct seen {
+    unsigned count, stop_after;
+    char text[4096];
+    uint32_t num;
+    uint64_t version;
+    float vector[4];
+    bool has_vector, given;
+} seen;
 
 static bool see(seen *s, const char *format, ...) {
     size_t len = strlen(s->text);
@@ -43,12 +49,13 @@ static bool see_item(void *ctx, const record_item *row) {
     s->version = row->version;
     s->has_vector = row->vector != NULL;
     s->given = row->vector_given;
-    if (row->vector != NULL)
-        memcpy(s->vector, row->vector, sizeof s->vector);
+    if (row->vector != NULL) memcpy(s->vector, row->vector, sizeof s->vector);
     assert_int_equal(strlen(row->body), row->body_len);
     return see(s, "%s ", row->id);
 }
-static bool see_body(void *ctx, const record_item *row) { return see(ctx, "%s", row->body); }
+static bool see_body(void *ctx, const record_item *row) {
+    return see(ctx, "%s", row->body);
+}
 static bool see_relation(void *ctx, const record_relation *row) {
     return see(ctx, "%s-%s-%s(%.2f) ", row->r.from, row->r.type, row->r.to, row->r.strength);
 }
@@ -72,10 +79,12 @@ static bool see_policy_of_key(void *ctx, size_t which, const record_policy *row)
     return see_policy(ctx, row);
 }
 static bool see_episode(void *ctx, const record_episode *row) {
-    return see(ctx, "%s/%s=%.2f/%.4s>%.4s ", row->user, row->action, row->reward, row->state_hash, row->next_state_hash);
+    return see(ctx, "%s/%s=%.2f/%.4s>%.4s ", row->user, row->action, row->reward, row->state_hash,
+               row->next_state_hash);
 }
-static bool see_stats(void *ctx, const record_stats *row) { return see(ctx, "%u:%.0f:%.2f:%.2f ", row->num,
-        row->interactions, row->reward_sum, row->recent); }
+static bool see_stats(void *ctx, const record_stats *row) {
+    return see(ctx, "%u:%.0f:%.2f:%.2f ", row->num, row->interactions, row->reward_sum, row->recent);
+}
 static bool see_vector(void *ctx, const char *name, const float *values, uint32_t dim) {
     return see(ctx, "%s[%u]=%g ", name, dim, (double)values[0]);
 }
@@ -95,8 +104,7 @@ static void log_text(record_store *s, uint64_t after, size_t limit, char *out, s
     out[0] = '\0';
     for (size_t i = 0; i < n; i++) {
         size_t len = strlen(out);
-        if (i > 0)
-            assert_true(rows[i].lsn > rows[i - 1].lsn);
+        if (i > 0) assert_true(rows[i].lsn > rows[i - 1].lsn);
         bool person_told = rows[i].kind == RECORD_INTERACTION; /* or not: where one process writes all */
         snprintf(out + len, size - len, "%llu:%s%s(%u,%u,%s) ", (unsigned long long)lsn_place(rows[i].lsn),
                  rows[i].remove ? "-" : "", kinds[rows[i].kind], rows[i].num, rows[i].num2,
@@ -197,7 +205,8 @@ static void many_relations_are_read_at_once_by_their_keys(void **state) {
     put_item(f->store, "b", "B", NULL, NULL);
     put_relation(f->store, "a", "SEQUEL_OF", "b", 0.5);
     put_relation(f->store, "a", "RELATED_TO", "b", 1);
-    for (uint32_t i = 0; i < MANY; i++) keys[i] = (record_relation_key){2, 1, "SEQUEL_OF"}; /* the other way round: not there */
+    for (uint32_t i = 0; i < MANY; i++)
+        keys[i] = (record_relation_key){2, 1, "SEQUEL_OF"}; /* the other way round: not there */
     keys[MANY - 1] = (record_relation_key){1, 2, "SEQUEL_OF"};
     assert_int_equal(record_get_relations(f->store, keys, MANY, see_relation_of_key, &s, NULL), BRAID_OK);
     assert_string_equal(s.text, "2499:a-SEQUEL_OF-b(0.50) ");
@@ -303,8 +312,7 @@ static void relations_are_read_by_item_and_in_pages(void **state) {
         assert_int_equal(record_list_relations(f->store, key, 3, see_relation, &all, &next, NULL), BRAID_OK);
         free(key);
         key = next;
-        if (all.count == before)
-            break;
+        if (all.count == before) break;
         assert_true(pages < 3);
     }
     assert_null(key);
@@ -353,12 +361,25 @@ static void a_person_known_only_by_interactions_is_no_user_but_can_be_removed(vo
 
 /* Everything that is learned about `person` from interaction `lsn`. */
 static void learn(record_store *s, const char *person, uint64_t lsn, int codes[2]) {
-    record_episode e = {.interaction_lsn = lsn, .agent = "default", .user = person, .session = "s1",
-                        .state_hash = hash_a, .state = "evening",
-                        .next_state_hash = "", .item_num = 1, .action = "a", .reward = 0.5, .at = 5};
+    record_episode e = {.interaction_lsn = lsn,
+                        .agent = "default",
+                        .user = person,
+                        .session = "s1",
+                        .state_hash = hash_a,
+                        .state = "evening",
+                        .next_state_hash = "",
+                        .item_num = 1,
+                        .action = "a",
+                        .reward = 0.5,
+                        .at = 5};
     record_action drama = {.action = "genres=drame", .mean = 0.25, .variance = 0.1, .count = 1, .version = lsn};
-    record_policy p = {.agent = "default", .user = person, .state_hash = hash_a, .state = "evening",
-                       .actions = &drama, .action_count = 1, .version = lsn};
+    record_policy p = {.agent = "default",
+                       .user = person,
+                       .state_hash = hash_a,
+                       .state = "evening",
+                       .actions = &drama,
+                       .action_count = 1,
+                       .version = lsn};
     record_change c[] = {{.kind = RECORD_EPISODE, .episode = &e}, {.kind = RECORD_POLICY, .policy = &p}};
     braid_error err = {0};
     assert_int_equal(record_write(s, c, 2, (record_write_flags){.background = true}, &err), BRAID_OK);
@@ -445,11 +466,21 @@ static bool compare_interaction(void *ctx, const record_interaction *row) {
 static void an_interaction_is_read_back_whole(void **state) {
     fixture *f = *state;
     put_item(f->store, "a", "A", NULL, NULL);
-    interaction in = {.user = "ana", .item = "a", .agent = "tv", .session = "s1", .recommendation_id = "r1",
+    interaction in = {.user = "ana",
+                      .item = "a",
+                      .agent = "tv",
+                      .session = "s1",
+                      .recommendation_id = "r1",
                       .idempotency_key = "k1",
-                      .type = INTERACTION_RATE, .watch_s = 0, .rating = 4.5, .at = -5, .device = "tv",
-                          .daypart = "night", .region = "CA",
-                      .mood = "sad", .simulated = true};
+                      .type = INTERACTION_RATE,
+                      .watch_s = 0,
+                      .rating = 4.5,
+                      .at = -5,
+                      .device = "tv",
+                      .daypart = "night",
+                      .region = "CA",
+                      .mood = "sad",
+                      .simulated = true};
     record_change c = {.kind = RECORD_INTERACTION, .interaction = &in, .attribution = "{\"slate\":1}"};
     assert_int_equal(write_all(f->store, &c, 1), BRAID_OK);
     assert_int_equal(lsn_place(c.lsn), 2);
@@ -504,7 +535,7 @@ static void a_repeated_idempotency_key_changes_nothing(void **state) {
     fixture_reopen(f);
     drop_item(f->store, "a"); /* a repeat is answered as the first time, whatever became of the item */
     record_change again = {.kind = RECORD_INTERACTION, .interaction = &in},
-        bob = {.kind = RECORD_INTERACTION, .interaction = &other};
+                  bob = {.kind = RECORD_INTERACTION, .interaction = &other};
     assert_int_equal(write_all(f->store, &again, 1), BRAID_OK);
     assert_int_equal(again.code, BRAID_OK);
     assert_true(again.duplicate);
@@ -521,8 +552,7 @@ static void a_persons_interactions_come_newest_first_by_time(void **state) {
     const int64_t times[] = {50, 10, 90, 50};
     put_item(f->store, "a", "A", NULL, NULL);
     put_item(f->store, "b", "B", NULL, NULL);
-    for (int i = 0; i < 4; i++)
-        put_interaction(f->store, "ana", i == 3 ? "b" : "a", NULL, times[i], NULL);
+    for (int i = 0; i < 4; i++) put_interaction(f->store, "ana", i == 3 ? "b" : "a", NULL, times[i], NULL);
     put_interaction(f->store, "bob", "a", NULL, 70, NULL);
     record_user_interactions(f->store, "ana", 100, 0, see_interaction, &s, NULL);
     assert_string_equal(s.text, "ana:a@90 ana:b@50 ana:a@50 ana:a@10 ");
@@ -547,8 +577,7 @@ static void interactions_are_scanned_between_two_lsns(void **state) {
     fixture *f = *state;
     seen s = {0}, limited = {0};
     put_item(f->store, "a", "A", NULL, NULL);
-    for (int i = 2; i <= 6; i++)
-        put_interaction(f->store, "ana", "a", NULL, i, NULL);
+    for (int i = 2; i <= 6; i++) put_interaction(f->store, "ana", "a", NULL, i, NULL);
     record_scan_interactions(f->store, lsn_of(2), lsn_of(5), 100, see_interaction, &s, NULL);
     assert_string_equal(s.text, "ana:a@3 ana:a@4 ana:a@5 ");
     record_scan_interactions(f->store, 0, UINT64_MAX, 2, see_interaction, &limited, NULL);
@@ -565,27 +594,43 @@ static void learned_rows_and_their_cursor_are_read_back(void **state) {
     put_interaction(f->store, "ana", "a", NULL, 5, &lsn);
     assert_int_equal(record_cursor_get(f->store, "policy", &at, NULL), BRAID_OK);
     assert_int_equal(at, 0);
-    record_episode e = {.interaction_lsn = lsn, .agent = "default", .user = "ana", .session = "s1",
-                        .state_hash = hash_a, .state = "evening",
-                        .next_state_hash = "not a hash", .item_num = 1, .action = "a", .reward = 0.5, .done = true,
-                            .at = 5};
+    record_episode e = {.interaction_lsn = lsn,
+                        .agent = "default",
+                        .user = "ana",
+                        .session = "s1",
+                        .state_hash = hash_a,
+                        .state = "evening",
+                        .next_state_hash = "not a hash",
+                        .item_num = 1,
+                        .action = "a",
+                        .reward = 0.5,
+                        .done = true,
+                        .at = 5};
     record_action of_p[] = {{"genres=drame", 0.25, 0.1, 1, lsn}, {"genres=essai", 0.5, 0.08, 0, 0}};
     record_action of_q = {"b", 0.5, 1, 1, lsn}, of_all = {"a", 0.75, 1, 2, lsn};
-    record_policy p = {.agent = "x", .user = "ana", .state_hash = hash_a, .state = "evening", .actions = of_p,
-                       .action_count = 2, .version = lsn};
-    record_policy q = {.agent = "y", .user = "ana", .state_hash = "", .state = "", .actions = &of_q,
-                       .action_count = 1, .version = lsn};
-    record_policy all = {.agent = "x", .user = "", .state_hash = "", .state = "", .actions = &of_all,
-                         .action_count = 1, .version = lsn};
+    record_policy p = {.agent = "x",
+                       .user = "ana",
+                       .state_hash = hash_a,
+                       .state = "evening",
+                       .actions = of_p,
+                       .action_count = 2,
+                       .version = lsn};
+    record_policy q = {.agent = "y",
+                       .user = "ana",
+                       .state_hash = "",
+                       .state = "",
+                       .actions = &of_q,
+                       .action_count = 1,
+                       .version = lsn};
+    record_policy all = {
+        .agent = "x", .user = "", .state_hash = "", .state = "", .actions = &of_all, .action_count = 1, .version = lsn};
     record_stats t = {.num = 1, .interactions = 1, .reward_sum = 0.5, .recent = 0.75, .last_at = 5};
     record_cursor cursor = {.name = "policy", .lsn = lsn};
     record_change c[] = {{.kind = RECORD_EPISODE, .episode = &e}, {.kind = RECORD_POLICY, .policy = &p},
-                         {.kind = RECORD_POLICY, .policy = &q},
-                         {.kind = RECORD_POLICY, .policy = &all}, {.kind = RECORD_STATS, .stats = &t},
-                             {.kind = RECORD_CURSOR, .cursor = &cursor}};
+                         {.kind = RECORD_POLICY, .policy = &q},   {.kind = RECORD_POLICY, .policy = &all},
+                         {.kind = RECORD_STATS, .stats = &t},     {.kind = RECORD_CURSOR, .cursor = &cursor}};
     assert_int_equal(write_all(f->store, c, 6), BRAID_OK);
-    for (int i = 0; i < 6; i++)
-        assert_int_equal(c[i].code, BRAID_OK);
+    for (int i = 0; i < 6; i++) assert_int_equal(c[i].code, BRAID_OK);
     fixture_reopen(f);
     record_user_policies(f->store, NULL, "ana", see_policy, &mine, NULL);
     assert_string_equal(mine.text, "x/ana/0011/genres=drame=0.25 x/ana/0011/genres=essai=0.50 y/ana//b=0.50 ");
@@ -620,8 +665,8 @@ static void an_older_policy_does_not_overwrite_a_newer_one(void **state) {
     fixture *f = *state;
     seen s = {0};
     record_action a = {"a", 0.75, 1, 2, 7}, older = {"a", 0.1, 1, 1, 6};
-    record_policy p = {.agent = "x", .user = "", .state_hash = "", .state = "", .actions = &a, .action_count = 1,
-                       .version = 7};
+    record_policy p = {
+        .agent = "x", .user = "", .state_hash = "", .state = "", .actions = &a, .action_count = 1, .version = 7};
     record_policy old = p;
     old.actions = &older;
     old.version = 6;
@@ -647,7 +692,7 @@ static void every_change_has_its_row_in_the_log_in_order(void **state) {
     log_text(f->store, 0, 100, text, sizeof text);
     assert_string_equal(text,
                         "1:item(1,0,a) 2:item(2,0,b) 3:relation(1,2,SEQUEL_OF) 4:user(0,0,ana) 5:interaction(2,0,)"
-                              " 6:-relation(1,2,SEQUEL_OF) 7:-item(1,0,a) ");
+                        " 6:-relation(1,2,SEQUEL_OF) 7:-item(1,0,a) ");
     log_text(f->store, 4, 2, text, sizeof text);
     assert_string_equal(text, "5:interaction(2,0,) 6:-relation(1,2,SEQUEL_OF) ");
     assert_int_equal(head_place(f->store), 7);
@@ -721,12 +766,12 @@ static void a_change_without_content_is_refused(void **state) {
     fixture *f = *state;
     record_cursor cursor = {"x", 1};
     item nameless = plain_item("", "x");
-    record_change c[] = {{.kind = RECORD_ITEM}, {.kind = (record_kind)99, .cursor = &cursor},
+    record_change c[] = {{.kind = RECORD_ITEM},
+                         {.kind = (record_kind)99, .cursor = &cursor},
                          {.kind = RECORD_ITEM, .item = &nameless},
                          {.kind = RECORD_CURSOR, .remove = true, .cursor = &cursor}};
     assert_int_equal(write_all(f->store, c, 4), BRAID_OK);
-    for (int i = 0; i < 4; i++)
-        assert_int_equal(c[i].code, BRAID_E_INVALID);
+    for (int i = 0; i < 4; i++) assert_int_equal(c[i].code, BRAID_E_INVALID);
     char text[64];
     log_text(f->store, 0, 10, text, sizeof text);
     assert_string_equal(text, "");
@@ -773,8 +818,7 @@ static void *crowd_read(void *arg) {
         record_scan_interactions(c->f->store, 0, head, SIZE_MAX, count_rows, &n, NULL);
         usleep(2000);
         record_scan_interactions(c->f->store, 0, head, SIZE_MAX, count_rows, &again, NULL);
-        if (n != again)
-            abort();
+        if (n != again) abort();
     }
     return NULL;
 }
@@ -813,20 +857,16 @@ static void eight_writers_readers_and_a_feed_agree(void **state) {
     assert_int_equal(feed_start(f->store, &o, &feeder, NULL), BRAID_OK);
     for (unsigned i = 0; i < WRITERS + READERS; i++)
         assert_int_equal(pthread_create(&ids[i], NULL, i < WRITERS ? crowd_write : crowd_read, &cs[i]), 0);
-    for (unsigned i = 0; i < WRITERS; i++)
-        pthread_join(ids[i], NULL);
+    for (unsigned i = 0; i < WRITERS; i++) pthread_join(ids[i], NULL);
     atomic_store(&stop, true);
-    for (unsigned i = WRITERS; i < WRITERS + READERS; i++)
-        pthread_join(ids[i], NULL);
+    for (unsigned i = WRITERS; i < WRITERS + READERS; i++) pthread_join(ids[i], NULL);
     for (unsigned i = 0; i < WRITERS; i++)
         for (int k = 0; k < WRITES; k++) {
             lsns[i * WRITES + (unsigned)k] = cs[i].lsns[k];
-            if (k > 0)
-                assert_true(cs[i].lsns[k] > cs[i].lsns[k - 1]);
+            if (k > 0) assert_true(cs[i].lsns[k] > cs[i].lsns[k - 1]);
         }
     qsort(lsns, WRITERS * WRITES, sizeof lsns[0], compare_lsns);
-    for (int i = 1; i < WRITERS * WRITES; i++)
-        assert_true(lsns[i] > lsns[i - 1]);
+    for (int i = 1; i < WRITERS * WRITES; i++) assert_true(lsns[i] > lsns[i - 1]);
     assert_true(feed_wait(feeder, lsns[WRITERS * WRITES - 1], clock_mono_ns(&clock_system) + INT64_C(20000000000)));
     assert_int_equal(atomic_load(&fed), 1 + WRITERS * WRITES);
     assert_true(record_head(f->store) >= lsns[WRITERS * WRITES - 1]);
@@ -835,33 +875,38 @@ static void eight_writers_readers_and_a_feed_agree(void **state) {
 }
 
 #define CLAIMS(X)                                                                                                      \
-    X(a_written_item_is_read_back_whole) X(a_put_replaces_the_whole_item_and_keeps_its_number)                         \
-    X(named_vectors_are_kept_beside_the_indexed_one) X(an_unknown_item_is_not_found)                                   \
-    X(many_items_are_read_at_once_and_those_that_are_not_there_are_left_out)                                           \
-    X(many_relations_are_read_at_once_by_their_keys)                                                                   \
-    X(a_removed_item_takes_its_relations_vectors_and_statistics_along) X(an_items_number_is_never_used_again)          \
-    X(items_are_scanned_by_number_and_listed_by_id) X(a_callback_that_says_false_stops_the_reading)                    \
-    X(a_vector_that_is_not_finite_is_refused_alone) X(relations_are_read_by_item_and_in_pages)                         \
-    X(a_relation_wants_both_its_ends) X(users_are_read_and_listed)                                                     \
-    X(a_person_known_only_by_interactions_is_no_user_but_can_be_removed)                                               \
-    X(a_removed_user_is_gone_from_everywhere_but_the_log_of_the_removal)                                               \
-    X(a_learner_that_is_late_cannot_bring_a_removed_person_back) X(an_interaction_is_read_back_whole)                  \
-    X(an_interaction_without_time_is_stamped)                                                                          \
-    X(an_interaction_with_an_unknown_item_is_refused_and_the_others_are_kept)                                          \
-    X(a_repeated_idempotency_key_changes_nothing) X(a_persons_interactions_come_newest_first_by_time)                  \
-    X(interactions_outlive_their_item) X(interactions_are_scanned_between_two_lsns)                                    \
-    X(learned_rows_and_their_cursor_are_read_back) X(an_episode_applied_twice_changes_nothing)                         \
-    X(an_older_policy_does_not_overwrite_a_newer_one) X(every_change_has_its_row_in_the_log_in_order)                  \
-    X(a_trimmed_log_forgets_and_its_numbers_never_come_again) X(log_wait_ends_at_its_deadline_and_when_woken)          \
-    X(everything_is_there_after_reopen) X(a_change_without_content_is_refused)                                         \
-    X(eight_writers_readers_and_a_feed_agree)
+    X(a_written_item_is_read_back_whole)                                                                               \
+    X(a_put_replaces_the_whole_item_and_keeps_its_number)                                                              \
+    X(named_vectors_are_kept_beside_the_indexed_one)                                                                   \
+    X(an_unknown_item_is_not_found) X(many_items_are_read_at_once_and_those_that_are_not_there_are_left_out) X(        \
+        many_relations_are_read_at_once_by_their_keys)                                                                 \
+        X(a_removed_item_takes_its_relations_vectors_and_statistics_along) X(an_items_number_is_never_used_again) X(   \
+            items_are_scanned_by_number_and_listed_by_id) X(a_callback_that_says_false_stops_the_reading)              \
+            X(a_vector_that_is_not_finite_is_refused_alone) X(relations_are_read_by_item_and_in_pages) X(              \
+                a_relation_wants_both_its_ends) X(users_are_read_and_listed)                                           \
+                X(a_person_known_only_by_interactions_is_no_user_but_can_be_removed) X(                                \
+                    a_removed_user_is_gone_from_everywhere_but_the_log_of_the_removal)                                 \
+                    X(a_learner_that_is_late_cannot_bring_a_removed_person_back) X(an_interaction_is_read_back_whole)  \
+                        X(an_interaction_without_time_is_stamped)                                                      \
+                            X(an_interaction_with_an_unknown_item_is_refused_and_the_others_are_kept) X(               \
+                                a_repeated_idempotency_key_changes_nothing)                                            \
+                                X(a_persons_interactions_come_newest_first_by_time) X(interactions_outlive_their_item) \
+                                    X(interactions_are_scanned_between_two_lsns)                                       \
+                                        X(learned_rows_and_their_cursor_are_read_back)                                 \
+                                            X(an_episode_applied_twice_changes_nothing)                                \
+                                                X(an_older_policy_does_not_overwrite_a_newer_one)                      \
+                                                    X(every_change_has_its_row_in_the_log_in_order)                    \
+                                                        X(a_trimmed_log_forgets_and_its_numbers_never_come_again)      \
+                                                            X(log_wait_ends_at_its_deadline_and_when_woken)            \
+                                                                X(everything_is_there_after_reopen)                    \
+                                                                    X(a_change_without_content_is_refused)             \
+                                                                        X(eight_writers_readers_and_a_feed_agree)
 
 int main(void) {
     int failed = 0;
     for (size_t i = 0; record_registry(i) != NULL; i++) {
         const record_ops *row = record_registry(i);
-        if (!contract_can_ask(row))
-            continue;
+        if (!contract_can_ask(row)) continue;
         const struct CMUnitTest tests[] = {
 #define CONTRACT_CLAIM(name) CLAIM(name, row),
             CLAIMS(CONTRACT_CLAIM)

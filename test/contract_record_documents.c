@@ -18,7 +18,8 @@
 
 static int put_document(record_store *s, const char *kind, const char *id, const char *body, uint64_t expect,
                         uint64_t *lsn) {
-    record_document d = {.kind = kind, .id = id, .body = body, .body_len = body != NULL ? strlen(body) : 0, .expect = expect};
+    record_document d = {
+        .kind = kind, .id = id, .body = body, .body_len = body != NULL ? strlen(body) : 0, .expect = expect};
     record_change c = {.kind = RECORD_DOCUMENT, .document = &d};
     return write_one(s, &c, lsn);
 }
@@ -38,8 +39,7 @@ static int put_slate(record_store *s, const char *id, const char *agent, const c
     record_change c = {.kind = RECORD_SLATE, .slate = &l};
     int code = write_one(s, &c, NULL);
     assert_true(c.lsn == 0);
-    if (again != NULL)
-        *again = c.duplicate;
+    if (again != NULL) *again = c.duplicate;
     return code;
 }
 
@@ -73,8 +73,7 @@ static void expect_document(record_store *s, const char *kind, const char *id, c
     int code = record_get_document(s, kind, id, see_document, &found, &err);
     assert_int_equal(code, wanted != NULL ? BRAID_OK : BRAID_E_NOT_FOUND);
     assert_string_equal(found.text, wanted != NULL ? wanted : "");
-    if (wanted == NULL)
-        assert_non_null(strstr(err.message, id));
+    if (wanted == NULL) assert_non_null(strstr(err.message, id));
 }
 
 static void expect_kind(record_store *s, const char *kind, const char *after, size_t limit, const char *wanted) {
@@ -136,8 +135,7 @@ static void documents_of_a_kind_are_listed_by_their_ids_in_pages(void **state) {
     fixture *f = *state;
     seen one = {.stop_after = 1};
     const char *const ids[] = {"b", "a", "d", "c"};
-    for (int i = 0; i < 4; i++)
-        put_document(f->store, "rule", ids[i], "{}", 0, NULL);
+    for (int i = 0; i < 4; i++) put_document(f->store, "rule", ids[i], "{}", 0, NULL);
     put_document(f->store, "agent", "b", "{}", 0, NULL);
     expect_kind(f->store, "rule", NULL, 100, "rule/a{} rule/b{} rule/c{} rule/d{} ");
     expect_kind(f->store, "rule", "a", 2, "rule/b{} rule/c{} ");
@@ -161,8 +159,7 @@ static void a_list_longer_than_a_page_is_whole(void **state) {
         c[i] = (record_change){.kind = RECORD_DOCUMENT, .document = &rows[i]};
     }
     assert_int_equal(write_all(f->store, c, MANY), BRAID_OK);
-    for (int i = 0; i < MANY; i++)
-        assert_int_equal(c[i].code, BRAID_OK);
+    for (int i = 0; i < MANY; i++) assert_int_equal(c[i].code, BRAID_OK);
     record_list_documents(f->store, "k", NULL, SIZE_MAX, see_document, &s, NULL);
     assert_int_equal(s.count, MANY);
     s.count = 0;
@@ -173,7 +170,8 @@ static void a_list_longer_than_a_page_is_whole(void **state) {
 static void a_writer_who_read_another_version_is_refused_and_nothing_is_lost(void **state) {
     fixture *f = *state;
     uint64_t first = 0, second = 0, third = 0;
-    assert_int_equal(put_document(f->store, "agent", "a", "{\"n\":0}", 7, NULL), BRAID_E_CONFLICT); /* it was never there */
+    assert_int_equal(put_document(f->store, "agent", "a", "{\"n\":0}", 7, NULL),
+                     BRAID_E_CONFLICT); /* it was never there */
     assert_int_equal(put_document(f->store, "agent", "a", "{\"n\":1}", 0, &first), BRAID_OK);
     assert_int_equal(put_document(f->store, "agent", "a", "{\"n\":2}", 0, NULL), BRAID_E_CONFLICT);
     assert_int_equal(put_document(f->store, "agent", "a", "{\"n\":2}", first, &second), BRAID_OK);
@@ -188,7 +186,8 @@ static void a_writer_who_read_another_version_is_refused_and_nothing_is_lost(voi
     assert_int_equal(put_document(f->store, "agent", "a", "{\"n\":5}", third, NULL), BRAID_E_CONFLICT);
     assert_int_equal(put_document(f->store, "agent", "a", "{\"n\":6}", 0, NULL), BRAID_OK);
     expect_counts(f->store, 1, 0);
-    expect_log(f->store, RECORD_MASK(RECORD_DOCUMENT), "1:10(agent/a) 2:10(agent/a) 3:10(agent/a) 4:-10(agent/a) 5:10(agent/a) ");
+    expect_log(f->store, RECORD_MASK(RECORD_DOCUMENT),
+               "1:10(agent/a) 2:10(agent/a) 3:10(agent/a) 4:-10(agent/a) 5:10(agent/a) ");
     expect_log(f->store, RECORD_MASK_ALL & ~RECORD_MASK(RECORD_DOCUMENT), "");
 }
 
@@ -198,8 +197,7 @@ static void of_changes_in_one_call_each_sees_those_before_it(void **state) {
                            {.kind = "k", .id = "a", .body = "{\"b\":1}", .body_len = 7, .expect = 0},
                            {.kind = "k", .id = "a", .body = "{\"c\":1}", .body_len = 7, .expect = RECORD_ANY_VERSION}};
     record_change c[3];
-    for (int i = 0; i < 3; i++)
-        c[i] = (record_change){.kind = RECORD_DOCUMENT, .document = &d[i]};
+    for (int i = 0; i < 3; i++) c[i] = (record_change){.kind = RECORD_DOCUMENT, .document = &d[i]};
     assert_int_equal(write_all(f->store, c, 3), BRAID_OK);
     assert_int_equal(c[0].code, BRAID_OK);
     assert_int_equal(c[1].code, BRAID_E_CONFLICT);
@@ -215,13 +213,15 @@ static void what_is_no_document_is_refused_alone(void **state) {
     memset(id, 'i', sizeof id - 1);
     kind[sizeof kind - 1] = id[sizeof id - 1] = '\0';
     const char *const kinds[] = {NULL, "", "Agent", "a b", "a/b", "caf\xc3\xa9", kind},
-               *const ids[] = {NULL, "", "a\xff", id},
-               *const bodies[] = {NULL, "", "[]", "1", "null", "{", "{}x", "{\"a\":1,}", "{\"a\":\"\xff\"}", "{a:1}"};
+                      *const ids[] = {NULL, "", "a\xff", id},
+                      *const bodies[] = {NULL,   "", "[]", "1", "null", "{", "{}x", "{\"a\":1,}", "{\"a\":\"\xff\"}",
+                                         "{a:1}"};
     seen none = {0};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         assert_int_equal(put_document(f->store, kinds[i], "a", "{}", 0, NULL), BRAID_E_INVALID);
         assert_int_equal(record_get_document(f->store, kinds[i], "a", see_document, &none, NULL), BRAID_E_INVALID);
-        assert_int_equal(record_list_documents(f->store, kinds[i], NULL, 1, see_document, &none, NULL), BRAID_E_INVALID);
+        assert_int_equal(record_list_documents(f->store, kinds[i], NULL, 1, see_document, &none, NULL),
+                         BRAID_E_INVALID);
     }
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++)
         assert_int_equal(put_document(f->store, "agent", ids[i], "{}", 0, NULL), BRAID_E_INVALID);
@@ -245,7 +245,8 @@ static void what_is_no_document_is_refused_alone(void **state) {
 
 enum { ADDERS = 4, ADDS = 25 };
 
-/* Reads a number, writes it back one higher under the version that was read, and tries again when somebody was quicker. */
+/* Reads a number, writes it back one higher under the version that was read, and tries again when somebody was
+ * quicker. */
 static bool see_number(void *ctx, const record_document *row) {
     uint64_t *out = ctx;
     out[0] = row->version;
@@ -257,16 +258,13 @@ static void *add_up(void *arg) {
     for (int done = 0; done < ADDS;) {
         uint64_t read[2] = {0};
         char body[32];
-        if (record_get_document(s, "sum", "a", see_number, read, NULL) != BRAID_OK)
-            abort();
+        if (record_get_document(s, "sum", "a", see_number, read, NULL) != BRAID_OK) abort();
         snprintf(body, sizeof body, "{\"n\":%llu}", (unsigned long long)read[1] + 1);
         record_document d = {.kind = "sum", .id = "a", .body = body, .body_len = strlen(body), .expect = read[0]};
         record_change c = {.kind = RECORD_DOCUMENT, .document = &d};
-        if (record_write(s, &c, 1, (record_write_flags){0}, NULL) != BRAID_OK)
-            abort();
+        if (record_write(s, &c, 1, (record_write_flags){0}, NULL) != BRAID_OK) abort();
         done += c.code == BRAID_OK;
-        if (c.code != BRAID_OK && c.code != BRAID_E_CONFLICT)
-            abort();
+        if (c.code != BRAID_OK && c.code != BRAID_E_CONFLICT) abort();
     }
     return NULL;
 }
@@ -276,10 +274,8 @@ static void no_addition_of_many_at_once_is_lost(void **state) {
     pthread_t threads[ADDERS];
     char wanted[32];
     put_document(f->store, "sum", "a", "{\"n\":0}", 0, NULL);
-    for (int i = 0; i < ADDERS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, add_up, f->store), 0);
-    for (int i = 0; i < ADDERS; i++)
-        pthread_join(threads[i], NULL);
+    for (int i = 0; i < ADDERS; i++) assert_int_equal(pthread_create(&threads[i], NULL, add_up, f->store), 0);
+    for (int i = 0; i < ADDERS; i++) pthread_join(threads[i], NULL);
     snprintf(wanted, sizeof wanted, "sum/a{\"n\":%d} ", ADDERS * ADDS);
     expect_document(f->store, "sum", "a", wanted);
 }
@@ -366,8 +362,7 @@ static void many_slates_in_one_call_meet_the_same_judgement_as_one_by_one(void *
             c[i] = (record_change){.kind = RECORD_SLATE, .slate = &rows[i]};
         }
         rows[7].user = NULL;
-        if (round == 2)
-            rows[8].id = rows[9].id; /* twice the same in one call */
+        if (round == 2) rows[8].id = rows[9].id; /* twice the same in one call */
         assert_int_equal(write_all(f->store, c, MANY), BRAID_OK);
         for (int i = 0; i < MANY; i++) {
             assert_int_equal(c[i].code, i == 7 ? BRAID_E_INVALID : BRAID_OK);
@@ -395,11 +390,9 @@ static void what_is_no_slate_is_refused_alone(void **state) {
     bad[5].at = TIME_NONE;
     bad[6].body = NULL;
     bad[7].body_len = 0;
-    for (int i = 0; i < 9; i++)
-        c[i] = (record_change){.kind = RECORD_SLATE, .slate = &bad[i], .remove = i == 8};
+    for (int i = 0; i < 9; i++) c[i] = (record_change){.kind = RECORD_SLATE, .slate = &bad[i], .remove = i == 8};
     assert_int_equal(write_all(f->store, c, 9), BRAID_OK);
-    for (int i = 0; i < 9; i++)
-        assert_int_equal(c[i].code, BRAID_E_INVALID);
+    for (int i = 0; i < 9; i++) assert_int_equal(c[i].code, BRAID_E_INVALID);
     char *large = calloc(1, RECORD_DOCUMENT_BYTES_MAX + 1);
     good.body = large;
     good.body_len = RECORD_DOCUMENT_BYTES_MAX + 1;
@@ -431,8 +424,7 @@ int main(void) {
     int failed = 0;
     for (size_t i = 0; record_registry(i) != NULL; i++) {
         const record_ops *row = record_registry(i);
-        if (!contract_can_ask(row))
-            continue;
+        if (!contract_can_ask(row)) continue;
         const struct CMUnitTest tests[] = {
 #define CONTRACT_CLAIM(name) CLAIM(name, row),
             CLAIMS(CONTRACT_CLAIM)

@@ -21,8 +21,15 @@ static const char hash_a[] = "00112233445566778899aabbccddeeff001122334455667788
 /* ---- writing and seeing ---- */
 
 static record_episode episode_of(const char *person, const char *title, double reward) {
-    return (record_episode){.agent = "default", .user = person, .session = "s1", .state_hash = hash_a, .state = "v1;mood=",
-                            .next_state_hash = "", .action = title, .reward = reward, .at = 1000};
+    return (record_episode){.agent = "default",
+                            .user = person,
+                            .session = "s1",
+                            .state_hash = hash_a,
+                            .state = "v1;mood=",
+                            .next_state_hash = "",
+                            .action = title,
+                            .reward = reward,
+                            .at = 1000};
 }
 
 static record_change change_of(const record_episode *e) {
@@ -32,8 +39,7 @@ static record_change change_of(const record_episode *e) {
 static int put(record_store *s, const record_episode *e, record_change *out) {
     record_change c = change_of(e);
     int code = write_one(s, &c, NULL);
-    if (out != NULL)
-        *out = c;
+    if (out != NULL) *out = c;
     return code;
 }
 
@@ -52,10 +58,9 @@ typedef struct seen {
 static bool see(void *ctx, const record_episode *e) {
     seen *s = ctx;
     size_t len = strlen(s->text);
-    if (s->count == 0)
-        s->first = e->interaction_lsn;
-    snprintf(s->text + len, sizeof s->text - len, "%s/%s/%s/%s=%g%s@%lld/%.4s/%s[%u]%g ", e->agent, e->user, e->session, e->action,
-             e->reward, e->done ? "!" : "", (long long)e->at, e->state_hash, e->state, e->dim,
+    if (s->count == 0) s->first = e->interaction_lsn;
+    snprintf(s->text + len, sizeof s->text - len, "%s/%s/%s/%s=%g%s@%lld/%.4s/%s[%u]%g ", e->agent, e->user, e->session,
+             e->action, e->reward, e->done ? "!" : "", (long long)e->at, e->state_hash, e->state, e->dim,
              e->dim > 0 ? (double)e->vector[e->dim - 1] : 0);
     return ++s->count != s->stop_after;
 }
@@ -63,8 +68,7 @@ static bool see(void *ctx, const record_episode *e) {
 static bool see_reward(void *ctx, const record_episode *e, float similarity) {
     seen *s = ctx;
     size_t len = strlen(s->text);
-    if (s->count == 0)
-        s->best = similarity;
+    if (s->count == 0) s->best = similarity;
     snprintf(s->text + len, sizeof s->text - len, "%g:%.3f ", e->reward, (double)similarity);
     return ++s->count != s->stop_after;
 }
@@ -75,13 +79,12 @@ static void expect_person(record_store *s, const char *person, const char *wante
     assert_string_equal(found.text, wanted);
 }
 
-static void expect_similar(record_store *s, const char *agent, const float *vector, uint32_t dim, size_t k, int64_t since,
-                           const char *wanted) {
+static void expect_similar(record_store *s, const char *agent, const float *vector, uint32_t dim, size_t k,
+                           int64_t since, const char *wanted) {
     seen found = {0};
     braid_error err = {0};
     int code = record_similar_episodes(s, agent, vector, dim, k, since, 0, see_reward, &found, &err);
-    if (code != BRAID_OK)
-        fprintf(stderr, "%s\n", err.message);
+    if (code != BRAID_OK) fprintf(stderr, "%s\n", err.message);
     assert_int_equal(code, BRAID_OK);
     assert_string_equal(found.text, wanted);
 }
@@ -112,7 +115,8 @@ static void an_episode_of_its_own_gets_a_number_and_is_read_back(void **state) {
     assert_true(other.lsn > c.lsn);
     for (int again = 0; again < 2; again++) {
         seen one = {.stop_after = 1};
-        expect_person(f->store, "ana", "other/ana/s1/i1=1@2000/0011/v1;mood=[0]0 default/ana/s1/i2=0.25!@1000/0011/v1;mood=[3]0.5 ");
+        expect_person(f->store, "ana",
+                      "other/ana/s1/i1=1@2000/0011/v1;mood=[0]0 default/ana/s1/i2=0.25!@1000/0011/v1;mood=[3]0.5 ");
         expect_person(f->store, "eve", "");
         record_user_episodes(f->store, "ana", 9, see, &one, NULL);
         assert_true(one.count == 1 && one.first == other.lsn);
@@ -163,8 +167,7 @@ static void it_is_not_logged(void **state) {
     head_place(f->store);
     assert_int_equal(record_log_read(f->store, 0, RECORD_MASK_ALL, 100, a, &rows, &n, &upto, NULL), BRAID_OK);
     assert_int_equal(n, 3);
-    for (size_t i = 0; i < n; i++)
-        assert_int_equal(rows[i].kind, RECORD_ITEM);
+    for (size_t i = 0; i < n; i++) assert_int_equal(rows[i].kind, RECORD_ITEM);
     arena_free(a);
 }
 
@@ -194,11 +197,10 @@ static void what_is_no_episode_is_refused_alone(void **state) {
     fixture *f = *state;
     float v[2] = {1, NAN};
     record_episode good = episode_of("ana", "i1", 0.5), bad[8];
-    int wanted[8] = {BRAID_E_NOT_FOUND, BRAID_E_INVALID, BRAID_E_INVALID, BRAID_E_NOT_FINITE,
+    int wanted[8] = {BRAID_E_NOT_FOUND,  BRAID_E_INVALID, BRAID_E_INVALID, BRAID_E_NOT_FINITE,
                      BRAID_E_NOT_FINITE, BRAID_E_INVALID, BRAID_E_INVALID, BRAID_E_INVALID};
     record_change c[9];
-    for (int i = 0; i < 8; i++)
-        bad[i] = good;
+    for (int i = 0; i < 8; i++) bad[i] = good;
     bad[0].action = "none";
     bad[1].action = "";
     bad[2].user = NULL;
@@ -208,8 +210,7 @@ static void what_is_no_episode_is_refused_alone(void **state) {
     bad[5].dim = 0;
     bad[6].dim = RECORD_STATE_DIM_MAX + 1;
     bad[7].key = "\xff";
-    for (int i = 0; i < 8; i++)
-        c[i] = change_of(&bad[i]);
+    for (int i = 0; i < 8; i++) c[i] = change_of(&bad[i]);
     c[8] = change_of(&good);
     put_items(f->store);
     assert_int_equal(write_all(f->store, c, 9), BRAID_OK);
@@ -242,8 +243,7 @@ static void many_in_one_call_meet_the_same_judgement_as_one_by_one(void **state)
             rows[i] = episode_of(people[i], i == 9 ? "none" : i % 2 ? "i1" : "i2", i);
             rows[i].key = i % 3 == 2 ? keys[i] : NULL;
             rows[i].at = i == 1 ? TIME_NONE : INT64_C(1780272000000) + i;
-            for (int d = 0; d < 4; d++)
-                v[i][d] = (float)(d == i % 4) + 0.001f * (float)i;
+            for (int d = 0; d < 4; d++) v[i][d] = (float)(d == i % 4) + 0.001f * (float)i;
             rows[i].vector = i % 5 == 0 ? NULL : v[i];
             rows[i].dim = 4;
             c[i] = change_of(&rows[i]);
@@ -254,23 +254,21 @@ static void many_in_one_call_meet_the_same_judgement_as_one_by_one(void **state)
             bool again = i % 3 == 2 && (round == 1 || i == 5);
             assert_int_equal(c[i].code, i == 7 ? BRAID_E_NOT_FINITE : i == 9 ? BRAID_E_NOT_FOUND : BRAID_OK);
             assert_int_equal(c[i].duplicate, again);
-            if (i == 7 || i == 9 || again)
-                continue;
+            if (i == 7 || i == 9 || again) continue;
             assert_true(c[i].lsn > last && c[i].num == (i % 2 ? 1u : 2u));
             last = c[i].lsn;
         }
     }
     unsigned with_key = 0;
-    for (int i = 0; i < MANY; i++)
-        with_key += i % 3 == 2; /* 7 and 9 have none */
+    for (int i = 0; i < MANY; i++) with_key += i % 3 == 2; /* 7 and 9 have none */
     assert_int_equal(episodes(f->store), (MANY - 2) * 2 - with_key);
     seen found = {0};
-    assert_int_equal(record_similar_episodes(f->store, "default", v[698], 4, 2, TIME_NONE, 0, see_reward, &found, NULL), BRAID_OK);
+    assert_int_equal(record_similar_episodes(f->store, "default", v[698], 4, 2, TIME_NONE, 0, see_reward, &found, NULL),
+                     BRAID_OK);
     assert_string_equal(found.text, "698:1.000 694:1.000 "); /* 698 has a key: it is there once */
-    rows[8].key = rows[11].key; /* twice the same in one call */
+    rows[8].key = rows[11].key;                              /* twice the same in one call */
     rows[8].user = rows[11].user;
-    for (int i = 0; i < MANY; i++)
-        rows[i].vector = NULL;
+    for (int i = 0; i < MANY; i++) rows[i].vector = NULL;
     assert_int_equal(write_all(f->store, c, MANY), BRAID_OK);
     assert_true(c[8].duplicate && c[11].duplicate && c[8].lsn == c[11].lsn);
     assert_int_equal(drop_user(f->store, "p11"), BRAID_OK);
@@ -289,7 +287,8 @@ static void put_state(record_store *s, const char *agent, double reward, int64_t
 
 static void the_nearest_states_come_first_within_agent_time_and_dimension(void **state) {
     fixture *f = *state;
-    const float x[2] = {2, 0}, y[2] = {0, 3}, xy[2] = {1, 1}, back[2] = {-1, 0}, zero[2] = {0, 0}, long_x[3] = {1, 0, 0};
+    const float x[2] = {2, 0}, y[2] = {0, 3}, xy[2] = {1, 1}, back[2] = {-1, 0}, zero[2] = {0, 0},
+                long_x[3] = {1, 0, 0};
     put_items(f->store);
     put_state(f->store, "default", 1, 1000, x, 2);
     put_state(f->store, "default", 2, 2000, y, 2);
@@ -320,9 +319,11 @@ static void a_question_that_makes_no_sense_is_refused(void **state) {
     assert_int_equal(record_similar_episodes(f->store, NULL, x, 0, 1, 0, 0, see_reward, &s, NULL), BRAID_E_INVALID);
     assert_int_equal(record_similar_episodes(f->store, NULL, x, 4097, 1, 0, 0, see_reward, &s, NULL), BRAID_E_INVALID);
     assert_int_equal(record_similar_episodes(f->store, NULL, x, 2, 0, 0, 0, see_reward, &s, NULL), BRAID_E_INVALID);
-    assert_int_equal(record_similar_episodes(f->store, NULL, x, 2, SIZE_MAX, 0, 0, see_reward, &s, NULL), BRAID_E_INVALID);
+    assert_int_equal(record_similar_episodes(f->store, NULL, x, 2, SIZE_MAX, 0, 0, see_reward, &s, NULL),
+                     BRAID_E_INVALID);
     assert_int_equal(record_similar_episodes(f->store, NULL, zero, 2, 1, 0, 0, see_reward, &s, NULL), BRAID_E_INVALID);
-    assert_int_equal(record_similar_episodes(f->store, NULL, nan, 2, 1, 0, 0, see_reward, &s, NULL), BRAID_E_NOT_FINITE);
+    assert_int_equal(record_similar_episodes(f->store, NULL, nan, 2, 1, 0, 0, see_reward, &s, NULL),
+                     BRAID_E_NOT_FINITE);
     assert_int_equal(record_forget(f->store, RECORD_INTERACTION, 5, NULL, NULL), BRAID_E_INVALID);
     expect_similar(f->store, NULL, x, 2, 9, TIME_NONE, "");
 }
@@ -342,8 +343,7 @@ static bool compare_one(void *ctx, const record_episode *e, float similarity) {
     world *w = ctx;
     double truth = w->wanted[(int)e->reward];
     unsigned better = 0;
-    for (int i = 0; i < STATES; i++)
-        better += w->wanted[i] > truth + 1e-5;
+    for (int i = 0; i < STATES; i++) better += w->wanted[i] > truth + 1e-5;
     w->right &= fabs((double)similarity - truth) < 1e-5 && (double)similarity <= w->last + 1e-6 && better <= w->seen;
     w->right &= e->dim == DIM && memcmp(e->vector, w->states[(int)e->reward], sizeof w->states[0]) == 0;
     w->last = similarity;
@@ -360,8 +360,7 @@ static void what_is_found_is_what_comparing_all_finds(void **state) {
     rng_seed(&dice, 5);
     put_items(f->store);
     for (int i = 0; i < STATES; i++) {
-        for (int d = 0; d < DIM; d++)
-            w->states[i][d] = (float)(rng_uniform(&dice) - 0.5);
+        for (int d = 0; d < DIM; d++) w->states[i][d] = (float)(rng_uniform(&dice) - 0.5);
         rows[i] = episode_of("ana", "i1", i);
         rows[i].vector = w->states[i];
         rows[i].dim = DIM;
@@ -369,8 +368,7 @@ static void what_is_found_is_what_comparing_all_finds(void **state) {
     }
     assert_int_equal(write_all(f->store, c, STATES), BRAID_OK);
     for (int question = 0; question < 20; question++) {
-        for (int d = 0; d < DIM; d++)
-            w->question[d] = (float)(rng_uniform(&dice) - 0.5);
+        for (int d = 0; d < DIM; d++) w->question[d] = (float)(rng_uniform(&dice) - 0.5);
         for (int i = 0; i < STATES; i++) {
             double product = 0, a = 0, b = 0;
             for (int d = 0; d < DIM; d++) {
@@ -383,8 +381,9 @@ static void what_is_found_is_what_comparing_all_finds(void **state) {
         w->seen = 0;
         w->last = 2;
         w->right = true;
-        assert_int_equal(record_similar_episodes(f->store, "default", w->question, DIM, ASKED, TIME_NONE, 0, compare_one, w, NULL),
-                         BRAID_OK);
+        assert_int_equal(
+            record_similar_episodes(f->store, "default", w->question, DIM, ASKED, TIME_NONE, 0, compare_one, w, NULL),
+            BRAID_OK);
         assert_true(w->right && w->seen == ASKED);
     }
     free(w);
@@ -399,8 +398,7 @@ static void *write_states(void *arg) {
         e.vector = v;
         e.dim = 2;
         record_change c = change_of(&e);
-        if (record_write(s, &c, 1, (record_write_flags){0}, NULL) != BRAID_OK || c.code != BRAID_OK)
-            abort();
+        if (record_write(s, &c, 1, (record_write_flags){0}, NULL) != BRAID_OK || c.code != BRAID_OK) abort();
     }
     return NULL;
 }
@@ -409,19 +407,18 @@ static void what_was_acknowledged_is_found_while_others_write(void **state) {
     fixture *f = *state;
     pthread_t threads[2];
     put_items(f->store);
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, write_states, f->store), 0);
+    for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&threads[i], NULL, write_states, f->store), 0);
     for (int i = 0; i < 40; i++) {
         float v[2] = {1, -1.0f - (float)i};
         seen found = {0};
         char wanted[32];
         put_state(f->store, "default", i, 1000, v, 2);
         snprintf(wanted, sizeof wanted, "%d:1.000 ", i);
-        assert_int_equal(record_similar_episodes(f->store, "default", v, 2, 1, TIME_NONE, 0, see_reward, &found, NULL), BRAID_OK);
+        assert_int_equal(record_similar_episodes(f->store, "default", v, 2, 1, TIME_NONE, 0, see_reward, &found, NULL),
+                         BRAID_OK);
         assert_string_equal(found.text, wanted);
     }
-    for (int i = 0; i < 2; i++)
-        pthread_join(threads[i], NULL);
+    for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
     assert_int_equal(episodes(f->store), 440);
 }
 
@@ -497,8 +494,8 @@ static void forgetting_goes_on_over_many_rows(void **state) {
         assert_int_equal(record_write(f->store, c, CALL, (record_write_flags){0}, NULL), BRAID_OK);
         for (int k = 0; k < CALL; k++) {
             snprintf(ids[k], sizeof ids[k], "%d", i + k);
-            slates[k] = (record_slate){.id = ids[k], .agent = "x", .user = "ana", .at = MS(LONG_AGO) + (k % 2), .body = "x",
-                                       .body_len = 1};
+            slates[k] = (record_slate){
+                .id = ids[k], .agent = "x", .user = "ana", .at = MS(LONG_AGO) + (k % 2), .body = "x", .body_len = 1};
             c[k] = (record_change){.kind = RECORD_SLATE, .slate = &slates[k]};
         }
         assert_int_equal(record_write(f->store, c, CALL, (record_write_flags){0}, NULL), BRAID_OK);
@@ -528,8 +525,7 @@ int main(void) {
     int failed = 0;
     for (size_t i = 0; record_registry(i) != NULL; i++) {
         const record_ops *row = record_registry(i);
-        if (!contract_can_ask(row))
-            continue;
+        if (!contract_can_ask(row)) continue;
         const struct CMUnitTest tests[] = {
 #define CONTRACT_CLAIM(name) CLAIM(name, row),
             CLAIMS(CONTRACT_CLAIM)

@@ -1,4 +1,5 @@
-/* The contract of roll-ups and of the order in which a person's episodes are read, run over every row of the registry. */
+/* The contract of roll-ups and of the order in which a person's episodes are read, run over every row of the
+ * registry. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,8 +17,16 @@
 static const int64_t NOON = INT64_C(446232) * HOUR; /* 2020-11-27T00:00:00Z */
 
 static void put_given(record_store *s, const char *agent, int64_t at, double reward, bool done) {
-    record_episode e = {.agent = agent, .user = "ana", .session = "s", .state_hash = "", .state = "", .next_state_hash = "", .action = "i1",
-                        .reward = reward, .done = done, .at = at};
+    record_episode e = {.agent = agent,
+                        .user = "ana",
+                        .session = "s",
+                        .state_hash = "",
+                        .state = "",
+                        .next_state_hash = "",
+                        .action = "i1",
+                        .reward = reward,
+                        .done = done,
+                        .at = at};
     record_change c = {.kind = RECORD_EPISODE, .episode = &e};
     assert_int_equal(write_one(s, &c, NULL), BRAID_OK);
 }
@@ -25,8 +34,16 @@ static void put_given(record_store *s, const char *agent, int64_t at, double rew
 static void put_learned(record_store *s, int64_t at, double reward) {
     uint64_t lsn = 0;
     assert_int_equal(put_interaction(s, "ana", "i1", NULL, at, &lsn), BRAID_OK);
-    record_episode e = {.interaction_lsn = lsn, .agent = "default", .user = "ana", .session = "", .state_hash = "", .state = "v1",
-                        .next_state_hash = "", .action = "i1", .reward = reward, .at = at};
+    record_episode e = {.interaction_lsn = lsn,
+                        .agent = "default",
+                        .user = "ana",
+                        .session = "",
+                        .state_hash = "",
+                        .state = "v1",
+                        .next_state_hash = "",
+                        .action = "i1",
+                        .reward = reward,
+                        .at = at};
     record_change c = {.kind = RECORD_EPISODE, .episode = &e};
     assert_int_equal(write_one(s, &c, NULL), BRAID_OK);
 }
@@ -47,12 +64,14 @@ static bool see(void *ctx, const record_hour *h) {
     seen *s = ctx;
     size_t n = strlen(s->text);
     assert_int_equal(h->hour % HOUR, 0);
-    snprintf(s->text + n, sizeof s->text - n, "%lld %s %llu/%llu/%llu/%g, ", (long long)((h->hour - NOON) / HOUR), h->agent,
-             (unsigned long long)h->slates, (unsigned long long)h->episodes, (unsigned long long)h->finished, h->reward_sum);
+    snprintf(s->text + n, sizeof s->text - n, "%lld %s %llu/%llu/%llu/%g, ", (long long)((h->hour - NOON) / HOUR),
+             h->agent, (unsigned long long)h->slates, (unsigned long long)h->episodes, (unsigned long long)h->finished,
+             h->reward_sum);
     return ++s->count != s->stop_after;
 }
 
-static void expect_of(record_store *s, const char *agent, int64_t from, int64_t until_at, size_t limit, const char *wanted) {
+static void expect_of(record_store *s, const char *agent, int64_t from, int64_t until_at, size_t limit,
+                      const char *wanted) {
     seen found = {0};
     assert_int_equal(record_scan_hours(s, agent, from, until_at, limit, see, &found, NULL), BRAID_OK);
     assert_string_equal(found.text, wanted);
@@ -134,8 +153,15 @@ static void many_episodes_are_rolled_up_and_stay_counted_when_they_are_forgotten
     record_episode *e = calloc(MANY, sizeof *e);
     put_item(f->store, "i1", "A film", NULL, NULL);
     for (int i = 0; i < MANY; i++) {
-        e[i] = (record_episode){.agent = "default", .user = "ana", .session = "", .state_hash = "", .state = "", .next_state_hash = "",
-                                .action = "i1", .reward = 1, .at = NOON + i % 2 * HOUR};
+        e[i] = (record_episode){.agent = "default",
+                                .user = "ana",
+                                .session = "",
+                                .state_hash = "",
+                                .state = "",
+                                .next_state_hash = "",
+                                .action = "i1",
+                                .reward = 1,
+                                .at = NOON + i % 2 * HOUR};
         c[i] = (record_change){.kind = RECORD_EPISODE, .episode = &e[i]};
     }
     assert_int_equal(write_all(f->store, c, MANY), BRAID_OK);

@@ -57,13 +57,12 @@ typedef struct seen {
 static bool see(void *ctx, const record_neighbours *row) {
     seen *s = ctx;
     size_t len = strlen(s->text);
-    len += (size_t)snprintf(s->text + len, sizeof s->text - len, "%u/%s@%lld", row->num, row->model,
-                            (long long)row->at);
+    len +=
+        (size_t)snprintf(s->text + len, sizeof s->text - len, "%u/%s@%lld", row->num, row->model, (long long)row->at);
     for (size_t i = 0; i < row->count && len < sizeof s->text; i++)
         len += (size_t)snprintf(s->text + len, sizeof s->text - len, ",%u=%g", row->list[i].num,
                                 (double)row->list[i].weight);
-    if (len < sizeof s->text)
-        snprintf(s->text + len, sizeof s->text - len, " ");
+    if (len < sizeof s->text) snprintf(s->text + len, sizeof s->text - len, " ");
     s->version = row->version;
     return ++s->count != s->stop_after;
 }
@@ -206,8 +205,7 @@ static void what_is_no_list_or_no_model_is_refused_alone(void **state) {
     memset(longest, 'm', sizeof longest - 1);
     longest[sizeof longest - 1] = '\0';
     record_neighbour *many = calloc(RECORD_NEIGHBOURS_MAX + 1, sizeof *many);
-    for (uint32_t i = 0; i <= RECORD_NEIGHBOURS_MAX; i++)
-        many[i] = (record_neighbour){i + 1, 1.0f / (float)(i + 1)};
+    for (uint32_t i = 0; i <= RECORD_NEIGHBOURS_MAX; i++) many[i] = (record_neighbour){i + 1, 1.0f / (float)(i + 1)};
     record_neighbour nan = {1, NAN}, infinite = {1, -INFINITY}, nobody = {0, 1},
                      twice[] = {{7, 1}, {8, 0.5f}, {7, 0.25f}};
     put_items(f->store, 1);
@@ -253,8 +251,7 @@ static void a_scan_goes_on_after_a_number_and_stops_when_told(void **state) {
     fixture *f = *state;
     seen after = {0}, one = {.stop_after = 1}, first = {.stop_after = 1};
     put_items(f->store, 4);
-    for (uint32_t i = 1; i <= 4; i++)
-        put_one(f->store, i, "slim", 5 - i, 0.5f);
+    for (uint32_t i = 1; i <= 4; i++) put_one(f->store, i, "slim", 5 - i, 0.5f);
     put_one(f->store, 1, "b", 1, 1);
     record_scan_neighbours(f->store, "slim", 2, see, &after, NULL);
     assert_string_equal(after.text, "3/slim@1003,2=0.5 4/slim@1004,1=0.5 ");
@@ -311,8 +308,7 @@ static void many_in_one_call_meet_the_same_judgement_as_one_by_one(void **state)
     record_scan_neighbours(f->store, "slim", 0, count_rows, &counted, NULL);
     assert_int_equal(counted, kept);
     expect_count(f->store, kept);
-    for (uint32_t i = 0; i < MANY; i++)
-        lists[i].weight = 0.25f;
+    for (uint32_t i = 0; i < MANY; i++) lists[i].weight = 0.25f;
     rows[8].model = "cosine"; /* twice the same row: the second is what stays */
     rows[9].num = 9;
     rows[9].model = "cosine";
@@ -346,7 +342,9 @@ typedef struct world {
     uint32_t last;
 } world;
 
-static uint32_t pick(world *w, uint32_t n) { return (uint32_t)rng_below(&w->dice, n); }
+static uint32_t pick(world *w, uint32_t n) {
+    return (uint32_t)rng_below(&w->dice, n);
+}
 
 static cell random_cell(world *w) {
     cell c = {.count = pick(w, LIST + 1), .at = (int64_t)rng_next(&w->dice)};
@@ -354,8 +352,7 @@ static cell random_cell(world *w) {
     for (size_t i = 0; i < c.count; i++) {
         uint32_t bits = (uint32_t)rng_next(&w->dice);
         memcpy(&c.list[i].weight, &bits, sizeof bits);
-        if (!isfinite(c.list[i].weight))
-            c.list[i].weight = -0.0f;
+        if (!isfinite(c.list[i].weight)) c.list[i].weight = -0.0f;
         c.list[i].num = first + (uint32_t)i * 7;
     }
     return c;
@@ -368,13 +365,14 @@ static void world_write(world *w) {
     size_t n = 0;
     uint32_t one_in = 1u << pick(w, 9);
     for (uint32_t i = 0; i < ITEMS * MODELS; i++)
-        if (pick(w, one_in) == 0)
-            which[n++] = i;
+        if (pick(w, one_in) == 0) which[n++] = i;
     for (size_t i = 0; i < n; i++) {
         uint32_t at = which[i], item_at = at / MODELS;
         wanted[i] = random_cell(w);
         w->rows[i] = (record_neighbours){.num = w->num[item_at] != 0 ? w->num[item_at] : 1000000 + item_at,
-                                         .model = models[at % MODELS], .at = wanted[i].at, .list = wanted[i].list,
+                                         .model = models[at % MODELS],
+                                         .at = wanted[i].at,
+                                         .list = wanted[i].list,
                                          .count = wanted[i].count};
         w->changes[i] = change_of(&w->rows[i]);
         w->changes[i].remove = pick(w, 5) == 0;
@@ -394,8 +392,7 @@ static void world_write(world *w) {
         assert_int_equal(c->lsn == 0, c->duplicate);
         *old = wanted[i];
         old->version = c->lsn;
-        if (drop)
-            old->count = 0;
+        if (drop) old->count = 0;
     }
 }
 
@@ -416,10 +413,8 @@ static void world_items(world *w) {
 static bool world_row(void *ctx, const record_neighbours *row) {
     world *w = ctx;
     uint32_t i = 0, m = 0;
-    while (i < ITEMS && w->num[i] != row->num)
-        i++;
-    while (m < MODELS && strcmp(models[m], row->model) != 0)
-        m++;
+    while (i < ITEMS && w->num[i] != row->num) i++;
+    while (m < MODELS && strcmp(models[m], row->model) != 0) m++;
     assert_true(i < ITEMS && m < MODELS);
     const cell *c = &w->cells[i][m];
     assert_int_equal(row->count, c->count);
@@ -444,19 +439,16 @@ static void world_compare(world *w) {
         assert_int_equal(record_scan_neighbours(w->f->store, models[m], 0, world_row_in_order, w, NULL), BRAID_OK);
     }
     for (int i = 0; i < ITEMS; i++)
-        for (int m = 0; m < MODELS; m++)
-            there += w->cells[i][m].count > 0;
+        for (int m = 0; m < MODELS; m++) there += w->cells[i][m].count > 0;
     assert_int_equal(w->rows_seen, there);
     expect_count(w->f->store, there);
     for (int n = 0; n < 10; n++) {
         uint32_t i = pick(w, ITEMS);
         unsigned of_it = 0;
         w->rows_seen = 0;
-        if (w->num[i] == 0)
-            continue;
+        if (w->num[i] == 0) continue;
         assert_int_equal(record_item_neighbours(w->f->store, w->num[i], world_row, w, NULL), BRAID_OK);
-        for (int m = 0; m < MODELS; m++)
-            of_it += w->cells[i][m].count > 0;
+        for (int m = 0; m < MODELS; m++) of_it += w->cells[i][m].count > 0;
         assert_int_equal(w->rows_seen, of_it);
     }
     char *text = integrity_text(w->f->store, true);
@@ -469,15 +461,11 @@ static void random_writes_leave_what_a_model_in_memory_holds(void **state) {
     w->f = *state;
     rng_seed(&w->dice, seed);
     for (int round = 0; round < ROUNDS; round++) {
-        for (int n = round == 0 ? 20 : 1; n > 0; n--)
-            world_items(w);
+        for (int n = round == 0 ? 20 : 1; n > 0; n--) world_items(w);
         world_write(w);
-        if (pick(w, 8) == 0)
-            fixture_reopen(w->f);
-        if (pick(w, 8) == 0)
-            record_log_trim(w->f->store, record_head(w->f->store), NULL);
-        if (round % 3 == 0 || round == ROUNDS - 1)
-            world_compare(w);
+        if (pick(w, 8) == 0) fixture_reopen(w->f);
+        if (pick(w, 8) == 0) record_log_trim(w->f->store, record_head(w->f->store), NULL);
+        if (round % 3 == 0 || round == ROUNDS - 1) world_compare(w);
     }
     free(w);
 }
@@ -495,10 +483,8 @@ typedef struct race {
 static bool one_generation(void *ctx, const record_neighbours *row) {
     race *r = ctx;
     for (size_t i = 0; i < row->count; i++)
-        if (row->list[i].weight != row->list[0].weight)
-            abort();
-    if ((float)row->count != row->list[0].weight || row->at != (int64_t)row->count)
-        abort();
+        if (row->list[i].weight != row->list[0].weight) abort();
+    if ((float)row->count != row->list[0].weight || row->at != (int64_t)row->count) abort();
     atomic_fetch_add(&r->rows, 1);
     return true;
 }
@@ -506,10 +492,8 @@ static bool one_generation(void *ctx, const record_neighbours *row) {
 static void *race_read(void *arg) {
     race *r = arg;
     while (!atomic_load(&r->stop)) {
-        if (record_scan_neighbours(r->f->store, "slim", 0, one_generation, r, NULL) != BRAID_OK)
-            abort();
-        if (record_item_neighbours(r->f->store, 2, one_generation, r, NULL) != BRAID_OK)
-            abort();
+        if (record_scan_neighbours(r->f->store, "slim", 0, one_generation, r, NULL) != BRAID_OK) abort();
+        if (record_item_neighbours(r->f->store, 2, one_generation, r, NULL) != BRAID_OK) abort();
     }
     return NULL;
 }
@@ -520,8 +504,7 @@ static void *race_write(void *arg) {
     static record_neighbours rows[GENERATIONS + 1][WIDE];
     static record_change c[GENERATIONS + 1][WIDE];
     for (uint32_t g = 1; g <= GENERATIONS; g++) {
-        for (uint32_t i = 0; i < g; i++)
-            list[g][i] = (record_neighbour){i + 1, (float)g};
+        for (uint32_t i = 0; i < g; i++) list[g][i] = (record_neighbour){i + 1, (float)g};
         for (uint32_t i = 0; i < WIDE; i++) {
             rows[g][i] = (record_neighbours){.num = i + 1, .model = "slim", .at = g, .list = list[g], .count = g};
             c[g][i] = change_of(&rows[g][i]);
@@ -538,19 +521,18 @@ static void a_reader_never_sees_half_a_row(void **state) {
     race r = {.f = *state};
     pthread_t writer, readers[2];
     put_items(r.f->store, WIDE);
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(pthread_create(&readers[i], NULL, race_read, &r), 0);
+    for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&readers[i], NULL, race_read, &r), 0);
     assert_int_equal(pthread_create(&writer, NULL, race_write, &r), 0);
     pthread_join(writer, NULL);
     atomic_store(&r.stop, true);
-    for (int i = 0; i < 2; i++)
-        pthread_join(readers[i], NULL);
+    for (int i = 0; i < 2; i++) pthread_join(readers[i], NULL);
     assert_true(atomic_load(&r.rows) > 0);
     expect_count(r.f->store, WIDE);
 }
 
 #define CLAIMS(X)                                                                                                      \
-    X(rows_are_read_back_by_model_and_by_item) X(a_write_replaces_the_whole_row_and_no_other)                          \
+    X(rows_are_read_back_by_model_and_by_item)                                                                         \
+    X(a_write_replaces_the_whole_row_and_no_other)                                                                     \
     X(nothing_learned_is_no_row_and_removing_nothing_changes_nothing)                                                  \
     X(an_item_that_is_not_there_is_refused_and_the_others_are_kept)                                                    \
     X(a_removed_item_takes_its_rows_along_and_stays_a_name_in_others)                                                  \
@@ -568,8 +550,7 @@ int main(int argc, char **argv) {
     printf("seed %llu\n", (unsigned long long)seed);
     for (size_t i = 0; record_registry(i) != NULL; i++) {
         const record_ops *row = record_registry(i);
-        if (!contract_can_ask(row))
-            continue;
+        if (!contract_can_ask(row)) continue;
         const struct CMUnitTest tests[] = {
 #define CONTRACT_CLAIM(name) CLAIM(name, row),
             CLAIMS(CONTRACT_CLAIM)

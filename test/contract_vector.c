@@ -45,7 +45,9 @@ static void must(int code, const braid_error *err) {
     if (code != BRAID_OK) fail_msg("%s", err->message);
 }
 
-static bool is_remote(const vector_ops *ops) { return ops->caps & VECTOR_CAP_REMOTE; }
+static bool is_remote(const vector_ops *ops) {
+    return ops->caps & VECTOR_CAP_REMOTE;
+}
 
 /* With a collection of its own on the server, if there is one. */
 static vector_store *open_with(const vector_ops *ops, vector_options options) {
@@ -109,7 +111,8 @@ static float naive_cosine(const float *a, const float *b, uint32_t dim) {
 static void fill(vector_store *s, const float *values, uint32_t dim, uint32_t first, uint32_t n) {
     braid_error err = {0};
     vector_entry *entries = malloc(n * sizeof *entries);
-    for (uint32_t i = 0; i < n; i++) entries[i] = (vector_entry){.num = first + i, .values = values + (size_t)(first + i) * dim};
+    for (uint32_t i = 0; i < n; i++)
+        entries[i] = (vector_entry){.num = first + i, .values = values + (size_t)(first + i) * dim};
     must(vector_upsert(s, entries, n, &err), &err);
     free(entries);
 }
@@ -118,8 +121,8 @@ static size_t search_ef(vector_store *s, const float *query, size_t k, unsigned 
                         vector_stats *stats) {
     braid_error err = {0};
     size_t count = 0;
-    vector_query q = {.values = query, .k = k, .ef = ef, .allow = allow, .allow_count = allow == NULL ? 0
-                      : bitset_count(allow)};
+    vector_query q = {
+        .values = query, .k = k, .ef = ef, .allow = allow, .allow_count = allow == NULL ? 0 : bitset_count(allow)};
     must(vector_search(s, &q, out, &count, stats, &err), &err);
     for (size_t i = 0; i < count; i++) {
         assert_true(out[i].score >= -1.001f && out[i].score <= 1.001f);
@@ -246,8 +249,8 @@ static void the_last_of_a_number_in_a_batch_counts(void **state) {
     vector_store *s = open_dim(ops_of(state), 2);
     braid_error err = {0};
     float x[2] = {1, 0}, y[2] = {0, 1}, got[2];
-    vector_entry entries[] = {{.num = 9, .values = x}, {.num = 9, .values = y}, {.num = 9, .values = x},
-                              {.num = 9, .values = y}};
+    vector_entry entries[] = {
+        {.num = 9, .values = x}, {.num = 9, .values = y}, {.num = 9, .values = x}, {.num = 9, .values = y}};
     must(vector_upsert(s, entries, 4, &err), &err);
     must(vector_fetch(s, 9, 0, got, &err), &err);
     assert_true(got[1] == 1);
@@ -279,7 +282,10 @@ static void score_is_the_cosine_or_none(void **state) {
     free(values);
 }
 
-typedef struct scan_seen { unsigned char seen[64]; size_t stop_after, calls; } scan_seen;
+typedef struct scan_seen {
+    unsigned char seen[64];
+    size_t stop_after, calls;
+} scan_seen;
 
 static bool see(void *ctx, uint32_t num, uint64_t version, const float *values) {
     (void)version;
@@ -513,7 +519,8 @@ static void a_remote_store_is_never_later_than_its_deadline(void **state) {
         error_clear(&err);
         uint32_t num = 3;
         deadline until = clock_mono_ns(&clock_system) + (int64_t)rng_below(&r, 600000);
-        code = round % 2 ? vector_fetch(s, num, until, got, &err) : vector_score(s, values, &num, 1, until, &score, &err);
+        code =
+            round % 2 ? vector_fetch(s, num, until, got, &err) : vector_score(s, values, &num, 1, until, &score, &err);
         assert_true(code == BRAID_OK || code == BRAID_E_DEADLINE || code == BRAID_E_UNAVAILABLE);
     }
     /* The breaker may have opened meanwhile; it tries again by itself. */
@@ -531,7 +538,10 @@ static void a_remote_store_is_never_later_than_its_deadline(void **state) {
 
 /* ---- versions ---- */
 
-typedef struct versions_seen { uint64_t version[8]; float first[8]; } versions_seen;
+typedef struct versions_seen {
+    uint64_t version[8];
+    float first[8];
+} versions_seen;
 
 static bool see_version(void *ctx, uint32_t num, uint64_t version, const float *values) {
     versions_seen *seen = ctx;
@@ -627,7 +637,7 @@ enum { C_DIM = 24, C_NUMS = 600, C_MOVERS = 100, C_SEARCHERS = 3 };
 
 typedef struct churn {
     vector_store *s;
-    const float *values; /* 2 x C_NUMS rows: an item's vector in its even and odd generations */
+    const float *values;               /* 2 x C_NUMS rows: an item's vector in its even and odd generations */
     _Atomic uint64_t state_of[C_NUMS]; /* generation << 2 | present << 1 | changing */
     _Atomic bool stop;
     _Atomic uint64_t searches, walks, wrong;
@@ -682,8 +692,8 @@ static void *search_on(void *ctx) {
         if (!bitset_init(&allow, C_NUMS)) abort();
         bitset_fill(&allow);
         for (uint32_t i = 0; i < C_NUMS; i++) before[i] = atomic_load(&c->state_of[i]);
-        vector_query q = {.values = query, .k = k, .ef = (unsigned)k, .allow = filtered ? &allow : NULL,
-                          .allow_count = C_NUMS};
+        vector_query q = {
+            .values = query, .k = k, .ef = (unsigned)k, .allow = filtered ? &allow : NULL, .allow_count = C_NUMS};
         if (vector_search(c->s, &q, out, &count, &stats, &err) != BRAID_OK) atomic_fetch_add(&c->wrong, 1);
         judge(c, query, before, out, count, least);
         if (strcmp(stats.method, "exact") != 0) atomic_fetch_add(&c->walks, 1);

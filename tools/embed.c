@@ -2,8 +2,8 @@
  *
  *     embed build/release/assets_data.c web web/index.html web/app.js server/schemas.json
  *
- * A name inside DIR loses that prefix. The output goes to OUT.new and is renamed, so that an interrupted build leaves no half file. A tool of our own,
- * since the build may use nothing but a C compiler and make. */
+ * A name inside DIR loses that prefix. The output goes to OUT.new and is renamed, so that an interrupted build
+ * leaves no half file. A tool of our own, since the build may use nothing but a C compiler and make. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,11 +1,11 @@
 /* loopback PROGRAM [ARG...]: runs PROGRAM so that it can listen on 127.0.0.1 only, whatever address it asks for.
  *
- * For servers that have no setting for it (Milvus 2.3). The kernel hands each bind() of the program to a helper process (seccomp user
- * notification, Linux 5.9+): a bind to "any address" is done by the helper on the program's own socket, with the loopback address in
- * its place; every other bind goes on as it was. PROGRAM keeps the pid that this was started with; the helper is its child and ends
- * with it. Nothing else of the program is touched, and no privilege is needed. Rejected: LD_PRELOAD (Go calls the kernel itself), a
- * network namespace with a relay (a hop more in every measurement), a firewall (changes the machine).
- * It exits with 125 when the kernel cannot do this. */
+ * For servers that have no setting for it (Milvus 2.3). The kernel hands each bind() of the program to a helper
+ * process (seccomp user notification, Linux 5.9+): a bind to "any address" is done by the helper on the program's
+ * own socket, with the loopback address in its place; every other bind goes on as it was. PROGRAM keeps the pid that
+ * this was started with; the helper is its child and ends with it. Nothing else of the program is touched, and no
+ * privilege is needed. Rejected: LD_PRELOAD (Go calls the kernel itself), a network namespace with a relay (a hop
+ * more in every measurement), a firewall (changes the machine). It exits with 125 when the kernel cannot do this. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/audit.h>
@@ -63,7 +63,8 @@ static int send_fd(int channel, int fd) {
         char room[CMSG_SPACE(sizeof(int))];
     } control = {0};
     struct iovec data = {&byte, 1};
-    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr message = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     struct cmsghdr *c = CMSG_FIRSTHDR(&message);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
@@ -80,7 +81,8 @@ static int receive_fd(int channel) {
         char room[CMSG_SPACE(sizeof(int))];
     } control = {0};
     struct iovec data = {&byte, 1};
-    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct msghdr message = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     if (recvmsg(channel, &message, MSG_CMSG_CLOEXEC) == 1 && CMSG_FIRSTHDR(&message) != NULL) {
         memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof fd);
     }
@@ -117,18 +119,19 @@ static void answer(const struct seccomp_notif *asked, struct seccomp_notif_resp 
     int process = -1, fd = -1;
     reply->id = asked->id;
     reply->flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
-    if (process_vm_readv((pid_t)asked->pid, &here, 1, &there, 1, 0) != (ssize_t)length || !hold(&address, (socklen_t)length)) {
+    if (process_vm_readv((pid_t)asked->pid, &here, 1, &there, 1, 0) != (ssize_t)length ||
+        !hold(&address, (socklen_t)length)) {
         return;
     }
     reply->flags = 0;
     reply->error = -EACCES; /* rather no server than one on every interface */
-    /* A thread's file descriptors are its process's: /proc tells which that is only by text, and pidfd_open wants the leader. */
+    /* A thread's file descriptors are its process's: /proc tells which that is only by text, and pidfd_open wants
+     * the leader. */
     char path[64], line[128];
     int leader = (int)asked->pid;
     snprintf(path, sizeof path, "/proc/%u/status", asked->pid);
     FILE *status = fopen(path, "re");
-    while (status != NULL && fgets(line, sizeof line, status) != NULL && sscanf(line, "Tgid: %d", &leader) != 1) {
-    }
+    while (status != NULL && fgets(line, sizeof line, status) != NULL && sscanf(line, "Tgid: %d", &leader) != 1) {}
     if (status != NULL) {
         fclose(status);
     }
@@ -185,7 +188,8 @@ int main(int argc, char **argv) {
         }
         return 0;
     }
-    prctl(PR_SET_PTRACER, helper, 0, 0, 0); /* lets the helper look into its parent where Yama forbids it; refused where there is none */
+    /* lets the helper look into its parent where Yama forbids it; refused where there is none */
+    prctl(PR_SET_PTRACER, helper, 0, 0, 0);
     int notify = install_filter();
     if (notify < 0) {
         return failed("seccomp");

@@ -8,9 +8,9 @@
  * A patient call is no probe: it may hang for seconds, and probes go on beside it. It was let in with more time than
  * others have, so only its success says something.
  *
- * Time moves the state only when somebody comes by (breaker_enter): there is no thread here. Rejected: a token bucket of
- * failures (it needs two rates that nobody can choose), and a probe by a bare TCP connect (a server that accepts and does
- * not answer would look healthy). */
+ * Time moves the state only when somebody comes by (breaker_enter): there is no thread here. Rejected: a token
+ * bucket of failures (it needs two rates that nobody can choose), and a probe by a bare TCP connect (a server that
+ * accepts and does not answer would look healthy). */
 #include "breaker.h"
 
 #include <pthread.h>

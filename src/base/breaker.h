@@ -4,12 +4,12 @@
  *             share of failures reaches `share`, it opens.
  * open        calls are refused at once (BRAID_E_UNAVAILABLE) for `open_ms`, which doubles with every failed probe up
  *             to open_ms_max.
- * half-open   one call at a time passes as a probe, under its own deadline; success closes, failure opens again. A probe
- *             that never reports (its thread died) is given up after probe_ms, so that no state is for ever.
+ * half-open   one call at a time passes as a probe, under its own deadline; success closes, failure opens again. A
+ *             probe that never reports (its thread died) is given up after probe_ms, so that no state is for ever.
  *
- * Besides, in either of the last two, one call a second passes that has patient_ms left or more; its success closes, its
- * failure changes nothing. A store may need longer for its first answers than anybody who waits for one can give it (a
- * Neo4j that plans each statement anew after a start): the probes of those who are in a hurry would fail for ever.
+ * Besides, in either of the last two, one call a second passes that has patient_ms left or more; its success closes,
+ * its failure changes nothing. A store may need longer for its first answers than anybody who waits for one can give it
+ * (a Neo4j that plans each statement anew after a start): the probes of those who are in a hurry would fail for ever.
  *
  * A failure is a time-out, a broken connection, a refusal for overload, or a call slower than slow_ms; what a caller
  * did wrong (a bad request, an unknown id) is a success of the store. So the one place that judges is
@@ -46,8 +46,8 @@ typedef struct breaker_options {
 int breaker_new(const breaker_options *options, breaker **out, braid_error *err);
 void breaker_free(breaker *b);
 
-/* BRAID_OK: go on, and report the outcome with breaker_done(ticket) on every path. UNAVAILABLE: the breaker is open; err
- * says since when and until when. NULL b: always passes. */
+/* BRAID_OK: go on, and report the outcome with breaker_done(ticket) on every path. UNAVAILABLE: the breaker is open;
+ * err says since when and until when. NULL b: always passes. */
 typedef struct breaker_ticket {
     int64_t begun_ns;
     uint64_t probe; /* not 0: this call is the probe of that number */
@@ -57,8 +57,8 @@ int breaker_enter(breaker *b, breaker_ticket *ticket, braid_error *err);
 /* The same for a call that says until when it may take (0: it does not say, and is not patient). */
 int breaker_enter_until(breaker *b, deadline until, breaker_ticket *ticket, braid_error *err);
 void breaker_done(breaker *b, breaker_ticket ticket, int code);
-/* Instead of breaker_done, for a call that never reached the store (no connection came free in time): it says nothing of
- * the store. One that was the probe leaves that to the next. */
+/* Instead of breaker_done, for a call that never reached the store (no connection came free in time): it says
+ * nothing of the store. One that was the probe leaves that to the next. */
 void breaker_skip(breaker *b, breaker_ticket ticket);
 
 /* Whether a result speaks against the store. */

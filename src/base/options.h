@@ -10,7 +10,8 @@
 #include "buf.h"
 #include "error.h"
 
-/* A SECRET is text that is never printed, and that no flag sets: the command line of a process is there for all to read. */
+/* A SECRET is text that is never printed, and that no flag sets: the command line of a process is there for all to
+ * read. */
 typedef enum option_type {
     OPTION_STRING,
     OPTION_INT,
@@ -26,7 +27,7 @@ typedef struct option_row {
     const char *default_value;
     double min, max;
     const char *choices; /* "a|b|c" */
-    const char *flag; /* "" of a secret */
+    const char *flag;    /* "" of a secret */
     const char *help;
 } option_row;
 

@@ -1,5 +1,5 @@
-/* Addresses of servers. HOST:PORT is split by hand and strictly: a colon too many is an IPv6 address that somebody forgot
- * to put in brackets, and guessing which part is the port would connect to another machine. */
+/* Addresses of servers. HOST:PORT is split by hand and strictly: a colon too many is an IPv6 address that somebody
+ * forgot to put in brackets, and guessing which part is the port would connect to another machine. */
 #include "remote.h"
 
 #include <stdint.h>

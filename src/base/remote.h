@@ -17,14 +17,16 @@ typedef struct remote_options {
     const char *tls_ca;     /* file of certificates to trust; "": those of the system */
     unsigned connections;   /* most connections or requests in flight, 1..1024 */
     unsigned timeout_ms;    /* of one call that carries no deadline of its own, and of connecting */
-    unsigned write_timeout_ms; /* of a batch written to a derived store, for which nobody waits; 0: REMOTE_WRITE_TIMEOUT_MS */
-    unsigned retries;       /* of what may be retried */
-    size_t batch;           /* rows a write call */
-    const char *name;       /* of the engine, for messages: "neo4j at 127.0.0.1:7687 ..."; NULL: they have the address alone */
+    /* of a batch written to a derived store, for which nobody waits; 0: REMOTE_WRITE_TIMEOUT_MS */
+    unsigned write_timeout_ms;
+    unsigned retries; /* of what may be retried */
+    size_t batch;     /* rows a write call */
+    /* of the engine, for messages: "neo4j at 127.0.0.1:7687 ..."; NULL: they have the address alone */
+    const char *name;
 } remote_options;
 
-/* The time of a batch of writes: never less than that of any other call. A batch that is given up too early is sent again
- * while the server is still at work on it, which makes a busy server slower yet. */
+/* The time of a batch of writes: never less than that of any other call. A batch that is given up too early is sent
+ * again while the server is still at work on it, which makes a busy server slower yet. */
 enum { REMOTE_WRITE_TIMEOUT_MS = 10000 };
 unsigned remote_write_ms(const remote_options *o);
 

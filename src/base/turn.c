@@ -20,7 +20,8 @@ _Static_assert(sizeof(attributes) == 48, "the kernel knows this size");
 
 static void take(uint32_t policy, uint64_t slice, int nicer) {
     attributes a = {.size = sizeof a};
-    if (syscall(SYS_sched_getattr, 0, &a, sizeof a, 0) != 0 || (a.policy != SCHED_OTHER && a.policy != SCHED_BATCH)) return;
+    if (syscall(SYS_sched_getattr, 0, &a, sizeof a, 0) != 0 || (a.policy != SCHED_OTHER && a.policy != SCHED_BATCH))
+        return;
     a.size = sizeof a;
     a.flags = 0;
     a.policy = policy;

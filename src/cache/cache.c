@@ -1,17 +1,18 @@
 /* cache: the thin forwarder in front of every cache store, the registry, and the one way to make keys.
  *
- * Arguments are checked, hits and misses counted, calls timed and breakers kept here once, so that an adapter holds only
- * its own work. A remote cache has a breaker for reads and one for writes; an invalidation that does not get through is
- * owed (cache_owed.c).
+ * Arguments are checked, hits and misses counted, calls timed and breakers kept here once, so that an adapter holds
+ * only its own work. A remote cache has a breaker for reads and one for writes; an invalidation that does not get
+ * through is owed (cache_owed.c).
  *
- * A server that accepts what it is sent and never answers costs every call its whole share of a deadline, and an answer makes
- * several. So no call on the way to an answer waits longer than the cache's own time-out, and after one that came to its
- * end the next ones get LATE_MS, until one succeeds or the breaker opens: five calls cost one share and 40 ms. A probe
- * gets its whole share, so that a cache that is merely slow is found again.
+ * A server that accepts what it is sent and never answers costs every call its whole share of a deadline, and an answer
+ * makes several. So no call on the way to an answer waits longer than the cache's own time-out, and after one that came
+ * to its end the next ones get LATE_MS, until one succeeds or the breaker opens: five calls cost one share and 40 ms. A
+ * probe gets its whole share, so that a cache that is merely slow is found again.
  *
- * A crowd in this process is no crowd at the remote cache: of those who miss a key one asks for its lease, the others are
- * told from here that somebody has it, and what is then put is also kept here for a moment (`near`), if nothing can
- * outdate it. So a stampede is one load also when the cache is slow or gone, which a crowd itself can bring about. */
+ * A crowd in this process is no crowd at the remote cache: of those who miss a key one asks for its lease, the
+ * others are told from here that somebody has it, and what is then put is also kept here for a moment (`near`), if
+ * nothing can outdate it. So a stampede is one load also when the cache is slow or gone, which a crowd itself can
+ * bring about. */
 #include "cache/cache.h"
 
 #include <stdatomic.h>
@@ -27,12 +28,7 @@
 #include "cache/cache_redis.h"
 #endif
 
-enum {
-    CACHE_KEY_BYTES_MAX = 1 << 20,
-    NEAR_MS = 1000,
-    NEAR_BYTES_MAX = 4 << 20,
-    LATE_MS = 10
-};
+enum { CACHE_KEY_BYTES_MAX = 1 << 20, NEAR_MS = 1000, NEAR_BYTES_MAX = 4 << 20, LATE_MS = 10 };
 
 struct cache {
     const cache_ops *ops;
@@ -276,7 +272,8 @@ int cache_invalidate(cache *c, const void *key, size_t key_len, uint64_t version
     return rc;
 }
 
-/* The lease among the callers of this process, which is asked for first. True: the remote one is to be asked as well. */
+/* The lease among the callers of this process, which is asked for first. True: the remote one is to be asked as
+ * well. */
 static bool cache_lease_here(cache *c, uint64_t hash, unsigned ms, bool *mine) {
     int64_t now = clock_mono_ns(c->clock);
     if (ms == 0) {

@@ -80,12 +80,12 @@ int cache_put(cache *c, const void *key, size_t key_len, uint64_t version, const
 /* The same within a deadline, for the path of a request. */
 int cache_put_until(cache *c, const void *key, size_t key_len, uint64_t version, const void *value, size_t len,
                     unsigned ttl_ms, deadline until, braid_error *err);
-/* A stampede is one load: of those who miss a key, one gets the lease (*mine) for `ms`, looks once more (the holder before
- * may just have stored it) and computes the value; the others look again after a moment. A put gives it back, and so does
- * ms 0. Where nothing was put nobody waits for that key for a moment: what cannot be kept makes no queue. Of a remote cache
- * that cannot be reached, or is slow, the lease is one among the callers of this process, and a value of CACHE_FIXED that
- * is put meanwhile reaches them all the same; the error is returned, and what *mine says holds. A lease is a courtesy: two
- * may hold one after a fault, which costs a load. */
+/* A stampede is one load: of those who miss a key, one gets the lease (*mine) for `ms`, looks once more (the holder
+ * before may just have stored it) and computes the value; the others look again after a moment. A put gives it back,
+ * and so does ms 0. Where nothing was put nobody waits for that key for a moment: what cannot be kept makes no
+ * queue. Of a remote cache that cannot be reached, or is slow, the lease is one among the callers of this process,
+ * and a value of CACHE_FIXED that is put meanwhile reaches them all the same; the error is returned, and what *mine
+ * says holds. A lease is a courtesy: two may hold one after a fault, which costs a load. */
 int cache_lease(cache *c, const void *key, size_t key_len, unsigned ms, deadline until, bool *mine, braid_error *err);
 /* True for a cache that other processes may use too. */
 bool cache_is_remote(const cache *c);

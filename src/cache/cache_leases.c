@@ -1,10 +1,10 @@
 /* Leases: a fixed table of slots, one lock, held for some nanoseconds on a miss only.
  *
- * The slots are direct-mapped by hash. Whoever finds the lease of another key in the way just loads: a wait for somebody
- * else's answer would be for nothing, a second load costs one load.
+ * The slots are direct-mapped by hash. Whoever finds the lease of another key in the way just loads: a wait for
+ * somebody else's answer would be for nothing, a second load costs one load.
  *
- * What cannot be stored (an answer that is degraded, say) must not make a queue of those who want it, each waiting for the
- * one before: after a lease that was given back without a value nobody waits for that key, for BARREN_MS. */
+ * What cannot be stored (an answer that is degraded, say) must not make a queue of those who want it, each waiting
+ * for the one before: after a lease that was given back without a value nobody waits for that key, for BARREN_MS. */
 #include "cache/cache_leases.h"
 
 #include <pthread.h>

@@ -22,8 +22,8 @@ void cache_leases_end(cache_leases *l, uint64_t hash, bool stored, int64_t now_n
 /* Another process has it: for a moment nobody here need ask it again. */
 void cache_leases_defer(cache_leases *l, uint64_t hash, int64_t now_ns);
 bool cache_leases_active(cache_leases *l, uint64_t hash, int64_t now_ns);
-/* While a lease is active, a crowd need not all look: false for whoever looks a moment after another did. The holder always
- * may. */
+/* While a lease is active, a crowd need not all look: false for whoever looks a moment after another did. The holder
+ * always may. */
 bool cache_leases_may_look(cache_leases *l, uint64_t hash, int64_t now_ns);
 
 #endif

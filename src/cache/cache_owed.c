@@ -4,8 +4,8 @@
  * dropped; delivery is tried by whoever next had a successful call. What it cannot give is that other processes see the
  * write before the network is back: for those the value's time to live is the bound, and the version that they ask for.
  *
- * The list is bounded. When it overflows, everything up to the highest version owed is disbelieved, and the whole cache is
- * cleared as soon as it can be reached. Values of CACHE_FIXED are untouched by all this. */
+ * The list is bounded. When it overflows, everything up to the highest version owed is disbelieved, and the whole
+ * cache is cleared as soon as it can be reached. Values of CACHE_FIXED are untouched by all this. */
 #include "cache/cache_owed.h"
 
 #include <pthread.h>

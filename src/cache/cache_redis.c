@@ -6,15 +6,15 @@
  *     lease       SET NX PX
  *     clear       SCAN for values below our prefix, UNLINK; tombstones stay, as they may still be needed
  *
- * A value counts only within the run of the server that it was put into: what a restart read back from disk may have been
- * invalidated after the last write to disk, and what a replica took over may be behind. Values of CACHE_FIXED are exempt,
- * since nothing invalidates them. Fills are held back for a while after such an event (cache_redis_cluster.c).
+ * A value counts only within the run of the server that it was put into: what a restart read back from disk may have
+ * been invalidated after the last write to disk, and what a replica took over may be behind. Values of CACHE_FIXED are
+ * exempt, since nothing invalidates them. Fills are held back for a while after such an event (cache_redis_cluster.c).
  *
- * Times to live are shortened by up to a sixteenth, at random, so that what was stored together does not expire together.
- * Opening does not need the server: only a wrong password or a wrong option is an error then.
+ * Times to live are shortened by up to a sixteenth, at random, so that what was stored together does not expire
+ * together. Opening does not need the server: only a wrong password or a wrong option is an error then.
  *
- * What is not promised: with an eviction policy that takes tombstones before their minute is over, a filler that is slow at
- * the same time can bring an old value back; so maxmemory must be large enough for a minute of writes. */
+ * What is not promised: with an eviction policy that takes tombstones before their minute is over, a filler that is
+ * slow at the same time can bring an old value back; so maxmemory must be large enough for a minute of writes. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

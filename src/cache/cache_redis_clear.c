@@ -1,8 +1,9 @@
 /* Clearing: what is ours goes, nothing else, and the server is never held up.
  *
- * SCAN walks each node in pages below our prefix (taken literally, whatever characters it has), UNLINK removes each key for
- * itself, since in a cluster the keys of one page are of many slots; a page goes out as one pipeline. Only values go:
- * tombstones may still be needed, leases end by themselves. FLUSHDB is none of our business in a server that is shared. */
+ * SCAN walks each node in pages below our prefix (taken literally, whatever characters it has), UNLINK removes each
+ * key for itself, since in a cluster the keys of one page are of many slots; a page goes out as one pipeline. Only
+ * values go: tombstones may still be needed, leases end by themselves. FLUSHDB is none of our business in a server
+ * that is shared. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

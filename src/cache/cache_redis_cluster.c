@@ -1,17 +1,17 @@
 /* Nodes, the map of slots, and redirects. A single server is a cluster of one node that owns everything.
  *
  * The map is learned from what the servers say: nobody knows at first, the entry node is asked, and it answers or names
- * the owner (MOVED). Each node has its own pool of connections. Commands of one call are grouped by node; all groups are
- * sent before the first reply is awaited, so several nodes cost one round trip. MOVED changes the map, ASK does not (the
- * slot is on its way), NOSCRIPT sends the script's text.
+ * the owner (MOVED). Each node has its own pool of connections. Commands of one call are grouped by node; all groups
+ * are sent before the first reply is awaited, so several nodes cost one round trip. MOVED changes the map, ASK does not
+ * (the slot is on its way), NOSCRIPT sends the script's text.
  *
- * A node that does not answer is suspect: its slots are asked for at the entry node until it answers again, and the entry
- * moves on to another node, so a failover is followed as soon as the cluster has made it.
+ * A node that does not answer is suspect: its slots are asked for at the entry node until it answers again, and the
+ * entry moves on to another node, so a failover is followed as soon as the cluster has made it.
  *
- * Fills and lost tombstones. A tombstone that a server has lost (it was killed; a replica took over that had not heard of
- * it) would let a slow filler bring an old value back. Two signs tell: a node whose run changed, and a slot whose owner
- * changed. From then on, for as long as a tombstone lives, puts that an invalidation may have outdated are not sent: a
- * minute of misses for those keys, never a wrong value. */
+ * Fills and lost tombstones. A tombstone that a server has lost (it was killed; a replica took over that had not
+ * heard of it) would let a slow filler bring an old value back. Two signs tell: a node whose run changed, and a slot
+ * whose owner changed. From then on, for as long as a tombstone lives, puts that an invalidation may have outdated
+ * are not sent: a minute of misses for those keys, never a wrong value. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +62,8 @@ static redis_node *redis_node_new(redis_cluster *c, const char *address, braid_e
     node->remote = c->remote;
     node->remote.address = node->address;
     snprintf(name, sizeof name, c->node_count == 0 ? "redis" : "redis/%s", address);
-    conn_pool_options o = {.name = name, .address = node->address, .max = c->remote.connections, .clock = c->clock, .metrics = c->metrics};
+    conn_pool_options o = {
+        .name = name, .address = node->address, .max = c->remote.connections, .clock = c->clock, .metrics = c->metrics};
     if (conn_pool_new(&redis_pool_ops, node, &o, &node->pool, err) != BRAID_OK) {
         free(node);
         return NULL;
@@ -327,8 +328,8 @@ static void redis_judge(redis_answer *a) {
     redis_answer_free(a);
 }
 
-/* Everything that we send may be sent twice. Worth it when a connection broke (the server may be back, or another node may
- * own the slot by now); a deadline that passed or nonsense is not asked for again. */
+/* Everything that we send may be sent twice. Worth it when a connection broke (the server may be back, or another
+ * node may own the slot by now); a deadline that passed or nonsense is not asked for again. */
 static bool redis_try_again(const redis_cluster *c, const redis_answer *a, deadline until) {
     return a->rc == BRAID_E_UNAVAILABLE && c->remote.retries > 0 && !deadline_passed(c->clock, until);
 }

@@ -1,13 +1,13 @@
 /* One connection to a Redis server: hiredis formats commands and reads replies, stream carries the bytes.
  *
- * hiredis' own sockets are not used: their time-outs are per read, so a server that trickles holds a caller for ever, and
- * this version of it has no TLS. Its reader allocates what the server announces, so two limits stand before it: the bytes of
- * one reply, and the elements of all arrays in one reply (eight bytes of protocol can announce half a megabyte of
- * pointers, and arrays nest).
+ * hiredis' own sockets are not used: their time-outs are per read, so a server that trickles holds a caller for ever,
+ * and this version of it has no TLS. Its reader allocates what the server announces, so two limits stand before it: the
+ * bytes of one reply, and the elements of all arrays in one reply (eight bytes of protocol can announce half a megabyte
+ * of pointers, and arrays nest).
  *
  * The handshake is one round trip: AUTH, CLIENT SETNAME, INFO server. INFO tells the run of the server (it changes with
- * every start) and whether it is part of a cluster. A server that forbids INFO is used without: then a restart cannot be
- * seen, which the log says once.
+ * every start) and whether it is part of a cluster. A server that forbids INFO is used without: then a restart cannot
+ * be seen, which the log says once.
  *
  * An answer of another shape than the command's makes no sense: CORRUPT, and the connection is closed. */
 #include <stdlib.h>

@@ -3,8 +3,8 @@
  *     braid:{9f86d081884c7d65}v<the caller's key, any bytes>
  *
  * An entry has up to three keys: its value, its tombstone and its lease. They expire at different times (a tombstone
- * outlives the value that was put over it), so they cannot be one; a script works on two of them, so in a cluster they must
- * share a slot: the hash tag in braces sees to that, whatever bytes the caller's key has.
+ * outlives the value that was put over it), so they cannot be one; a script works on two of them, so in a cluster they
+ * must share a slot: the hash tag in braces sees to that, whatever bytes the caller's key has.
  *
  *     B1 | run, 16 hex digits | version, 20 decimal digits | the payload
  *

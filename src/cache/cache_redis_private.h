@@ -38,8 +38,8 @@ enum {
 /* The header of a value: mark, run, version, all text of fixed width, so that the scripts compare with "<". */
 enum { REDIS_HEAD_RUN = 2, REDIS_HEAD_VERSION = 18, REDIS_HEAD_BYTES = 38 };
 
-/* Appends PREFIX{HASH}KIND KEY: the hash in braces puts all keys of one entry into one slot. kind: v value, t tombstone,
- * l lease. */
+/* Appends PREFIX{HASH}KIND KEY: the hash in braces puts all keys of one entry into one slot. kind: v value, t
+ * tombstone, l lease. */
 bool redis_key(buf *out, const char *prefix, char kind, const void *key, size_t key_len);
 unsigned redis_slot(const char *key, size_t len); /* of a key made by redis_key, or any other */
 void redis_head_write(char head[REDIS_HEAD_BYTES], uint64_t run, uint64_t version);
@@ -96,8 +96,8 @@ typedef struct redis_guard { /* what one reply may cost */
 
 redisReader *redis_reader_new(redis_guard *guard); /* NULL when memory ran out */
 void redis_reader_free(redisReader *r);
-/* Feeds the bytes and takes a reply if one is complete (NULL: not yet); CORRUPT if this is not Redis' protocol or over the
- * limits. len 0 only looks. */
+/* Feeds the bytes and takes a reply if one is complete (NULL: not yet); CORRUPT if this is not Redis' protocol or
+ * over the limits. len 0 only looks. */
 int redis_reader_take(redisReader *r, redis_guard *guard, const char *data, size_t len, redisReply **reply,
                       braid_error *err);
 

@@ -1,8 +1,8 @@
 /* The scripts: a compare and a set that nothing can come between.
  *
- * KEYS[1] is the value, KEYS[2] the tombstone, KEYS[3] the lease, which a put ends. Only the header of what is there is read (GETRANGE), so a script costs the
- * same over a large value. A value of another run of the server (columns 3 to 18) has no say: a restart may have brought
- * it back from disk although it was invalidated since. */
+ * KEYS[1] is the value, KEYS[2] the tombstone, KEYS[3] the lease, which a put ends. Only the header of what is there
+ * is read (GETRANGE), so a script costs the same over a large value. A value of another run of the server (columns 3
+ * to 18) has no say: a restart may have brought it back from disk although it was invalidated since. */
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>

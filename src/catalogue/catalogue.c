@@ -51,10 +51,11 @@ int catalogue_open(const clock_ops *clock, metrics *m, catalogue **out, braid_er
 }
 
 static void columns_free(catalogue_columns *a) {
-    void *columns[] = {
-        a->entries,        a->versions,        a->year,         a->duration_s,    a->age_rating,    a->tier,
-        a->available_from, a->available_until, a->title_hash,   a->original_hash, a->synopsis_hash, a->synopsis_len,
-        a->fields,         a->title_marks,     a->interactions, a->reward_sum,    a->recent,    a->last_at,       a->popularity};
+    void *columns[] = {a->entries,    a->versions,      a->year,           a->duration_s,
+                       a->age_rating, a->tier,          a->available_from, a->available_until,
+                       a->title_hash, a->original_hash, a->synopsis_hash,  a->synopsis_len,
+                       a->fields,     a->title_marks,   a->interactions,   a->reward_sum,
+                       a->recent,     a->last_at,       a->popularity};
     for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++) free(columns[i]);
 }
 
@@ -304,8 +305,7 @@ int catalogue_get_cards(catalogue *c, const uint32_t *nums, size_t n, arena *a, 
 
 void catalogue_durations(catalogue *c, const uint32_t *nums, size_t n, int32_t *out) {
     pthread_rwlock_rdlock(c->lock);
-    for (size_t i = 0; i < n; i++)
-        out[i] = bitset_has(&c->present, nums[i]) ? c->at.duration_s[nums[i]] : 0;
+    for (size_t i = 0; i < n; i++) out[i] = bitset_has(&c->present, nums[i]) ? c->at.duration_s[nums[i]] : 0;
     pthread_rwlock_unlock(c->lock);
 }
 

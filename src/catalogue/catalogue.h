@@ -33,9 +33,10 @@ void catalogue_close(catalogue *c);
 /* ---- feed side: one thread ---- */
 int catalogue_upsert(catalogue *c, uint32_t num, uint64_t version, const item *it, braid_error *err);
 int catalogue_remove(catalogue *c, uint32_t num, uint64_t version, braid_error *err);
-/* The catalogue holds no relations, but the fingerprint covers them. At start: how many there are and the newest's version,
- * which is one state of theirs only, since a relation that is written gets a higher version than any other. Later: 0 and the
- * LSN of a change. The two name one state differently; that costs a shared cache a miss, and no more. */
+/* The catalogue holds no relations, but the fingerprint covers them. At start: how many there are and the newest's
+ * version, which is one state of theirs only, since a relation that is written gets a higher version than any other.
+ * Later: 0 and the LSN of a change. The two name one state differently; that costs a shared cache a miss, and no
+ * more. */
 void catalogue_note_relations(catalogue *c, uint64_t count, uint64_t lsn);
 void catalogue_set_stats(catalogue *c, uint32_t num, double interactions, double reward_sum, double recent,
                          int64_t last_at);
@@ -43,8 +44,9 @@ void catalogue_set_stats(catalogue *c, uint32_t num, double interactions, double
 /* ---- reading ---- */
 uint64_t catalogue_version(
     const catalogue *c); /* grows with every change of an item, not of its counters: part of cache keys */
-/* A fingerprint of which items there are, in which version, and of the relations between them: the same in every process
- * and after every restart that holds the same items, so that a cache that several servers share can be asked with it. */
+/* A fingerprint of which items there are, in which version, and of the relations between them: the same in every
+ * process and after every restart that holds the same items, so that a cache that several servers share can be asked
+ * with it. */
 uint64_t catalogue_content(const catalogue *c);
 /* LSN of the last change of that: a store that has applied it holds what the fingerprint says. */
 uint64_t catalogue_changed(const catalogue *c);
@@ -84,7 +86,8 @@ typedef struct facet_ref {
     uint32_t facet;
 } facet_ref;                                                                               /* field: filter_field */
 const char *catalogue_facet_name(const catalogue *c, uint32_t facet, filter_field *field); /* valid until close */
-uint64_t catalogue_facet_size(const catalogue *c, uint32_t facet, filter_field *field); /* items that have it; 0: no such facet */
+/* items that have it; 0: no such facet */
+uint64_t catalogue_facet_size(const catalogue *c, uint32_t facet, filter_field *field);
 bool catalogue_facet_id(const catalogue *c, filter_field field, const char *value, uint32_t *facet);
 uint32_t catalogue_facet_ids_max(const catalogue *c); /* ids are below this */
 
@@ -97,7 +100,7 @@ typedef struct catalogue_card {
     int32_t year, duration_s, age_rating, tier;
     int64_t available_from, available_until;
     const uint32_t *facets;
-    size_t facet_count; /* facet ids of genres, themes, moods, contexts, people */
+    size_t facet_count;                      /* facet ids of genres, themes, moods, contexts, people */
     double interactions, reward_sum, recent; /* recent: each worth less the older it is, as of last_at */
     int64_t last_at;
 } catalogue_card;

@@ -221,8 +221,8 @@ static void unindex(catalogue *c, uint32_t num, const catalogue_entry *e) {
     rights_unset(c, num);
 }
 
-/* splitmix64's finaliser, twice: what one item (or, as number 0, the relations) adds to the catalogue's fingerprint. A sum, so that order does not matter
- * and an item can be taken out again. */
+/* splitmix64's finaliser, twice: what one item (or, as number 0, the relations) adds to the catalogue's fingerprint.
+ * A sum, so that order does not matter and an item can be taken out again. */
 static uint64_t content_of(uint32_t num, uint64_t version) {
     uint64_t z = (uint64_t)num * UINT64_C(0x9e3779b97f4a7c15);
     for (int i = 0; i < 2; i++) {
@@ -234,7 +234,8 @@ static uint64_t content_of(uint32_t num, uint64_t version) {
     return z;
 }
 
-/* Before `content` moves: whoever reads the new fingerprint and then this sees the LSN that belongs to it, or a later one. */
+/* Before `content` moves: whoever reads the new fingerprint and then this sees the LSN that belongs to it, or a
+ * later one. */
 static void note_change(catalogue *c, uint64_t lsn) {
     if (lsn > c->changed) c->changed = lsn;
 }

@@ -19,19 +19,21 @@ struct braid_result {
     query_answer *answer;
 };
 
-/* Somebody is at it: a feed, or a store that is being made anew and holds less than it did for a while. A crowd that looks
- * at the same time is nobody: with a mutex each took the other for a writer, and their answers were not kept. */
+/* Somebody is at it: a feed, or a store that is being made anew and holds less than it did for a while. A crowd that
+ * looks at the same time is nobody: with a mutex each took the other for a writer, and their answers were not kept. */
 static bool being_written(pthread_rwlock_t *writer) {
     if (pthread_rwlock_tryrdlock(writer) != 0) return true;
     pthread_rwlock_unlock(writer);
     return false;
 }
 
-/* A store that shows late what it has applied is given that time, from the first look that found all of them there: when
- * exactly they got there nobody noted. The keeper looks every second, so that the time runs whether or not anybody asks. */
+/* A store that shows late what it has applied is given that time, from the first look that found all of them there:
+ * when exactly they got there nobody noted. The keeper looks every second, so that the time runs whether or not
+ * anybody asks. */
 bool engine_settled(void *ctx, uint64_t lsn) {
     braid_db *db = ctx;
-    if (indexer_applied(db) < lsn || being_written(&db->graph_writer) || being_written(&db->vector_writer)) return false;
+    if (indexer_applied(db) < lsn || being_written(&db->graph_writer) || being_written(&db->vector_writer))
+        return false;
     if (!(vector_caps_of(db->vector) & VECTOR_CAP_LATE)) return true;
     int64_t now = clock_mono_ns(&clock_system);
     uint64_t seen = db->settled_lsn;
@@ -102,8 +104,8 @@ int braid_run(braid_db *db, braid_query *query, braid_result **result, braid_err
     int rc = r && r->a ? query_run(&db->rooms, query->request, r->a, &r->answer, err)
                        : error_set(err, BRAID_E_NO_MEMORY, "engine/ask", "no memory for an answer");
     if (rc == BRAID_OK)
-        slate_log_offer(db->slates, r->answer->recommendation_id, r->answer->agent, query->request->user, clock_wall_ms(&clock_system),
-                        r->answer->log);
+        slate_log_offer(db->slates, r->answer->recommendation_id, r->answer->agent, query->request->user,
+                        clock_wall_ms(&clock_system), r->answer->log);
     if (rc)
         braid_result_free(r);
     else

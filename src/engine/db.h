@@ -76,17 +76,19 @@ struct braid_db {
     _Atomic int64_t caught_up_ns; /* when a wait for the derived stores last succeeded */
     _Atomic uint64_t settled_lsn; /* the first look that found all stores at this LSN ... */
     _Atomic int64_t settled_ns;   /* ... was then */
-    _Atomic uint64_t written; /* the last LSN that was acknowledged here; a shared log may settle a moment later */
+    _Atomic uint64_t written;     /* the last LSN that was acknowledged here; a shared log may settle a moment later */
 
-    pthread_rwlock_t vector_writer; /* one thread at a time changes or saves the vector store: the feed, or a snapshot; who reads only looks whether one does */
-    pthread_rwlock_t graph_writer;  /* the same for the graph */
+    /* one thread at a time changes or saves the vector store: the feed, or a snapshot; who reads only looks whether
+     * one does */
+    pthread_rwlock_t vector_writer;
+    pthread_rwlock_t graph_writer; /* the same for the graph */
     uint64_t snapshot_lsn;         /* under vector_writer: LSN of the snapshot on disk */
     uint64_t vector_stopped_at;    /* what the vector store holds once its feed has ended */
     pthread_t keeper;
     bool keeper_runs;
     pthread_mutex_t keeper_lock;
     pthread_cond_t keeper_wake;
-    bool closing, warmed; /* under keeper_lock; warmed: remote stores were asked once */
+    bool closing, warmed;     /* under keeper_lock; warmed: remote stores were asked once */
     atomic_bool stats_moved;  /* another server may have counted what people did */
     atomic_bool models_moved; /* another server may have learned; the next: patterns */
     atomic_bool patterns_moved;
@@ -134,16 +136,19 @@ int indexer_repair_item(braid_db *db, uint32_t num, bool force, braid_error *err
 /* How often items are watched, read again from the record store. */
 void indexer_load_stats(braid_db *db);
 
-/* warm.c: asks every remote store what answers ask; false: one did not answer. all: several at once, and while it helps. */
+/* warm.c: asks every remote store what answers ask; false: one did not answer. all: several at once, and while it
+ * helps. */
 bool warm_wanted(const braid_db *db);
 bool warm_stores(braid_db *db, bool all);
 
-/* learn.c: what the last learning left, of this server or another. `body`: the document's, in `a`; NULL: nothing was learned. */
+/* learn.c: what the last learning left, of this server or another. `body`: the document's, in `a`; NULL: nothing was
+ * learned. */
 typedef struct engine_learned {
     const char *body;
-    uint64_t counted; /* interactions that there were; those of people and items that are gone may not have been learned from */
-    uint64_t head;         /* of the log, then */
-    int64_t at;            /* wall ms */
+    /* interactions that there were; those of people and items that are gone may not have been learned from */
+    uint64_t counted;
+    uint64_t head; /* of the log, then */
+    int64_t at;    /* wall ms */
 } engine_learned;
 int engine_learned_get(braid_db *db, arena *a, engine_learned *out, braid_error *err);
 

@@ -1,13 +1,13 @@
-/* Documents: what people decide about how Braid answers - rules of the editors, experiments, agents - as small JSON objects with
- * a name.
+/* Documents: what people decide about how Braid answers - rules of the editors, experiments, agents - as small JSON
+ * objects with a name.
  *
- * A document is checked as a whole before it is written, by the room that will read it; what a checked one says is in force
- * when the write returns, here, and within ten seconds on other servers of the database (they follow the log). Reading gives the
- * object with "id" and "version" in front; a write that carries a "version" replaces that one and no other, so two editors
- * never undo each other unseen.
+ * A document is checked as a whole before it is written, by the room that will read it; what a checked one says is in
+ * force when the write returns, here, and within ten seconds on other servers of the database (they follow the log).
+ * Reading gives the object with "id" and "version" in front; a write that carries a "version" replaces that one and no
+ * other, so two editors never undo each other unseen.
  *
- * An experiment that runs is not changed but stopped: the people in it would be compared over two different things. Starting
- * stamps "from", stopping stamps "until": a standing counts what lies between. */
+ * An experiment that runs is not changed but stopped: the people in it would be compared over two different things.
+ * Starting stamps "from", stopping stamps "until": a standing counts what lies between. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,7 +57,8 @@ static int check_experiment(const char *id, json_t *body, const json_t *before, 
     if (was && is && !json_object_get(body, "from")) json_object_set(body, "from", json_object_get(before, "from"));
     for (size_t i = 0; was && is && i < sizeof fixed / sizeof fixed[0]; i++)
         if (!same(before, body, fixed[i]))
-            return error_set(err, BRAID_E_CONFLICT, "request", "the experiment \"%.60s\" runs: stop it before its \"%s\" is changed", id, fixed[i]);
+            return error_set(err, BRAID_E_CONFLICT, "request",
+                             "the experiment \"%.60s\" runs: stop it before its \"%s\" is changed", id, fixed[i]);
     if (is && !was) {
         if (same(body, before, "until")) json_object_del(body, "until"); /* of its last run */
         if (!json_object_get(body, "from") || same(body, before, "from")) rc = stamp(body, "from", err);
@@ -83,8 +84,9 @@ static int check_agent(const char *id, json_t *body, const json_t *before, braid
     (void)before;
     agent_settings a;
     arena *scratch = arena_new(1024);
-    int rc = scratch && json_object_set_new(body, "id", json_string(id)) == 0 ? agent_from_json(body, scratch, &a, err)
-                                                                          : error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for an agent");
+    int rc = scratch && json_object_set_new(body, "id", json_string(id)) == 0
+                 ? agent_from_json(body, scratch, &a, err)
+                 : error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for an agent");
     json_t *whole = rc == BRAID_OK ? whole_agent(&a) : NULL;
     if (rc == BRAID_OK && (!whole || json_object_clear(body) != 0 || json_object_update(body, whole) != 0))
         rc = error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for an agent");
@@ -132,13 +134,15 @@ static bool read_one(void *ctx, const record_document *d) {
 }
 
 /* *body NULL and *version 0: there is none. */
-static int read_document(braid_db *db, const char *kind, const char *id, json_t **body, uint64_t *version, braid_error *err) {
+static int read_document(braid_db *db, const char *kind, const char *id, json_t **body, uint64_t *version,
+                         braid_error *err) {
     reading r = {0};
     braid_error none = {0};
     int rc = record_get_document(db->record, kind, id, read_one, &r, &none);
     *body = r.body;
     *version = r.version;
-    if (rc == BRAID_OK && !r.body) return error_set(err, BRAID_E_NO_MEMORY, "engine", "the %s \"%.60s\" could not be read", kind, id);
+    if (rc == BRAID_OK && !r.body)
+        return error_set(err, BRAID_E_NO_MEMORY, "engine", "the %s \"%.60s\" could not be read", kind, id);
     return rc == BRAID_OK || rc == BRAID_E_NOT_FOUND ? BRAID_OK : error_set(err, rc, none.store, "%s", none.message);
 }
 
@@ -163,7 +167,8 @@ int braid_get_document(braid_db *db, const char *kind, const char *id, char **js
     if (rc == BRAID_OK) rc = model_check_id(id, strlen(id), k->name, err);
     if (rc == BRAID_OK) rc = read_document(db, k->name, id, &body, &version, err);
     if (rc == BRAID_OK && !body && k->absent) body = k->absent(id);
-    if (rc == BRAID_OK && !body) rc = error_set(err, BRAID_E_NOT_FOUND, "engine", "there is no %s \"%.80s\"", k->name, id);
+    if (rc == BRAID_OK && !body)
+        rc = error_set(err, BRAID_E_NOT_FOUND, "engine", "there is no %s \"%.80s\"", k->name, id);
     if (rc == BRAID_OK) rc = give(shown(id, version, body), json, err);
     json_decref(body);
     return rc;
@@ -187,13 +192,16 @@ static bool list_one(void *ctx, const record_document *d) {
     return !l->failed;
 }
 
-int braid_list_documents(braid_db *db, const char *kind, const char *after, size_t limit, char **json, braid_error *err) {
+int braid_list_documents(braid_db *db, const char *kind, const char *after, size_t limit, char **json,
+                         braid_error *err) {
     const document_kind *k = find_kind(kind, err);
     listing l = {.limit = limit};
     *json = NULL;
     int rc = k ? BRAID_OK : BRAID_E_INVALID;
-    if (rc == BRAID_OK && (limit < 1 || limit > 1000)) rc = error_set(err, BRAID_E_INVALID, "request", "\"limit\" is from 1 to 1000");
-    if (rc == BRAID_OK && !(l.list = json_array())) rc = error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for documents");
+    if (rc == BRAID_OK && (limit < 1 || limit > 1000))
+        rc = error_set(err, BRAID_E_INVALID, "request", "\"limit\" is from 1 to 1000");
+    if (rc == BRAID_OK && !(l.list = json_array()))
+        rc = error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for documents");
     if (rc == BRAID_OK) rc = record_list_documents(db->record, k->name, after, limit + 1, list_one, &l, err);
     if (rc == BRAID_OK && l.failed) rc = error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for documents");
     if (rc == BRAID_OK) {
@@ -209,8 +217,10 @@ static int write_document(braid_db *db, record_document *d, bool remove, uint64_
     record_change c = {.kind = RECORD_DOCUMENT, .remove = remove, .document = d};
     int rc = record_write(db->record, &c, 1, (record_write_flags){false}, err);
     if (rc == BRAID_OK && c.code == BRAID_E_CONFLICT)
-        return error_set(err, c.code, "request", "the %s \"%.60s\" has another version by now: read it again", d->kind, d->id);
-    if (rc == BRAID_OK && c.code == BRAID_E_NOT_FOUND) return error_set(err, c.code, "engine", "there is no %s \"%.80s\"", d->kind, d->id);
+        return error_set(err, c.code, "request", "the %s \"%.60s\" has another version by now: read it again", d->kind,
+                         d->id);
+    if (rc == BRAID_OK && c.code == BRAID_E_NOT_FOUND)
+        return error_set(err, c.code, "engine", "there is no %s \"%.80s\"", d->kind, d->id);
     if (rc == BRAID_OK && c.code != BRAID_OK) return error_set(err, c.code, "record", "%s", c.message);
     *lsn = c.lsn;
     return rc;
@@ -229,16 +239,19 @@ static int take_head(const document_kind *k, const char *id, json_t *body, uint6
     *expect = RECORD_ANY_VERSION;
     if (!json_is_object(body)) return error_set(err, BRAID_E_INVALID, "request", "a %s is a JSON object", k->name);
     if (own && (!json_is_string(own) || strcmp(json_string_value(own), id) != 0))
-        return error_set(err, BRAID_E_INVALID, "request", "the id in the %s is not that of its address, \"%.60s\"", k->name, id);
+        return error_set(err, BRAID_E_INVALID, "request", "the id in the %s is not that of its address, \"%.60s\"",
+                         k->name, id);
     if (version && (!json_is_integer(version) || json_integer_value(version) < 0))
-        return error_set(err, BRAID_E_INVALID, "request", "\"version\" is the one that was read, or 0 for a new %s", k->name);
+        return error_set(err, BRAID_E_INVALID, "request", "\"version\" is the one that was read, or 0 for a new %s",
+                         k->name);
     if (version) *expect = (uint64_t)json_integer_value(version);
     json_object_del(body, "id");
     json_object_del(body, "version");
     return BRAID_OK;
 }
 
-int braid_put_document(braid_db *db, const char *kind, const char *id, const char *text, size_t len, char **json, braid_error *err) {
+int braid_put_document(braid_db *db, const char *kind, const char *id, const char *text, size_t len, char **json,
+                       braid_error *err) {
     const document_kind *k = find_kind(kind, err);
     json_t *body = NULL, *before = NULL;
     char *canonical = NULL;
@@ -253,12 +266,15 @@ int braid_put_document(braid_db *db, const char *kind, const char *id, const cha
     if (rc == BRAID_OK && !(canonical = json_dumps(body, JSON_COMPACT)))
         rc = error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for a document");
     if (rc == BRAID_OK && strlen(canonical) > RECORD_DOCUMENT_BYTES_MAX)
-        rc = error_set(err, BRAID_E_TOO_LARGE, "request", "a %s has at most %d bytes", k->name, (int)RECORD_DOCUMENT_BYTES_MAX);
+        rc = error_set(err, BRAID_E_TOO_LARGE, "request", "a %s has at most %d bytes", k->name,
+                       (int)RECORD_DOCUMENT_BYTES_MAX);
     /* What was checked against is what is replaced, whoever else writes meanwhile. */
     if (rc == BRAID_OK && expect != RECORD_ANY_VERSION && expect != there)
-        rc = error_set(err, BRAID_E_CONFLICT, "request", "the %s \"%.60s\" has another version by now: read it again", k->name, id);
+        rc = error_set(err, BRAID_E_CONFLICT, "request", "the %s \"%.60s\" has another version by now: read it again",
+                       k->name, id);
     if (rc == BRAID_OK) {
-        record_document d = {.kind = k->name, .id = id, .body = canonical, .body_len = strlen(canonical), .expect = there};
+        record_document d = {
+            .kind = k->name, .id = id, .body = canonical, .body_len = strlen(canonical), .expect = there};
         rc = write_document(db, &d, false, &lsn, err);
     }
     if (rc == BRAID_OK) rc = report(db, k, id, lsn, json, err);

@@ -1,11 +1,12 @@
 /* Episodes that are read back: those of a person, and those whose states were like a given one.
  *
- * A state is given as a vector, or as the one in which a person is now: the newest of their episodes that carries a vector. That
- * very episode is then left out of the answer, since it would always be the best. What is compared, and how, is the record
- * store's (record_similar_episodes): one by one in a file, over an index where PostgreSQL has one for the month.
+ * A state is given as a vector, or as the one in which a person is now: the newest of their episodes that carries a
+ * vector. That very episode is then left out of the answer, since it would always be the best. What is compared, and
+ * how, is the record store's (record_similar_episodes): one by one in a file, over an index where PostgreSQL has one
+ * for the month.
  *
- * A store in this process gives the best that it has seen by the deadline, and `partial` says so; a server that has not answered
- * by then has nothing to give, which is an error. */
+ * A store in this process gives the best that it has seen by the deadline, and `partial` says so; a server that has
+ * not answered by then has nothing to give, which is an error. */
 #include <math.h>
 #include <string.h>
 
@@ -45,7 +46,8 @@ static bool print_own(void *ctx, const record_episode *e) {
 
 int braid_user_episodes(braid_db *db, const char *id, size_t limit, char **json, braid_error *err) {
     *json = NULL;
-    int rc = id ? model_check_id(id, strlen(id), "the user's id", err) : error_set(err, BRAID_E_INVALID, "request", "the user's id is missing");
+    int rc = id ? model_check_id(id, strlen(id), "the user's id", err)
+                : error_set(err, BRAID_E_INVALID, "request", "the user's id is missing");
     if (rc == BRAID_OK && (limit < 1 || limit > LIST_MAX))
         rc = error_set(err, BRAID_E_INVALID, "request", "the limit is %zu; it goes from 1 to %d", limit, (int)LIST_MAX);
     if (rc) return rc;
@@ -76,12 +78,15 @@ typedef struct alike {
 static int read_vector(alike *x, const json_t *list, braid_error *err) {
     size_t n = json_array_size(list);
     if (n < 1 || n > RECORD_STATE_DIM_MAX)
-        return error_set(err, BRAID_E_INVALID, "request", "\"vector\" wants an array of 1 to %d numbers", (int)RECORD_STATE_DIM_MAX);
+        return error_set(err, BRAID_E_INVALID, "request", "\"vector\" wants an array of 1 to %d numbers",
+                         (int)RECORD_STATE_DIM_MAX);
     for (size_t i = 0; i < n; i++) {
         const json_t *number = json_array_get(list, i);
-        if (!json_is_number(number)) return error_set(err, BRAID_E_INVALID, "request", "\"vector[%zu]\" is no number", i);
+        if (!json_is_number(number))
+            return error_set(err, BRAID_E_INVALID, "request", "\"vector[%zu]\" is no number", i);
         x->vector[i] = (float)json_number_value(number);
-        if (!isfinite(x->vector[i])) return error_set(err, BRAID_E_NOT_FINITE, "request", "\"vector[%zu]\" is beyond what a float holds", i);
+        if (!isfinite(x->vector[i]))
+            return error_set(err, BRAID_E_NOT_FINITE, "request", "\"vector[%zu]\" is beyond what a float holds", i);
     }
     x->dim = (uint32_t)n;
     return BRAID_OK;
@@ -96,9 +101,11 @@ static int check_fields(const json_t *json, braid_error *err) {
     static const char *const known[] = {"vector", "user", "agent", "k", "since", "deadline_ms"};
     for (void *it = json_object_iter((json_t *)json); it; it = json_object_iter_next((json_t *)json, it)) {
         bool found = false;
-        for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) found |= strcmp(known[i], json_object_iter_key(it)) == 0;
+        for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+            found |= strcmp(known[i], json_object_iter_key(it)) == 0;
         if (!found)
-            return error_set(err, BRAID_E_UNKNOWN_FIELD, "request", "there is no \"%.40s\"; vector, user, agent, k, since and deadline_ms are",
+            return error_set(err, BRAID_E_UNKNOWN_FIELD, "request",
+                             "there is no \"%.40s\"; vector, user, agent, k, since and deadline_ms are",
                              json_object_iter_key(it));
     }
     return BRAID_OK;
@@ -109,17 +116,22 @@ static int read_request(alike *x, const json_t *json, braid_error *err) {
     json_t *vector = NULL;
     json_int_t k = K_DEFAULT, deadline_ms = DEADLINE_MS;
     json_error_t why;
-    if (json_unpack_ex((json_t *)json, &why, 0, "{s?o, s?s, s?s, s?I, s?s, s?I}", "vector", &vector, "user", &who, "agent", &x->agent, "k", &k, "since",
-                       &since, "deadline_ms", &deadline_ms) != 0)
-        return json_error_code(&why) == json_error_out_of_memory ? error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for a request")
-                                                                 : error_set(err, BRAID_E_INVALID, "request", "similar episodes: %s", why.text);
+    if (json_unpack_ex((json_t *)json, &why, 0, "{s?o, s?s, s?s, s?I, s?s, s?I}", "vector", &vector, "user", &who,
+                       "agent", &x->agent, "k", &k, "since", &since, "deadline_ms", &deadline_ms) != 0)
+        return json_error_code(&why) == json_error_out_of_memory
+                   ? error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for a request")
+                   : error_set(err, BRAID_E_INVALID, "request", "similar episodes: %s", why.text);
     int rc = check_fields(json, err);
     if (rc) return rc;
-    if (!vector == !who) return error_set(err, BRAID_E_INVALID, "request", "give \"vector\", or \"user\" for the state in which they are");
-    if (k < 1 || k > LIST_MAX) return error_set(err, BRAID_E_INVALID, "request", "\"k\" goes from 1 to %d", (int)LIST_MAX);
+    if (!vector == !who)
+        return error_set(err, BRAID_E_INVALID, "request",
+                         "give \"vector\", or \"user\" for the state in which they are");
+    if (k < 1 || k > LIST_MAX)
+        return error_set(err, BRAID_E_INVALID, "request", "\"k\" goes from 1 to %d", (int)LIST_MAX);
     if (deadline_ms < 1 || deadline_ms > DEADLINE_MS_MAX)
         return error_set(err, BRAID_E_INVALID, "request", "\"deadline_ms\" goes from 1 to %d", (int)DEADLINE_MS_MAX);
-    if (since && !clock_parse_rfc3339(since, &x->since)) return error_set(err, BRAID_E_INVALID, "request", "\"since\" wants a time, RFC 3339");
+    if (since && !clock_parse_rfc3339(since, &x->since))
+        return error_set(err, BRAID_E_INVALID, "request", "\"since\" wants a time, RFC 3339");
     x->k = (size_t)k;
     x->deadline_ms = deadline_ms;
     x->user = who ? who : "";
@@ -140,7 +152,8 @@ static bool find_present(void *ctx, const record_episode *e) {
 static int load_present(braid_db *db, alike *x, braid_error *err) {
     int rc = record_user_episodes(db->record, x->user, LOOK_BACK, find_present, x, err);
     if (rc || x->present) return rc;
-    return error_set(err, BRAID_E_NOT_FOUND, "record", "no state vector is known of \"%.80s\"%s%.80s among their latest %d episodes", x->user,
+    return error_set(err, BRAID_E_NOT_FOUND, "record",
+                     "no state vector is known of \"%.80s\"%s%.80s among their latest %d episodes", x->user,
                      x->agent ? " with agent " : "", x->agent ? x->agent : "", (int)LOOK_BACK);
 }
 
@@ -162,7 +175,8 @@ static int look(braid_db *db, alike *x, buf *b, braid_error *err) {
     deadline until = clock_mono_ns(&clock_system) + x->deadline_ms * INT64_C(1000000);
     x->out.out = b;
     buf_puts(b, "{\"episodes\":[");
-    int rc = record_similar_episodes(db->record, x->agent, x->vector, x->dim, x->k + (x->present ? 1 : 0), x->since, until, print_alike, x, err);
+    int rc = record_similar_episodes(db->record, x->agent, x->vector, x->dim, x->k + (x->present ? 1 : 0), x->since,
+                                     until, print_alike, x, err);
     buf_printf(b, "],\"partial\":%s}", deadline_passed(&clock_system, until) ? "true" : "false");
     return rc;
 }

@@ -1,14 +1,14 @@
 /* What another policy would have earned on past traffic, from the slates that were kept: braid evaluate.
  *
- * The policy in question is a line through the features by which answers are ranked (an agent's weights, a ranker's, or a file's)
- * with a share of exploring: at each place it takes the best that is left, or, `explore` of the time, draws by a softmax. It is
- * tried on the very candidates of each moment. A place that a rule of the editors filled stays as it was under any policy;
- * diversity is not tried, so where it was strong an estimate of the very policy that was logged differs from what was earned,
- * which is printed beside it.
+ * The policy in question is a line through the features by which answers are ranked (an agent's weights, a ranker's, or
+ * a file's) with a share of exploring: at each place it takes the best that is left, or, `explore` of the time, draws
+ * by a softmax. It is tried on the very candidates of each moment. A place that a rule of the editors filled stays as
+ * it was under any policy; diversity is not tried, so where it was strong an estimate of the very policy that was
+ * logged differs from what was earned, which is printed beside it.
  *
- * The reward model of the doubly robust estimate is fitted on one half of the people and asked about the other, both ways.
- * Slates are read three times: for their places and what followed, for the model, for the estimate; a slate's features are
- * never held. */
+ * The reward model of the doubly robust estimate is fitted on one half of the people and asked about the other, both
+ * ways. Slates are read three times: for their places and what followed, for the model, for the estimate; a slate's
+ * features are never held. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,7 @@ typedef struct evaluation {
     tried policy;
     outcomes o;
     size_t cached, unranked, unknown; /* left out, and why */
-    judge_ridge *fold; /* FOLDS */
+    judge_ridge *fold;                /* FOLDS */
     judge_slot *slots;
     judge_slate *slates;
     arena *a;
@@ -61,13 +61,14 @@ static int weights_of_agent(evaluation *e, const char *agent, braid_error *err) 
     who.personal = false;
     if (rc == BRAID_OK) rc = policy_belief_of(e->db->policies, &who, agent, "", &base, 0, &belief, err);
     if (rc != BRAID_OK) return rc;
-    memcpy(e->policy.weight, who.learner == AGENT_SOFTMAX ? belief.weights.mean : belief.linear.mean, sizeof e->policy.weight);
+    memcpy(e->policy.weight, who.learner == AGENT_SOFTMAX ? belief.weights.mean : belief.linear.mean,
+           sizeof e->policy.weight);
     return BRAID_OK;
 }
 
 static bool impersonal(int f) {
-    return f == POLICY_FEATURE_POPULAR || f == POLICY_FEATURE_TREND || f == POLICY_FEATURE_VALUE || f == POLICY_FEATURE_UNTRIED ||
-           f == POLICY_FEATURE_AGE || f == POLICY_FEATURE_AHEAD;
+    return f == POLICY_FEATURE_POPULAR || f == POLICY_FEATURE_TREND || f == POLICY_FEATURE_VALUE ||
+           f == POLICY_FEATURE_UNTRIED || f == POLICY_FEATURE_AGE || f == POLICY_FEATURE_AHEAD;
 }
 
 static int weights_of_ranker(evaluation *e, const char *name, braid_error *err) {
@@ -76,7 +77,8 @@ static int weights_of_ranker(evaluation *e, const char *name, braid_error *err) 
         return BRAID_OK;
     }
     bool taste = strcmp(name, "taste") == 0;
-    if (!taste && strcmp(name, "learned") != 0) return bad(err, "\"policy\" is learned, taste, popular, {\"agent\":..} or {\"weights\":{..}}");
+    if (!taste && strcmp(name, "learned") != 0)
+        return bad(err, "\"policy\" is learned, taste, popular, {\"agent\":..} or {\"weights\":{..}}");
     policy_weights w = weights_fitted(e);
     for (int f = 0; f < POLICY_FEATURE_COUNT; f++) e->policy.weight[f] = taste && impersonal(f) ? 0 : w.mean[f];
     return BRAID_OK;
@@ -85,11 +87,13 @@ static int weights_of_ranker(evaluation *e, const char *name, braid_error *err) 
 static int weights_given(evaluation *e, const json_t *json, braid_error *err) {
     const char *key;
     json_t *w;
-    if (!json_is_object(json) || json_object_size(json) == 0) return bad(err, "\"weights\" wants {\"FEATURE\":NUMBER, ..}");
+    if (!json_is_object(json) || json_object_size(json) == 0)
+        return bad(err, "\"weights\" wants {\"FEATURE\":NUMBER, ..}");
     json_object_foreach ((json_t *)json, key, w) {
         int f = 0;
         while (f < POLICY_FEATURE_COUNT && strcmp(policy_feature_name((policy_feature)f), key) != 0) f++;
-        if (f == POLICY_FEATURE_COUNT) return error_set(err, BRAID_E_UNKNOWN_FIELD, "request", "\"weights\": there is no feature \"%.40s\"", key);
+        if (f == POLICY_FEATURE_COUNT)
+            return error_set(err, BRAID_E_UNKNOWN_FIELD, "request", "\"weights\": there is no feature \"%.40s\"", key);
         if (!json_is_number(w)) return bad(err, "\"weights\" wants numbers");
         e->policy.weight[f] = json_number_value(w);
     }
@@ -102,13 +106,16 @@ static int read_policy(evaluation *e, const json_t *json, braid_error *err) {
     json_error_t why;
     e->policy.temperature = 1;
     if (json_is_string(json)) return weights_of_ranker(e, json_string_value(json), err);
-    if (json_unpack_ex((json_t *)json, &why, 0, "{s?s, s?s, s?o, s?F, s?F !}", "agent", &agent, "ranker", &ranker, "weights", &weights, "explore",
-                       &e->policy.explore, "temperature", &e->policy.temperature) != 0)
+    if (json_unpack_ex((json_t *)json, &why, 0, "{s?s, s?s, s?o, s?F, s?F !}", "agent", &agent, "ranker", &ranker,
+                       "weights", &weights, "explore", &e->policy.explore, "temperature", &e->policy.temperature) != 0)
         return error_set(err, BRAID_E_INVALID, "request", "\"policy\": %s", why.text);
-    if (!agent + !ranker + !weights != 2) return bad(err, "\"policy\" has one of \"agent\", \"ranker\" and \"weights\"");
+    if (!agent + !ranker + !weights != 2)
+        return bad(err, "\"policy\" has one of \"agent\", \"ranker\" and \"weights\"");
     if (!(e->policy.explore >= 0 && e->policy.explore <= 1)) return bad(err, "\"policy.explore\" is from 0 to 1");
     if (!(e->policy.temperature > 0)) return bad(err, "\"policy.temperature\" is above 0");
-    return agent ? weights_of_agent(e, agent, err) : ranker ? weights_of_ranker(e, ranker, err) : weights_given(e, weights, err);
+    return agent    ? weights_of_agent(e, agent, err)
+           : ranker ? weights_of_ranker(e, ranker, err)
+                    : weights_given(e, weights, err);
 }
 
 static int read_time(const char *text, const char *name, int64_t *out, braid_error *err) {
@@ -122,14 +129,16 @@ static int read_request(evaluation *e, const json_t *json, braid_error *err) {
     json_int_t places = PLACES;
     json_error_t why;
     e->agent = "default";
-    if (json_unpack_ex((json_t *)json, &why, 0, "{s?s, s?s, s?s, s?s, s?I, s:o !}", "agent", &e->agent, "from", &from, "until", &until, "model",
-                       &model, "places", &places, "policy", &policy) != 0)
-        return error_set(err, strstr(why.text, "left unpacked") ? BRAID_E_UNKNOWN_FIELD : BRAID_E_INVALID, "request", "the evaluation: %s", why.text);
+    if (json_unpack_ex((json_t *)json, &why, 0, "{s?s, s?s, s?s, s?s, s?I, s:o !}", "agent", &e->agent, "from", &from,
+                       "until", &until, "model", &model, "places", &places, "policy", &policy) != 0)
+        return error_set(err, strstr(why.text, "left unpacked") ? BRAID_E_UNKNOWN_FIELD : BRAID_E_INVALID, "request",
+                         "the evaluation: %s", why.text);
     e->until = INT64_MAX;
     e->places = (size_t)places;
     e->model = strcmp(model, "position") == 0 ? JUDGE_POSITION : JUDGE_CASCADE;
     if (e->model == JUDGE_CASCADE && strcmp(model, "cascade") != 0) return bad(err, "\"model\" is cascade or position");
-    if (places < 1 || places > PLACES_MAX) return error_set(err, BRAID_E_INVALID, "request", "\"places\" is from 1 to %d", (int)PLACES_MAX);
+    if (places < 1 || places > PLACES_MAX)
+        return error_set(err, BRAID_E_INVALID, "request", "\"places\" is from 1 to %d", (int)PLACES_MAX);
     int rc = read_time(from, "from", &e->from, err);
     if (rc == BRAID_OK) rc = read_time(until, "until", &e->until, err);
     return rc == BRAID_OK ? read_policy(e, policy, err) : rc;
@@ -181,7 +190,8 @@ static bool try_slate(evaluation *e, const judge_log *shown, const outcome *x, s
     if (!score || !p || !gone) return false;
     for (size_t i = 0; i < rows; i++) {
         score[i] = 0;
-        for (int f = 0; f < POLICY_FEATURE_COUNT; f++) score[i] += e->policy.weight[f] * shown->features[i * POLICY_FEATURE_COUNT + (size_t)f];
+        for (int f = 0; f < POLICY_FEATURE_COUNT; f++)
+            score[i] += e->policy.weight[f] * shown->features[i * POLICY_FEATURE_COUNT + (size_t)f];
     }
     for (size_t j = 0; j < x->count; j++) {
         judge_slot *s = &e->slots[x->first + j];
@@ -256,7 +266,8 @@ static int estimate(evaluation *e, judge_estimate *out, braid_error *err) {
     e->fold = calloc(FOLDS, sizeof *e->fold);
     e->slots = calloc(e->o.place_count + 1, sizeof *e->slots);
     e->slates = calloc(e->o.count + 1, sizeof *e->slates);
-    if (!e->a || !e->fold || !e->slots || !e->slates) return error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for an estimate");
+    if (!e->a || !e->fold || !e->slots || !e->slates)
+        return error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for an estimate");
     for (size_t i = 0; i < FOLDS; i++) judge_ridge_begin(&e->fold[i], POLICY_FEATURE_COUNT + e->places);
     int rc = pass_slates(e, true, err);
     for (size_t i = 0; i < FOLDS; i++) judge_ridge_solve(&e->fold[i], PENALTY);
@@ -275,23 +286,33 @@ static json_t *interval(judge_value v) {
 
 static json_t *warnings_json(const evaluation *e, const judge_estimate *j) {
     json_t *list = json_array();
-    if (j->warnings & JUDGE_FEW) json_array_append_new(list, json_string("the weights leave too few slates' worth of evidence (effective)"));
-    if (j->warnings & JUDGE_EXPLODED) json_array_append_new(list, json_string("single slates carry more than a twentieth of all weight"));
+    if (j->warnings & JUDGE_FEW)
+        json_array_append_new(list, json_string("the weights leave too few slates' worth of evidence (effective)"));
+    if (j->warnings & JUDGE_EXPLODED)
+        json_array_append_new(list, json_string("single slates carry more than a twentieth of all weight"));
     if (j->warnings & JUDGE_UNSUPPORTED)
-        json_array_append_new(list, json_string("the policy would show what the log had no chance to show: only the doubly robust estimate says "
-                                                "anything of that, by its model alone; let agents explore (budget) before judging"));
-    if (j->warnings & JUDGE_CLIPPED) json_array_append_new(list, json_string("weights were cut: estimates are too low"));
-    if (e->o.full) json_array_append_new(list, json_string("there are more slates than are looked at once: the first ones count; narrow from and until"));
+        json_array_append_new(
+            list, json_string(
+                      "the policy would show what the log had no chance to show: only the doubly robust estimate says "
+                      "anything of that, by its model alone; let agents explore (budget) before judging"));
+    if (j->warnings & JUDGE_CLIPPED)
+        json_array_append_new(list, json_string("weights were cut: estimates are too low"));
+    if (e->o.full)
+        json_array_append_new(
+            list,
+            json_string("there are more slates than are looked at once: the first ones count; narrow from and until"));
     return list;
 }
 
 static int print(const evaluation *e, const judge_estimate *j, char **json, braid_error *err) {
-    json_t *all = json_pack("{s:s, s:s, s:I, s:I, s:I, s:{s:I, s:I, s:I}, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o}", "agent", e->agent, "model",
-                            e->model == JUDGE_CASCADE ? "cascade" : "position", "places", (json_int_t)e->places, "slates", (json_int_t)j->slates, "people",
-                            (json_int_t)j->people, "skipped", "cached", (json_int_t)e->cached, "unranked", (json_int_t)e->unranked, "unknown",
-                            (json_int_t)e->unknown, "logged", interval(j->logged), "ips", interval(j->ips), "snips", interval(j->snips), "dr",
-                            interval(j->doubly_robust), "effective", real(j->effective), "weight", "mean", real(j->weight_mean), "max",
-                            real(j->weight_max), "warnings", warnings_json(e, j));
+    json_t *all =
+        json_pack("{s:s, s:s, s:I, s:I, s:I, s:{s:I, s:I, s:I}, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o}", "agent",
+                  e->agent, "model", e->model == JUDGE_CASCADE ? "cascade" : "position", "places",
+                  (json_int_t)e->places, "slates", (json_int_t)j->slates, "people", (json_int_t)j->people, "skipped",
+                  "cached", (json_int_t)e->cached, "unranked", (json_int_t)e->unranked, "unknown",
+                  (json_int_t)e->unknown, "logged", interval(j->logged), "ips", interval(j->ips), "snips",
+                  interval(j->snips), "dr", interval(j->doubly_robust), "effective", real(j->effective), "weight",
+                  "mean", real(j->weight_mean), "max", real(j->weight_max), "warnings", warnings_json(e, j));
     *json = all ? json_dumps(all, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     json_decref(all);
     return *json ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for an estimate");

@@ -1,8 +1,8 @@
 /* What agents did hour by hour: rolled up by the keeper, read here.
  *
- * The record store counts (record_roll_up); this prints. A file is brought up to date before it is read: only what is new is
- * counted there. A server counts whole hours anew, so it does so once an hour and soon after the database was opened, and an hour
- * under way holds what had been done by then. */
+ * The record store counts (record_roll_up); this prints. A file is brought up to date before it is read: only what
+ * is new is counted there. A server counts whole hours anew, so it does so once an hour and soon after the database
+ * was opened, and an hour under way holds what had been done by then. */
 #include <string.h>
 
 #include "engine/db.h"
@@ -26,7 +26,8 @@ static bool print_hour(void *ctx, const record_hour *h) {
     clock_format_rfc3339(h->hour, at);
     buf_printf(x->out, "%s{\"hour\":\"%s\",\"agent\":", x->count++ ? "," : "", at);
     buf_json_string(x->out, h->agent);
-    buf_printf(x->out, ",\"slates\":%llu,\"episodes\":%llu,\"finished\":%llu,\"reward_sum\":", (unsigned long long)h->slates,
+    buf_printf(x->out,
+               ",\"slates\":%llu,\"episodes\":%llu,\"finished\":%llu,\"reward_sum\":", (unsigned long long)h->slates,
                (unsigned long long)h->episodes, (unsigned long long)h->finished);
     buf_json_real(x->out, h->reward_sum);
     buf_puts(x->out, ",\"reward_mean\":");
@@ -51,7 +52,8 @@ int braid_hours(braid_db *db, const char *agent, const char *from, const char *u
     int rc = agent ? model_check_id(agent, strlen(agent), "the agent", err) : BRAID_OK;
     if (rc == BRAID_OK) rc = read_time(until, "until", INT64_MAX, &end, err);
     if (rc == BRAID_OK)
-        rc = read_time(from, "from", (end == INT64_MAX ? clock_wall_ms(&clock_system) : end) - DAYS * 24 * HOUR_MS, &begin, err);
+        rc = read_time(from, "from", (end == INT64_MAX ? clock_wall_ms(&clock_system) : end) - DAYS * 24 * HOUR_MS,
+                       &begin, err);
     bool cheap = !(record_caps_of(db->record) & RECORD_CAP_REMOTE) && !option_get_bool(db->options, "record.read_only");
     if (rc == BRAID_OK && cheap) rc = engine_roll_up(db, err);
     if (rc) return rc;

@@ -9,9 +9,9 @@
 #include "engine/indexer_batch.h"
 #include "engine/indexer_fill.h"
 
-/* Under a stream of writes a batch is worth gathering: every batch of the learner is a commit of its own, and every store
- * looks at every row of the log. Whoever waits for a change wakes the feed at once, so this costs nobody's answer
- * anything. */
+/* Under a stream of writes a batch is worth gathering: every batch of the learner is a commit of its own, and every
+ * store looks at every row of the log. Whoever waits for a change wakes the feed at once, so this costs nobody's
+ * answer anything. */
 enum { WAIT_LOOK_NS = 100000000, STORE_PACE_MS = 20, LEARNER_PACE_MS = 500, LEARNER_NICER = 5, LEARNER_BATCH = 20000 };
 
 /* ---- which items a batch touches, each once ---- */
@@ -57,8 +57,8 @@ static bool read_row(void *ctx, const record_item *row) {
 }
 
 /* *gone (free it) are those that are not there; `rc` is the batch's own. */
-static int read_touched(braid_db *db, const touched *t, bool with_vectors, record_item_fn *add, void *batch, const int *rc,
-                        uint32_t **gone, size_t *gone_count, braid_error *err) {
+static int read_touched(braid_db *db, const touched *t, bool with_vectors, record_item_fn *add, void *batch,
+                        const int *rc, uint32_t **gone, size_t *gone_count, braid_error *err) {
     *gone_count = 0;
     if (!(*gone = malloc((t->count + 1) * sizeof **gone)))
         return error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory to read items");
@@ -265,10 +265,10 @@ int indexer_load(braid_db *db, uint64_t *start, uint64_t *vector_start, braid_er
 }
 
 /* ---- a store that outlives this process ---- */
-/* Goes on at the cursor when the log reaches back that far; a store that was never fed, or was left behind, is filled from
- * the items themselves. */
-static int begin_with(braid_db *db, const char *name, int (*fill)(braid_db *, fill_watch *, braid_error *), uint64_t stored,
-                      uint64_t *start, braid_error *err) {
+/* Goes on at the cursor when the log reaches back that far; a store that was never fed, or was left behind, is
+ * filled from the items themselves. */
+static int begin_with(braid_db *db, const char *name, int (*fill)(braid_db *, fill_watch *, braid_error *),
+                      uint64_t stored, uint64_t *start, braid_error *err) {
     record_info info;
     int rc = record_get_info(db->record, &info, err);
     *start = stored;
@@ -331,8 +331,9 @@ static int catalogue_anew(void *ctx, uint64_t *start, braid_error *err) {
     uint32_t bits = catalogue_bits(db->catalogue);
     present_items x = {.batch = item_batch_new(db, true, false, err)};
     if (!x.batch) return BRAID_E_NO_MEMORY;
-    int rc = bitset_init(&x.nums, bits) ? record_get_info(db->record, &info, err)
-                                        : error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory to read items");
+    int rc = bitset_init(&x.nums, bits)
+                 ? record_get_info(db->record, &info, err)
+                 : error_set(err, BRAID_E_NO_MEMORY, "engine/indexer", "no memory to read items");
     if (rc == BRAID_OK) rc = record_scan_items(db->record, 0, false, note_present, &x, err);
     if (rc == BRAID_OK) rc = x.batch->rc;
     if (rc == BRAID_OK) rc = item_batch_flush(x.batch);
@@ -374,7 +375,8 @@ static int profiles_apply(void *ctx, const record_log_entry *entries, size_t n, 
         else if (entries[i].kind == RECORD_NEIGHBOURS)
             atomic_store(&db->models_moved, true);
         else if (entries[i].kind == RECORD_DOCUMENT)
-            atomic_store(strcmp(entries[i].key, POLICY_PATTERNS_KEY) == 0 ? &db->patterns_moved : &db->programme_moved, true);
+            atomic_store(strcmp(entries[i].key, POLICY_PATTERNS_KEY) == 0 ? &db->patterns_moved : &db->programme_moved,
+                         true);
     return BRAID_OK;
 }
 
@@ -401,12 +403,14 @@ int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_err
     if (rc) return rc;
     bool writes = !option_get_bool(db->options, "record.read_only");
     bool shared = !(record_caps_of(db->record) & RECORD_CAP_SINGLE_PROCESS);
-    const unsigned items = RECORD_MASK(RECORD_ITEM), people = RECORD_MASK(RECORD_USER) | RECORD_MASK(RECORD_INTERACTION);
-    const unsigned learned_rows = RECORD_MASK(RECORD_POLICY) | RECORD_MASK(RECORD_NEIGHBOURS) | RECORD_MASK(RECORD_DOCUMENT);
+    const unsigned items = RECORD_MASK(RECORD_ITEM),
+                   people = RECORD_MASK(RECORD_USER) | RECORD_MASK(RECORD_INTERACTION);
+    const unsigned learned_rows =
+        RECORD_MASK(RECORD_POLICY) | RECORD_MASK(RECORD_NEIGHBOURS) | RECORD_MASK(RECORD_DOCUMENT);
     const char *vector = cursor_of(db, ROLE_VECTOR), *graph = cursor_of(db, ROLE_GRAPH);
     const consumer consumers[FEED_COUNT] = {
-        [FEED_CATALOGUE] = {"catalogue", start, catalogue_apply, db, STORE_PACE_MS, items | RECORD_MASK(RECORD_RELATION),
-                            .wanted = true, .anew = catalogue_anew},
+        [FEED_CATALOGUE] = {"catalogue", start, catalogue_apply, db, STORE_PACE_MS,
+                            items | RECORD_MASK(RECORD_RELATION), .wanted = true, .anew = catalogue_anew},
         [FEED_GRAPH] = {"graph", start, graph_apply, db, STORE_PACE_MS, items | RECORD_MASK(RECORD_RELATION), graph,
                         begin_graph, .wanted = writes || !graph, .anew = graph_anew},
         [FEED_VECTOR] = {"vector", vector_start, vector_apply, db, STORE_PACE_MS, items, vector, begin_vector,
@@ -414,8 +418,9 @@ int indexer_start(braid_db *db, uint64_t start, uint64_t vector_start, braid_err
         [FEED_POLICY] = {POLICY_LEARNER_NAME, learned, policy_learner_apply, db->learner, LEARNER_PACE_MS,
                          RECORD_MASK_ALL & ~learned_rows, shared ? POLICY_LEARNER_NAME : NULL, begin_policy,
                          .wanted = writes, .own_cursor = true},
-        [FEED_PROFILES] = {"profiles", start, profiles_apply, db, STORE_PACE_MS, people | RECORD_MASK(RECORD_NEIGHBOURS) | RECORD_MASK(RECORD_DOCUMENT),
-                           .wanted = shared, .anew = profiles_anew},
+        [FEED_PROFILES] = {"profiles", start, profiles_apply, db, STORE_PACE_MS,
+                           people | RECORD_MASK(RECORD_NEIGHBOURS) | RECORD_MASK(RECORD_DOCUMENT), .wanted = shared,
+                           .anew = profiles_anew},
     };
     graph_touched_all(db->graph, start);
     vector_touched_all(db->vector, start); /* what is older never comes by the catalogue's feed */

@@ -7,8 +7,8 @@
 
 #include "engine/db.h"
 
-/* Rows of a batch: a remote store pays for each request, and some of them (Neo4j) far more than for a row in it. Vectors are bounded
- * by their bytes as well. */
+/* Rows of a batch: a remote store pays for each request, and some of them (Neo4j) far more than for a row in it.
+ * Vectors are bounded by their bytes as well. */
 enum { INDEXER_BATCH = 4096, INDEXER_BATCH_BYTES = 16 << 20 };
 
 /* Items on their way to the catalogue, one by one, and to the graph, in batches: a graph may be a round trip away. */

@@ -1,7 +1,7 @@
 /* Filling a derived store from the record store (indexer_fill.h), and braid_rebuild, which does it on request.
  *
- * A store that several servers share is filled by the one that feeds it: who does not hold its lease is told so. While a
- * store is being filled it answers from what is there already; the other stores are not touched. */
+ * A store that several servers share is filled by the one that feeds it: who does not hold its lease is told so.
+ * While a store is being filled it answers from what is there already; the other stores are not touched. */
 #include "engine/indexer_fill.h"
 
 #include <string.h>
@@ -18,7 +18,8 @@ static bool went_by(fill_watch *w, const char *phase) {
 
 static int stopped(const fill_watch *w, int rc, braid_error *err) {
     if (rc != BRAID_OK || !w || !w->stopped) return rc;
-    return error_set(err, BRAID_E_CLOSED, "engine/rebuild", "stopped by request: the store is not complete; `braid rebuild` again");
+    return error_set(err, BRAID_E_CLOSED, "engine/rebuild",
+                     "stopped by request: the store is not complete; `braid rebuild` again");
 }
 
 /* ---- relations ---- */
@@ -118,7 +119,8 @@ int braid_rebuild(braid_db *db, const char *store, braid_progress *progress, voi
     if (rc) return rc;
     fill_watch w = {.each = progress, .ctx = ctx, .total = info.items};
     if (option_get_bool(db->options, "record.read_only"))
-        return error_set(err, BRAID_E_READ_ONLY, "engine/rebuild", "the database was opened without the right to write");
+        return error_set(err, BRAID_E_READ_ONLY, "engine/rebuild",
+                         "the database was opened without the right to write");
     if (strcmp(store, "vector") == 0) {
         if ((rc = take_lease(db, ROLE_VECTOR, err)) == BRAID_OK) rc = fill_vectors_anew(db, &w, err);
     } else if (strcmp(store, "graph") == 0) {
@@ -127,8 +129,8 @@ int braid_rebuild(braid_db *db, const char *store, braid_progress *progress, voi
     } else if (strcmp(store, "cache") == 0) {
         rc = cache_clear(db->cache, err);
     } else {
-        rc = error_set(err, BRAID_E_INVALID, "request", "store \"%.40s\" cannot be made anew; there are vector, graph, cache",
-                       store);
+        rc = error_set(err, BRAID_E_INVALID, "request",
+                       "store \"%.40s\" cannot be made anew; there are vector, graph, cache", store);
     }
     if (rc) return rc;
     buf b;

@@ -15,7 +15,8 @@ typedef struct fill_watch {
 } fill_watch;
 
 int fill_relations(braid_db *db, fill_watch *w, braid_error *err); /* into the graph as it is */
-int fill_vectors(braid_db *db, fill_watch *w, braid_error *err);   /* into the vector store as it is; nobody else writes to it */
+/* into the vector store as it is; nobody else writes to it */
+int fill_vectors(braid_db *db, fill_watch *w, braid_error *err);
 /* Forget everything first. They take the lock of the store's writers. */
 int fill_vectors_anew(braid_db *db, fill_watch *w, braid_error *err);
 int fill_graph_anew(braid_db *db, fill_watch *w, braid_error *err);

@@ -219,8 +219,7 @@ static const struct {
 } sections[] = {{"server", section_server},       {"options", section_options}, {"record", section_record},
                 {"feed", section_feed},           {"vector", section_vector},   {"graph", section_graph},
                 {"catalogue", section_catalogue}, {"cache", section_cache},     {"breakers", section_breakers},
-                {"policy", section_policy},       {"learn", section_learn},
-                {"memory", section_memory}};
+                {"policy", section_policy},       {"learn", section_learn},     {"memory", section_memory}};
 enum { SECTIONS = sizeof sections / sizeof sections[0] };
 
 int braid_info(braid_db *db, const char *section, char **json, braid_error *err) {
@@ -304,7 +303,8 @@ int braid_ready(braid_db *db, braid_error *err) {
 }
 
 int braid_wait(braid_db *db, const char *lsn, unsigned timeout_ms, braid_error *err) {
-    uint64_t head = record_head(db->record), written = atomic_load(&db->written), newest = head > written ? head : written;
+    uint64_t head = record_head(db->record), written = atomic_load(&db->written),
+             newest = head > written ? head : written;
     uint64_t want = newest;
     bool shared = !(record_caps_of(db->record) & RECORD_CAP_SINGLE_PROCESS); /* others write tokens, too */
     if (lsn) {

@@ -1,6 +1,7 @@
-/* The housekeeping thread: saves the vector index now and then, trims the change log behind the slowest reader, keeps remote
- * stores warm (warm.c) and tells them when they may rest, lets histograms forget, once an hour rolls up what was done and
- * forgets what is old, and reads again how often items are watched and what speaks for them when another server has learned.
+/* The housekeeping thread: saves the vector index now and then, trims the change log behind the slowest reader, keeps
+ * remote stores warm (warm.c) and tells them when they may rest, lets histograms forget, once an hour rolls up what was
+ * done and forgets what is old, and reads again how often items are watched and what speaks for them when another
+ * server has learned.
  *
  * A row of the log may go when every feed has applied it, the learner's stored cursor is past it, and the saved index
  * holds it: then nobody can ask for it again. */
@@ -51,7 +52,8 @@ int keeper_trim(braid_db *db, braid_error *err) {
     if (rc) return rc;
     if (learned < upto) upto = learned;
     pthread_rwlock_wrlock(&db->vector_writer);
-    if (db->snapshot_path && (vector_caps_of(db->vector) & VECTOR_CAP_SNAPSHOT) && db->snapshot_lsn < upto) upto = db->snapshot_lsn;
+    if (db->snapshot_path && (vector_caps_of(db->vector) & VECTOR_CAP_SNAPSHOT) && db->snapshot_lsn < upto)
+        upto = db->snapshot_lsn;
     pthread_rwlock_unlock(&db->vector_writer);
     return upto ? record_log_trim(db->record, upto, err) : BRAID_OK;
 }
@@ -95,16 +97,19 @@ static void keep_warm(braid_db *db, uint64_t tick, bool *well) {
     if (!warm_wanted(db) || (*well && !due(tick, KEEPER_PERIOD_S))) return;
     bool was_well = *well;
     *well = warm_stores(db, false) && (was_well || warm_stores(db, true));
-    if (was_well && !*well) log_write(&db->log, LOG_INFO, "engine", "a remote store does not answer; it is asked again every second");
+    if (was_well && !*well)
+        log_write(&db->log, LOG_INFO, "engine", "a remote store does not answer; it is asked again every second");
 }
 
-/* What another server has learned. While it still writes, what is read is part old and part new, and it is read again. */
+/* What another server has learned. While it still writes, what is read is part old and part new, and it is read
+ * again. */
 static void keep_models(braid_db *db) {
     braid_error err = {0};
     if (!atomic_exchange(&db->models_moved, false)) return;
     if (policy_models_load(db->models, &err) == BRAID_OK) return;
     atomic_store(&db->models_moved, true);
-    log_write(&db->log, LOG_WARN, err.store, "what another server learned could not be read, and is tried again: %s", err.message);
+    log_write(&db->log, LOG_WARN, err.store, "what another server learned could not be read, and is tried again: %s",
+              err.message);
 }
 
 static void keep_patterns(braid_db *db) {
@@ -113,7 +118,8 @@ static void keep_patterns(braid_db *db) {
     int rc = policy_patterns_load(db->patterns, &err);
     if (rc == BRAID_OK) return;
     atomic_store(&db->patterns_moved, rc != BRAID_E_CORRUPT); /* which another reading would not mend */
-    log_write(&db->log, LOG_WARN, err.store, "the patterns that another server found could not be read: %s", err.message);
+    log_write(&db->log, LOG_WARN, err.store, "the patterns that another server found could not be read: %s",
+              err.message);
 }
 
 /* Rules and experiments that another server has written. */
@@ -123,25 +129,29 @@ static void keep_programme(braid_db *db) {
     policy_agents_changed(db->agents);
     if (query_programme_load(db->programme, &err) == BRAID_OK) return;
     atomic_store(&db->programme_moved, true);
-    log_write(&db->log, LOG_WARN, err.store, "rules and experiments could not be read, and are tried again: %s", err.message);
+    log_write(&db->log, LOG_WARN, err.store, "rules and experiments could not be read, and are tried again: %s",
+              err.message);
 }
 
-/* What happened longer ago than it is kept for. A store forgets in slices that give way to writers, or by whole months. A number
- * of days that is 0 keeps it for ever. */
+/* What happened longer ago than it is kept for. A store forgets in slices that give way to writers, or by whole
+ * months. A number of days that is 0 keeps it for ever. */
 static void forget_old(braid_db *db) {
     static const struct {
         record_kind kind;
         const char *option, *what, *metric, *help;
     } old[] = {
-        {RECORD_SLATE, "slates.days", "slates", "slates_forgotten_total", "Slates that were older than they are kept for."},
-        {RECORD_EPISODE, "episodes.days", "episodes", "episodes_forgotten_total", "Episodes that were older than they are kept for."},
+        {RECORD_SLATE, "slates.days", "slates", "slates_forgotten_total",
+         "Slates that were older than they are kept for."},
+        {RECORD_EPISODE, "episodes.days", "episodes", "episodes_forgotten_total",
+         "Episodes that were older than they are kept for."},
     };
     const int64_t day_ms = 86400000;
     for (size_t i = 0; i < sizeof old / sizeof old[0]; i++) {
         int64_t days = option_get_int(db->options, old[i].option);
         braid_error err = {0};
         uint64_t removed = 0;
-        if (days > 0 && record_forget(db->record, old[i].kind, clock_wall_ms(&clock_system) - days * day_ms, &removed, &err) != BRAID_OK)
+        if (days > 0 && record_forget(db->record, old[i].kind, clock_wall_ms(&clock_system) - days * day_ms, &removed,
+                                      &err) != BRAID_OK)
             log_write(&db->log, LOG_WARN, err.store, "old %s could not be forgotten: %s", old[i].what, err.message);
         metric_add(metrics_counter(db->metrics, old[i].metric, "", old[i].help), removed);
     }
@@ -149,7 +159,8 @@ static void forget_old(braid_db *db) {
 
 static void roll_up(braid_db *db) {
     braid_error err = {0};
-    if (engine_roll_up(db, &err) != BRAID_OK) log_write(&db->log, LOG_WARN, err.store, "the last hours could not be rolled up: %s", err.message);
+    if (engine_roll_up(db, &err) != BRAID_OK)
+        log_write(&db->log, LOG_WARN, err.store, "the last hours could not be rolled up: %s", err.message);
 }
 
 static void tend(braid_db *db, uint64_t tick) {

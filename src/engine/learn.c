@@ -1,10 +1,10 @@
-/* Learning: fits the models from everything that people did, writes them to the record store, and answers by them from then
- * on. Answers and writes go on meanwhile; one learning at a time, here and among the servers of one database.
+/* Learning: fits the models from everything that people did, writes them to the record store, and answers by them from
+ * then on. Answers and writes go on meanwhile; one learning at a time, here and among the servers of one database.
  *
  * Patterns (policy/patterns_learn.c) are looked for after the models, or alone; they keep a document of their own.
  *
- * What was learned, when and from how much is kept as a document, written last: so every server of a database can tell it, and a
- * learning that was broken off is due again. How far the one under way is, only this process knows. */
+ * What was learned, when and from how much is kept as a document, written last: so every server of a database can
+ * tell it, and a learning that was broken off is due again. How far the one under way is, only this process knows. */
 #include <jansson.h>
 #include <string.h>
 
@@ -17,8 +17,8 @@ static int check_what(const char *what, braid_error *err) {
     static const char *const known[] = {"similar", "refresh", "patterns", "all"};
     for (size_t i = 0; what && i < sizeof known / sizeof known[0]; i++)
         if (strcmp(what, known[i]) == 0) return BRAID_OK;
-    return error_set(err, BRAID_E_INVALID, "request", "\"%.40s\" cannot be learned; there are similar, refresh, patterns, all",
-                     what ? what : "");
+    return error_set(err, BRAID_E_INVALID, "request",
+                     "\"%.40s\" cannot be learned; there are similar, refresh, patterns, all", what ? what : "");
 }
 
 static int take_turn(braid_db *db, braid_error *err) {
@@ -41,10 +41,12 @@ typedef struct lesson_report {
 } lesson_report;
 
 static void patterns_print(const policy_patterns_report *r, buf *b) {
-    buf_printf(b, ",\"patterns\":{\"people\":%llu,\"sample\":%g,\"seconds\":%.3f,\"kinds\":[", (unsigned long long)r->people, r->sample, r->seconds);
+    buf_printf(b, ",\"patterns\":{\"people\":%llu,\"sample\":%g,\"seconds\":%.3f,\"kinds\":[",
+               (unsigned long long)r->people, r->sample, r->seconds);
     for (int k = 0; k < LEARN_PATTERN_KINDS; k++)
-        buf_printf(b, "%s{\"kind\":\"%s\",\"found\":%llu,\"tested\":%llu}", k ? "," : "", policy_pattern_kind_name((learn_pattern_kind)k),
-                   (unsigned long long)r->found[k], (unsigned long long)r->tested[k]);
+        buf_printf(b, "%s{\"kind\":\"%s\",\"found\":%llu,\"tested\":%llu}", k ? "," : "",
+                   policy_pattern_kind_name((learn_pattern_kind)k), (unsigned long long)r->found[k],
+                   (unsigned long long)r->tested[k]);
     buf_puts(b, "]}");
 }
 
@@ -58,11 +60,12 @@ static void report_print(const lesson_report *all, const char *what, int64_t at,
                    (unsigned long long)r->models[i].edges, r->models[i].seconds);
     buf_putc(b, ']');
     if (all->looked) patterns_print(&all->patterns, b);
-    buf_printf(b, ",\"interactions\":%llu,\"users\":%llu,\"items\":%llu,\"seconds\":%.3f,\"moved\":%llu,"
-                  "\"counted\":%llu,\"head\":%llu,\"what\":\"%s\",\"at\":\"%s\"}",
-               (unsigned long long)r->interactions, (unsigned long long)r->users, (unsigned long long)r->items, r->seconds,
-               (unsigned long long)(r->refreshed ? r->moved : r->items), (unsigned long long)r->counted, (unsigned long long)r->head,
-               what, when);
+    buf_printf(b,
+               ",\"interactions\":%llu,\"users\":%llu,\"items\":%llu,\"seconds\":%.3f,\"moved\":%llu,"
+               "\"counted\":%llu,\"head\":%llu,\"what\":\"%s\",\"at\":\"%s\"}",
+               (unsigned long long)r->interactions, (unsigned long long)r->users, (unsigned long long)r->items,
+               r->seconds, (unsigned long long)(r->refreshed ? r->moved : r->items), (unsigned long long)r->counted,
+               (unsigned long long)r->head, what, when);
 }
 
 static int report_keep(braid_db *db, const buf *b, braid_error *err) {
@@ -70,7 +73,8 @@ static int report_keep(braid_db *db, const buf *b, braid_error *err) {
         .kind = DOCUMENT_KIND, .id = DOCUMENT_ID, .body = b->data, .body_len = b->len, .expect = RECORD_ANY_VERSION};
     record_change change = {.kind = RECORD_DOCUMENT, .document = &row};
     int rc = record_write(db->record, &change, 1, (record_write_flags){.background = true}, err);
-    return rc == BRAID_OK && change.code != BRAID_OK ? error_set(err, change.code, "engine/learn", "%s", change.message) : rc;
+    return rc == BRAID_OK && change.code != BRAID_OK ? error_set(err, change.code, "engine/learn", "%s", change.message)
+                                                     : rc;
 }
 
 typedef struct learned_read {
@@ -95,15 +99,18 @@ int engine_learned_get(braid_db *db, arena *a, engine_learned *out, braid_error 
     const char *when = NULL;
     json_int_t counted = 0, head = 0;
     *out = (engine_learned){0};
-    braid_error none = {0}; /* that there is no note is no error, and none that the caller's next one would stand behind */
+    /* that there is no note is no error, and none that the caller's next one would stand behind */
+    braid_error none = {0};
     int rc = record_get_document(db->record, DOCUMENT_KIND, DOCUMENT_ID, learned_row, &x, &none);
     if (rc == BRAID_E_NOT_FOUND) return BRAID_OK;
     if (rc != BRAID_OK) return error_set(err, rc, none.store, "%s", none.message);
     rc = x.body ? model_json_parse(x.body, x.len, &db->limits, &json, err)
                 : error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory for what was learned");
     if (rc != BRAID_OK) return rc;
-    if (json_unpack(json, "{s:I, s:I, s:s}", "counted", &counted, "head", &head, "at", &when) != 0 || !clock_parse_rfc3339(when, &out->at))
-        rc = error_set(err, BRAID_E_CORRUPT, "engine/learn", "the note of what was learned cannot be read; learn again");
+    if (json_unpack(json, "{s:I, s:I, s:s}", "counted", &counted, "head", &head, "at", &when) != 0 ||
+        !clock_parse_rfc3339(when, &out->at))
+        rc =
+            error_set(err, BRAID_E_CORRUPT, "engine/learn", "the note of what was learned cannot be read; learn again");
     out->body = x.body;
     out->counted = (uint64_t)counted;
     out->head = (uint64_t)head;
@@ -126,7 +133,8 @@ static bool tell(void *ctx, const char *phase, uint64_t done, uint64_t total) {
     return !t->progress || t->progress(t->ctx, phase, done, total);
 }
 
-static int fit(braid_db *db, const char *what, const engine_learned *last, telling *t, policy_fit_report *report, braid_error *err) {
+static int fit(braid_db *db, const char *what, const engine_learned *last, telling *t, policy_fit_report *report,
+               braid_error *err) {
     policy_fit_options o = {.threads = (unsigned)option_get_int(db->options, "learn.threads"),
                             .history_max = (size_t)option_get_int(db->options, "learn.history_max"),
                             .ranking = strcmp(what, "all") == 0,
@@ -146,13 +154,15 @@ static void report_of_patterns(braid_db *db, lesson_report *r) {
     r->fit.items = catalogue_count(db->catalogue);
 }
 
-static int learn(braid_db *db, const char *what, const engine_learned *last, telling *t, lesson_report *report, braid_error *err) {
+static int learn(braid_db *db, const char *what, const engine_learned *last, telling *t, lesson_report *report,
+                 braid_error *err) {
     int rc = BRAID_OK;
     *report = (lesson_report){.fitted = strcmp(what, "patterns") != 0};
     report->looked = !report->fitted || (strcmp(what, "all") == 0 && option_get_bool(db->options, "learn.patterns"));
     atomic_store(&db->lesson.running, true);
     if (report->fitted) rc = fit(db, what, last, t, &report->fit, err);
-    if (rc == BRAID_OK && report->looked) rc = policy_patterns_learn(db->patterns, 0, &clock_system, tell, t, &report->patterns, err);
+    if (rc == BRAID_OK && report->looked)
+        rc = policy_patterns_learn(db->patterns, 0, &clock_system, tell, t, &report->patterns, err);
     atomic_store(&db->lesson.running, false);
     atomic_store(&db->lesson.phase, NULL);
     if (!report->fitted) report_of_patterns(db, report);
@@ -173,12 +183,15 @@ int braid_learn(braid_db *db, const char *what, braid_progress *progress, void *
     if ((rc = take_turn(db, err)) != BRAID_OK) return rc;
     buf_init(&b, 0);
     arena *a = arena_new(4096);
-    rc = a ? engine_learned_get(db, a, &last, err) : error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory to learn");
+    rc = a ? engine_learned_get(db, a, &last, err)
+           : error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory to learn");
     arena_free(a);
     if (rc == BRAID_OK) rc = learn(db, what, &last, &t, &report, err);
     if (rc == BRAID_OK) report_print(&report, what, clock_wall_ms(&clock_system), &b);
-    if (rc == BRAID_OK && b.failed) rc = error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory to tell what was learned");
-    if (rc == BRAID_OK && report.fitted) rc = report_keep(db, &b, err); /* patterns alone leave the models as old as they are */
+    if (rc == BRAID_OK && b.failed)
+        rc = error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory to tell what was learned");
+    /* patterns alone leave the models as old as they are */
+    if (rc == BRAID_OK && report.fitted) rc = report_keep(db, &b, err);
     pthread_mutex_unlock(&db->learning);
     if (rc == BRAID_OK) return engine_text(&b, json, err);
     buf_free(&b);
@@ -193,15 +206,19 @@ int braid_patterns(braid_db *db, const char *kind, const char *person, size_t li
     *json = NULL;
     if (limit < 1 || limit > 1000) return error_set(err, BRAID_E_INVALID, "request", "\"limit\" is from 1 to 1000");
     if (kind && !policy_pattern_kind_of(kind, &of))
-        return error_set(err, BRAID_E_INVALID, "request",
-                         "there is no kind of pattern \"%.40s\"; there are genre_affinity, user_preference, seasonal_trend, mood_correlation", kind);
+        return error_set(
+            err, BRAID_E_INVALID, "request",
+            "there is no kind of pattern \"%.40s\"; there are genre_affinity, user_preference, seasonal_trend, mood_correlation",
+            kind);
     if (person && kind && of != LEARN_USER_PREFERENCE)
         return error_set(err, BRAID_E_INVALID, "request", "of one user there is only user_preference");
     int rc = person ? model_check_id(person, strlen(person), "user", err) : BRAID_OK;
     if (rc == BRAID_OK && person)
-        rc = policy_profile_get(db->profiles, person, clock_mono_ns(&clock_system) + option_get_int(db->options, "query.deadline_ms") * MS_NS,
+        rc = policy_profile_get(db->profiles, person,
+                                clock_mono_ns(&clock_system) + option_get_int(db->options, "query.deadline_ms") * MS_NS,
                                 &who, err);
-    if (rc == BRAID_OK && who && !who->known) rc = error_set(err, BRAID_E_NOT_FOUND, "record", "nothing is known of a user \"%.120s\"", person);
+    if (rc == BRAID_OK && who && !who->known)
+        rc = error_set(err, BRAID_E_NOT_FOUND, "record", "nothing is known of a user \"%.120s\"", person);
     buf_init(&b, 0);
     if (rc == BRAID_OK && policy_patterns_print(db->patterns, kind ? &of : NULL, who, limit, &b) != BRAID_OK)
         rc = error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory to list patterns");
@@ -218,7 +235,8 @@ int braid_learners(braid_db *db, char **json, braid_error *err) {
     buf b;
     *json = NULL;
     arena *a = arena_new(4096);
-    int rc = a ? engine_learned_get(db, a, &last, err) : error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory to tell what was learned");
+    int rc = a ? engine_learned_get(db, a, &last, err)
+               : error_set(err, BRAID_E_NO_MEMORY, "engine/learn", "no memory to tell what was learned");
     if (rc == BRAID_OK) rc = record_get_info(db->record, &info, err);
     if (rc != BRAID_OK) {
         arena_free(a);

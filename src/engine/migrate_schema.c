@@ -15,7 +15,8 @@ static void note_step(void *ctx, unsigned step, const char *name) {
 static void say_where(const braid_db *db, buf *out) {
     const remote_options *r = &db->remotes[ROLE_RECORD];
     char text[640];
-    snprintf(text, sizeof text, "%.300s, database %.300s", r->address ? r->address : "", r->database ? r->database : "");
+    snprintf(text, sizeof text, "%.300s, database %.300s", r->address ? r->address : "",
+             r->database ? r->database : "");
     buf_json_string(out, record_caps_of(db->record) & RECORD_CAP_REMOTE ? text : db->path);
 }
 

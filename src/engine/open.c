@@ -94,7 +94,8 @@ int engine_record_open(braid_db *db, record_step_fn *on_step, void *ctx, braid_e
 /* A store that outlives this process is known by where it is; another address is another store, to be filled anew. */
 static void cursor_name(braid_db *db, engine_role role, const char *what, const char *store, const remote_options *r) {
     if (r)
-        snprintf(db->cursors[role], sizeof db->cursors[role], "%s:%s:%.200s:%.60s", what, store, r->address, r->database);
+        snprintf(db->cursors[role], sizeof db->cursors[role], "%s:%s:%.200s:%.60s", what, store, r->address,
+                 r->database);
 }
 
 static uint64_t vector_applied(void *ctx) {
@@ -170,8 +171,8 @@ static bool remote_roles(const braid_db *db) {
     return *db->cursors[ROLE_VECTOR] || *db->cursors[ROLE_GRAPH] || record_caps_of(db->record) & RECORD_CAP_REMOTE;
 }
 
-/* Patterns that nobody can read, as those of a later program may be, are none: answers do without, and the next learning replaces
- * them. */
+/* Patterns that nobody can read, as those of a later program may be, are none: answers do without, and the next
+ * learning replaces them. */
 static int load_patterns(braid_db *db, braid_error *err) {
     braid_error unread = {0};
     int rc = policy_patterns_load(db->patterns, &unread);
@@ -204,13 +205,17 @@ static int open_derived(braid_db *db, braid_error *err) {
     if ((rc = policy_models_load(db->models, err))) return rc;
     if ((rc = policy_patterns_open(db->record, db->catalogue, db->metrics, &db->patterns, err))) return rc;
     if ((rc = load_patterns(db, err))) return rc;
-    if ((rc = policy_learner_open(db->record, db->policies, db->catalogue, &db->log, db->metrics, &db->learner, err))) return rc;
+    if ((rc = policy_learner_open(db->record, db->policies, db->catalogue, &db->log, db->metrics, &db->learner, err)))
+        return rc;
     if ((rc = policy_state_parse(option_get(o, "policy.state"), &db->rooms.state_parts, err))) return rc;
     policy_learner_states(db->learner, db->rooms.state_parts);
     if ((rc = query_programme_open(db->record, db->metrics, &db->log, &db->programme, err))) return rc;
     double share = option_get_bool(o, "record.read_only") ? 0 : option_get_real(o, "slates.share");
-    if ((rc = slate_log_open(db->record, share, (size_t)option_get_int(o, "slates.queue"), db->metrics, &db->log, &db->slates, err))) return rc;
-    if ((rc = write_queue_open(db, (size_t)option_get_int(o, "record.queue"), db->metrics, &db->log, &db->queue, err))) return rc;
+    if ((rc = slate_log_open(db->record, share, (size_t)option_get_int(o, "slates.queue"), db->metrics, &db->log,
+                             &db->slates, err)))
+        return rc;
+    if ((rc = write_queue_open(db, (size_t)option_get_int(o, "record.queue"), db->metrics, &db->log, &db->queue, err)))
+        return rc;
     unsigned workers = (unsigned)option_get_int(o, "query.workers");
     if (remote_roles(db) && workers < REMOTE_WORKERS) workers = REMOTE_WORKERS; /* they wait more than they work */
     db->pool = pool_new(workers, 1024, &clock_system);

@@ -1,8 +1,9 @@
 /* Slates joined with what followed.
  *
- * An interaction names the answer that it came from (recommendation_id); it counts for the place at which its item stood. What
- * somebody did several times with an item counts once, at its best: a click that became a film watched to its end is that film.
- * Slates are read once and interactions once, in order; what is held is a few dozen bytes a slate, whatever is in it. */
+ * An interaction names the answer that it came from (recommendation_id); it counts for the place at which its item
+ * stood. What somebody did several times with an item counts once, at its best: a click that became a film watched
+ * to its end is that film. Slates are read once and interactions once, in order; what is held is a few dozen bytes a
+ * slate, whatever is in it. */
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -58,14 +59,16 @@ static bool read_slate(void *ctx, const record_slate *row) {
     braid_error unreadable = {0};
     uint32_t tag = 0;
     arena_reset(r->a);
-    if (judge_log_read(row->body, row->body_len, r->a, &shown, &unreadable) != BRAID_OK) return true; /* of another form: not evidence */
+    /* of another form: not evidence */
+    if (judge_log_read(row->body, row->body_len, r->a, &shown, &unreadable) != BRAID_OK) return true;
     size_t n = r->want(r->ctx, row, &shown, &tag);
     if (n > shown.place_count) n = shown.place_count;
     if (n == 0) return true;
     o->full = o->count == OUTCOMES_MAX;
     if (o->full) return false;
     if (!grow(o, n) || !map_put(o->ids, row->id, o->count)) return no_memory(r);
-    o->list[o->count++] = (outcome){XXH3_64bits(row->user, strlen(row->user)), (uint32_t)o->place_count, (uint32_t)n, tag};
+    o->list[o->count++] =
+        (outcome){XXH3_64bits(row->user, strlen(row->user)), (uint32_t)o->place_count, (uint32_t)n, tag};
     for (size_t i = 0; i < n; i++, o->place_count++) {
         o->nums[o->place_count] = shown.places[i].num;
         o->teams[o->place_count] = shown.places[i].team;
@@ -91,7 +94,8 @@ static bool read_interaction(void *ctx, const record_interaction *row) {
     return true;
 }
 
-int outcomes_load(braid_db *db, const char *agent, int64_t from, int64_t until, outcomes_want *want, void *ctx, outcomes *out, braid_error *err) {
+int outcomes_load(braid_db *db, const char *agent, int64_t from, int64_t until, outcomes_want *want, void *ctx,
+                  outcomes *out, braid_error *err) {
     *out = (outcomes){.ids = map_new(1024)};
     reading r = {.db = db, .o = out, .want = want, .ctx = ctx, .a = arena_new(32 * 1024), .err = err};
     int rc = out->ids && r.a ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for what was shown");

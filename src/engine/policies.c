@@ -1,10 +1,11 @@
 /* What agents believe, shown, taken out and put back.
  *
- * A taken-out policy is JSON: the rows of an agent for one person, or of everybody, with the versions of their numbers. Put
- * back into the database that it came from it never undoes newer learning: a row whose version is below the stored one's is
- * left as it is and named as stale. Another database's versions mean nothing here: there a row is only written where nothing
- * was learned yet, as of now. `force` writes in both cases, as of now: what was learned up to this moment is replaced, what
- * comes after is learned on top. Everything is checked before anything is written. */
+ * A taken-out policy is JSON: the rows of an agent for one person, or of everybody, with the versions of their
+ * numbers. Put back into the database that it came from it never undoes newer learning: a row whose version is below
+ * the stored one's is left as it is and named as stale. Another database's versions mean nothing here: there a row
+ * is only written where nothing was learned yet, as of now. `force` writes in both cases, as of now: what was
+ * learned up to this moment is replaced, what comes after is learned on top. Everything is checked before anything
+ * is written. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,18 +39,22 @@ static int read_context(braid_db *db, const char *json, json_t **out, braid_erro
     static const char *const known[] = {"daypart", "device", "mood", "region"};
     *out = NULL;
     int rc = json && *json ? model_json_parse(json, strlen(json), &db->limits, out, err) : BRAID_OK;
-    if (rc == BRAID_OK && *out && !json_is_object(*out)) rc = error_set(err, BRAID_E_INVALID, "request", "the context is a JSON object");
+    if (rc == BRAID_OK && *out && !json_is_object(*out))
+        rc = error_set(err, BRAID_E_INVALID, "request", "the context is a JSON object");
     for (void *it = json_object_iter(*out); rc == BRAID_OK && it; it = json_object_iter_next(*out, it)) {
         bool found = false;
-        for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) found |= strcmp(known[i], json_object_iter_key(it)) == 0;
+        for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+            found |= strcmp(known[i], json_object_iter_key(it)) == 0;
         if (!found || !json_is_string(json_object_iter_value(it)))
-            rc = error_set(err, BRAID_E_UNKNOWN_FIELD, "request", "\"%.40s\" is no part of a state; daypart, device, mood and region are, as text",
+            rc = error_set(err, BRAID_E_UNKNOWN_FIELD, "request",
+                           "\"%.40s\" is no part of a state; daypart, device, mood and region are, as text",
                            json_object_iter_key(it));
     }
     return rc;
 }
 
-int braid_policy_show(braid_db *db, const char *agent, const char *person, const char *context, char **json, braid_error *err) {
+int braid_policy_show(braid_db *db, const char *agent, const char *person, const char *context, char **json,
+                      braid_error *err) {
     json_t *situation = NULL;
     agent_settings who;
     policy_state state;
@@ -57,15 +62,17 @@ int braid_policy_show(braid_db *db, const char *agent, const char *person, const
     *json = NULL;
     if (!person) person = "";
     int rc = check_names(agent, person, err);
-    if (rc == BRAID_OK) braid_wait(db, NULL, SHOW_MS, NULL); /* what was done a moment ago is in it, unless much is under way */
+    /* what was done a moment ago is in it, unless much is under way */
+    if (rc == BRAID_OK) braid_wait(db, NULL, SHOW_MS, NULL);
     if (rc == BRAID_OK) rc = read_context(db, context, &situation, err);
     if (rc == BRAID_OK) rc = policy_agents_get(db->agents, agent, &who, err);
     if (rc == BRAID_OK) {
         const policy_model_set *models = policy_models_get(db->models);
         policy_weights base = models ? *models->weights : policy_weights_default();
         policy_models_release(models);
-        policy_state_make(db->rooms.state_parts, text_of(situation, "daypart"), text_of(situation, "device"), text_of(situation, "mood"),
-                          text_of(situation, "region"), clock_wall_ms(&clock_system), &state);
+        policy_state_make(db->rooms.state_parts, text_of(situation, "daypart"), text_of(situation, "device"),
+                          text_of(situation, "mood"), text_of(situation, "region"), clock_wall_ms(&clock_system),
+                          &state);
         buf_init(&b, 0);
         buf_putc(&b, '{');
         key(&b, "agent", agent);
@@ -133,7 +140,7 @@ int braid_policy_export(braid_db *db, const char *agent, const char *person, cha
 }
 
 /* ---- putting back ---- */
-typedef struct import {
+typedef struct intake {
     braid_db *db;
     json_t *json;
     const char *agent, *person;
@@ -144,14 +151,15 @@ typedef struct import {
     bool *there; /* foreign rows: something was learned of that key */
     size_t count;
     braid_error *err;
-} import;
+} intake;
 
-static int refuse(const import *x, size_t row, const char *what) {
+static int refuse(const intake *x, size_t row, const char *what) {
     return error_set(x->err, BRAID_E_INVALID, "request", "policies[%zu]: %s", row, what);
 }
 
 static bool short_text(const json_t *json) {
-    return json_is_string(json) && json_string_length(json) <= TEXT_MAX && strlen(json_string_value(json)) == json_string_length(json);
+    return json_is_string(json) && json_string_length(json) <= TEXT_MAX &&
+           strlen(json_string_value(json)) == json_string_length(json);
 }
 
 static bool number(const json_t *json, double *out) {
@@ -168,20 +176,28 @@ static bool read_action(const json_t *json, record_action *a) {
            number(json_object_get(json, "count"), &a->count);
 }
 
-static int read_row(import *x, size_t i, uint64_t now) {
-    const json_t *json = json_array_get(json_object_get(x->json, "policies"), i), *list = json_object_get(json, "actions");
+static int read_row(intake *x, size_t i, uint64_t now) {
+    const json_t *json = json_array_get(json_object_get(x->json, "policies"), i),
+                 *list = json_object_get(json, "actions");
     const json_t *hash = json_object_get(json, "state_hash"), *state = json_object_get(json, "state");
     size_t n = json_array_size(list);
     record_action *actions = arena_calloc(x->a, n + 1, sizeof *actions);
     if (!actions) return no_memory(x->err);
-    if (!short_text(hash) || json_string_length(hash) >= RECORD_HASH_BYTES) return refuse(x, i, "\"state_hash\" is no hash of a state");
+    if (!short_text(hash) || json_string_length(hash) >= RECORD_HASH_BYTES)
+        return refuse(x, i, "\"state_hash\" is no hash of a state");
     if (!short_text(state)) return refuse(x, i, "\"state\" is text of at most 255 bytes");
     if (n == 0 || n > ACTIONS_MAX) return refuse(x, i, "\"actions\" is a list of 1 to 4,096");
-    x->rows[i] = (record_policy){.agent = x->agent, .user = x->person, .state_hash = json_string_value(hash), .state = json_string_value(state),
-                                 .actions = actions, .action_count = n};
+    x->rows[i] = (record_policy){.agent = x->agent,
+                                 .user = x->person,
+                                 .state_hash = json_string_value(hash),
+                                 .state = json_string_value(state),
+                                 .actions = actions,
+                                 .action_count = n};
     for (size_t k = 0; k < n; k++) {
         if (!read_action(json_array_get(list, k), &actions[k]))
-            return refuse(x, i, "each action has \"action\", a name, finite \"mean\", \"variance\" and \"count\", and its \"version\"");
+            return refuse(
+                x, i,
+                "each action has \"action\", a name, finite \"mean\", \"variance\" and \"count\", and its \"version\"");
         for (size_t before = 0; before < k; before++)
             if (strcmp(actions[before].action, actions[k].action) == 0) return refuse(x, i, "an action is there twice");
         if (!x->ours || x->force) actions[k].version = now;
@@ -189,11 +205,12 @@ static int read_row(import *x, size_t i, uint64_t now) {
         if (actions[k].version > x->rows[i].version) x->rows[i].version = actions[k].version;
     }
     for (size_t before = 0; before < i; before++)
-        if (strcmp(x->rows[before].state_hash, x->rows[i].state_hash) == 0) return refuse(x, i, "a state is there twice");
+        if (strcmp(x->rows[before].state_hash, x->rows[i].state_hash) == 0)
+            return refuse(x, i, "a state is there twice");
     return BRAID_OK;
 }
 
-static int read_all(import *x) {
+static int read_all(intake *x) {
     const json_t *list = json_object_get(x->json, "policies");
     const char *format = text_of(x->json, "format"), *database = text_of(x->json, "database");
     char own[20];
@@ -203,7 +220,8 @@ static int read_all(import *x) {
     x->person = text_of(x->json, "user");
     x->count = json_array_size(list);
     if (strcmp(format, FORMAT) != 0)
-        return error_set(x->err, BRAID_E_INVALID, "request", "this is no policy that was taken out: its \"format\" is not \"%s\"", FORMAT);
+        return error_set(x->err, BRAID_E_INVALID, "request",
+                         "this is no policy that was taken out: its \"format\" is not \"%s\"", FORMAT);
     int rc = check_names(x->agent, x->person, x->err);
     if (rc != BRAID_OK) return rc;
     if (!json_is_array(list) || x->count > ROWS_MAX)
@@ -220,15 +238,16 @@ static int read_all(import *x) {
 }
 
 static bool note_there(void *ctx, const record_policy *row) {
-    import *x = ctx;
+    intake *x = ctx;
     for (size_t i = 0; i < x->count; i++)
         if (strcmp(x->rows[i].state_hash, row->state_hash) == 0) x->there[i] = true;
     return true;
 }
 
-static int write_all(import *x, char **json) {
+static int write_all(intake *x, char **json) {
     size_t written = 0, n = 0;
-    int rc = x->ours || x->force ? BRAID_OK : record_user_policies(x->db->record, x->agent, x->person, note_there, x, x->err);
+    int rc = x->ours || x->force ? BRAID_OK
+                                 : record_user_policies(x->db->record, x->agent, x->person, note_there, x, x->err);
     buf b;
     buf_init(&b, 0);
     buf_puts(&b, "{\"stale\":[");
@@ -263,7 +282,7 @@ static int write_all(import *x, char **json) {
 }
 
 int braid_policy_import(braid_db *db, const char *text, size_t len, bool force, char **json, braid_error *err) {
-    import x = {.db = db, .force = force, .err = err, .a = arena_new(32 * 1024)};
+    intake x = {.db = db, .force = force, .err = err, .a = arena_new(32 * 1024)};
     *json = NULL;
     int rc = x.a ? model_json_parse(text, len ? len : strlen(text), &db->limits, &x.json, err) : no_memory(err);
     if (rc == BRAID_OK) rc = read_all(&x);

@@ -180,8 +180,10 @@ static bool learned_row(void *ctx, const record_neighbours *row) {
     return false;
 }
 
-/* From the record store, where they lie with their model and time: the models in memory are turned round, for answers. */
-static int print_learned(braid_db *db, uint32_t num, const bitset *allow, size_t k, arena *a, buf *b, braid_error *err) {
+/* From the record store, where they lie with their model and time: the models in memory are turned round, for
+ * answers. */
+static int print_learned(braid_db *db, uint32_t num, const bitset *allow, size_t k, arena *a, buf *b,
+                         braid_error *err) {
     static const policy_model models[] = {POLICY_MODEL_SLIM, POLICY_MODEL_CONTENT};
     learned_list x = {0};
     int rc = BRAID_OK;
@@ -255,7 +257,7 @@ typedef struct drawing {
     const char *center;
     buf nodes, edges;
     size_t edge_count;
-    map *drawn; /* ids of the nodes: two relations to one item are two edges, but one node */
+    map *drawn;                    /* ids of the nodes: two relations to one item are two edges, but one node */
     uint32_t nums[NEIGHBOURS_MAX]; /* of the items among them */
     const char *ids[NEIGHBOURS_MAX];
     size_t count;
@@ -313,7 +315,8 @@ static bool draw(void *ctx, const graph_neighbour *n) {
     return true;
 }
 
-/* What those around the item share or are tied to among themselves. A relation is met at both ends, and drawn from the one. */
+/* What those around the item share or are tied to among themselves. A relation is met at both ends, and drawn from
+ * the one. */
 static bool draw_between(void *ctx, size_t which, const graph_neighbour *n) {
     drawing *d = ctx;
     char id[320];

@@ -11,8 +11,8 @@ enum { SECRET_BYTES_MAX = 1024 };
 
 static const struct {
     const char *store, *section;
-} sections[] = {{"postgres", "postgres"}, {"pgvector", "postgres"}, {"milvus", "milvus"},
-                {"neo4j", "neo4j"},       {"redis", "redis"}};
+} sections[] = {
+    {"postgres", "postgres"}, {"pgvector", "postgres"}, {"milvus", "milvus"}, {"neo4j", "neo4j"}, {"redis", "redis"}};
 
 static const char *section_of(const char *store) {
     for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
@@ -54,8 +54,8 @@ static int read_secret(const char *path, const char *section, char **out, braid_
     explicit_bzero(line, sizeof line);
     if (*out) return BRAID_OK;
     return whole ? error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for a password")
-                 : error_set(err, BRAID_E_INVALID, "engine", "%s.password_file: '%s' holds no line of 1..%d bytes", section,
-                             path, SECRET_BYTES_MAX);
+                 : error_set(err, BRAID_E_INVALID, "engine", "%s.password_file: '%s' holds no line of 1..%d bytes",
+                             section, path, SECRET_BYTES_MAX);
 }
 
 void engine_secret_free(char *secret) {
@@ -97,8 +97,9 @@ int engine_remote_of(braid_db *db, engine_role role, const char *store, const re
 }
 
 int engine_not_built(const char *option, const char *store, braid_error *err) {
-    return error_set(err, BRAID_E_INVALID, "engine",
-                     "%s: this Braid was built without %s; install its client library (scripts/deps.sh test names it) and"
-                     " build again, or choose another store. `braid info` lists what is compiled in",
-                     option, store);
+    return error_set(
+        err, BRAID_E_INVALID, "engine",
+        "%s: this Braid was built without %s; install its client library (scripts/deps.sh test names it) and"
+        " build again, or choose another store. `braid info` lists what is compiled in",
+        option, store);
 }

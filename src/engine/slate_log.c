@@ -1,9 +1,10 @@
 /* The log of what was shown: answers go into a bounded queue, and a thread of its own writes them to the record store.
  *
- * No answer ever waits for it: who finds the queue full drops the slate and counts it. What a crash takes is what was in the
- * queue, at most a moment's worth: a slate is evidence for judging, no acknowledged write. A share of the answers can be logged
- * instead of all (by the random bits of the recommendation_id, so that what is logged is a fair sample); those in an experiment
- * always are, since their standing counts every one. The writes give way to writers that somebody waits for. */
+ * No answer ever waits for it: who finds the queue full drops the slate and counts it. What a crash takes is what
+ * was in the queue, at most a moment's worth: a slate is evidence for judging, no acknowledged write. A share of the
+ * answers can be logged instead of all (by the random bits of the recommendation_id, so that what is logged is a
+ * fair sample); those in an experiment always are, since their standing counts every one. The writes give way to
+ * writers that somebody waits for. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,8 @@ static bool in_sample(const slate_log *s, const char *id) {
     return s->share >= 1 || (double)(strtoull(id + strlen(id) - 13, NULL, 16) & 0xfffffffffffffull) < s->share * 0x1p52;
 }
 
-static bool copy(kept_slate *k, const char *id, const char *agent, const char *person, const char *body, size_t body_len) {
+static bool copy(kept_slate *k, const char *id, const char *agent, const char *person, const char *body,
+                 size_t body_len) {
     size_t i = strlen(id) + 1, g = strlen(agent) + 1, p = strlen(person) + 1;
     if (!(k->id = malloc(i + g + p + body_len))) return false;
     k->agent = memcpy(k->id + i, agent, g);
@@ -48,7 +50,8 @@ static bool copy(kept_slate *k, const char *id, const char *agent, const char *p
     return true;
 }
 
-void slate_log_offer(slate_log *s, const char *id, const char *agent, const char *person, int64_t at, const judge_log *shown) {
+void slate_log_offer(slate_log *s, const char *id, const char *agent, const char *person, int64_t at,
+                     const judge_log *shown) {
     if (!s || !shown || s->share <= 0 || (!shown->experiment[0] && !in_sample(s, id))) return;
     kept_slate k = {.at = at};
     bool taken = false;
@@ -75,14 +78,16 @@ static void write_batch(slate_log *s, const kept_slate *batch, size_t n) {
     size_t refused = 0;
     for (size_t i = 0; i < n; i++) {
         const kept_slate *k = &batch[i];
-        rows[i] = (record_slate){.id = k->id, .agent = k->agent, .user = k->user, .at = k->at, .body = k->body, .body_len = k->body_len};
+        rows[i] = (record_slate){
+            .id = k->id, .agent = k->agent, .user = k->user, .at = k->at, .body = k->body, .body_len = k->body_len};
         changes[i] = (record_change){.kind = RECORD_SLATE, .slate = &rows[i]};
     }
     int rc = record_write(s->record, changes, n, (record_write_flags){.background = true}, &err);
     for (size_t i = 0; i < n; i++) refused += rc != BRAID_OK || changes[i].code != BRAID_OK;
     metric_add(s->logged, n - refused);
     metric_add(s->failed, refused);
-    if (rc != BRAID_OK && !s->complaint) log_write(s->log, LOG_WARN, err.store, "slates are not logged: %s", err.message);
+    if (rc != BRAID_OK && !s->complaint)
+        log_write(s->log, LOG_WARN, err.store, "slates are not logged: %s", err.message);
     s->complaint = rc != BRAID_OK; /* once, until it goes again */
 }
 
@@ -127,14 +132,17 @@ void slate_log_wait(slate_log *s) {
     pthread_mutex_unlock(&s->lock);
 }
 
-int slate_log_open(record_store *record, double share, size_t room, metrics *m, const logger *log, slate_log **out, braid_error *err) {
+int slate_log_open(record_store *record, double share, size_t room, metrics *m, const logger *log, slate_log **out,
+                   braid_error *err) {
     slate_log *s = *out = calloc(1, sizeof *s);
     pthread_condattr_t monotonic;
     if (!s) return error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for the log of slates");
     *s = (slate_log){.record = record, .log = log, .share = share, .room = room};
     s->logged = metrics_counter(m, "slates_logged_total", "", "Answers whose places were kept for judging.");
-    s->dropped = metrics_counter(m, "slates_dropped_total", "reason=\"full\"", "Answers that were not kept for judging.");
-    s->failed = metrics_counter(m, "slates_dropped_total", "reason=\"store\"", "Answers that were not kept for judging.");
+    s->dropped =
+        metrics_counter(m, "slates_dropped_total", "reason=\"full\"", "Answers that were not kept for judging.");
+    s->failed =
+        metrics_counter(m, "slates_dropped_total", "reason=\"store\"", "Answers that were not kept for judging.");
     s->waiting = metrics_gauge(m, "slates_waiting", "", "Answers that wait to be kept for judging.");
     pthread_mutex_init(&s->lock, NULL);
     pthread_condattr_init(&monotonic);
@@ -145,7 +153,8 @@ int slate_log_open(record_store *record, double share, size_t room, metrics *m, 
     s->ring = calloc(room, sizeof *s->ring);
     if (!s->ring) return error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for the log of slates");
     s->runs = pthread_create(&s->writer, NULL, writer_main, s) == 0;
-    return s->runs ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, "engine", "the thread that logs slates could not be started");
+    return s->runs ? BRAID_OK
+                   : error_set(err, BRAID_E_NO_MEMORY, "engine", "the thread that logs slates could not be started");
 }
 
 void slate_log_close(slate_log *s) {

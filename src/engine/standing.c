@@ -1,5 +1,5 @@
-/* How an experiment stands: what each arm earned, the difference with an interval that holds at every look, and a verdict in
- * words. Of an interleaved one: whose items won more slates. */
+/* How an experiment stands: what each arm earned, the difference with an interval that holds at every look, and a
+ * verdict in words. Of an interleaved one: whose items won more slates. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +46,8 @@ static void add_people(outcomes *o, judge_arm *arms) {
     for (size_t begin = 0, end; begin < o->count; begin = end) {
         const outcome *first = &o->list[begin];
         double reward = 0;
-        for (end = begin; end < o->count && o->list[end].tag == first->tag && o->list[end].person == first->person; end++)
+        for (end = begin; end < o->count && o->list[end].tag == first->tag && o->list[end].person == first->person;
+             end++)
             reward += earned(o, &o->list[end], -1);
         judge_arm_add(&arms[first->tag], reward, (double)(end - begin));
     }
@@ -67,7 +68,8 @@ static json_t *verdict_of_arm(const standing *s, size_t i, const judge_arm *arms
     else if (!c->decided)
         snprintf(text, sizeof text, "no difference is seen yet");
     else
-        snprintf(text, sizeof text, "%.80s earns %s than %.80s", s->arm[i], c->difference.value > 0 ? "more" : "less", s->arm[0]);
+        snprintf(text, sizeof text, "%.80s earns %s than %.80s", s->arm[i], c->difference.value > 0 ? "more" : "less",
+                 s->arm[0]);
     return json_string(text);
 }
 
@@ -76,8 +78,9 @@ static json_t *arms_json(const standing *s, outcomes *o) {
     json_t *list = json_array();
     add_people(o, arms);
     for (size_t i = 0; i < s->arm_count; i++) {
-        json_t *one = json_pack("{s:s, s:I, s:I, s:o}", "arm", s->arm[i], "people", (json_int_t)arms[i].people, "slates", (json_int_t)arms[i].slates,
-                                "reward", arms[i].slates > 0 ? real(judge_arm_mean(&arms[i])) : json_null());
+        json_t *one = json_pack("{s:s, s:I, s:I, s:o}", "arm", s->arm[i], "people", (json_int_t)arms[i].people,
+                                "slates", (json_int_t)arms[i].slates, "reward",
+                                arms[i].slates > 0 ? real(judge_arm_mean(&arms[i])) : json_null());
         if (i > 0) {
             judge_comparison c = judge_compare(&arms[0], &arms[i], s->scale);
             json_object_set_new(one, "difference", interval(c.difference));
@@ -103,11 +106,13 @@ static json_t *duel_json(const standing *s, const outcomes *o) {
     }
     judge_duel d = judge_duel_of(won[0], won[1]);
     if (d.decided)
-        snprintf(text, sizeof text, "%.80s is preferred to %.80s", s->arm[d.share.value > 0.5], s->arm[d.share.value <= 0.5]);
+        snprintf(text, sizeof text, "%.80s is preferred to %.80s", s->arm[d.share.value > 0.5],
+                 s->arm[d.share.value <= 0.5]);
     else
         snprintf(text, sizeof text, "no preference is seen yet");
-    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:b, s:s}", s->arm[0], (json_int_t)won[0], s->arm[1], (json_int_t)won[1], "ties", (json_int_t)ties,
-                     "share", interval(d.share), "p", real(d.p), "decided", d.decided, "verdict", text);
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:b, s:s}", s->arm[0], (json_int_t)won[0], s->arm[1],
+                     (json_int_t)won[1], "ties", (json_int_t)ties, "share", interval(d.share), "p", real(d.p),
+                     "decided", d.decided, "verdict", text);
 }
 
 /* ---- the whole ---- */
@@ -119,7 +124,8 @@ static int64_t time_of(const json_t *body, const char *key, int64_t otherwise) {
 
 static void read_body(standing *s, json_t *body, const char *id) {
     const json_t *arms = json_object_get(body, "arms"), *scale = json_object_get(body, "scale");
-    *s = (standing){.body = body, .id = id, .interleave = json_is_true(json_object_get(body, "interleave")), .scale = 0.1};
+    *s = (standing){
+        .body = body, .id = id, .interleave = json_is_true(json_object_get(body, "interleave")), .scale = 0.1};
     if (scale) s->scale = json_number_value(scale);
     for (size_t i = 0; i < json_array_size(arms) && i < ARMS; i++)
         s->arm[s->arm_count++] = json_string_value(json_object_get(json_array_get(arms, i), "name"));
@@ -137,12 +143,16 @@ int braid_experiment_standing(braid_db *db, const char *id, char **json, braid_e
     if (!body) return error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for a standing");
     read_body(&s, body, id);
     slate_log_wait(db->slates);
-    rc = outcomes_load(db, NULL, time_of(body, "from", 0), time_of(body, "until", INT64_MAX), of_experiment, &s, &o, err);
+    rc = outcomes_load(db, NULL, time_of(body, "from", 0), time_of(body, "until", INT64_MAX), of_experiment, &s, &o,
+                       err);
     if (rc == BRAID_OK) {
         const char *status = json_string_value(json_object_get(body, "status"));
-        json_t *all = json_pack("{s:s, s:s, s:O?, s:O?, s:I, s:b}", "id", id, "status", status ? status : "draft", "from", json_object_get(body, "from"),
-                                "until", json_object_get(body, "until"), "slates", (json_int_t)o.count, "partial", o.full);
-        if (all) json_object_set_new(all, s.interleave ? "duel" : "arms", s.interleave ? duel_json(&s, &o) : arms_json(&s, &o));
+        json_t *all = json_pack("{s:s, s:s, s:O?, s:O?, s:I, s:b}", "id", id, "status", status ? status : "draft",
+                                "from", json_object_get(body, "from"), "until", json_object_get(body, "until"),
+                                "slates", (json_int_t)o.count, "partial", o.full);
+        if (all)
+            json_object_set_new(all, s.interleave ? "duel" : "arms",
+                                s.interleave ? duel_json(&s, &o) : arms_json(&s, &o));
         *json = all ? json_dumps(all, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
         json_decref(all);
         if (!*json) rc = error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for a standing");

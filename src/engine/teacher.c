@@ -1,12 +1,13 @@
-/* Learning by itself, behind the log: after so many interactions (learn.after) or hours (learn.hours), in a thread that gives way
- * to everybody. Off by default: a learning reads everything that people did and writes a row for each item, which whoever opens a
- * file to look into it did not ask for; a server turns it on.
+/* Learning by itself, behind the log: after so many interactions (learn.after) or hours (learn.hours), in a thread that
+ * gives way to everybody. Off by default: a learning reads everything that people did and writes a row for each item,
+ * which whoever opens a file to look into it did not ask for; a server turns it on.
  *
- * Interactions are counted by the record store, and counting may cost it a pass over them. So it is asked only once the log has
- * grown by as many entries as interactions were missing, each being at least one, or when the hours are over.
+ * Interactions are counted by the record store, and counting may cost it a pass over them. So it is asked only once the
+ * log has grown by as many entries as interactions were missing, each being at least one, or when the hours are over.
  *
- * Whether another server has learned meanwhile is told by the document that the last one left (learn.c). A learning that is broken
- * off, by closing or by a crash, leaves it as it was, and the next start learns. One that fails is tried again after a rest. */
+ * Whether another server has learned meanwhile is told by the document that the last one left (learn.c). A learning
+ * that is broken off, by closing or by a crash, leaves it as it was, and the next start learns. One that fails is
+ * tried again after a rest. */
 #include <time.h>
 
 #include "engine/db.h"
@@ -41,7 +42,8 @@ static int look(teacher *t, bool *due, braid_error *err) {
     engine_learned last;
     record_info info;
     arena *a = arena_new(4096);
-    int rc = a ? engine_learned_get(db, a, &last, err) : error_set(err, BRAID_E_NO_MEMORY, "engine/teacher", "no memory to look");
+    int rc = a ? engine_learned_get(db, a, &last, err)
+               : error_set(err, BRAID_E_NO_MEMORY, "engine/teacher", "no memory to look");
     arena_free(a);
     *due = false;
     if (rc == BRAID_OK) rc = record_get_info(db->record, &info, err);

@@ -373,7 +373,8 @@ static uint64_t problems(const finding *f) {
 
 static void print_finding(buf *b, const finding *f, bool first) {
     buf_printf(
-        b, "%s{\"role\":\"%s\",\"store\":\"%s\",\"missing\":%llu,\"extra\":%llu,\"different\":%llu,\"repaired\":%llu,\"examples\":[",
+        b,
+        "%s{\"role\":\"%s\",\"store\":\"%s\",\"missing\":%llu,\"extra\":%llu,\"different\":%llu,\"repaired\":%llu,\"examples\":[",
         first ? "" : ",", f->role, f->store, (unsigned long long)f->missing, (unsigned long long)f->extra,
         (unsigned long long)f->different, (unsigned long long)f->repaired);
     for (size_t i = 0; i < f->example_count; i++) {

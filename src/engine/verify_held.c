@@ -22,7 +22,8 @@ static bool held_room(void **rows, size_t size, size_t count, size_t *cap) {
 static bool see_vector(void *ctx, uint32_t num, uint64_t version, const float *values) {
     (void)version;
     held *h = ctx;
-    if (!held_room((void **)&h->vectors, sizeof *h->vectors, h->vector_count, &h->vector_cap)) return !(h->failed = true);
+    if (!held_room((void **)&h->vectors, sizeof *h->vectors, h->vector_count, &h->vector_cap))
+        return !(h->failed = true);
     h->vectors[h->vector_count++] = (held_vector){num, held_hash(values, h->row_bytes)};
     return true;
 }
@@ -37,7 +38,8 @@ static bool see_node(void *ctx, uint32_t num, uint64_t version, uint32_t facets)
 static bool see_edge(void *ctx, const graph_edge *e) {
     held *h = ctx;
     const char *type = arena_strdup(h->names, e->type);
-    if (!type || !held_room((void **)&h->edges, sizeof *h->edges, h->edge_count, &h->edge_cap)) return !(h->failed = true);
+    if (!type || !held_room((void **)&h->edges, sizeof *h->edges, h->edge_count, &h->edge_cap))
+        return !(h->failed = true);
     h->edges[h->edge_count++] = (held_edge){e->from, e->to, type, e->strength, false};
     return true;
 }
@@ -74,7 +76,8 @@ const held_node *held_node_of(const held *h, uint32_t num) {
 }
 
 held_edge *held_edge_of(const held *h, uint32_t from, uint32_t to, const char *type) {
-    return find(&(held_edge){.from = from, .to = to, .type = type}, h->edges, h->edge_count, sizeof *h->edges, order_edges);
+    return find(&(held_edge){.from = from, .to = to, .type = type}, h->edges, h->edge_count, sizeof *h->edges,
+                order_edges);
 }
 
 int held_read(braid_db *db, held *h, braid_error *err) {

@@ -1,16 +1,17 @@
 /* Keeps the way to remote stores warm, off the path of requests.
  *
- * A Neo4j that has just started plans each statement when it first meets it, a pool that lost its connections opens new ones
- * when somebody asks, and a breaker that has opened wants a call to try: whoever asks first pays for it, out of a deadline
- * that is too short, and what is given up is planned anew the next time. So the housekeeping thread asks every store what
- * answers ask, of items spread over the catalogue, with a deadline of its own: when the database opens, every ten seconds (a
- * plan is made anew when the store has grown), and every second while a store fails. When it has answered, several ask at
- * once, so that as many connections are there, and again and again while that makes it quicker: a server that runs on the Java
- * machine gets faster by being asked. One that stays slow is busy, or large, and is not made busier: this must never be what
- * the store is busy with, and later rounds that its deadline ends are no failure.
+ * A Neo4j that has just started plans each statement when it first meets it, a pool that lost its connections opens new
+ * ones when somebody asks, and a breaker that has opened wants a call to try: whoever asks first pays for it, out of a
+ * deadline that is too short, and what is given up is planned anew the next time. So the housekeeping thread asks every
+ * store what answers ask, of items spread over the catalogue, with a deadline of its own: when the database opens,
+ * every ten seconds (a plan is made anew when the store has grown), and every second while a store fails. When it has
+ * answered, several ask at once, so that as many connections are there, and again and again while that makes it
+ * quicker: a server that runs on the Java machine gets faster by being asked. One that stays slow is busy, or large,
+ * and is not made busier: this must never be what the store is busy with, and later rounds that its deadline ends are
+ * no failure.
  *
- * It asks through the same doors as an answer does. Rejected: a table function of each store to warm itself, which would have
- * to know what answers ask. */
+ * It asks through the same doors as an answer does. Rejected: a table function of each store to warm itself, which
+ * would have to know what answers ask. */
 #include <string.h>
 
 #include "engine/db.h"

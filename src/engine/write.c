@@ -1,9 +1,9 @@
 /* Writing: the one stream format -> changes -> one durable batch after another -> a report by line.
  *
  * A text is cut into elements (lines of NDJSON, elements of an array, or one object). Each element is parsed and
- * checked by itself, so a bad one is named by its line and harms no other. Good ones are handed to the record store in
- * batches; the call returns when the last batch is on stable storage, or, where that was asked for, when its interactions are in
- * the queue (write_queue.c). Nothing here touches a derived store: they follow the log. */
+ * checked by itself, so a bad one is named by its line and harms no other. Good ones are handed to the record store
+ * in batches; the call returns when the last batch is on stable storage, or, where that was asked for, when its
+ * interactions are in the queue (write_queue.c). Nothing here touches a derived store: they follow the log. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,8 +146,9 @@ static int batch_queue(writer *w) {
     for (size_t i = 0; i < w->count && rc == BRAID_OK; i++) {
         const record_change *c = &w->changes[i];
         braid_error why = {0};
-        int code = c->kind == RECORD_INTERACTION ? record_get_item(w->db->record, c->interaction->item, one_item, NULL, &why)
-                                                 : error_set(&why, BRAID_E_INVALID, "request", "only interactions may be queued");
+        int code = c->kind == RECORD_INTERACTION
+                       ? record_get_item(w->db->record, c->interaction->item, one_item, NULL, &why)
+                       : error_set(&why, BRAID_E_INVALID, "request", "only interactions may be queued");
         if (code == BRAID_OK) code = write_queue_push(w->db->queue, c->interaction, &why);
         if (code == BRAID_OK)
             w->report->accepted++;
@@ -188,7 +189,8 @@ static int batch_flush(writer *w) {
         }
         w->report->accepted++;
         if (c->duplicate) w->report->duplicates++;
-        if (c->lsn > w->last_lsn && c->kind != RECORD_EPISODE) w->last_lsn = c->lsn; /* an episode's number is not of the log */
+        /* an episode's number is not of the log */
+        if (c->lsn > w->last_lsn && c->kind != RECORD_EPISODE) w->last_lsn = c->lsn;
         tell_profiles(w, c);
     }
     uint64_t before = atomic_load(&w->db->written);
@@ -280,10 +282,19 @@ static int take_episode(writer *w, const json_t *json, record_change *c, braid_e
     if (rc) return rc;
     record_episode *row = arena_calloc(w->a, 1, sizeof *row);
     if (!row) return error_set(why, BRAID_E_NO_MEMORY, "engine/write", "no memory for an episode");
-    *row = (record_episode){.agent = e->agent, .user = e->user, .session = e->session, .state = e->state,
-                            .state_hash = state_hash(w, e->state), .next_state_hash = state_hash(w, e->next_state),
-                            .action = e->item, .reward = e->reward, .done = e->done, .at = e->at,
-                            .key = e->idempotency_key, .vector = e->vector, .dim = e->dim};
+    *row = (record_episode){.agent = e->agent,
+                            .user = e->user,
+                            .session = e->session,
+                            .state = e->state,
+                            .state_hash = state_hash(w, e->state),
+                            .next_state_hash = state_hash(w, e->next_state),
+                            .action = e->item,
+                            .reward = e->reward,
+                            .done = e->done,
+                            .at = e->at,
+                            .key = e->idempotency_key,
+                            .vector = e->vector,
+                            .dim = e->dim};
     if (!row->key[0] && w->options->idempotency_key)
         row->key = arena_printf(w->a, "%s#%zu", w->options->idempotency_key, w->line);
     if (!row->key || !row->state_hash || !row->next_state_hash)
@@ -331,12 +342,9 @@ typedef int take_fn(writer *w, const json_t *json, record_change *c, braid_error
 static const struct {
     const char *key;
     take_fn *take;
-} wrappers[] = {{"item", take_item},
-                {"relation", take_relation},
-                {"user", take_user},
-                {"interaction", take_interaction},
-                {"episode", take_episode},
-                {"delete", take_delete}};
+} wrappers[] = {{"item", take_item},       {"relation", take_relation},
+                {"user", take_user},       {"interaction", take_interaction},
+                {"episode", take_episode}, {"delete", take_delete}};
 
 /* An element is wrapped when it is an object with exactly one key, that of a wrapper, holding an object. ("user" and
  * "item" are also fields of a bare interaction, but then as text.) */

@@ -1,12 +1,12 @@
-/* Interactions that are acknowledged before they are durable, for who asks for it (ack "queued"): players that beat by the
- * second, where one heartbeat more or less is nothing and a sync each is a lot.
+/* Interactions that are acknowledged before they are durable, for who asks for it (ack "queued"): players that beat by
+ * the second, where one heartbeat more or less is nothing and a sync each is a lot.
  *
- * A call checks each interaction as ever and leaves its canonical text here. A thread writes what has come, 100 interactions or
- * 100 ms after the first of them, as any caller would: one durable group. What a crash takes is what waits, and the gauge
- * interactions_waiting says at any moment how much that is. A store that cannot be written is tried again until there is no room
- * left; then callers get BUSY, as they would get it from the store. Each interaction gets a key of its own when it has none, so
- * that a group whose outcome is not known can be sent again. What the store refuses after all (the item was removed meanwhile) is
- * counted and logged: nobody waits for it any more.
+ * A call checks each interaction as ever and leaves its canonical text here. A thread writes what has come, 100
+ * interactions or 100 ms after the first of them, as any caller would: one durable group. What a crash takes is what
+ * waits, and the gauge interactions_waiting says at any moment how much that is. A store that cannot be written is
+ * tried again until there is no room left; then callers get BUSY, as they would get it from the store. Each interaction
+ * gets a key of its own when it has none, so that a group whose outcome is not known can be sent again. What the store
+ * refuses after all (the item was removed meanwhile) is counted and logged: nobody waits for it any more.
  *
  * Rejected: to queue inside the record store. It would be the same thread and the same room, once for each store. */
 #include <pthread.h>
@@ -49,7 +49,8 @@ static void pause_ms(write_queue *q, unsigned ms) {
 static bool write_lines(write_queue *q, const buf *lines) {
     braid_report *report = NULL;
     braid_error err = {0};
-    int rc = braid_write(q->db, lines->data, lines->len, &(braid_write_options){.bare = BRAID_LINE_INTERACTION}, &report, &err);
+    int rc = braid_write(q->db, lines->data, lines->len, &(braid_write_options){.bare = BRAID_LINE_INTERACTION},
+                         &report, &err);
     if (rc != BRAID_OK) {
         log_write(q->log, LOG_WARN, err.store, "queued interactions wait: %s", err.message);
         return false;
@@ -58,7 +59,8 @@ static bool write_lines(write_queue *q, const buf *lines) {
     braid_rejection first;
     metric_add(q->refused, refused);
     if (braid_report_rejection(report, 0, &first) == BRAID_OK)
-        log_write(q->log, LOG_WARN, "engine/write", "%zu queued interactions were refused, the first: %s", refused, first.message);
+        log_write(q->log, LOG_WARN, "engine/write", "%zu queued interactions were refused, the first: %s", refused,
+                  first.message);
     braid_report_free(report);
     return true;
 }
@@ -110,11 +112,14 @@ static int add_line(write_queue *q, const interaction *in, braid_error *err) {
 int write_queue_push(write_queue *q, const interaction *in, braid_error *err) {
     pthread_mutex_lock(&q->lock);
     int rc = BRAID_OK;
-    if (!q->runs) q->runs = pthread_create(&q->writer, NULL, writer_main, q) == 0; /* whom nobody asks for needs no thread */
+    /* whom nobody asks for needs no thread */
+    if (!q->runs) q->runs = pthread_create(&q->writer, NULL, writer_main, q) == 0;
     if (!q->runs)
-        rc = error_set(err, BRAID_E_NO_MEMORY, "engine/write", "the thread that writes queued interactions could not be started");
+        rc = error_set(err, BRAID_E_NO_MEMORY, "engine/write",
+                       "the thread that writes queued interactions could not be started");
     else if (q->gathered + q->in_hand >= q->room)
-        rc = error_set(err, BRAID_E_BUSY, "engine/write", "%zu queued interactions wait to be written; try again later", q->room);
+        rc = error_set(err, BRAID_E_BUSY, "engine/write", "%zu queued interactions wait to be written; try again later",
+                       q->room);
     else
         rc = add_line(q, in, err);
     if (rc == BRAID_OK) {
@@ -142,11 +147,16 @@ int write_queue_open(braid_db *db, size_t room, metrics *m, const logger *log, w
     pthread_condattr_t monotonic;
     if (!q) return error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for the queue of interactions");
     *q = (write_queue){.db = db, .log = log, .room = room};
-    if (getrandom(&q->stamp, sizeof q->stamp, 0) != (ssize_t)sizeof q->stamp) q->stamp = (uint64_t)clock_wall_ms(&clock_system);
-    q->queued = metrics_counter(m, "interactions_queued_total", "", "Interactions that were acknowledged before they were durable.");
-    q->refused = metrics_counter(m, "interactions_queued_refused_total", "", "Of these: refused by the record store afterwards.");
-    q->lost = metrics_counter(m, "interactions_queued_lost_total", "", "Of these: could not be written before closing.");
-    q->waiting = metrics_gauge(m, "interactions_waiting", "", "Acknowledged and not yet durable: what a crash would take now.");
+    if (getrandom(&q->stamp, sizeof q->stamp, 0) != (ssize_t)sizeof q->stamp)
+        q->stamp = (uint64_t)clock_wall_ms(&clock_system);
+    q->queued = metrics_counter(m, "interactions_queued_total", "",
+                                "Interactions that were acknowledged before they were durable.");
+    q->refused = metrics_counter(m, "interactions_queued_refused_total", "",
+                                 "Of these: refused by the record store afterwards.");
+    q->lost =
+        metrics_counter(m, "interactions_queued_lost_total", "", "Of these: could not be written before closing.");
+    q->waiting =
+        metrics_gauge(m, "interactions_waiting", "", "Acknowledged and not yet durable: what a crash would take now.");
     buf_init(&q->lines, 0);
     pthread_mutex_init(&q->lock, NULL);
     pthread_condattr_init(&monotonic);

@@ -1,7 +1,8 @@
 /* graph: the thin forwarder in front of every graph store, and the registry.
  *
- * Arguments are checked, calls timed and truncated walks counted here once, and a store in another process is asked only
- * while its breaker lets calls pass (one for reads, one for writes), so that an adapter holds only its own work. */
+ * Arguments are checked, calls timed and truncated walks counted here once, and a store in another process is asked
+ * only while its breaker lets calls pass (one for reads, one for writes), so that an adapter holds only its own
+ * work. */
 #include "graph/graph.h"
 
 #include <stdlib.h>
@@ -250,8 +251,8 @@ void graph_estimate(graph_store *s, size_t seeds, unsigned depth, graph_cost *ou
     s->ops->estimate(s->self, seeds, depth, out);
 }
 
-int graph_scan(graph_store *s, graph_node_fn *item_fn,
-               bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err) {
+int graph_scan(graph_store *s, graph_node_fn *item_fn, bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx,
+               braid_error *err) {
     call c;
     int rc = call_begin(&c, s, s->reads, 0, err);
     return rc != BRAID_OK ? rc : call_end(&c, s->ops->scan(s->self, item_fn, edge_fn, ctx, err));

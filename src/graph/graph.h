@@ -27,8 +27,8 @@ typedef struct graph_options {
     uint32_t hub_max;    /* default 200: facets with more members are not walked through */
     uint32_t visits_max; /* default 200,000 edges looked at in one walk; beyond it the walk stops and says so */
     const remote_options *remote; /* GRAPH_CAP_REMOTE: where it is */
-    /* GRAPH_CAP_REMOTE: what was read may be kept, in at most so many bytes (0: nothing is); `applied` says up to which LSN the
-     * store holds the log, and graph_touched tells what the log changes. */
+    /* GRAPH_CAP_REMOTE: what was read may be kept, in at most so many bytes (0: nothing is); `applied` says up to
+     * which LSN the store holds the log, and graph_touched tells what the log changes. */
     size_t kept_bytes;
     uint64_t (*applied)(void *ctx);
     void *applied_ctx;
@@ -86,8 +86,8 @@ typedef struct graph_hit {
     uint32_t connections; /* towards the seed that gave most */
     uint32_t seed;        /* that seed's number */
     float strength;       /* mean strength of the relations that arrive (1 for facets); a tie-breaker */
-    graph_node_kind
-        via_kind;     /* the strongest way: GRAPH_ITEM with via_num and via_type for a relation, else the facet */
+    /* The strongest way: GRAPH_ITEM with via_num and via_type for a relation, else the facet */
+    graph_node_kind via_kind;
     uint32_t via_num; /* the item one step nearer */
     char via[64];     /* relation type or facet value, cut at a character boundary */
 } graph_hit;
@@ -118,7 +118,8 @@ typedef struct graph_neighbour {
 /* `which`: the place of the item among those that were asked for. False ends the call, which is no error. */
 typedef bool graph_enrich_fn(void *ctx, size_t which, const graph_neighbour *n);
 
-/* A known item as the store holds it: with the version it was written at (0 where none is kept) and the number of its facets. */
+/* A known item as the store holds it: with the version it was written at (0 where none is kept) and the number of
+ * its facets. */
 typedef bool graph_node_fn(void *ctx, uint32_t num, uint64_t version, uint32_t facets);
 
 typedef struct graph_ops {
@@ -135,10 +136,10 @@ typedef struct graph_ops {
     int (*remove_relations)(void *self, const graph_edge *edges, size_t n, braid_error *err); /* strength is not read */
     int (*walk)(void *self, const graph_walk *w, graph_hit *out, size_t *count, graph_stats *stats,
                 braid_error *err); /* best score first, ties by lower num */
-    /* Genres, themes, moods, contexts, people and relations with their strength of every item, in one request: item by item,
-     * relations first, by the other's number. found[i] says whether nums[i] is there. */
-    int (*enrich_batch)(void *self, const uint32_t *nums, size_t n, deadline until, graph_enrich_fn *each, void *ctx, bool *found,
-                        braid_error *err);
+    /* Genres, themes, moods, contexts, people and relations with their strength of every item, in one request: item
+     * by item, relations first, by the other's number. found[i] says whether nums[i] is there. */
+    int (*enrich_batch)(void *self, const uint32_t *nums, size_t n, deadline until, graph_enrich_fn *each, void *ctx,
+                        bool *found, braid_error *err);
     /* Facets and relations that the two items of each pair have in common / between them: the evidence for a sentence.
      * One request for all pairs. Of pair i at most `max` are put at out[i * max], counts[i] says how many; rarest facet
      * first, relations before facets. `num` of a facet is unset; strings live in `mem`. */
@@ -146,8 +147,8 @@ typedef struct graph_ops {
                   size_t *counts, arena *mem, braid_error *err);
     void (*estimate)(void *self, size_t seeds, unsigned depth, graph_cost *out);
     /* Every item and every relation once; either function may be NULL. */
-    int (*scan)(void *self, graph_node_fn *item_fn,
-                bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err);
+    int (*scan)(void *self, graph_node_fn *item_fn, bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx,
+                braid_error *err);
     int (*clear)(void *self, braid_error *err); /* forgets everything: it will be fed anew */
     /* The log changed these items, up to `lsn`; nums NULL: all. NULL: nothing is kept. */
     void (*touched)(void *self, const uint32_t *nums, size_t n, uint64_t lsn);
@@ -176,8 +177,8 @@ int graph_neighbours(graph_store *s, uint32_t num, deadline until, bool (*each)(
 int graph_shared(graph_store *s, const graph_pair *pairs, size_t n, size_t max, deadline until, graph_neighbour *out,
                  size_t *counts, arena *mem, braid_error *err);
 void graph_estimate(graph_store *s, size_t seeds, unsigned depth, graph_cost *out);
-int graph_scan(graph_store *s, graph_node_fn *item_fn,
-               bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err);
+int graph_scan(graph_store *s, graph_node_fn *item_fn, bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx,
+               braid_error *err);
 int graph_clear(graph_store *s, braid_error *err);
 void graph_touched(graph_store *s, const uint32_t *nums, size_t n, uint64_t lsn);
 void graph_touched_all(graph_store *s, uint64_t lsn);

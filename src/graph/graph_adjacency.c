@@ -2,8 +2,8 @@
  *
  * Every item and every relation is written whole or not at all: whatever needs memory is reserved before the first
  * change, so that a failed upsert leaves the node as it was. Upserts are idempotent; the feed delivers them in LSN
- * order. A batch takes the write lock for each of its rows, so that a walk waits for one row and not for a thousand; one
- * that fails may have written its first rows, and the feed brings it again. */
+ * order. A batch takes the write lock for each of its rows, so that a walk waits for one row and not for a thousand;
+ * one that fails may have written its first rows, and the feed brings it again. */
 #include "graph/graph_adjacency.h"
 
 #include <stdlib.h>

@@ -86,8 +86,8 @@ int adjacency_enrich_batch(void *self, const uint32_t *nums, size_t n, deadline 
                            bool *found, braid_error *err);
 int adjacency_shared(void *self, const graph_pair *pairs, size_t n, size_t max, deadline until, graph_neighbour *out,
                      size_t *counts, arena *mem, braid_error *err);
-int adjacency_scan(void *self, graph_node_fn *item_fn,
-                   bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err);
+int adjacency_scan(void *self, graph_node_fn *item_fn, bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx,
+                   braid_error *err);
 int adjacency_check(void *self, buf *problems, braid_error *err);
 
 #endif

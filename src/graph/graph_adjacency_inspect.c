@@ -134,8 +134,8 @@ int adjacency_shared(void *self, const graph_pair *pairs, size_t n, size_t max, 
 
 /* ---- everything ---- */
 
-int adjacency_scan(void *self, graph_node_fn *item_fn,
-                   bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err) {
+int adjacency_scan(void *self, graph_node_fn *item_fn, bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx,
+                   braid_error *err) {
     (void)err;
     adjacency *g = self;
     pthread_rwlock_rdlock(&g->lock);

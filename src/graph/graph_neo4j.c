@@ -3,11 +3,11 @@
  *
  * Opening makes what is missing of the constraints and indexes of cypher/, then looks whether the constraints are there
  * and fails if they are not: without them two transactions can make the same node twice, and nothing here would notice.
- * A server that is away is no reason not to start: what reads is refused until it is back, and what writes looks for the
- * constraints first.
+ * A server that is away is no reason not to start: what reads is refused until it is back, and what writes looks for
+ * the constraints first.
  *
- * Writes are batches of `batch` rows, each one transaction and one round trip, safe to repeat. Reads are one round trip;
- * a walk takes one for each level.
+ * Writes are batches of `batch` rows, each one transaction and one round trip, safe to repeat. Reads are one round
+ * trip; a walk takes one for each level.
  *
  * What a facet's members are is kept on this side, and dropped by the change log (graph_neo4j_kept.c). Nothing else is:
  * another process may write, and an answer that was right a second ago is not worth less than a millisecond. */
@@ -149,7 +149,8 @@ static int graph_neo4j_open(const graph_options *options, void **self, braid_err
     bool refused = true;
     braid_error why = {0};
     if (rc == BRAID_OK && (rc = keep_schema(g, &refused, &why)) != BRAID_OK) {
-        /* A wrong password comes from the pool as UNAVAILABLE; the server's own code tells it from a server that is away. */
+        /* A wrong password comes from the pool as UNAVAILABLE; the server's own code tells it from a server that is
+         * away. */
         if (strstr(why.message, "Neo.ClientError.") != NULL) refused = true;
         if (!refused && (rc == BRAID_E_UNAVAILABLE || rc == BRAID_E_DEADLINE)) {
             if (options->log != NULL)

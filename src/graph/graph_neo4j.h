@@ -25,9 +25,9 @@
 #define GRAPH_NEO4J_STORE "graph/neo4j"
 
 enum {
-    GRAPH_NEO4J_KINDS = 5,                       /* GRAPH_GENRE .. GRAPH_PERSON */
-    GRAPH_NEO4J_REMEMBER_MS = 24 * 3600 * 1000,  /* how long a removal is remembered */
-    GRAPH_NEO4J_PAGE = 1000                      /* nodes a page of a scan or of clearing */
+    GRAPH_NEO4J_KINDS = 5,                      /* GRAPH_GENRE .. GRAPH_PERSON */
+    GRAPH_NEO4J_REMEMBER_MS = 24 * 3600 * 1000, /* how long a removal is remembered */
+    GRAPH_NEO4J_PAGE = 1000                     /* nodes a page of a scan or of clearing */
 };
 
 /* What walks of one depth have cost lately: moving averages, 0 before the first. */
@@ -39,11 +39,11 @@ typedef struct graph_neo4j_cost {
 typedef struct graph_neo4j {
     graph_options options;
     bolt_client *bolt;
-    graph_neo4j_kept *kept; /* NULL: nothing is kept */
-    size_t batch;      /* rows of one transaction */
-    unsigned write_ms; /* of one transaction */
-    _Atomic bool schema_kept; /* the constraints were seen: it may be written to */
-    pthread_mutex_t lock; /* for the costs */
+    graph_neo4j_kept *kept;    /* NULL: nothing is kept */
+    size_t batch;              /* rows of one transaction */
+    unsigned write_ms;         /* of one transaction */
+    _Atomic bool schema_kept;  /* the constraints were seen: it may be written to */
+    pthread_mutex_t lock;      /* for the costs */
     graph_neo4j_cost costs[3]; /* by depth - 1 */
 } graph_neo4j;
 
@@ -57,7 +57,8 @@ extern const graph_neo4j_kind graph_neo4j_kinds[GRAPH_NEO4J_KINDS]; /* by graph_
 
 typedef struct graph_neo4j_cypher {
     const char *release_ids, *put_items, *drop_memberships;
-    const char *remember_items, *remove_memberships, *remove_relations_of, *remove_items, *forget_items, *forget_relations;
+    const char *remember_items, *remove_memberships, *remove_relations_of, *remove_items, *forget_items,
+        *forget_relations;
     const char *remember_relations;
     const char *relations_of, *facets_of, *members_of;
     const char *shared_facets, *shared_relations;
@@ -113,12 +114,12 @@ int graph_neo4j_remove_relations(void *self, const graph_edge *edges, size_t n, 
 
 /* ---- reading ---- */
 
-int graph_neo4j_enrich_batch(void *self, const uint32_t *nums, size_t n, deadline until, graph_enrich_fn *each, void *ctx,
-                             bool *found, braid_error *err);
+int graph_neo4j_enrich_batch(void *self, const uint32_t *nums, size_t n, deadline until, graph_enrich_fn *each,
+                             void *ctx, bool *found, braid_error *err);
 int graph_neo4j_shared(void *self, const graph_pair *pairs, size_t n, size_t max, deadline until, graph_neighbour *out,
                        size_t *counts, arena *mem, braid_error *err);
-int graph_neo4j_scan(void *self, graph_node_fn *item_fn,
-                     bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err);
+int graph_neo4j_scan(void *self, graph_node_fn *item_fn, bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx,
+                     braid_error *err);
 int graph_neo4j_check(void *self, buf *problems, braid_error *err);
 
 /* ---- walking ---- */
@@ -151,7 +152,7 @@ typedef struct graph_neo4j_places {
 
 typedef struct graph_neo4j_fetch {
     graph_neo4j *g;
-    arena *mem; /* strings */
+    arena *mem;      /* strings */
     uint32_t *items; /* numbers */
     graph_neo4j_facet *facets;
     graph_neo4j_link *links;     /* each at least once */

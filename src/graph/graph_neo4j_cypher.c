@@ -14,14 +14,14 @@
  * Rejected: locking all ends beforehand with a change that leaves nothing behind. Beside writers of items it made
  * deadlocks the rule where they had been the exception.
  *
- * Reading beside a writer. A statement sees what is committed at the moment it looks, not a snapshot: a node that it has
- * found may be deleted before its properties are read, and these are null then, as is the type of a relationship. So
- * what is to be told is read once and looked at; what has gone is left out, as it would have been a moment later.
+ * Reading beside a writer. A statement sees what is committed at the moment it looks, not a snapshot: a node that it
+ * has found may be deleted before its properties are read, and these are null then, as is the type of a relationship.
+ * So what is to be told is read once and looked at; what has gone is left out, as it would have been a moment later.
  *
- * Parameters. The server keeps one plan of a statement for each size of each list among its parameters (none, 1, to 10, to
- * 100, ...), and plans anew when it meets another: 0.6 to 1.1 s each on a busy machine, again after every start. It does not
- * look into maps. So all parameters are in one map, $p, and a statement is planned once (walks of 200 and 1,000 items ran
- * in 30 to 70 ms so, and in 110 to 140 ms by lists).
+ * Parameters. The server keeps one plan of a statement for each size of each list among its parameters (none, 1, to 10,
+ * to 100, ...), and plans anew when it meets another: 0.6 to 1.1 s each on a busy machine, again after every start. It
+ * does not look into maps. So all parameters are in one map, $p, and a statement is planned once (walks of 200 and
+ * 1,000 items ran in 30 to 70 ms so, and in 110 to 140 ms by lists).
  *
  * Rejected: one statement with a subquery for each kind of facet. It is as fast when it is planned, but planning took
  * the server up to 18 s, and it plans anew whenever the counts have grown. Small statements plan in milliseconds and
@@ -35,12 +35,16 @@
 #define MEMBERSHIPS "BELONGS_TO|HAS_THEME|HAS_MOOD|IN_CONTEXT|HAS_PERSON"
 #define FACETS      "Genre|Theme|Mood|CulturalContext|Person"
 #define ADD(label, property, type, how)                                                                                \
-    "UNWIND $p.rows AS row "                                                                                             \
+    "UNWIND $p.rows AS row "                                                                                           \
     "MERGE (f:" label " {" property ": row[0]}) "                                                                      \
     "WITH row, f UNWIND row[1] AS num "                                                                                \
     "MATCH (m:MediaContent {num: num}) " how " (m)-[:" type "]->(f)"
 #define KIND(label, property, type)                                                                                    \
-    { label, property, type, {ADD(label, property, type, "CREATE"), ADD(label, property, type, "MERGE")} }
+    {                                                                                                                  \
+        label, property, type, {                                                                                       \
+            ADD(label, property, type, "CREATE"), ADD(label, property, type, "MERGE")                                  \
+        }                                                                                                              \
+    }
 
 const graph_neo4j_kind graph_neo4j_kinds[GRAPH_NEO4J_KINDS] = {
     KIND("Genre", "name", "BELONGS_TO"),  KIND("Theme", "name", "HAS_THEME"),

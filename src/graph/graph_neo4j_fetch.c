@@ -4,9 +4,9 @@
  *                 within the depth)
  *     level d     the same of the items found at level d - 1, and the members of the facets found there
  *
- * After that every node that a walk may pass through is here with all of its edges; a facet of more than hub_max members
- * is not fetched at all. What a seed sees at distance d has been fetched by level d, since the level of a node is its
- * distance from the nearest seed.
+ * After that every node that a walk may pass through is here with all of its edges; a facet of more than hub_max
+ * members is not fetched at all. What a seed sees at distance d has been fetched by level d, since the level of a node
+ * is its distance from the nearest seed.
  *
  * Bounds. The members of facets are asked for up to what is left of visits_max: their degrees are known by then, and
  * when they are too many, the small facets are taken whole and the large ones share what remains. How many relations an
@@ -90,8 +90,7 @@ static uint32_t item_place(graph_neo4j_fetch *f, uint32_t num) {
 
 static bool add_member(graph_neo4j_fetch *f, uint32_t place, uint32_t facet) {
     if (!GROW(members, members_cap)) return false;
-    f->members[f->members_count++] =
-        (graph_neo4j_member){.item = place, .facet = facet, .kind = f->facets[facet].kind};
+    f->members[f->members_count++] = (graph_neo4j_member){.item = place, .facet = facet, .kind = f->facets[facet].kind};
     return true;
 }
 
@@ -157,9 +156,8 @@ static int see_facet(void *ctx, bolt_row *row, braid_error *err) {
     int64_t id;
     ps_text type, value;
     uint32_t degree = 0, holders = 0;
-    if (!ps_read_int(&row->values, &id) || !ps_read_text(&row->values, &type) ||
-        !ps_read_text(&row->values, &value) || !read_num(&row->values, &degree) ||
-        !ps_read_list(&row->values, &holders))
+    if (!ps_read_int(&row->values, &id) || !ps_read_text(&row->values, &type) || !ps_read_text(&row->values, &value) ||
+        !read_num(&row->values, &degree) || !ps_read_list(&row->values, &holders))
         return bad_row(row, err);
     graph_node_kind kind = graph_neo4j_kind_of(type);
     if (kind == GRAPH_ITEM) return BRAID_OK;
@@ -168,8 +166,7 @@ static int see_facet(void *ctx, bolt_row *row, braid_error *err) {
     if (slot->at == 0) {
         char *name = GROW(facets, facets_cap) ? arena_strndup(f->mem, value.data, value.len) : NULL;
         if (name == NULL) return graph_neo4j_no_memory(err);
-        f->facets[f->facets_count++] =
-            (graph_neo4j_facet){.id = id, .kind = kind, .value = name, .degree = degree};
+        f->facets[f->facets_count++] = (graph_neo4j_facet){.id = id, .kind = kind, .value = name, .degree = degree};
         f->facet_places.count++;
         slot->at = (uint32_t)f->facets_count;
     }

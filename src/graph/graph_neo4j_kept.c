@@ -1,16 +1,17 @@
 /* Members of facets that are kept on this side of Neo4j (graph_neo4j_kept.h).
  *
  * Two thirds of the server's work for a walk is to go from some thirty facets to their members, up to 200 each, and to
- * read the number of each. The facets of one person's taste are asked for again and again, so their members are kept. All
- * else of a walk is asked for each time, the number of a facet's members too.
+ * read the number of each. The facets of one person's taste are asked for again and again, so their members are kept.
+ * All else of a walk is asked for each time, the number of a facet's members too.
  *
- * Exactly what the server holds, by four rules. An item that changes takes every kept facet with it that it is a member of. A
- * facet that it joins is told by the server's count, which comes with each walk: another count than what is kept is asked
- * for anew. Members are put only if the server had applied the last change of each of them before it was asked: those that
- * a slow feed is still to take away are answered, but not kept. And only if nothing was dropped meanwhile.
+ * Exactly what the server holds, by four rules. An item that changes takes every kept facet with it that it is a member
+ * of. A facet that it joins is told by the server's count, which comes with each walk: another count than what is kept
+ * is asked for anew. Members are put only if the server had applied the last change of each of them before it was
+ * asked: those that a slow feed is still to take away are answered, but not kept. And only if nothing was dropped
+ * meanwhile.
  *
- * An id is given anew by the server after its node was deleted; the name and kind must be the same too. When there is no room,
- * everything goes: what is used comes back with the next walks. */
+ * An id is given anew by the server after its node was deleted; the name and kind must be the same too. When there
+ * is no room, everything goes: what is used comes back with the next walks. */
 #include "graph/graph_neo4j_kept.h"
 
 #include <pthread.h>
@@ -94,8 +95,8 @@ graph_neo4j_kept_look graph_neo4j_kept_begin(graph_neo4j_kept *k, uint64_t appli
     return look;
 }
 
-bool graph_neo4j_kept_get(graph_neo4j_kept *k, const graph_neo4j_kept_facet *f, bool (*each)(void *ctx, uint32_t num), void *ctx,
-                          bool *ended) {
+bool graph_neo4j_kept_get(graph_neo4j_kept *k, const graph_neo4j_kept_facet *f, bool (*each)(void *ctx, uint32_t num),
+                          void *ctx, bool *ended) {
     *ended = false;
     pthread_mutex_lock(&k->lock);
     const kept_facet *at = slot_of(k, f->id);
@@ -112,8 +113,8 @@ static int compare_u32(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-void graph_neo4j_kept_put(graph_neo4j_kept *k, graph_neo4j_kept_look look, const graph_neo4j_kept_facet *f, uint32_t *nums,
-                          size_t n) {
+void graph_neo4j_kept_put(graph_neo4j_kept *k, graph_neo4j_kept_look look, const graph_neo4j_kept_facet *f,
+                          uint32_t *nums, size_t n) {
     size_t name = strlen(f->value) + 1;
     uint32_t *copy = n > 0 && n == f->degree ? malloc(n * sizeof *copy + name) : NULL;
     if (copy == NULL) return; /* not all of them, or no memory: it is asked for again */

@@ -23,11 +23,11 @@ typedef struct graph_neo4j_kept_facet {
 } graph_neo4j_kept_facet;
 
 /* True: `each` got every member. A false of `each` ends it, and is told by *ended. */
-bool graph_neo4j_kept_get(graph_neo4j_kept *k, const graph_neo4j_kept_facet *f, bool (*each)(void *ctx, uint32_t num), void *ctx,
-                          bool *ended);
+bool graph_neo4j_kept_get(graph_neo4j_kept *k, const graph_neo4j_kept_facet *f, bool (*each)(void *ctx, uint32_t num),
+                          void *ctx, bool *ended);
 /* Sorts the numbers. */
-void graph_neo4j_kept_put(graph_neo4j_kept *k, graph_neo4j_kept_look look, const graph_neo4j_kept_facet *f, uint32_t *nums,
-                          size_t n);
+void graph_neo4j_kept_put(graph_neo4j_kept *k, graph_neo4j_kept_look look, const graph_neo4j_kept_facet *f,
+                          uint32_t *nums, size_t n);
 /* These items changed: by the log, or (lsn 0) by a write of ours. */
 void graph_neo4j_kept_touched(graph_neo4j_kept *k, const uint32_t *nums, size_t n, uint64_t lsn);
 void graph_neo4j_kept_clear(graph_neo4j_kept *k, uint64_t lsn);

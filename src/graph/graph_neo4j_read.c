@@ -1,8 +1,9 @@
-/* Looking at the Neo4j graph without walking it: what items share or are tied to, what two of them share, everything, and whether it is sound.
+/* Looking at the Neo4j graph without walking it: what items share or are tied to, what two of them share, everything,
+ * and whether it is sound.
  *
- * shared() asks once for all pairs, and for items rather than for pairs: every facet that at least two of the items hold
- * comes once, with its holders, and the pairs are put together here. So thirty candidates against one film cost the
- * server thirty short reads, and against five films thirty-five. */
+ * shared() asks once for all pairs, and for items rather than for pairs: every facet that at least two of the items
+ * hold comes once, with its holders, and the pairs are put together here. So thirty candidates against one film cost
+ * the server thirty short reads, and against five films thirty-five. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,8 +94,8 @@ static int see_facet(enriched *x, bolt_row *row, braid_error *err) {
     ps_text type, value;
     uint32_t fields;
     int64_t degree;
-    if (!ps_read_list(&row->values, &fields) || !ps_read_text(&row->values, &type) || !ps_read_text(&row->values, &value) ||
-        !ps_read_int(&row->values, &degree))
+    if (!ps_read_list(&row->values, &fields) || !ps_read_text(&row->values, &type) ||
+        !ps_read_text(&row->values, &value) || !ps_read_int(&row->values, &degree))
         return bad_row(row, err);
     n.kind = graph_neo4j_kind_of(type);
     n.degree = degree_of(degree);
@@ -118,8 +119,8 @@ static int see_enriched(void *ctx, bolt_row *row, braid_error *err) {
     return rc;
 }
 
-int graph_neo4j_enrich_batch(void *self, const uint32_t *nums, size_t n, deadline until, graph_enrich_fn *each, void *ctx,
-                             bool *found, braid_error *err) {
+int graph_neo4j_enrich_batch(void *self, const uint32_t *nums, size_t n, deadline until, graph_enrich_fn *each,
+                             void *ctx, bool *found, braid_error *err) {
     enriched x = {.each = each, .ctx = ctx, .found = found, .n = n};
     graph_neo4j_request rq = {0};
     bolt_call call = {.access = BOLT_READ, .until = until};
@@ -345,8 +346,8 @@ static bool scan_edge(scanner *x, ps_reader *r, uint32_t from) {
     uint32_t fields;
     ps_text type;
     bool known;
-    if (!ps_read_list(r, &fields) || !read_u32(r, &e.to) || !ps_read_text(r, &type) ||
-        !read_strength(r, &e.strength) || !read_version(r, &known, &e.version))
+    if (!ps_read_list(r, &fields) || !read_u32(r, &e.to) || !ps_read_text(r, &type) || !read_strength(r, &e.strength) ||
+        !read_version(r, &known, &e.version))
         return false;
     ps_text_copy(type, x->type, sizeof x->type);
     if (x->edge_fn != NULL && !x->edge_fn(x->ctx, &e)) x->edge_fn = NULL;
@@ -371,8 +372,8 @@ static int see_scanned(void *ctx, bolt_row *row, braid_error *err) {
 
 /* Page by page in the order of numbers: each page is a request of its own, with its own time. A function that has said
  * that it wants no more is not called again; when neither wants more, the scan ends. */
-int graph_neo4j_scan(void *self, graph_node_fn *item_fn,
-                     bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx, braid_error *err) {
+int graph_neo4j_scan(void *self, graph_node_fn *item_fn, bool (*edge_fn)(void *ctx, const graph_edge *e), void *ctx,
+                     braid_error *err) {
     graph_neo4j *g = self;
     scanner x = {.item_fn = item_fn, .edge_fn = edge_fn, .ctx = ctx, .after = -1, .rows = GRAPH_NEO4J_PAGE};
     int rc = BRAID_OK;

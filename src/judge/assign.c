@@ -1,5 +1,5 @@
-/* Who is in which arm: a hash of (experiment, salt, person) says where on a line of length 1 they stand, and the shares cut
- * the line. Nothing is stored, every server agrees, and two experiments part the people independently. */
+/* Who is in which arm: a hash of (experiment, salt, person) says where on a line of length 1 they stand, and the
+ * shares cut the line. Nothing is stored, every server agrees, and two experiments part the people independently. */
 #include <string.h>
 #include <xxhash.h>
 

@@ -3,12 +3,12 @@
  *   IPS    weighs what was earned by how much likelier the other policy would have shown it (Horvitz & Thompson 1952)
  *   SNIPS  divides by the sum of weights instead of their number, place by place (Swaminathan & Joachims 2015): a little
  *          bias for much less noise, and never outside of the rewards' range
- *   DR     predicts rewards and lets the weights correct the prediction's error only (Dudik, Langford & Li 2011); for a list
- *          read from the top, place by place with the weight of what stands above (Kiyohara et al. 2022)
+ *   DR     predicts rewards and lets the weights correct the prediction's error only (Dudik, Langford & Li 2011); for a
+ *          list read from the top, place by place with the weight of what stands above (Kiyohara et al. 2022)
  *
- * A list of k is one of too many to weigh as a whole: its places are weighed by themselves, under a model of how people read
- * (Li et al. 2018; McInerney et al. 2020). Intervals are normal ones over sums by person, since what one person does in many
- * slates is hardly more than one observation; SNIPS is linearised for it. No bootstrap: it
+ * A list of k is one of too many to weigh as a whole: its places are weighed by themselves, under a model of how
+ * people read (Li et al. 2018; McInerney et al. 2020). Intervals are normal ones over sums by person, since what one
+ * person does in many slates is hardly more than one observation; SNIPS is linearised for it. No bootstrap: it
  * resamples the same few large weights and is no wider when they are the trouble; the warnings are there for that. */
 #include <math.h>
 #include <stdlib.h>
@@ -43,9 +43,11 @@ static int check(const judge_slate *slates, size_t n, size_t *depth, braid_error
         for (size_t j = 0; j < slates[i].count; j++) {
             const judge_slot *s = &slates[i].slots[j];
             if (!(s->logged > 0 && s->logged <= 1) || !(s->target >= 0 && s->target <= 1))
-                return error_set(err, BRAID_E_INVALID, "judge", "slot %zu of slate %zu: a propensity is in (0, 1]", j, i);
+                return error_set(err, BRAID_E_INVALID, "judge", "slot %zu of slate %zu: a propensity is in (0, 1]", j,
+                                 i);
             if (!isfinite(s->reward) || !isfinite(s->predicted) || !isfinite(s->expected))
-                return error_set(err, BRAID_E_NOT_FINITE, "judge", "slot %zu of slate %zu has a figure that is not finite", j, i);
+                return error_set(err, BRAID_E_NOT_FINITE, "judge",
+                                 "slot %zu of slate %zu has a figure that is not finite", j, i);
         }
     }
     return BRAID_OK;
@@ -156,7 +158,8 @@ static judge_value snips(const estimating *e) {
     return (judge_value){value, value - half, value + half};
 }
 
-int judge_estimate_value(judge_model model, const judge_slate *slates, size_t n, judge_estimate *out, braid_error *err) {
+int judge_estimate_value(judge_model model, const judge_slate *slates, size_t n, judge_estimate *out,
+                         braid_error *err) {
     *out = (judge_estimate){.slates = n, .warnings = n ? 0 : JUDGE_FEW};
     if (n == 0) return BRAID_OK;
     estimating e = {.model = model, .slates = slates, .n = n};

@@ -1,10 +1,10 @@
-/* Two rankings in one list: team draft (Radlinski, Kurup & Joachims 2008), which needs a tenth of the traffic that two arms
- * need, since every person judges both.
+/* Two rankings in one list: team draft (Radlinski, Kurup & Joachims 2008), which needs a tenth of the traffic that two
+ * arms need, since every person judges both.
  *
- * If the rankings are equally good, each slate that is won was won by the toss of a fair coin, whatever people are like and
- * however often they come back. So the number of wins is tested against that coin, by the mixture of all other coins (uniform
- * prior: Robbins 1970): its ratio B(a + 1, b + 1) 2^(a + b) is a martingale under the fair coin, and one over it a p-value at
- * every look at once. Exact, at any number of slates. */
+ * If the rankings are equally good, each slate that is won was won by the toss of a fair coin, whatever people are
+ * like and however often they come back. So the number of wins is tested against that coin, by the mixture of all
+ * other coins (uniform prior: Robbins 1970): its ratio B(a + 1, b + 1) 2^(a + b) is a martingale under the fair
+ * coin, and one over it a p-value at every look at once. Exact, at any number of slates. */
 #include <math.h>
 
 #include "judge/judge.h"
@@ -18,7 +18,8 @@ static bool drafted(const uint32_t *out, size_t n, uint32_t num) {
 }
 
 /* The next of a list that is not there yet; false at its end. */
-static bool draft_one(const uint32_t *list, size_t n, size_t *at, uint32_t *out, uint8_t *team, size_t *count, uint8_t who) {
+static bool draft_one(const uint32_t *list, size_t n, size_t *at, uint32_t *out, uint8_t *team, size_t *count,
+                      uint8_t who) {
     while (*at < n && drafted(out, *count, list[*at])) ++*at;
     if (*at == n) return false;
     out[*count] = list[(*at)++];
@@ -26,7 +27,8 @@ static bool draft_one(const uint32_t *list, size_t n, size_t *at, uint32_t *out,
     return true;
 }
 
-size_t judge_team_draft(const uint32_t *a, size_t na, const uint32_t *b, size_t nb, size_t k, rng *r, uint32_t *out, uint8_t *team) {
+size_t judge_team_draft(const uint32_t *a, size_t na, const uint32_t *b, size_t nb, size_t k, rng *r, uint32_t *out,
+                        uint8_t *team) {
     size_t at[2] = {0, 0}, count = 0;
     const uint32_t *const list[2] = {a, b};
     const size_t len[2] = {na, nb};
@@ -44,7 +46,8 @@ static double log_ratio(double a, double b, double p) {
     return lgamma(a + 1) + lgamma(b + 1) - lgamma(a + b + 2) - a * log1p(-p) - b * log(p);
 }
 
-/* The bound of the share on one side: where the ratio reaches 1 / ALPHA. It grows with the distance from b / (a + b). */
+/* The bound of the share on one side: where the ratio reaches 1 / ALPHA. It grows with the distance from b / (a +
+ * b). */
 static double bound(double a, double b, double inside, double outside) {
     for (int i = 0; i < 60; i++) {
         double mid = (inside + outside) / 2;

@@ -19,15 +19,15 @@ typedef struct judge_value {
 
 /* ---- estimates from logged slates (estimate.c) ---- */
 /* How the reward of a slot depends on the list.
- *   CASCADE   on the item and on those above it (people read from the top): the weight of slot j is the product of the ratios
- *             of slots 1..j, and propensities are conditional on what stands above, as a list that is drawn from the top knows
- *             them. Unbiased where that holds; the deeper, the noisier.
+ *   CASCADE   on the item and on those above it (people read from the top): the weight of slot j is the product of
+ *             the ratios of slots 1..j, and propensities are conditional on what stands above, as a list that is
+ *             drawn from the top knows them. Unbiased where that holds; the deeper, the noisier.
  *   POSITION  on the item and its place alone: the weight is the slot's own ratio, and propensities are marginal. */
 typedef enum judge_model { JUDGE_CASCADE, JUDGE_POSITION } judge_model;
 typedef struct judge_slot {
     double reward;
-    double logged; /* probability with which this item came here, (0, 1] */
-    double target; /* that of the policy in question, 0..1 */
+    double logged;              /* probability with which this item came here, (0, 1] */
+    double target;              /* that of the policy in question, 0..1 */
     double predicted, expected; /* of the reward here: of this item, and over what the policy in question would draw */
 } judge_slot;
 typedef struct judge_slate {
@@ -36,18 +36,19 @@ typedef struct judge_slate {
     size_t count;
 } judge_slate;
 
-enum { /* what to think of before believing an estimate */
-    JUDGE_FEW = 1,         /* the effective number of slates is below JUDGE_EFFECTIVE_MIN */
-    JUDGE_EXPLODED = 2,    /* one slate carries more than a twentieth of all weight at some place */
-    JUDGE_UNSUPPORTED = 4, /* weights do not average 1: the policy in question shows what the log could not have shown */
-    JUDGE_CLIPPED = 8      /* weights were cut at JUDGE_WEIGHT_MAX: estimates are too low, by at most what was cut */
+enum {                     /* what to think of before believing an estimate */
+       JUDGE_FEW = 1,      /* the effective number of slates is below JUDGE_EFFECTIVE_MIN */
+       JUDGE_EXPLODED = 2, /* one slate carries more than a twentieth of all weight at some place */
+       /* weights do not average 1: the policy in question shows what the log could not have shown */
+       JUDGE_UNSUPPORTED = 4,
+       JUDGE_CLIPPED = 8 /* weights were cut at JUDGE_WEIGHT_MAX: estimates are too low, by at most what was cut */
 };
 enum { JUDGE_EFFECTIVE_MIN = 100, JUDGE_WEIGHT_MAX = 1000, JUDGE_SLOTS_MAX = 1000 };
 
 typedef struct judge_estimate {
     judge_value logged; /* what was earned */
     judge_value ips, snips, doubly_robust;
-    double effective; /* number of slates that the weights are worth at the worst place (Kish 1965) */
+    double effective;               /* number of slates that the weights are worth at the worst place (Kish 1965) */
     double weight_mean, weight_max; /* mean: at the place where it is farthest from 1 */
     size_t slates, people;
     unsigned warnings;
@@ -60,7 +61,8 @@ int judge_estimate_value(judge_model model, const judge_slate *slates, size_t n,
 enum { JUDGE_FEATURES_MAX = 64 };
 typedef struct judge_ridge {
     size_t features;
-    double gram[JUDGE_FEATURES_MAX + 1][JUDGE_FEATURES_MAX + 1], right[JUDGE_FEATURES_MAX + 1]; /* the last is the constant */
+    /* the last is the constant */
+    double gram[JUDGE_FEATURES_MAX + 1][JUDGE_FEATURES_MAX + 1], right[JUDGE_FEATURES_MAX + 1];
     double weight[JUDGE_FEATURES_MAX + 1];
     size_t seen;
 } judge_ridge;
@@ -85,14 +87,15 @@ typedef struct judge_comparison {
     bool decided;           /* p is that low, and both arms have JUDGE_PEOPLE_MIN people */
 } judge_comparison;
 enum { JUDGE_PEOPLE_MIN = 50 /* before that a normal limit is only a hope */ };
-/* `scale`: the size of differences that are looked for, > 0, fixed before the experiment begins: it costs power to be wrong
- * about it, never validity. */
+/* `scale`: the size of differences that are looked for, > 0, fixed before the experiment begins: it costs power to
+ * be wrong about it, never validity. */
 judge_comparison judge_compare(const judge_arm *first, const judge_arm *second, double scale);
 
 /* ---- two rankings in one list (interleave.c) ---- */
 /* Team draft: both put up their next best in turns, a coin says who begins each turn. `out` gets up to k positions into
  * `items`-numbering of the callers (values of a and b), team[i] 0 or 1; returns how many. */
-size_t judge_team_draft(const uint32_t *a, size_t na, const uint32_t *b, size_t nb, size_t k, rng *r, uint32_t *out, uint8_t *team);
+size_t judge_team_draft(const uint32_t *a, size_t na, const uint32_t *b, size_t nb, size_t k, rng *r, uint32_t *out,
+                        uint8_t *team);
 typedef struct judge_duel {
     judge_value share; /* of the won slates, that the second ranking won; valid at all looks together */
     double p;          /* always valid */
@@ -102,15 +105,15 @@ typedef struct judge_duel {
 judge_duel judge_duel_of(uint64_t first, uint64_t second);
 
 /* ---- who is in which arm (assign.c) ---- */
-/* The arm of a person: stable while experiment, salt and shares are, and independent from one experiment to another. Shares
- * need not sum to 1; n >= 1, at least one share > 0. */
+/* The arm of a person: stable while experiment, salt and shares are, and independent from one experiment to another.
+ * Shares need not sum to 1; n >= 1, at least one share > 0. */
 size_t judge_assign(const char *experiment, uint64_t salt, const char *person, const double *shares, size_t n);
 double judge_place(const char *experiment, uint64_t salt, const char *person); /* 0..1, where they stand */
 
 /* ---- one answer as it is kept (slate.c) ---- */
 typedef struct judge_place_log {
     uint32_t num;
-    double propensity; /* given what stands above; 0: not known */
+    double propensity;     /* given what stands above; 0: not known */
     bool explored, forced; /* forced: a rule filled the place, whatever ranked */
     double score;
     int8_t team; /* of an interleaved list: whose; else -1 */
@@ -129,6 +132,7 @@ typedef struct judge_log { /* texts are never NULL */
     size_t feature_count;
 } judge_log;
 bool judge_log_print(const judge_log *l, buf *out); /* at most JUDGE_SLOTS_MAX places, and as many in the pool */
-int judge_log_read(const char *text, size_t len, arena *a, judge_log *out, braid_error *err); /* INVALID: damaged, or of another form */
+/* INVALID: damaged, or of another form */
+int judge_log_read(const char *text, size_t len, arena *a, judge_log *out, braid_error *err);
 
 #endif

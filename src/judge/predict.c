@@ -1,7 +1,8 @@
-/* Rewards predicted from features by ridge regression: normal equations, solved by Cholesky with the constant unpenalised.
+/* Rewards predicted from features by ridge regression: normal equations, solved by Cholesky with the constant
+ * unpenalised.
  *
- * A prediction need not be right for a doubly robust estimate to be: it only has to explain some of the rewards, and not to
- * have seen the slates that it is asked about (the caller fits it on other people). */
+ * A prediction need not be right for a doubly robust estimate to be: it only has to explain some of the rewards, and
+ * not to have seen the slates that it is asked about (the caller fits it on other people). */
 #include <math.h>
 #include <string.h>
 

@@ -1,16 +1,17 @@
 /* Two arms compared, by a test that may be looked at as often as one likes.
  *
- * A test of fixed length that is looked at every day finds a difference where there is none in far more than one case of
- * twenty. The mixture sequential probability ratio test (Robbins 1970; for experiments: Johari, Koomen, Pekelis & Walsh 2022)
- * weighs "no difference" against differences drawn from N(0, scale^2). With d the difference and V its variance,
+ * A test of fixed length that is looked at every day finds a difference where there is none in far more than one case
+ * of twenty. The mixture sequential probability ratio test (Robbins 1970; for experiments: Johari, Koomen, Pekelis &
+ * Walsh 2022) weighs "no difference" against differences drawn from N(0, scale^2). With d the difference and V its
+ * variance,
  *
  *     ratio = sqrt(V / (V + scale^2)) exp(d^2 scale^2 / (2 V (V + scale^2)))
  *
  * and 1 / ratio is a p-value at every look at once; the interval holds what it would not reject. It is exact for normal
  * observations and a limit for others, hence the least number of people before a verdict.
  *
- * People are assigned, not slates: the variance is that of a ratio of sums over people (slates within a person hang together,
- * and their number is itself an outcome). */
+ * People are assigned, not slates: the variance is that of a ratio of sums over people (slates within a person hang
+ * together, and their number is itself an outcome). */
 #include <math.h>
 
 #include "judge/judge.h"

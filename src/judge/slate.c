@@ -1,10 +1,12 @@
-/* One answer as it is kept for judging: what was shown where and how likely, what else could have been, and by what it was
- * ranked.
+/* One answer as it is kept for judging: what was shown where and how likely, what else could have been, and by what it
+ * was ranked.
  *
- * JSON of our own making, so that a person can read it: {"v":1,"strategy","ranker","state","experiment","arm","version","weights",
- * "cached","places":[[item number, propensity, 1 explored or 2 forced, score, team]..],"pool":[item number ..],"features":23,"list":".."}. The
- * features are those that the answer was ranked by, of the places and then of the pool, 16 bits a number in steps of 1/2000,
- * base64; so another way of ranking can be tried on the very candidates of that moment, without its models and histories. */
+ * JSON of our own making, so that a person can read it:
+ * {"v":1,"strategy","ranker","state","experiment","arm","version","weights", "cached","places":[[item number,
+ * propensity, 1 explored or 2 forced, score, team]..],"pool":[item number ..],"features":23,"list":".."}. The
+ * features are those that the answer was ranked by, of the places and then of the pool, 16 bits a number in steps of
+ * 1/2000, base64; so another way of ranking can be tried on the very candidates of that moment, without its models
+ * and histories. */
 #include <jansson.h>
 #include <math.h>
 #include <openssl/evp.h>
@@ -46,7 +48,8 @@ bool judge_log_print(const judge_log *l, buf *out) {
         buf_json_string(out, l->arm);
         buf_printf(out, ",\"version\":%llu", (unsigned long long)l->version);
     }
-    buf_printf(out, ",\"weights\":%llu,\"cached\":%s,\"places\":[", (unsigned long long)l->weights, l->cached ? "true" : "false");
+    buf_printf(out, ",\"weights\":%llu,\"cached\":%s,\"places\":[", (unsigned long long)l->weights,
+               l->cached ? "true" : "false");
     for (size_t i = 0; i < l->place_count; i++) {
         const judge_place_log *p = &l->places[i];
         buf_printf(out, "%s[%u,%.6g,%d,%.4g,%d]", i ? "," : "", p->num, p->propensity, p->forced ? 2 : p->explored,
@@ -96,13 +99,15 @@ static bool read_pool(const json_t *list, judge_log *l, arena *a) {
 
 static bool read_list(const json_t *json, judge_log *l, arena *a) {
     const char *text = json_string_value(json_object_get(json, "list"));
-    size_t features = (size_t)json_integer_value(json_object_get(json, "features")), n = (l->place_count + l->pool_count) * features;
+    size_t features = (size_t)json_integer_value(json_object_get(json, "features")),
+           n = (l->place_count + l->pool_count) * features;
     if (!text) return true;
     size_t len = strlen(text), bytes = n * sizeof(int16_t), wanted = (bytes + 2) / 3 * 4;
     if (features == 0 || features > JUDGE_FEATURES_MAX || len != wanted) return false;
     unsigned char *packed = arena_alloc(a, len + 4);
     l->features = arena_alloc(a, (n + 1) * sizeof *l->features);
-    if (!packed || !l->features || EVP_DecodeBlock(packed, (const unsigned char *)text, (int)len) < (int)bytes) return false;
+    if (!packed || !l->features || EVP_DecodeBlock(packed, (const unsigned char *)text, (int)len) < (int)bytes)
+        return false;
     for (size_t i = 0; i < n; i++) {
         int16_t x;
         memcpy(&x, packed + i * sizeof x, sizeof x);
@@ -129,7 +134,8 @@ int judge_log_read(const char *text, size_t len, arena *a, judge_log *out, braid
         out->weights = (uint64_t)json_integer_value(json_object_get(json, "weights"));
         out->cached = json_is_true(json_object_get(json, "cached"));
         bool whole = out->strategy && out->ranker && out->state && out->experiment && out->arm;
-        whole = whole && read_places(json_object_get(json, "places"), out, a) && read_pool(json_object_get(json, "pool"), out, a);
+        whole = whole && read_places(json_object_get(json, "places"), out, a) &&
+                read_pool(json_object_get(json, "pool"), out, a);
         if (!whole || !read_list(json, out, a)) rc = bad(err, "its places or features are damaged");
     }
     json_decref(json);

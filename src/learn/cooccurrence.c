@@ -1,8 +1,8 @@
 /* Cosine neighbours: two items are alike as far as the same people chose both.
  *
- * With a decay, pairs count less the further apart they lie in a person's own order: what was watched in the same weeks
- * belongs together more than what is years apart, and the newest end of a history then speaks for what comes next. Pairs
- * beyond REACH decays are not looked at; all of them together would add a fiftieth. */
+ * With a decay, pairs count less the further apart they lie in a person's own order: what was watched in the same
+ * weeks belongs together more than what is years apart, and the newest end of a history then speaks for what comes
+ * next. Pairs beyond REACH decays are not looked at; all of them together would add a fiftieth. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -20,7 +20,9 @@ typedef struct fit {
     learn_edges_draft *draft;
 } fit;
 
-static void *fit_scratch(void *ctx) { return learn_counts_new(((fit *)ctx)->m->items); }
+static void *fit_scratch(void *ctx) {
+    return learn_counts_new(((fit *)ctx)->m->items);
+}
 
 static bool fit_item(void *ctx, void *scratch, uint32_t target) {
     fit *f = ctx;
@@ -48,8 +50,7 @@ int learn_cooccurrence_fit(const learn_matrix *m, const learn_cooccurrence *how,
     if (how->decay > 0) {
         f.reach = (size_t)ceil(how->decay * REACH);
         f.fade = malloc((f.reach + 1) * sizeof *f.fade);
-        for (size_t d = 0; f.fade && d <= f.reach; d++)
-            f.fade[d] = (float)exp(-((double)d - 1) / how->decay);
+        for (size_t d = 0; f.fade && d <= f.reach; d++) f.fade[d] = (float)exp(-((double)d - 1) / how->decay);
     }
     if (!f.norms || !f.draft || (how->decay > 0 && !f.fade)) {
         rc = error_set(err, BRAID_E_NO_MEMORY, "learn/cooccurrence", "no memory for neighbours of %u items", m->items);

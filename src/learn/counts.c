@@ -1,5 +1,5 @@
-/* One row of X'X at a time, in a dense accumulator with a list of what was touched: a row costs what its people did, not
- * what the catalogue holds, and nothing is cleared that was not set. */
+/* One row of X'X at a time, in a dense accumulator with a list of what was touched: a row costs what its people did,
+ * not what the catalogue holds, and nothing is cleared that was not set. */
 #include "learn/counts.h"
 
 #include <math.h>

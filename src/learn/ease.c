@@ -1,8 +1,9 @@
 /* The dense linear item-item model in closed form (EASE: Steck 2019), by its dual.
  *
  * The primal wants the inverse of an items x items matrix. With fewer people than items the same scores come out of a
- * people x people one: with M = (XX' + lI)^-1, P = (X'X + lI)^-1 = (I - X'MX)/l and B_ij = -P_ij / P_jj, so the score of j
- * for a history h is (X' M X h)_j / (1 - x_j' M x_j). Nothing of items x items is ever held; an answer costs people^2.
+ * people x people one: with M = (XX' + lI)^-1, P = (X'X + lI)^-1 = (I - X'MX)/l and B_ij = -P_ij / P_jj, so the score
+ * of j for a history h is (X' M X h)_j / (1 - x_j' M x_j). Nothing of items x items is ever held; an answer costs
+ * people^2.
  *
  * It is here to compare with: cut to a few edges it loses more than the sparse model does (slim.c), and its many small
  * negative weights are part of it, so it is not kept as edges at all. */
@@ -81,8 +82,7 @@ static void fill_rest(learn_ease *e) {
         for (uint64_t a = m->item_at[j]; a < m->item_at[j + 1]; a++) {
             const double *row = e->inverse + (size_t)m->item_user[a] * m->users;
             double inner = 0;
-            for (uint64_t b = m->item_at[j]; b < m->item_at[j + 1]; b++)
-                inner += row[m->item_user[b]] * value_at(m, b);
+            for (uint64_t b = m->item_at[j]; b < m->item_at[j + 1]; b++) inner += row[m->item_user[b]] * value_at(m, b);
             sum += inner * value_at(m, a);
         }
         e->rest[j] = 1 - sum;

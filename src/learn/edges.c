@@ -1,8 +1,8 @@
 /* Tables of edges: per target the few sources that speak for it.
  *
  * Fitting cuts per target, because a target that keeps its best speakers is scored well whatever those speakers say of
- * others (cutting per source loses a tenth of the quality of cosine neighbours). Answering starts from a history, so the
- * table is turned round once: per source the targets, and a score is a sum over a few dozen short rows.
+ * others (cutting per source loses a tenth of the quality of cosine neighbours). Answering starts from a history, so
+ * the table is turned round once: per source the targets, and a score is a sum over a few dozen short rows.
  *
  * A draft holds one list a target, filled by several threads; finishing lays them end to end. */
 #include <stdlib.h>
@@ -66,8 +66,9 @@ int learn_edges_transpose(const learn_edges *e, learn_edges **out, braid_error *
 }
 
 /* ---- the strongest of a list ---- */
-/* An edge as one number that is the smaller the stronger it is: the weight's bits turned so that they order as weights do, then
- * the item. So an order is one comparison of integers, made in place of the edges, and no two are equal. */
+/* An edge as one number that is the smaller the stronger it is: the weight's bits turned so that they order as
+ * weights do, then the item. So an order is one comparison of integers, made in place of the edges, and no two are
+ * equal. */
 typedef union ranked {
     learn_edge edge;
     uint64_t key;
@@ -110,8 +111,8 @@ static void insert_all(learn_edge *list, size_t begin, size_t end) {
     }
 }
 
-/* Quicksort of [begin, end) that leaves alone what lies wholly beyond `keep`: select and sort in one. The pivot's place comes from
- * a generator and not from the data, which decides its speed but never the outcome. */
+/* Quicksort of [begin, end) that leaves alone what lies wholly beyond `keep`: select and sort in one. The pivot's
+ * place comes from a generator and not from the data, which decides its speed but never the outcome. */
 static void arrange(learn_edge *list, size_t begin, size_t end, size_t keep, uint64_t *seed) {
     enum { SHORT = 16 };
     while (end - begin > SHORT) {
@@ -126,7 +127,8 @@ static void arrange(learn_edge *list, size_t begin, size_t end, size_t keep, uin
             list[low++] = list[high];
             list[high--] = swap;
         }
-        size_t cut = low > begin ? low : begin + 1; /* what is before it <= pivot <= the rest; begin: the pivot was the first */
+        /* what is before it <= pivot <= the rest; begin: the pivot was the first */
+        size_t cut = low > begin ? low : begin + 1;
         if (cut < keep) arrange(list, cut, end, keep, seed);
         end = cut;
     }

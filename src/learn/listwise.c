@@ -1,8 +1,8 @@
 /* Weights of a linear ranking, from lists in which some rows were chosen.
  *
  * The likelihood of a choice is the softmax of the scores over its list (Luce 1959; McFadden 1974), so only differences
- * within a list matter, and a feature that is the same in all of it says nothing. A list with several choices counts once,
- * however many they are: heavy viewers do not own the model.
+ * within a list matter, and a feature that is the same in all of it says nothing. A list with several choices counts
+ * once, however many they are: heavy viewers do not own the model.
  *
  * With a few dozen features the Hessian is small, and Newton's method with a backtracking step converges in about ten
  * passes; nothing needs a learning rate. */

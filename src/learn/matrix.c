@@ -1,8 +1,8 @@
 /* Events -> one sparse matrix, readable by person (what they did, oldest first) and by item (who did).
  *
- * Two counting sorts, no comparison: the first gathers a person's events in the order they came, the second gathers an
- * item's. A person who meets an item twice has it once, at the place and with the value of the latest event, since a film
- * seen again says no more of its neighbours than before, and positions stay dense. */
+ * Two counting sorts, no comparison: the first gathers a person's events in the order they came, the second gathers
+ * an item's. A person who meets an item twice has it once, at the place and with the value of the latest event,
+ * since a film seen again says no more of its neighbours than before, and positions stay dense. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,8 +46,8 @@ static void scatter(learn_matrix *m, const learn_event *events, size_t n) {
     m->user_at[0] = 0;
 }
 
-/* Of each row the latest event of an item, at most `history_max` of them; rows close up. `met[item]` is the last person,
- * plus 1, who was seen with it. */
+/* Of each row the latest event of an item, at most `history_max` of them; rows close up. `met[item]` is the last
+ * person, plus 1, who was seen with it. */
 static void keep_latest(learn_matrix *m, size_t history_max, uint32_t *met) {
     uint64_t to = 0;
     for (uint32_t u = 0; u < m->users; u++) {

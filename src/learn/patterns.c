@@ -1,28 +1,31 @@
 /* Patterns: what many people do more often than chance would have it, from what each of them liked.
  *
- * All are one question. A cell is a facet under a condition - beside another facet, in a month, in a mood - and every person
- * tells it two numbers: how many of their likings lie in it, k, and how many would if the condition made no difference to them, e:
+ * All are one question. A cell is a facet under a condition - beside another facet, in a month, in a mood - and every
+ * person tells it two numbers: how many of their likings lie in it, k, and how many would if the condition made no
+ * difference to them, e:
  *
- *   genre_affinity   of those who like A clearly more than everybody: likings of B that are not A. Expected: their likings without
- *                    those of A alone, by everybody's share. An item that is both speaks for neither, or labels that are given
- *                    together would find each other
- *   seasonal_trend   a person's likings of a month with the facet. Expected: by the person's own share of it over all months.
- *                    Who did everything in one month says nothing, and a busy December is no season
+ *   genre_affinity   of those who like A clearly more than everybody: likings of B that are not A. Expected: their
+ *                    likings without those of A alone, by everybody's share. An item that is both speaks for neither,
+ *                    or labels that are given together would find each other
+ *   seasonal_trend   a person's likings of a month with the facet. Expected: by the person's own share of it over all
+ *                    months. Who did everything in one month says nothing, and a busy December is no season
  *   mood_correlation the same with the mood that the person named
  *
- * lift = sum k / sum e. Its error is taken over people (a ratio estimate: the residuals k - lift e), so that one person with a
- * thousand likings is one witness. What is told with it is the bound below which it lies with one chance in twenty, and the
- * confidence is the part of the effect that this bound leaves: little evidence, little confidence.
+ * lift = sum k / sum e. Its error is taken over people (a ratio estimate: the residuals k - lift e), so that one person
+ * with a thousand likings is one witness. What is told with it is the bound below which it lies with one chance in
+ * twenty, and the confidence is the part of the effect that this bound leaves: little evidence, little confidence.
  *
- * A thousand cells tested at one in twenty find fifty patterns in noise. So a cell must stand with all others of its kind (Benjamini
- * & Hochberg 1995, false discoveries one in a hundred), be an effect worth telling (LIFT_MIN), and be shared by PEOPLE_MIN
- * people, which also keeps anybody's own habits out; and a season must have come back in another year.
+ * A thousand cells tested at one in twenty find fifty patterns in noise. So a cell must stand with all others of its
+ * kind (Benjamini & Hochberg 1995, false discoveries one in a hundred), be an effect worth telling (LIFT_MIN), and be
+ * shared by PEOPLE_MIN people, which also keeps anybody's own habits out; and a season must have come back in another
+ * year.
  *
- * user_preference is of one person, with Wilson's bound on their share of a facet against everybody's; here it is counted in how many
- * people there is one.
+ * user_preference is of one person, with Wilson's bound on their share of a facet against everybody's; here it is
+ * counted in how many people there is one.
  *
- * Rejected: correlations of rewards (a service where people only finish films has none), tables of people by facets (whoever does
- * much has everything, so everything goes with everything), chi-square over likings (a weekend of one person is a season). */
+ * Rejected: correlations of rewards (a service where people only finish films has none), tables of people by facets
+ * (whoever does much has everything, so everything goes with everything), chi-square over likings (a weekend of one
+ * person is a season). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +49,8 @@ typedef struct finding {
     cell affinity[LEARN_FACETS_MAX][LEARN_FACETS_MAX]; /* [A][B] */
     cell season[LEARN_FACETS_MAX][MONTHS];
     cell mood[LEARN_FACETS_MAX][LEARN_MOODS_MAX + 1];
-    double all, share[LEARN_FACETS_MAX], both[LEARN_FACETS_MAX][LEARN_FACETS_MAX]; /* everybody's likings: counts, then shares */
+    /* everybody's likings: counts, then shares */
+    double all, share[LEARN_FACETS_MAX], both[LEARN_FACETS_MAX][LEARN_FACETS_MAX];
     struct {
         double lift, low;
         uint64_t likings;
@@ -139,8 +143,8 @@ static void person_read(finding *f, const learn_liking *l, size_t n) {
     }
 }
 
-/* The likings that are A without B say who likes A; of the others, B's are counted against everybody's share of B among them. Given
- * the first, chance leaves the second alone, however much a person does. */
+/* The likings that are A without B say who likes A; of the others, B's are counted against everybody's share of B
+ * among them. Given the first, chance leaves the second alone, however much a person does. */
 static void person_affinities(finding *f) {
     for (uint32_t a = 0; a < f->facets->count; a++) {
         if (f->has[a] < 2) continue;
@@ -169,7 +173,8 @@ bool learn_preference(double likings, double all, double share, double *lift, do
     *lift = *low = 0;
     if (all < LIKINGS_MIN || likings < 3 || share <= 0 || share >= 1) return false;
     double p = likings / all, z2 = PREFERENCE_Z * PREFERENCE_Z;
-    double bound = (p + z2 / (2 * all) - PREFERENCE_Z * sqrt(p * (1 - p) / all + z2 / (4 * all * all))) / (1 + z2 / all);
+    double bound =
+        (p + z2 / (2 * all) - PREFERENCE_Z * sqrt(p * (1 - p) / all + z2 / (4 * all * all))) / (1 + z2 / all);
     *lift = p / share;
     *low = bound / share;
     return *low > 1;
@@ -202,10 +207,18 @@ static void test(testing *t, learn_pattern_kind kind, uint32_t facet, uint32_t g
     if (c->witnesses < WITNESSES_MIN || c->e < EXPECTED_MIN) return;
     double lift = c->k / c->e, n = c->witnesses;
     double square = (c->kk - 2 * lift * c->ke + lift * lift * c->ee) * n / (n - 1);
-    double error = sqrt(fmax(square, 0)) / c->e, p = lift > 1 && error > 0 ? 0.5 * erfc((lift - 1) / error / sqrt(2)) : 1;
+    double error = sqrt(fmax(square, 0)) / c->e,
+           p = lift > 1 && error > 0 ? 0.5 * erfc((lift - 1) / error / sqrt(2)) : 1;
     double low = lift - ONE_IN_TWENTY * error;
-    t->list[t->count++] = (tested){p, {.kind = kind, .facet = (uint8_t)facet, .given = (uint8_t)given, .lift = lift, .low = low,
-                                       .people = c->people, .likings = (uint64_t)c->k, .years = (uint32_t)__builtin_popcount(c->years)}};
+    t->list[t->count++] = (tested){p,
+                                   {.kind = kind,
+                                    .facet = (uint8_t)facet,
+                                    .given = (uint8_t)given,
+                                    .lift = lift,
+                                    .low = low,
+                                    .people = c->people,
+                                    .likings = (uint64_t)c->k,
+                                    .years = (uint32_t)__builtin_popcount(c->years)}};
 }
 
 static int by_p(const void *a, const void *b) {
@@ -219,10 +232,12 @@ static int by_low(const void *a, const void *b) {
 }
 
 static bool worth_telling(const learn_pattern *p) {
-    return p->lift >= LIFT_MIN && p->low > 1 && p->people >= PEOPLE_MIN && (p->kind != LEARN_SEASONAL_TREND || p->years > 1);
+    return p->lift >= LIFT_MIN && p->low > 1 && p->people >= PEOPLE_MIN &&
+           (p->kind != LEARN_SEASONAL_TREND || p->years > 1);
 }
 
-/* Benjamini & Hochberg: the longest beginning of the list by p in which the last is still below its part of the share. */
+/* Benjamini & Hochberg: the longest beginning of the list by p in which the last is still below its part of the
+ * share. */
 static void keep(testing *t, learn_pattern_kind kind, learn_patterns *out) {
     size_t stand = 0, told = 0;
     qsort(t->list, t->count, sizeof *t->list, by_p);
@@ -243,9 +258,12 @@ static void keep_preferences(const finding *f, learn_patterns *out) {
     for (uint32_t a = 0; a < f->facets->count; a++) {
         double people = f->preferred[a].people;
         if (people < least) continue;
-        out->list[out->count++] =
-            (learn_pattern){.kind = LEARN_USER_PREFERENCE, .facet = (uint8_t)a, .lift = f->preferred[a].lift / people,
-                            .low = f->preferred[a].low / people, .people = f->preferred[a].people, .likings = f->preferred[a].likings};
+        out->list[out->count++] = (learn_pattern){.kind = LEARN_USER_PREFERENCE,
+                                                  .facet = (uint8_t)a,
+                                                  .lift = f->preferred[a].lift / people,
+                                                  .low = f->preferred[a].low / people,
+                                                  .people = f->preferred[a].people,
+                                                  .likings = f->preferred[a].likings};
     }
 }
 
@@ -273,8 +291,8 @@ static int keep_all(const finding *f, learn_patterns *out, braid_error *err) {
     return BRAID_OK;
 }
 
-int learn_patterns_find(learn_liking *likings, size_t n, const learn_facets *facets, const learn_work *work, learn_patterns **out,
-                        braid_error *err) {
+int learn_patterns_find(learn_liking *likings, size_t n, const learn_facets *facets, const learn_work *work,
+                        learn_patterns **out, braid_error *err) {
     finding *f = calloc(1, sizeof *f);
     *out = calloc(1, sizeof **out);
     int rc = f && *out ? BRAID_OK : no_memory(err);

@@ -2,16 +2,17 @@
  *
  * Cosine counts a popular pair twice over: three sequels that everybody saw each vote with their full weight. A linear
  * model asks how much each neighbour adds to what the others have said already; the penalties make most weights exactly
- * zero, so that the result is a graph of a few dozen edges an item and not a dense matrix that is cut afterwards (cutting
- * the dense least-squares model to twenty edges loses what it had won).
+ * zero, so that the result is a graph of a few dozen edges an item and not a dense matrix that is cut afterwards
+ * (cutting the dense least-squares model to twenty edges loses what it had won).
  *
- * Two passes. The first makes a row of co-counts for every item, chooses its candidates by cosine, and keeps the row. The
- * second gathers, for each target, the co-counts among its candidates from their rows into a small dense matrix, and runs
- * coordinate descent on it: with G = X'X,  w_i = max(0, (G_ij - sum over k != i of G_ik w_k - l1) / (G_ii + l2)).
- * The inner sums are kept up to date, so a sweep over c candidates costs c steps, plus c for every weight that moved.
+ * Two passes. The first makes a row of co-counts for every item, chooses its candidates by cosine, and keeps the row.
+ * The second gathers, for each target, the co-counts among its candidates from their rows into a small dense matrix,
+ * and runs coordinate descent on it: with G = X'X,  w_i = max(0, (G_ij - sum over k != i of G_ik w_k - l1) / (G_ii +
+ * l2)). The inner sums are kept up to date, so a sweep over c candidates costs c steps, plus c for every weight that
+ * moved.
  *
- * Rejected: descent on residuals over people (no rows to keep, but 20 sweeps x the people of 100 popular items is a hundred
- * times the work), and a hash of all pairs. */
+ * Rejected: descent on residuals over people (no rows to keep, but 20 sweeps x the people of 100 popular items is a
+ * hundred times the work), and a hash of all pairs. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +43,9 @@ typedef struct fit {
 } fit;
 
 /* ---- first pass: rows of co-counts and candidates ---- */
-static void *row_scratch(void *ctx) { return learn_counts_new(((fit *)ctx)->m->items); }
+static void *row_scratch(void *ctx) {
+    return learn_counts_new(((fit *)ctx)->m->items);
+}
 
 static bool choose_candidates(const fit *f, gram_row *row, uint32_t item, learn_counts *c) {
     size_t n = 0;
@@ -70,8 +73,7 @@ static bool make_row(void *ctx, void *scratch, uint32_t item) {
     for (size_t i = 0; i < c->met_count; i++)
         if (c->met[i] != item) c->edges[n++] = (learn_edge){c->met[i], c->sum[c->met[i]]};
     learn_counts_clear(c);
-    if (f->how->gram_row_max && n > f->how->gram_row_max)
-        n = learn_edges_strongest(c->edges, n, f->how->gram_row_max);
+    if (f->how->gram_row_max && n > f->how->gram_row_max) n = learn_edges_strongest(c->edges, n, f->how->gram_row_max);
     row->counts = malloc((n + 1) * sizeof *row->counts);
     if (!ok || !row->counts) return false;
     memcpy(row->counts, c->edges, n * sizeof *row->counts);
@@ -115,8 +117,9 @@ static void *descent_new(void *ctx) {
     return NULL;
 }
 
-/* Most of the time of a fit goes here: co-counts of a hundred items are run through for the few that are among the candidates.
- * What is of no candidate is stored as well, where nobody looks: a branch that is guessed wrong costs more than a store. */
+/* Most of the time of a fit goes here: co-counts of a hundred items are run through for the few that are among the
+ * candidates. What is of no candidate is stored as well, where nobody looks: a branch that is guessed wrong costs
+ * more than a store. */
 static void gather_gram(const fit *f, descent *d, const gram_row *target) {
     size_t c = target->candidate_count;
     memset(d->gram, 0, c * (c + 1) * sizeof *d->gram);

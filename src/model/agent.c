@@ -20,7 +20,8 @@ static int read_learner(const reading *r, const place *at, const json_t *json, v
             ((agent_settings *)noun)->learner = (agent_learner)i;
             return BRAID_OK;
         }
-    return model_read_fail(r, at, BRAID_E_INVALID, "is \"%.*s\"; softmax, linucb or thompson is wanted", model_read_quotable(name), name);
+    return model_read_fail(r, at, BRAID_E_INVALID, "is \"%.*s\"; softmax, linucb or thompson is wanted",
+                           model_read_quotable(name), name);
 }
 
 static bool always(const void *noun) {
@@ -41,9 +42,12 @@ static bool write_personal(const void *noun, buf *out) {
 }
 
 static const shape_row exploration_rows[] = {
-    {"strength", SHAPE_REAL, .offset = offsetof(agent_settings, strength), .flags = SHAPE_ALWAYS, .min = 0, .max = 100, .absent = 1},
-    {"budget", SHAPE_REAL, .offset = offsetof(agent_settings, budget), .flags = SHAPE_ALWAYS, .min = 0, .max = 1, .absent = 0.1},
-    {"age_days_max", SHAPE_INT, .offset = offsetof(agent_settings, age_days_max), .flags = SHAPE_ALWAYS, .min = 0, .max = 100000, .absent = 0},
+    {"strength", SHAPE_REAL, .offset = offsetof(agent_settings, strength), .flags = SHAPE_ALWAYS, .min = 0, .max = 100,
+     .absent = 1},
+    {"budget", SHAPE_REAL, .offset = offsetof(agent_settings, budget), .flags = SHAPE_ALWAYS, .min = 0, .max = 1,
+     .absent = 0.1},
+    {"age_days_max", SHAPE_INT, .offset = offsetof(agent_settings, age_days_max), .flags = SHAPE_ALWAYS, .min = 0,
+     .max = 100000, .absent = 0},
 };
 static const shape exploration_shape = SHAPE_OF(exploration_rows);
 

@@ -22,7 +22,8 @@ static bool write_state_vector(const void *noun, buf *out) {
 static const shape_row episode_rows[] = {
     {"user", SHAPE_NAME, .offset = offsetof(given_episode, user), .flags = SHAPE_REQUIRED},
     {"item", SHAPE_NAME, .offset = offsetof(given_episode, item), .flags = SHAPE_REQUIRED},
-    {"reward", SHAPE_REAL, .offset = offsetof(given_episode, reward), .min = -REWARD_MAX, .max = REWARD_MAX, .absent = NAN},
+    {"reward", SHAPE_REAL, .offset = offsetof(given_episode, reward), .min = -REWARD_MAX, .max = REWARD_MAX,
+     .absent = NAN},
     {"done", SHAPE_BOOL, .offset = offsetof(given_episode, done)},
     {"at", SHAPE_INSTANT, .offset = offsetof(given_episode, at)},
     {"agent", SHAPE_NAME, .offset = offsetof(given_episode, agent), .absent_text = "default"},
@@ -42,7 +43,8 @@ int episode_from_json(const json_t *json, arena *a, given_episode **out, braid_e
     if (!e) return model_read_no_memory(&r);
     model_shape_clear(&episode_shape, e);
     int rc = model_shape_read(&episode_shape, &r, &at, json, e);
-    if (rc == BRAID_OK && isnan(e->reward)) return model_read_fail(&r, &at, BRAID_E_INVALID, "the field \"reward\" is missing");
+    if (rc == BRAID_OK && isnan(e->reward))
+        return model_read_fail(&r, &at, BRAID_E_INVALID, "the field \"reward\" is missing");
     if (rc == BRAID_OK) *out = e;
     return rc;
 }

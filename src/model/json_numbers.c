@@ -1,11 +1,12 @@
 /* Long arrays of numbers, read beside jansson (json_numbers.h).
  *
  * A vector of 768 numbers is 95 % of an item's text, and jansson, which takes a byte at a time through its decoder and
- * copies every number before strtod sees it, needs 0.3 ms for it: more than all else that is done with an item. So arrays of LEAST numbers
- * or more are read here; jansson gets the text with "[]" in their place, and they are put back into what it made of it. They are
- * found again by their place among all arrays, which is the same in the text and in the value, since jansson's
- * objects keep the order of their keys. What comes out is what jansson alone would have made, and whatever is
- * unusual in an array (a string, a bad number) leaves it to jansson; so do all errors, which name places in the text.
+ * copies every number before strtod sees it, needs 0.3 ms for it: more than all else that is done with an item. So
+ * arrays of LEAST numbers or more are read here; jansson gets the text with "[]" in their place, and they are put back
+ * into what it made of it. They are found again by their place among all arrays, which is the same in the text and in
+ * the value, since jansson's objects keep the order of their keys. What comes out is what jansson alone would have
+ * made, and whatever is unusual in an array (a string, a bad number) leaves it to jansson; so do all errors, which name
+ * places in the text.
  *
  * A number of at most 2^53 times or over at most 10^22 is exact in one multiplication or division of doubles
  * (Clinger, "How to read floating point numbers accurately", 1990); all others go to strtod. */
@@ -69,8 +70,9 @@ static const char *read_exponent(const char *at, const char *end, int *power) {
 
 /* The place after a JSON number; NULL if there is none that both we and jansson read the same way. */
 static const char *read_number(json_numbers *n, const char *at, const char *end, number *out) {
-    static const double powers[EXACT_POWER + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                                   1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    static const double powers[EXACT_POWER + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                                   1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                                   1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     const char *begin = at;
     bool minus = at < end && *at == '-', lost = false;
     uint64_t mantissa = 0;

@@ -138,7 +138,8 @@ typedef enum agent_learner {
 typedef struct agent_settings {
     const char *id, *description;
     agent_learner learner;
-    double strength;      /* of exploring: temperature (softmax), width of the bound (linucb), spread of the samples (thompson) */
+    /* of exploring: temperature (softmax), width of the bound (linucb), spread of the samples (thompson) */
+    double strength;
     double budget;        /* share of a list's places that may be given away, 0..1; 0: none */
     int32_t age_days_max; /* older items are not explored; 0: whatever their age */
     bool personal;        /* what was learned of the person themselves is added to the weights */
@@ -181,7 +182,7 @@ bool interaction_to_json(const interaction *in, buf *out);
 /* ---- episode ---- */
 /* {"user","item","reward","done","at","agent","session","state","next_state","state_vector":[..],"idempotency_key"} */
 typedef struct given_episode {
-    const char *user, *item, *agent;                             /* agent default "default" */
+    const char *user, *item, *agent;                            /* agent default "default" */
     const char *session, *state, *next_state, *idempotency_key; /* "" if absent; states as text of the caller's own */
     double reward;
     bool done;

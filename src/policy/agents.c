@@ -1,9 +1,9 @@
 /* Agents as answers read them: the record store's documents, remembered in this process.
  *
- * An answer wants its agent's settings in less than a microsecond, and they change once a month. So what was read is kept by
- * name, absent ones too, and all of it ends when any agent's document changes: by the write here, or by the change log when
- * another server wrote. A reader that began before the change does not put back what it read (the generation). Names come with
- * requests, so their number is bounded; beyond it all are forgotten. */
+ * An answer wants its agent's settings in less than a microsecond, and they change once a month. So what was read is
+ * kept by name, absent ones too, and all of it ends when any agent's document changes: by the write here, or by the
+ * change log when another server wrote. A reader that began before the change does not put back what it read (the
+ * generation). Names come with requests, so their number is bounded; beyond it all are forgotten. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,8 +95,10 @@ static bool read_document(void *ctx, const record_document *row) {
     x->rc = a ? model_json_parse(row->body, row->body_len, &limits, &json, x->err)
               : error_set(x->err, BRAID_E_NO_MEMORY, "policy", "no memory for an agent");
     agent_settings found;
-    if (x->rc == BRAID_OK && json_object_set_new(json, "id", json_string(x->name)) != 0) /* its name is not in it again */
-        x->rc = error_set(x->err, BRAID_E_CORRUPT, "policy", "the document of the agent \"%.60s\" is no object", x->name);
+    if (x->rc == BRAID_OK &&
+        json_object_set_new(json, "id", json_string(x->name)) != 0) /* its name is not in it again */
+        x->rc =
+            error_set(x->err, BRAID_E_CORRUPT, "policy", "the document of the agent \"%.60s\" is no object", x->name);
     if (x->rc == BRAID_OK) x->rc = agent_from_json(json, a, &found, x->err);
     if (x->rc == BRAID_OK) {
         *x->out = found;
@@ -116,8 +118,10 @@ int policy_agents_get(policy_agents *p, const char *name, agent_settings *out, b
     braid_error none = {0};
     int rc = record_get_document(p->record, POLICY_AGENT_KIND, name, read_document, &x, &none);
     if (rc == BRAID_OK) rc = x.rc;
-    if (rc == BRAID_E_NOT_FOUND) rc = BRAID_OK; /* nobody described it */
-    else if (rc != BRAID_OK && err && !err->message[0]) *err = none;
+    if (rc == BRAID_E_NOT_FOUND)
+        rc = BRAID_OK; /* nobody described it */
+    else if (rc != BRAID_OK && err && !err->message[0])
+        *err = none;
     if (rc == BRAID_OK) remember(p, name, out, generation);
     return rc;
 }

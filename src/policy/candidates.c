@@ -7,8 +7,8 @@
  *
  * What nobody has chosen yet is described in candidates_fresh.c.
  *
- * Sums of edges are taken to their square root, with the sign kept: the first few that speak for an item say most. What is
- * the same for all candidates becomes zero: it cannot order them. */
+ * Sums of edges are taken to their square root, with the sign kept: the first few that speak for an item say most.
+ * What is the same for all candidates becomes zero: it cannot order them. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,9 +22,10 @@ static const double VALUE_PRIOR = 5, VALUE_PRIOR_MEAN = 0.7, MS_A_YEAR = 365.242
 
 const char *policy_feature_name(policy_feature f) {
     static const char *const names[POLICY_FEATURE_COUNT] = {
-        "slim",   "together", "together_ever", "follows", "next",  "content",    "content_recent",
-        "alike",  "neighbours", "around", "linear", "expected",   "genres",  "genres_against", "themes",  "people", "popular",
-        "trend",  "value",    "untried",       "age",     "ahead", "year"};
+        "slim",           "together",       "together_ever", "follows", "next",    "content",
+        "content_recent", "alike",          "neighbours",    "around",  "linear",  "expected",
+        "genres",         "genres_against", "themes",        "people",  "popular", "trend",
+        "value",          "untried",        "age",           "ahead",   "year"};
     return names[f];
 }
 
@@ -44,7 +45,7 @@ static const struct {
 typedef struct spoken {
     uint32_t items;
     float *sum[ASK_COUNT];
-    float *most;      /* the largest single contribution of the linear weights */
+    float *most; /* the largest single contribution of the linear weights */
     uint32_t *because;
 } spoken;
 
@@ -159,7 +160,8 @@ static int describe_cards(const policy_question *q, const history_weights *h, po
         float *x = c[i].x;
         facet_likeness like;
         if (!card->num) continue;
-        if (!facet_profile_score(facets, card, &like)) return error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for candidates");
+        if (!facet_profile_score(facets, card, &like))
+            return error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for candidates");
         policy_audience seen = audience_of(q, card);
         c[i].tried = seen.count > 0;
         double year = card->year ? card->year : lately ? lately : now;

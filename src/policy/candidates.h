@@ -12,7 +12,7 @@ static inline float candidates_root(float x) {
 }
 
 /* The features that the content models give; NO_MEMORY. */
-int candidates_describe_fresh(const policy_question *q, const history_weights *h, policy_candidate *c, size_t n, arena *a,
-                              braid_error *err);
+int candidates_describe_fresh(const policy_question *q, const history_weights *h, policy_candidate *c, size_t n,
+                              arena *a, braid_error *err);
 
 #endif

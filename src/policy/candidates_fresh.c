@@ -1,5 +1,6 @@
-/* Candidates that nobody has chosen yet: no edge of what people chose together leads to them, so their content neighbours and the
- * linear model of vectors speak instead, each with what the person thought of the items that it names. */
+/* Candidates that nobody has chosen yet: no edge of what people chose together leads to them, so their content
+ * neighbours and the linear model of vectors speak instead, each with what the person thought of the items that it
+ * names. */
 #include "policy/candidates.h"
 
 #include <math.h>
@@ -20,9 +21,10 @@ static void describe_linear(const learn_edges *e, const float *thought, uint32_t
     }
 }
 
-/* From the content neighbours: what the person thought of them, how near the nearest liked ones are, how many chose them. */
-int candidates_describe_fresh(const policy_question *q, const history_weights *h, policy_candidate *c, size_t n, arena *a,
-                              braid_error *err) {
+/* From the content neighbours: what the person thought of them, how near the nearest liked ones are, how many chose
+ * them. */
+int candidates_describe_fresh(const policy_question *q, const history_weights *h, policy_candidate *c, size_t n,
+                              arena *a, braid_error *err) {
     const learn_edges *e = q->models->from[POLICY_MODEL_CONTENT];
     uint32_t items = e ? e->items : 0;
     float *thought = arena_calloc(a, (size_t)items + 1, sizeof *thought);

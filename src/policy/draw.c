@@ -1,24 +1,24 @@
 /* Drawing a list, so that what it shows can teach and its chances can be told.
  *
- * Each place belongs to the item that is best by score among those that are left. With the probability `share` the place
- * explores: it goes to an item drawn from all that may be explored (which the best may be as well), until `most` places of
- * the list have gone to another than the best. So given the places above it, an item's chance of a place is
+ * Each place belongs to the item that is best by score among those that are left. With the probability `share` the
+ * place explores: it goes to an item drawn from all that may be explored (which the best may be as well), until `most`
+ * places of the list have gone to another than the best. So given the places above it, an item's chance of a place is
  *
  *     (1 - share) [it is the best]  +  share q(item)
  *
  * exactly: it needs no simulation, and the chances along a list multiply to that of the list. With share 0, or once the
  * budget is spent, it is 1. Judges of policies (inverse propensities) need that number and need it exact.
  *
- * q is either a softmax over the scores (Plackett & Luce: drawing place after place is what Gumbel noise over the scores
- * would give), its temperature in standard deviations of the scores, so that it means the same on every scale; or that of
- * a set of opinions, each a score of every item: one of them is asked at random, and its best item is taken. One opinion,
- * the upper confidence bound, makes LinUCB; several, drawn from a posterior beforehand, make Thompson sampling, whose
- * chances could not be told otherwise: an item's is the share of opinions that hold it to be best. FLOOR of the exploring
- * is spread evenly in that case, so that nothing which may be shown is without a chance, and every other policy can be
- * judged by what this one showed.
+ * q is either a softmax over the scores (Plackett & Luce: drawing place after place is what Gumbel noise over the
+ * scores would give), its temperature in standard deviations of the scores, so that it means the same on every scale;
+ * or that of a set of opinions, each a score of every item: one of them is asked at random, and its best item is taken.
+ * One opinion, the upper confidence bound, makes LinUCB; several, drawn from a posterior beforehand, make Thompson
+ * sampling, whose chances could not be told otherwise: an item's is the share of opinions that hold it to be best.
+ * FLOOR of the exploring is spread evenly in that case, so that nothing which may be shown is without a chance, and
+ * every other policy can be judged by what this one showed.
  *
- * Rejected: noise over the whole list (Gumbel or sampled scores), which moves all places to try one, cannot be held to a
- * budget, and whose chances of a place are not of closed form. */
+ * Rejected: noise over the whole list (Gumbel or sampled scores), which moves all places to try one, cannot be held
+ * to a budget, and whose chances of a place are not of closed form. */
 #include <math.h>
 
 #include "policy/policy.h"
@@ -89,7 +89,8 @@ static bool chances(policy_draw *d, double *sum) {
     *sum = 0;
     for (size_t i = 0; i < d->o.n; i++) *sum += d->chance[i];
     if (*sum > 0) return true;
-    for (size_t i = 0; i < d->o.n; i++) *sum += d->chance[i] = d->may[i]; /* all that is left is too far below the best to count */
+    /* all that is left is too far below the best to count */
+    for (size_t i = 0; i < d->o.n; i++) *sum += d->chance[i] = d->may[i];
     return true;
 }
 

@@ -1,16 +1,19 @@
 /* Facets as vectors: genres, themes (with moods and contexts) and people are three spaces; in each an item is the unit
- * vector of its facets, a rare one weighing more than a common one, and a person the weighted mean of the items that they
- * liked, and another of those that they did not. A likeness is a dot product, which an editor can take apart.
+ * vector of its facets, a rare one weighing more than a common one, and a person the weighted mean of the items that
+ * they liked, and another of those that they did not. A likeness is a dot product, which an editor can take apart.
  *
- * Weights: 1 / sqrt(items that have it) for genres, which are few and all common; log(items / items that have it) for the
- * open vocabularies. A facet is looked up in the catalogue once an answer; what is known of it then lies in a small open
- * table by its number. */
+ * Weights: 1 / sqrt(items that have it) for genres, which are few and all common; log(items / items that have it)
+ * for the open vocabularies. A facet is looked up in the catalogue once an answer; what is known of it then lies in
+ * a small open table by its number. */
 #include "policy/facets.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { ITEMS_MAX = 300 /* the newest that carry weight: what is older says little that they do not */, TABLE_LEAST = 256 };
+enum {
+    ITEMS_MAX = 300 /* the newest that carry weight: what is older says little that they do not */,
+    TABLE_LEAST = 256
+};
 
 typedef struct facet_entry {
     uint32_t facet; /* + 1; 0: free */

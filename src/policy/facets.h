@@ -12,7 +12,8 @@ typedef struct facet_likeness {
     float liked[FACET_GROUPS], against[FACET_GROUPS];
 } facet_likeness;
 
-/* A person's facets: per group the weighted mean of the unit vectors over facets of what they liked, and of what they did not. */
+/* A person's facets: per group the weighted mean of the unit vectors over facets of what they liked, and of what
+ * they did not. */
 typedef struct facet_profile facet_profile;
 facet_profile *facet_profile_make(catalogue *cat, const history_weights *h, arena *a); /* NULL: no memory */
 /* The item's unit vectors against the profile; false: no memory. */

@@ -6,16 +6,23 @@
  *   fit       the models again, of everything
  *   write     models and weights, in slices that let acknowledged writers in between
  *
- * The whole is a function of the interactions: doing it again gives the same rows. It runs beside everything else and
- * holds nothing but memory, and that within bounds: 32 bytes an interaction, at most 48 more while it is sorted or turned into a
- * matrix, and EDGES_MAX edges a model twice. So a large catalogue has fewer edges an item than a small one: at a hundred thousand
- * items 80 of each kind instead of 300. */
+ * The whole is a function of the interactions: doing it again gives the same rows. It runs beside everything else
+ * and holds nothing but memory, and that within bounds: 32 bytes an interaction, at most 48 more while it is sorted
+ * or turned into a matrix, and EDGES_MAX edges a model twice. So a large catalogue has fewer edges an item than a
+ * small one: at a hundred thousand items 80 of each kind instead of 300. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "policy/fit_private.h"
 
-enum { READ_SLICE = 100000, KEEP = 50, KEEP_SEQUENCE = 300, KEEP_COSINE = 100, EDGES_MAX = 8 << 20, GRAM_MAX = 64 << 20 };
+enum {
+    READ_SLICE = 100000,
+    KEEP = 50,
+    KEEP_SEQUENCE = 300,
+    KEEP_COSINE = 100,
+    EDGES_MAX = 8 << 20,
+    GRAM_MAX = 64 << 20
+};
 /* Tuned on the validation parts of MovieLens: docs/quality.md. */
 static const double TOGETHER_DECAY = 40, NEXT_DECAY = 5, SEQUENCE_SHRINK = 3, COSINE_SHRINK = 50, EASE_LAMBDA = 100;
 
@@ -103,8 +110,9 @@ static int by_person_and_time(const void *a, const void *b) {
 }
 
 /* ---- what has moved ---- */
-/* Everything that somebody with a new event ever chose: the sums of no other two items have changed. (Their norms may have, which
- * a full learning sees.) False: too much, or the count is not that of then and the new ones: then it is all learned anew. */
+/* Everything that somebody with a new event ever chose: the sums of no other two items have changed. (Their norms
+ * may have, which a full learning sees.) False: too much, or the count is not that of then and the new ones: then it
+ * is all learned anew. */
 static bool moved(fit *f, bitset *items) {
     enum { PART = 4 };
     const policy_fit_options *o = f->options;

@@ -1,9 +1,9 @@
 /* Content neighbours: for what nobody has watched yet, the watched items that are most alike.
  *
- * Alike means: vectors point the same way, genres and people are shared, the years are near; each 0..1, the mean of them to
- * the fourth power, so that a few near ones outweigh many far ones. An item's own history takes over with its first viewers, so
- * only those without any have such neighbours: a few at a time in a running service, which is why each may look at
- * thousands. */
+ * Alike means: vectors point the same way, genres and people are shared, the years are near; each 0..1, the mean of
+ * them to the fourth power, so that a few near ones outweigh many far ones. An item's own history takes over with
+ * its first viewers, so only those without any have such neighbours: a few at a time in a running service, which is
+ * why each may look at thousands. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,7 +137,8 @@ static int batch_edges(content *c, const uint32_t *targets, size_t n, arena *a, 
     bool found[FIT_BATCH];
     uint32_t dim = c->f->dim;
     float *vectors = arena_alloc(a, n * dim * sizeof *vectors);
-    int rc = vectors ? vector_fetch_many(c->f->vectors, targets, n, 0, vectors, found, c->f->err) : fit_no_memory(c->f->err);
+    int rc =
+        vectors ? vector_fetch_many(c->f->vectors, targets, n, 0, vectors, found, c->f->err) : fit_no_memory(c->f->err);
     if (rc == BRAID_OK) rc = catalogue_get_cards(c->f->cat, targets, n, a, &cards, c->f->err);
     if (rc != BRAID_OK) return rc;
     for (size_t i = 0; i < n; i++)
@@ -160,7 +161,8 @@ int fit_content(fit *f, const bitset *targets, const bitset *sources, const poli
     uint32_t batch[FIT_BATCH];
     size_t n = 0;
     *near = *linear = NULL;
-    int rc = c && draft && weights && a && (c->a = arena_new(1 << 20)) ? take_sources(c, sources) : fit_no_memory(f->err);
+    int rc =
+        c && draft && weights && a && (c->a = arena_new(1 << 20)) ? take_sources(c, sources) : fit_no_memory(f->err);
     f->phase = "content";
     if (rc == BRAID_OK && bitset_count(targets) && c->source_count) {
         c->ridge = fit_ridge_new(f, c->sources, c->source_count, (size_t)bitset_count(targets), times);

@@ -1,16 +1,16 @@
 /* The weights of fresh lists: of which nobody has chosen anything, so that only content speaks.
  *
- * A sixteenth of the items is made to look new: their events are hidden, their neighbours are sought among the others, and
- * each quarter of these is a list for everybody who liked something in it. Four sets and not one: what is the same for all people (the
- * audience of the neighbours) would else be fitted to the chance of one set. No model of what people chose together is
- * needed, so this costs little. */
+ * A sixteenth of the items is made to look new: their events are hidden, their neighbours are sought among the
+ * others, and each quarter of these is a list for everybody who liked something in it. Four sets and not one: what
+ * is the same for all people (the audience of the neighbours) would else be fitted to the chance of one set. No
+ * model of what people chose together is needed, so this costs little. */
 #include "policy/fit_private.h"
 
 enum { SETS = 4, PARTS = 64, LISTS_MAX = 400, LISTS_A_SET = LISTS_MAX / SETS };
 static const double PENALTY = 0.1;
 
-/* Which part an item is of, by a hash of its number: it depends on nothing else. A product alone would do it in steps, and
- * catalogues have their own. */
+/* Which part an item is of, by a hash of its number: it depends on nothing else. A product alone would do it in
+ * steps, and catalogues have their own. */
 static unsigned part_of(uint32_t num) {
     uint64_t x = num * UINT64_C(0x9E3779B97F4A7C15);
     x = (x ^ x >> 32) * UINT64_C(0xD6E8FEB86659FD93);
@@ -63,8 +63,10 @@ int fit_fresh(fit *f, policy_weights *w) {
     for (size_t i = 0; rc == BRAID_OK && i < f->count; i++)
         if (bitset_has(&untried, f->events[i].num)) bitset_set(&fresh, f->events[i].num);
     if (rc == BRAID_OK) rc = fit_content(f, &fresh, &tried, times, &content, &linear);
-    policy_model_set set = {.items = f->items, .from = {[POLICY_MODEL_CONTENT] = content, [POLICY_MODEL_RIDGE] = linear}};
-    policy_question q = {.models = &set, .cat = f->cat, .vectors = f->vectors, .dim = f->dim, .times = times, .all = true};
+    policy_model_set set = {.items = f->items,
+                            .from = {[POLICY_MODEL_CONTENT] = content, [POLICY_MODEL_RIDGE] = linear}};
+    policy_question q = {
+        .models = &set, .cat = f->cat, .vectors = f->vectors, .dim = f->dim, .times = times, .all = true};
     for (unsigned k = 0; rc == BRAID_OK && k < SETS; k++)
         rc = make_lists(f, &q, k, &fresh, l, (k + 1) * (size_t)LISTS_A_SET);
     if (rc == BRAID_OK) rc = fit_lists_weigh(l, PENALTY, w->fresh, &w->fresh_lists, f->err);

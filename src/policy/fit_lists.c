@@ -92,8 +92,8 @@ static void add_rows(fit_lists *l, const fit *f, size_t begin, size_t end, fit_c
     l->at[++l->count] = l->row_count;
 }
 
-int fit_lists_add(fit_lists *l, fit *f, policy_question *q, bitset *allow, size_t begin, size_t end, fit_choose_fn *kept,
-                  fit_choose_fn *wanted, const void *ctx, arena *a) {
+int fit_lists_add(fit_lists *l, fit *f, policy_question *q, bitset *allow, size_t begin, size_t end,
+                  fit_choose_fn *kept, fit_choose_fn *wanted, const void *ctx, arena *a) {
     bool any = false;
     for (size_t i = begin; i < end && !any; i++)
         any = f->events[i].reward >= POLICY_LIKED && wanted(ctx, &f->events[i]);

@@ -10,9 +10,9 @@ typedef struct fit_event {
     float reward;
     uint32_t order; /* among events of one moment */
     int64_t at;
-    bool judged;    /* says what they think of it: not a view or a click */
-    bool newer;     /* a refresh has not seen it */
-    bool held_out;  /* kept from the models, to fit the ranking on */
+    bool judged;   /* says what they think of it: not a view or a click */
+    bool newer;    /* a refresh has not seen it */
+    bool held_out; /* kept from the models, to fit the ranking on */
 } fit_event;
 
 typedef struct fit {
@@ -61,11 +61,12 @@ int fit_content_all(fit *f, const policy_times *times, learn_edges **near, learn
 typedef struct fit_ridge fit_ridge;
 fit_ridge *fit_ridge_new(fit *f, const uint32_t *sources, size_t n, size_t targets, const policy_times *times);
 void fit_ridge_free(fit_ridge *r);
-/* Looks at the vectors (unit length) of up to FIT_BATCH targets: near[t * sources + s] is the cosine, 0 where a source has none. */
+/* Looks at the vectors (unit length) of up to FIT_BATCH targets: near[t * sources + s] is the cosine, 0 where a
+ * source has none. */
 enum { FIT_BATCH = 32 };
 void fit_ridge_batch(fit_ridge *r, const float *vectors, size_t n, float *near);
-/* The weights of the sources for the target at place `which` of that batch, strongest first, in `list` (room for one more than
- * sources); how many. The first is the target itself with the audience that is expected. */
+/* The weights of the sources for the target at place `which` of that batch, strongest first, in `list` (room for one
+ * more than sources); how many. The first is the target itself with the audience that is expected. */
 size_t fit_ridge_weigh(fit_ridge *r, size_t which, uint32_t target, learn_edge *list);
 /* What a content neighbour has behind it, so that it has something to say of others. */
 enum { FIT_SOURCE_LEAST = 1 };
@@ -80,11 +81,12 @@ fit_lists *fit_lists_new(size_t max); /* NULL: no memory */
 void fit_lists_free(fit_lists *l);
 size_t fit_lists_count(const fit_lists *l);
 bool fit_lists_full(const fit_lists *l);
-/* A list for the person whose events are [begin, end): candidates of `q` (history and as_of are filled in here, from the events
- * that `kept` says), chosen what `wanted` says. None is added when nothing was wanted. `allow` is left as it was. */
+/* A list for the person whose events are [begin, end): candidates of `q` (history and as_of are filled in here, from
+ * the events that `kept` says), chosen what `wanted` says. None is added when nothing was wanted. `allow` is left as
+ * it was. */
 typedef bool fit_choose_fn(const void *ctx, const fit_event *e);
-int fit_lists_add(fit_lists *l, fit *f, policy_question *q, bitset *allow, size_t begin, size_t end, fit_choose_fn *kept,
-                  fit_choose_fn *wanted, const void *ctx, arena *a);
+int fit_lists_add(fit_lists *l, fit *f, policy_question *q, bitset *allow, size_t begin, size_t end,
+                  fit_choose_fn *kept, fit_choose_fn *wanted, const void *ctx, arena *a);
 /* False in *enough: too few of them tell anything, and the weights are left as they are. */
 int fit_lists_weigh(const fit_lists *l, double penalty, double *weights, uint64_t *used, braid_error *err);
 size_t fit_person_end(const fit *f, size_t begin);

@@ -1,21 +1,29 @@
-/* Ridge regression on vectors: what would the people and the audience of an item be, if its vector were all that is known?
+/* Ridge regression on vectors: what would the people and the audience of an item be, if its vector were all that is
+ * known?
  *
- * With Z the centred vectors of the sources, y a person's opinions of them, and A = (Z'Z + lI)^-1, the prediction for a target
- * z is z'A Z'y: a weighted sum of opinions, the weights z'A z_i being the same for everybody. So the model is kept like all
- * others, as weights of sources at a target; the audience, log(1 + count) of the sources, is one number. The weights are
- * spread thin over all sources: the largest in magnitude are kept, WEIGHTS_MAX, or fewer where that would be more than EDGES_MAX
- * in all.
+ * With Z the centred vectors of the sources, y a person's opinions of them, and A = (Z'Z + lI)^-1, the prediction for a
+ * target z is z'A Z'y: a weighted sum of opinions, the weights z'A z_i being the same for everybody. So the model is
+ * kept like all others, as weights of sources at a target; the audience, log(1 + count) of the sources, is one number.
+ * The weights are spread thin over all sources: the largest in magnitude are kept, WEIGHTS_MAX, or fewer where that
+ * would be more than EDGES_MAX in all.
  *
- * Both products of a target with every source, of its vector (how near they are) and of its direction A z (the weight), come
- * from one pass: some sources at a time stay in the first cache while all targets of a batch go past them. Target by target, each
- * would fetch every vector again from main memory, which then is what all the time goes to. */
+ * Both products of a target with every source, of its vector (how near they are) and of its direction A z (the
+ * weight), come from one pass: some sources at a time stay in the first cache while all targets of a batch go past
+ * them. Target by target, each would fetch every vector again from main memory, which then is what all the time goes
+ * to. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "policy/fit_private.h"
 
-enum { WEIGHTS_MAX = RECORD_NEIGHBOURS_MAX - 1, WEIGHTS_MIN = 64, EDGES_MAX = 8 << 20, AT_ONCE = 256, SOURCES_NEAR = 16 };
+enum {
+    WEIGHTS_MAX = RECORD_NEIGHBOURS_MAX - 1,
+    WEIGHTS_MIN = 64,
+    EDGES_MAX = 8 << 20,
+    AT_ONCE = 256,
+    SOURCES_NEAR = 16
+};
 static const double PENALTY = 30;
 
 struct fit_ridge {
@@ -31,8 +39,8 @@ struct fit_ridge {
     vector_dot_fn *dot;
     size_t keep;
     learn_edge *strong;
-    float *asked;   /* of a batch: vectors, centred; then their directions */
-    float *weight;  /* of a batch, by target and source */
+    float *asked;  /* of a batch: vectors, centred; then their directions */
+    float *weight; /* of a batch, by target and source */
 };
 
 void fit_ridge_free(fit_ridge *r) {
@@ -138,7 +146,8 @@ fit_ridge *fit_ridge_new(fit *f, const uint32_t *sources, size_t n, size_t targe
     fit_ridge *r = calloc(1, sizeof *r);
     if (!r) return NULL;
     *r = (fit_ridge){.dim = f->dim, .sources = sources, .count = n, .keep = WEIGHTS_MAX};
-    if (targets > EDGES_MAX / WEIGHTS_MAX) r->keep = EDGES_MAX / targets > WEIGHTS_MIN ? EDGES_MAX / targets : WEIGHTS_MIN;
+    if (targets > EDGES_MAX / WEIGHTS_MAX)
+        r->keep = EDGES_MAX / targets > WEIGHTS_MIN ? EDGES_MAX / targets : WEIGHTS_MIN;
     size_t square = (size_t)f->dim * f->dim;
     r->z = malloc(n * f->dim * sizeof *r->z);
     r->known = calloc(n, sizeof *r->known);
@@ -150,8 +159,8 @@ fit_ridge *fit_ridge_new(fit *f, const uint32_t *sources, size_t n, size_t targe
     r->asked = malloc((size_t)2 * FIT_BATCH * f->dim * sizeof *r->asked);
     r->weight = malloc((size_t)FIT_BATCH * n * sizeof *r->weight);
     r->dot = vector_kernel_find("auto")->dot;
-    bool ok = r->z && r->known && r->mean && r->factor && r->inverse && r->expect && r->strong && r->asked && r->weight &&
-              read_vectors(r, f) && add_products(r);
+    bool ok = r->z && r->known && r->mean && r->factor && r->inverse && r->expect && r->strong && r->asked &&
+              r->weight && read_vectors(r, f) && add_products(r);
     if (ok) factorise(r);
     if (!ok || !invert(r)) {
         fit_ridge_free(r);
@@ -162,7 +171,8 @@ fit_ridge *fit_ridge_new(fit *f, const uint32_t *sources, size_t n, size_t targe
 }
 
 /* Products of a batch with `n` sources from `first`. `level`: what centring took from the product of the vectors. */
-static void meet(fit_ridge *r, const float *vectors, size_t targets, size_t first, size_t n, const float *level, float *near) {
+static void meet(fit_ridge *r, const float *vectors, size_t targets, size_t first, size_t n, const float *level,
+                 float *near) {
     const float *directions = r->asked + (size_t)FIT_BATCH * r->dim;
     for (size_t t = 0; t < targets; t++)
         for (size_t s = first; s < first + n; s++) {

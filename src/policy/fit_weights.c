@@ -39,7 +39,8 @@ static bool was_held_out(const void *ctx, const fit_event *e) {
 static int make_lists(fit *f, const policy_model_set *set, const policy_times *times, fit_lists *l) {
     bitset allow = {0}, untried = {0};
     arena *a = arena_new(1 << 20);
-    policy_question q = {.models = set, .cat = f->cat, .vectors = f->vectors, .dim = f->dim, .times = times, .width = WIDTH};
+    policy_question q = {
+        .models = set, .cat = f->cat, .vectors = f->vectors, .dim = f->dim, .times = times, .width = WIDTH};
     int rc = a ? fit_present(f, times, 1, &allow, &untried) : fit_no_memory(f->err);
     for (uint32_t i = 0; rc == BRAID_OK && (i = bitset_next(&untried, i)) != UINT32_MAX; i++) bitset_set(&allow, i);
     f->phase = "ranking";

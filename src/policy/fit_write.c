@@ -1,5 +1,5 @@
-/* What was fitted -> the record store: one row an item and model, in slices that let acknowledged writers in between. What an
- * earlier fit said and this one does not goes in the same pass. */
+/* What was fitted -> the record store: one row an item and model, in slices that let acknowledged writers in
+ * between. What an earlier fit said and this one does not goes in the same pass. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -31,8 +31,7 @@ static int writing_row(writing *w, uint32_t num, const learn_edges *edges, int64
     uint64_t begin = num < edges->items ? edges->at[num] : 0, end = num < edges->items ? edges->at[num + 1] : 0;
     size_t n = (size_t)(end - begin);
     record_neighbour *list = w->lists + w->used;
-    for (size_t i = 0; i < n; i++)
-        list[i] = (record_neighbour){edges->item[begin + i], edges->weight[begin + i]};
+    for (size_t i = 0; i < n; i++) list[i] = (record_neighbour){edges->item[begin + i], edges->weight[begin + i]};
     w->rows[w->count] =
         (record_neighbours){.num = num, .model = policy_model_name(w->model), .at = at, .list = list, .count = n};
     w->changes[w->count] = (record_change){.kind = RECORD_NEIGHBOURS, .neighbours = &w->rows[w->count]};
@@ -63,7 +62,8 @@ int fit_write(fit *f, policy_model model, const learn_edges *edges) {
     int64_t at = clock_wall_ms(f->clock);
     for (uint32_t num = 0; rc == BRAID_OK && num < bits; num++) {
         bool any = num < edges->items && edges->at[num + 1] > edges->at[num];
-        bool kept = f->only && !any && !(num < f->only->bits && bitset_has(f->only, num)); /* a refresh has nothing to say of it */
+        /* a refresh has nothing to say of it */
+        bool kept = f->only && !any && !(num < f->only->bits && bitset_has(f->only, num));
         if (any || (bitset_has(&old, num) && !kept)) rc = writing_row(w, num, edges, at);
         if (rc == BRAID_OK && num % 4096 == 0 && !fit_tell(f, num, bits))
             rc = error_set(f->err, BRAID_E_CLOSED, "policy/fit", "stopped; learning again writes the rest");

@@ -1,8 +1,8 @@
 /* How much each item of a history says, for each purpose.
  *
- * Whole-history weights know no time: what was liked speaks with 1, what was disliked against with 0.3. The others fall off
- * with the rank, not with the date: somebody who comes back after a year goes on where they were. Ranks count only what the
- * weight is about: the fifth last thing liked, not the fifth last thing seen. */
+ * Whole-history weights know no time: what was liked speaks with 1, what was disliked against with 0.3. The others
+ * fall off with the rank, not with the date: somebody who comes back after a year goes on where they were. Ranks
+ * count only what the weight is about: the fifth last thing liked, not the fifth last thing seen. */
 #include "policy/history.h"
 
 #include <math.h>

@@ -7,11 +7,12 @@
  *   learn    in LSN order, in memory
  *   write    episodes and policies a slice at a time; then counters and the cursor, absolute values, at once
  *
- * So the store is read and written once a policy and not once an observation: the more interactions a batch holds, the
- * fewer rows each costs. Nothing in the learner changes before the last write has succeeded: a batch that failed, or died
- * half-way, is simply run again. That is harmless because an episode is known by its interaction, and a posterior's version
- * is the LSN that moved it last: an interaction that is not above it is not learned twice, whatever the cursor says. The
- * counters have no such mark; they go with the cursor. Slices let acknowledged writers in between. */
+ * So the store is read and written once a policy and not once an observation: the more interactions a batch holds,
+ * the fewer rows each costs. Nothing in the learner changes before the last write has succeeded: a batch that
+ * failed, or died half-way, is simply run again. That is harmless because an episode is known by its interaction,
+ * and a posterior's version is the LSN that moved it last: an interaction that is not above it is not learned twice,
+ * whatever the cursor says. The counters have no such mark; they go with the cursor. Slices let acknowledged writers
+ * in between. */
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,7 +58,8 @@ static bool scan_row(void *ctx, const record_interaction *row) {
     batch *b = ctx;
     BRAID_ASSERT(b->count < b->rows_max && (b->count == 0 || b->rows[b->count - 1].lsn < row->lsn));
     policy_state state;
-    policy_state_make(b->l->state_parts, row->in.daypart, row->in.device, row->in.mood, row->in.region, row->in.at, &state);
+    policy_state_make(b->l->state_parts, row->in.daypart, row->in.device, row->in.mood, row->in.region, row->in.at,
+                      &state);
     batch_row *r = &b->rows[b->count];
     *r = (batch_row){.lsn = row->lsn,
                      .at = row->in.at,
@@ -126,8 +128,11 @@ static int resolve_items(batch *b) {
 
 /* ---- key ---- */
 static bool key_row(batch *b, batch_row *r) {
-    const triple levels[LEVELS] = {
-        {r->agent, 0, 0}, {r->agent, 0, r->state}, {r->agent, r->user, 0}, {r->agent, r->user, r->state}, {r->agent, 0, r->cohort}};
+    const triple levels[LEVELS] = {{r->agent, 0, 0},
+                                   {r->agent, 0, r->state},
+                                   {r->agent, r->user, 0},
+                                   {r->agent, r->user, r->state},
+                                   {r->agent, 0, r->cohort}};
     r->levels = r->cohort ? LEVELS : LEVELS - 1;
     for (uint32_t level = 0; level < r->levels; level++) {
         r->policies[level] = policy_intern_add(&b->triples, &levels[level], sizeof levels[level]);
@@ -197,8 +202,8 @@ static int load_policies(batch *b) {
             triples[n++] = i;
         }
         load x = {b, triples};
-        int rc = record_get_policies(b->l->record, policy_intern_name(&b->agents, agent), keys, n, 0, load_row, &x,
-                                     b->err);
+        int rc =
+            record_get_policies(b->l->record, policy_intern_name(&b->agents, agent), keys, n, 0, load_row, &x, b->err);
         if (rc == BRAID_OK && b->no_memory) rc = batch_no_memory(b);
         if (rc != BRAID_OK) return rc;
     }
@@ -360,7 +365,8 @@ static int batch_write(batch *b, uint64_t upto) {
         rc = record_write(b->l->record, c.list + at, n, (record_write_flags){.background = true}, b->err);
     }
     if (rc == BRAID_OK)
-        rc = record_write(b->l->record, c.list + c.last, c.count - c.last, (record_write_flags){.background = true}, b->err);
+        rc = record_write(b->l->record, c.list + c.last, c.count - c.last, (record_write_flags){.background = true},
+                          b->err);
     if (rc == BRAID_OK) rc = write_verdict(b, &c);
     if (rc == BRAID_OK) batch_publish(b);
     return rc;

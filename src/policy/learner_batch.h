@@ -1,5 +1,5 @@
-/* One transaction of the learner as its files share it (learner_batch.c reads and writes, learner_learn.c learns); nobody
- * else includes it. */
+/* One transaction of the learner as its files share it (learner_batch.c reads and writes, learner_learn.c learns);
+ * nobody else includes it. */
 #ifndef POLICY_LEARNER_BATCH_H
 #define POLICY_LEARNER_BATCH_H
 
@@ -23,7 +23,7 @@ typedef struct batch_item {
 typedef struct batch_row {
     uint64_t lsn;
     int64_t at;
-    uint32_t item_num, item; /* number; index into items */
+    uint32_t item_num, item;                                  /* number; index into items */
     uint32_t user, agent, session, state, next_state, cohort; /* cohort 0: none */
     interaction_type type;
     int32_t watch_s;
@@ -59,14 +59,14 @@ typedef struct batch {
     policy_intern users, agents, sessions, states, nums, actions, triples;
     policy_state *state_list; /* by number in `states` */
     uint32_t choice_states[CHOICES];
-    policy_weights base; /* what an agent's weights begin with */
-    batch_item *items;        /* by number in `nums`; rows_max */
-    batch_policy *policies;   /* by number in `triples`; LEVELS + CHOICES a row */
+    policy_weights base;    /* what an agent's weights begin with */
+    batch_item *items;      /* by number in `nums`; rows_max */
+    batch_policy *policies; /* by number in `triples`; LEVELS + CHOICES a row */
 } batch;
 
 int batch_no_memory(const batch *b);
-/* The action's entry, made with the prior if it was not there; NULL when memory ran out. A policy has as many actions as
- * there are genres: a few dozen, looked through in order. */
+/* The action's entry, made with the prior if it was not there; NULL when memory ran out. A policy has as many
+ * actions as there are genres: a few dozen, looked through in order. */
 batch_action *batch_action_of(batch *b, batch_policy *p, uint32_t action);
 /* All rows, in LSN order. */
 int batch_learn(batch *b);

@@ -1,9 +1,10 @@
-/* What one transaction of the learner learns, in memory: from every interaction the posteriors of its item's genres at five
- * levels and the item's counters; from what was liked of a list that was shown also how to rank (learner_batch.h, CHOICE_..).
+/* What one transaction of the learner learns, in memory: from every interaction the posteriors of its item's genres at
+ * five levels and the item's counters; from what was liked of a list that was shown also how to rank (learner_batch.h,
+ * CHOICE_..).
  *
- * Everything is learned whatever an agent's settings are, so a setting takes effect with all the evidence. Each row knows the
- * LSN that moved it last, and what is not above it is not learned twice; and a row is moved by nothing but its own past, the
- * interaction and the fitted base. So a batch may come again, whole or in part, cut anywhere. */
+ * Everything is learned whatever an agent's settings are, so a setting takes effect with all the evidence. Each row
+ * knows the LSN that moved it last, and what is not above it is not learned twice; and a row is moved by nothing but
+ * its own past, the interaction and the fitted base. So a batch may come again, whole or in part, cut anywhere. */
 #include <string.h>
 
 #include "policy/learner_batch.h"
@@ -116,8 +117,9 @@ static bool learn_linear(batch *b, const batch_row *r) {
     return true;
 }
 
-/* What is particular to the person: how they choose beyond the weights that all agents begin with. Not beyond the agent's own,
- * which others move as well: what is learned of a person would then depend on how the log was cut into transactions. */
+/* What is particular to the person: how they choose beyond the weights that all agents begin with. Not beyond the
+ * agent's own, which others move as well: what is learned of a person would then depend on how the log was cut into
+ * transactions. */
 static bool learn_offset(batch *b, const batch_row *r) {
     batch_policy *p = &b->policies[r->choices[CHOICE_OFFSET]];
     double mean[POLICY_FEATURE_COUNT], squares[POLICY_FEATURE_COUNT];

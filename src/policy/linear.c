@@ -1,18 +1,19 @@
 /* A posterior over the ranking's weights: their mean, and how surely they are known, together.
  *
- * The model is the one that the softmax steps follow (online.c): of a list the person chooses an item with a probability
- * proportional to exp(w x). Where those steps keep one number a weight, this keeps a Gaussian with its whole covariance, so
- * that an answer can tell which items it knows least of (an upper bound: LinUCB, Li et al. 2010) or draw weights that may
- * just as well be true (Thompson sampling). For choices from lists this is the multinomial logit bandit of Oh & Iyengar 2019.
+ * The model is the one that the softmax steps follow (online.c): of a list the person chooses an item with a
+ * probability proportional to exp(w x). Where those steps keep one number a weight, this keeps a Gaussian with its
+ * whole covariance, so that an answer can tell which items it knows least of (an upper bound: LinUCB, Li et al. 2010)
+ * or draw weights that may just as well be true (Thompson sampling). For choices from lists this is the multinomial
+ * logit bandit of Oh & Iyengar 2019.
  *
- * A choice moves it by one step of an extended Kalman filter: the list's information is the sum of p v v' over its items (p
- * the probability of an item, v how far its features are from the list's mean), added to the inverse of the covariance one
- * item at a time by Sherman & Morrison's formula; then the mean moves along the covariance times the gradient. At most twenty
- * rank-one updates of a 23 x 23 triangle: some microseconds, and no matrix is ever inverted. The prior is the fitted base
- * with PRIOR_SD around every weight.
+ * A choice moves it by one step of an extended Kalman filter: the list's information is the sum of p v v' over its
+ * items (p the probability of an item, v how far its features are from the list's mean), added to the inverse of the
+ * covariance one item at a time by Sherman & Morrison's formula; then the mean moves along the covariance times the
+ * gradient. At most twenty rank-one updates of a 23 x 23 triangle: some microseconds, and no matrix is ever inverted.
+ * The prior is the fitted base with PRIOR_SD around every weight.
  *
- * Rejected: a regression of rewards (the textbook form of LinUCB). It learns only from what was chosen, not from what was
- * passed over, and its scale has nothing in common with the base that it should begin with. */
+ * Rejected: a regression of rewards (the textbook form of LinUCB). It learns only from what was chosen, not from
+ * what was passed over, and its scale has nothing in common with the base that it should begin with. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +23,8 @@
 static const double PRIOR_SD = 0.3, TINY = 1e-12;
 
 enum { D = POLICY_FEATURE_COUNT };
-_Static_assert(sizeof((policy_linear *)0)->covariance / sizeof(double) == POLICY_LINEAR_TRIANGLE, "a triangle, row by row");
+_Static_assert(sizeof((policy_linear *)0)->covariance / sizeof(double) == POLICY_LINEAR_TRIANGLE,
+               "a triangle, row by row");
 
 static size_t cell(int row, int column) {
     return (size_t)row * (size_t)(row + 1) / 2 + (size_t)column;
@@ -106,7 +108,8 @@ static void factor(const policy_linear *l, double root[D * (D + 1) / 2]) {
         }
 }
 
-void policy_linear_samples(const policy_linear *l, double scale, size_t n, uint64_t seed, double (*out)[POLICY_FEATURE_COUNT]) {
+void policy_linear_samples(const policy_linear *l, double scale, size_t n, uint64_t seed,
+                           double (*out)[POLICY_FEATURE_COUNT]) {
     double root[D * (D + 1) / 2], z[D];
     rng random;
     rng_seed(&random, seed);

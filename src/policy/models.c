@@ -1,8 +1,8 @@
 /* The item-item models as answers read them.
  *
- * The record store holds them per target item; an answer starts from what a person did, so they are turned round when they
- * are read: per source its targets. A set is immutable and counted: a new one is made beside the old and takes its place in
- * one step, so an answer that began with a set ends with it.
+ * The record store holds them per target item; an answer starts from what a person did, so they are turned round when
+ * they are read: per source its targets. A set is immutable and counted: a new one is made beside the old and takes its
+ * place in one step, so an answer that began with a set ends with it.
  *
  * Kept whole in memory: 100,000 items with 50 edges each are 40 MB a model. */
 #include <pthread.h>

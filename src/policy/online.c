@@ -1,9 +1,9 @@
 /* The ranking learns on line: each time something of a list is liked, one step up the likelihood of that choice among
  * everything that the list showed (softmax over the list, AdaGrad steps: Duchi, Hazan & Singer 2011).
  *
- * The contrast with what was shown and passed over is what teaches: learning only from what was chosen costs half of the
- * reward on public data. A step costs microseconds. What was disliked is not learned from here: it says little about the
- * others in the list, and the posteriors of genres hear of it anyway. */
+ * The contrast with what was shown and passed over is what teaches: learning only from what was chosen costs half of
+ * the reward on public data. A step costs microseconds. What was disliked is not learned from here: it says little
+ * about the others in the list, and the posteriors of genres hear of it anyway. */
 #include <math.h>
 
 #include "policy/shown.h"

@@ -1,8 +1,9 @@
 /* Patterns as answers and listings read them.
  *
- * What was found is one document of the record store, so a learning that is broken off leaves the whole of what was there, and every
- * server reads the same. It names facets, months and moods, and counts people, never one of them: what a person prefers is not kept
- * but told from their own recent likings against everybody's shares, so it is as new as their last one and goes with them.
+ * What was found is one document of the record store, so a learning that is broken off leaves the whole of what was
+ * there, and every server reads the same. It names facets, months and moods, and counts people, never one of them: what
+ * a person prefers is not kept but told from their own recent likings against everybody's shares, so it is as new as
+ * their last one and goes with them.
  *
  * A pattern holds for half a year after it was learned, a season for a little more than one. */
 #include "policy/patterns_private.h"
@@ -14,7 +15,8 @@
 static const int64_t DAY_MS = 86400000;
 
 const char *policy_pattern_kind_name(learn_pattern_kind kind) {
-    static const char *const names[LEARN_PATTERN_KINDS] = {"genre_affinity", "user_preference", "seasonal_trend", "mood_correlation"};
+    static const char *const names[LEARN_PATTERN_KINDS] = {"genre_affinity", "user_preference", "seasonal_trend",
+                                                           "mood_correlation"};
     return names[kind];
 }
 
@@ -146,9 +148,10 @@ static bool read_list(pattern_set *s, const json_t *list) {
         learn_pattern *p = &s->list[i];
         const char *kind;
         json_int_t facet, given, people, likings, years;
-        if (json_unpack(json_array_get(list, i), "[s, I, I, F, F, I, I, I]", &kind, &facet, &given, &p->lift, &p->low, &people, &likings, &years) != 0 ||
-            !policy_pattern_kind_of(kind, &p->kind) || facet < 0 || (size_t)facet >= s->facet_count || !given_is_known(s, p->kind, given) ||
-            !(p->low > 1) || !(p->lift >= p->low))
+        if (json_unpack(json_array_get(list, i), "[s, I, I, F, F, I, I, I]", &kind, &facet, &given, &p->lift, &p->low,
+                        &people, &likings, &years) != 0 ||
+            !policy_pattern_kind_of(kind, &p->kind) || facet < 0 || (size_t)facet >= s->facet_count ||
+            !given_is_known(s, p->kind, given) || !(p->low > 1) || !(p->lift >= p->low))
             return false;
         p->facet = (uint8_t)facet;
         p->given = (uint8_t)given;
@@ -163,17 +166,19 @@ static bool read_set(pattern_set *s, const json_t *json) {
     const char *method, *at, *from, *until;
     json_int_t interactions, likings, people, tested[LEARN_PATTERN_KINDS];
     const json_t *facets, *moods, *list;
-    if (json_unpack((json_t *)json, "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:F, s:[I,I,I,I], s:o, s:o, s:o}", "method", &method, "at", &at, "from", &from,
-                    "until", &until, "interactions", &interactions, "likings", &likings, "people", &people, "sample", &s->sample, "tested", &tested[0],
-                    &tested[1], &tested[2], &tested[3], "facets", &facets, "moods", &moods, "patterns", &list) != 0)
+    if (json_unpack((json_t *)json, "{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:F, s:[I,I,I,I], s:o, s:o, s:o}", "method",
+                    &method, "at", &at, "from", &from, "until", &until, "interactions", &interactions, "likings",
+                    &likings, "people", &people, "sample", &s->sample, "tested", &tested[0], &tested[1], &tested[2],
+                    &tested[3], "facets", &facets, "moods", &moods, "patterns", &list) != 0)
         return false;
     s->interactions = (uint64_t)interactions;
     s->likings = (uint64_t)likings;
     s->people = (uint64_t)people;
     for (int k = 0; k < LEARN_PATTERN_KINDS; k++) s->tested[k] = (uint64_t)tested[k];
     if (strcmp(method, PATTERNS_METHOD) != 0) return false;
-    return clock_parse_rfc3339(at, &s->at) && clock_parse_rfc3339(from, &s->from) && clock_parse_rfc3339(until, &s->until) && read_facets(s, facets) &&
-           read_moods(s, moods) && read_list(s, list);
+    return clock_parse_rfc3339(at, &s->at) && clock_parse_rfc3339(from, &s->from) &&
+           clock_parse_rfc3339(until, &s->until) && read_facets(s, facets) && read_moods(s, moods) &&
+           read_list(s, list);
 }
 
 typedef struct set_read {
@@ -198,7 +203,8 @@ static bool read_row(void *ctx, const record_document *row) {
         if (s->no_memory)
             x->rc = error_set(x->err, BRAID_E_NO_MEMORY, "policy/patterns", "no memory for patterns");
         else if (!whole)
-            x->rc = error_set(x->err, BRAID_E_CORRUPT, "policy/patterns", "the patterns that were kept cannot be read; learn them again");
+            x->rc = error_set(x->err, BRAID_E_CORRUPT, "policy/patterns",
+                              "the patterns that were kept cannot be read; learn them again");
     }
     json_decref(json);
     if (x->rc == BRAID_OK)
@@ -225,10 +231,12 @@ int policy_patterns_load(policy_patterns *p, braid_error *err) {
 }
 
 /* ---- of one person ---- */
-bool patterns_preferred(const policy_patterns *p, pattern_set *s, size_t facet, const policy_profile *who, uint32_t *num, learn_pattern *out) {
+bool patterns_preferred(const policy_patterns *p, pattern_set *s, size_t facet, const policy_profile *who,
+                        uint32_t *num, learn_pattern *out) {
     if (who->liked == 0 || !patterns_facet(p, s, facet, num)) return false;
     const policy_affinity *own = policy_affinity_of(who, *num);
-    *out = (learn_pattern){.kind = LEARN_USER_PREFERENCE, .facet = (uint8_t)facet, .people = 1, .likings = own ? own->liked : 0};
+    *out = (learn_pattern){
+        .kind = LEARN_USER_PREFERENCE, .facet = (uint8_t)facet, .people = 1, .likings = own ? own->liked : 0};
     return own && learn_preference(own->liked, who->liked, s->facets[facet].share, &out->lift, &out->low);
 }
 
@@ -272,7 +280,8 @@ static size_t print_own(policy_patterns *p, pattern_set *s, const policy_profile
     return n;
 }
 
-int policy_patterns_print(policy_patterns *p, const learn_pattern_kind *kind, const policy_profile *who, size_t limit, buf *b) {
+int policy_patterns_print(policy_patterns *p, const learn_pattern_kind *kind, const policy_profile *who, size_t limit,
+                          buf *b) {
     pattern_set *s = patterns_get(p);
     size_t n = 0;
     buf_puts(b, "{\"patterns\":[");
@@ -281,11 +290,14 @@ int policy_patterns_print(policy_patterns *p, const learn_pattern_kind *kind, co
     if (s && who && (!kind || *kind == LEARN_USER_PREFERENCE)) print_own(p, s, who, limit, b);
     buf_puts(b, "],\"learned\":");
     if (s) {
-        buf_printf(b, "{\"method\":\"%s\",\"version\":%llu,\"interactions\":%llu,\"likings\":%llu,\"people\":%llu,\"sample\":%g,\"tested\":{", PATTERNS_METHOD,
-                   (unsigned long long)s->version, (unsigned long long)s->interactions, (unsigned long long)s->likings, (unsigned long long)s->people,
-                   s->sample);
+        buf_printf(
+            b,
+            "{\"method\":\"%s\",\"version\":%llu,\"interactions\":%llu,\"likings\":%llu,\"people\":%llu,\"sample\":%g,\"tested\":{",
+            PATTERNS_METHOD, (unsigned long long)s->version, (unsigned long long)s->interactions,
+            (unsigned long long)s->likings, (unsigned long long)s->people, s->sample);
         for (int k = 0; k < LEARN_PATTERN_KINDS; k++)
-            buf_printf(b, "%s\"%s\":%llu", k ? "," : "", policy_pattern_kind_name((learn_pattern_kind)k), (unsigned long long)s->tested[k]);
+            buf_printf(b, "%s\"%s\":%llu", k ? "," : "", policy_pattern_kind_name((learn_pattern_kind)k),
+                       (unsigned long long)s->tested[k]);
         buf_puts(b, "}");
         print_time("at", s->at, b);
         print_time("from", s->from, b);

@@ -1,15 +1,16 @@
 /* What patterns add to the facets of one answer: a lean.
  *
- * Each pattern that holds now and concerns this person or this moment gives its facet a weight, 1 - 1/low: what surely exceeds chance,
- * and below 1 however strong.
+ * Each pattern that holds now and concerns this person or this moment gives its facet a weight, 1 - 1/low: what surely
+ * exceeds chance, and below 1 however strong.
  *
- *   genre_affinity   times the person's affinity for the facet that it starts from; not for a facet that they are averse to
+ *   genre_affinity   times the person's affinity for the facet that it starts from; not for a facet that they are
+ *                    averse to
  *   user_preference  as the person's recent likings show
  *   seasonal_trend   in its month
  *   mood_correlation in its mood
  *
- * The strongest is the facet's, and the strongest of an item's facets is the item's: patterns of one liking are not several
- * reasons, and an item with many labels has no advantage. */
+ * The strongest is the facet's, and the strongest of an item's facets is the item's: patterns of one liking are not
+ * several reasons, and an item with many labels has no advantage. */
 #include "policy/patterns_private.h"
 
 #include <stdlib.h>
@@ -72,7 +73,11 @@ static void lean_by_preferences(leaning_maker *m) {
         uint32_t num;
         learn_pattern own;
         if (patterns_preferred(m->p, m->s, f, m->who, &num, &own))
-            lean(m->out, (policy_leaning){.kind = own.kind, .facet = num, .given = UINT32_MAX, .weight = strength(&own), .lift = (float)own.lift});
+            lean(m->out, (policy_leaning){.kind = own.kind,
+                                          .facet = num,
+                                          .given = UINT32_MAX,
+                                          .weight = strength(&own),
+                                          .lift = (float)own.lift});
     }
 }
 
@@ -81,7 +86,8 @@ static int by_facet(const void *a, const void *b) {
     return x->facet < y->facet ? -1 : x->facet > y->facet;
 }
 
-int policy_lean_make(policy_patterns *p, const policy_profile *who, int64_t at, const char *mood, arena *a, policy_lean **out) {
+int policy_lean_make(policy_patterns *p, const policy_profile *who, int64_t at, const char *mood, arena *a,
+                     policy_lean **out) {
     *out = NULL;
     pattern_set *s = patterns_get(p);
     if (!s) return BRAID_OK;

@@ -4,9 +4,9 @@
  *   find    src/learn/patterns.c
  *   write   one document, so it is there as a whole or not at all; then it is read back, and answers lean on it
  *
- * Memory is bounded by asking fewer people, not by forgetting likings: when LIKINGS_MAX are held, every second person is left out
- * (by a bit of the hash of their name), and again when it is full again. So those who are asked are a fair sample, are asked
- * whole, and are the same ones in every learning. */
+ * Memory is bounded by asking fewer people, not by forgetting likings: when LIKINGS_MAX are held, every second
+ * person is left out (by a bit of the hash of their name), and again when it is full again. So those who are asked
+ * are a fair sample, are asked whole, and are the same ones in every learning. */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -112,7 +112,8 @@ static bool read_row(void *ctx, const record_interaction *row) {
     l->mood_likings[mood]++;
     if (l->count == 0 || row->in.at < l->from) l->from = row->in.at;
     if (l->count == 0 || row->in.at > l->until) l->until = row->in.at;
-    l->list[l->count++] = (learn_liking){.person = person, .item = row->item_num, .year = (uint16_t)year, .month = (uint8_t)month, .mood = mood};
+    l->list[l->count++] = (learn_liking){
+        .person = person, .item = row->item_num, .year = (uint16_t)year, .month = (uint8_t)month, .mood = mood};
     return true;
 }
 
@@ -123,7 +124,8 @@ static int read_all(learning *l) {
     for (uint64_t before = UINT64_MAX; rc == BRAID_OK && l->rc == BRAID_OK && before != l->last_lsn;) {
         before = l->last_lsn;
         rc = record_scan_interactions(l->p->record, l->last_lsn, info.head_lsn, READ_SLICE, read_row, l, l->err);
-        if (rc == BRAID_OK && l->rc == BRAID_OK && !tell(l, l->report->interactions, info.interactions)) rc = stopped(l->err);
+        if (rc == BRAID_OK && l->rc == BRAID_OK && !tell(l, l->report->interactions, info.interactions))
+            rc = stopped(l->err);
     }
     return rc == BRAID_OK ? l->rc : rc;
 }
@@ -136,7 +138,8 @@ static void moods_choose(learning *l) {
     for (; n < LEARN_MOODS_MAX; n++) {
         size_t best = 0;
         for (size_t m = 1; m <= l->mood_count; m++)
-            if (!place[m] && l->mood_likings[m] > 0 && (best == 0 || l->mood_likings[m] > l->mood_likings[best])) best = m;
+            if (!place[m] && l->mood_likings[m] > 0 && (best == 0 || l->mood_likings[m] > l->mood_likings[best]))
+                best = m;
         if (best == 0) break;
         place[best] = (uint8_t)(n + 1);
         chosen[n] = l->moods[best - 1];
@@ -173,7 +176,8 @@ static int facets_read(learning *l, learn_facets *out) {
                 if (members[k] < items) has[2 * (size_t)members[k] + facet / 64] |= UINT64_C(1) << facet % 64;
         }
     for (uint32_t i = 0; rc == BRAID_OK && i < items; i++)
-        at[i + 1] = at[i] + (uint32_t)(__builtin_popcountll(has[2 * (size_t)i]) + __builtin_popcountll(has[2 * (size_t)i + 1]));
+        at[i + 1] =
+            at[i] + (uint32_t)(__builtin_popcountll(has[2 * (size_t)i]) + __builtin_popcountll(has[2 * (size_t)i + 1]));
     uint8_t *list = rc == BRAID_OK ? arena_alloc(l->a, (size_t)at[items] + 1) : NULL;
     if (rc == BRAID_OK && !list) rc = no_memory(l->err);
     for (uint32_t i = 0, n = 0; rc == BRAID_OK && i < items; i++)
@@ -200,9 +204,11 @@ static void print_found(const learning *l, const learn_patterns *found, int64_t 
     print_time("at", at, b);
     print_time("from", l->from, b);
     print_time("until", l->until, b);
-    buf_printf(b, "\"interactions\":%llu,\"likings\":%llu,\"people\":%llu,\"sample\":%.17g,\"tested\":[", (unsigned long long)l->report->interactions,
-               (unsigned long long)found->likings, (unsigned long long)found->people, l->report->sample);
-    for (int k = 0; k < LEARN_PATTERN_KINDS; k++) buf_printf(b, "%s%llu", k ? "," : "", (unsigned long long)found->tested[k]);
+    buf_printf(b, "\"interactions\":%llu,\"likings\":%llu,\"people\":%llu,\"sample\":%.17g,\"tested\":[",
+               (unsigned long long)l->report->interactions, (unsigned long long)found->likings,
+               (unsigned long long)found->people, l->report->sample);
+    for (int k = 0; k < LEARN_PATTERN_KINDS; k++)
+        buf_printf(b, "%s%llu", k ? "," : "", (unsigned long long)found->tested[k]);
     buf_puts(b, "],\"facets\":[");
     for (int f = 0; f < 3; f++)
         for (size_t i = 0; i < l->facet_counts[f]; i++, facet++) {
@@ -218,8 +224,8 @@ static void print_found(const learning *l, const learn_patterns *found, int64_t 
     buf_puts(b, "],\"patterns\":[");
     for (size_t i = 0; i < found->count; i++) {
         const learn_pattern *p = &found->list[i];
-        buf_printf(b, "%s[\"%s\",%u,%u,%.9g,%.9g,%u,%llu,%u]", i ? "," : "", policy_pattern_kind_name(p->kind), p->facet, p->given, p->lift, p->low,
-                   p->people, (unsigned long long)p->likings, p->years);
+        buf_printf(b, "%s[\"%s\",%u,%u,%.9g,%.9g,%u,%llu,%u]", i ? "," : "", policy_pattern_kind_name(p->kind),
+                   p->facet, p->given, p->lift, p->low, p->people, (unsigned long long)p->likings, p->years);
     }
     buf_puts(b, "]}");
 }
@@ -228,10 +234,16 @@ static int write_found(learning *l, const learn_patterns *found, int64_t at) {
     buf b;
     buf_init(&b, RECORD_DOCUMENT_BYTES_MAX);
     print_found(l, found, at, &b);
-    record_document row = {.kind = PATTERNS_DOCUMENT_KIND, .id = PATTERNS_DOCUMENT_ID, .body = b.data, .body_len = b.len, .expect = RECORD_ANY_VERSION};
+    record_document row = {.kind = PATTERNS_DOCUMENT_KIND,
+                           .id = PATTERNS_DOCUMENT_ID,
+                           .body = b.data,
+                           .body_len = b.len,
+                           .expect = RECORD_ANY_VERSION};
     record_change change = {.kind = RECORD_DOCUMENT, .document = &row};
-    int rc = b.failed ? no_memory(l->err) : record_write(l->p->record, &change, 1, (record_write_flags){.background = true}, l->err);
-    if (rc == BRAID_OK && change.code != BRAID_OK) rc = error_set(l->err, change.code, "policy/patterns", "%s", change.message);
+    int rc = b.failed ? no_memory(l->err)
+                      : record_write(l->p->record, &change, 1, (record_write_flags){.background = true}, l->err);
+    if (rc == BRAID_OK && change.code != BRAID_OK)
+        rc = error_set(l->err, change.code, "policy/patterns", "%s", change.message);
     buf_free(&b);
     return rc;
 }
@@ -255,15 +267,21 @@ static int learn_all(learning *l, const clock_ops *clock) {
     return rc == BRAID_OK ? policy_patterns_load(l->p, l->err) : rc;
 }
 
-int policy_patterns_learn(policy_patterns *p, size_t likings_max, const clock_ops *clock, policy_fit_progress *progress, void *ctx,
-                          policy_patterns_report *report, braid_error *err) {
+int policy_patterns_learn(policy_patterns *p, size_t likings_max, const clock_ops *clock, policy_fit_progress *progress,
+                          void *ctx, policy_patterns_report *report, braid_error *err) {
     int64_t begun = clock_mono_ns(clock);
     learning *l = calloc(1, sizeof *l);
     arena *a = arena_new(64 * 1024);
     *report = (policy_patterns_report){0};
     int rc = l && a ? BRAID_OK : no_memory(err);
     if (rc == BRAID_OK) {
-        *l = (learning){.p = p, .a = a, .progress = progress, .ctx = ctx, .report = report, .err = err, .most = likings_max ? likings_max : LIKINGS_MAX};
+        *l = (learning){.p = p,
+                        .a = a,
+                        .progress = progress,
+                        .ctx = ctx,
+                        .report = report,
+                        .err = err,
+                        .most = likings_max ? likings_max : LIKINGS_MAX};
         rc = learn_all(l, clock);
         free(l->list);
     }

@@ -21,7 +21,7 @@ typedef struct pattern_facet {
 /* As the document says it; immutable but for what is looked up. */
 typedef struct pattern_set {
     atomic_uint refs;
-    arena *a; /* everything lies in it */
+    arena *a;       /* everything lies in it */
     bool no_memory; /* while it was read */
     uint64_t version;
     int64_t at, from, until; /* when it was learned; of the interactions that it was learned from */
@@ -49,7 +49,9 @@ int64_t patterns_valid_until(const pattern_set *s, learn_pattern_kind kind);
 /* The catalogue's number of a facet of the set; false: it has none. */
 bool patterns_facet(const policy_patterns *p, pattern_set *s, size_t facet, uint32_t *num);
 int patterns_month(int64_t at, int *year); /* 0..11, UTC */
-/* Of a facet that a person likes more than everybody: how many times, and the bound; false: they do not, or it is not known. */
-bool patterns_preferred(const policy_patterns *p, pattern_set *s, size_t facet, const policy_profile *who, uint32_t *num, learn_pattern *out);
+/* Of a facet that a person likes more than everybody: how many times, and the bound; false: they do not, or it is
+ * not known. */
+bool patterns_preferred(const policy_patterns *p, pattern_set *s, size_t facet, const policy_profile *who,
+                        uint32_t *num, learn_pattern *out);
 
 #endif

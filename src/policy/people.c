@@ -2,15 +2,15 @@
  * round trip away.
  *
  * Two values a person: `state` is the record as it was written (what they state of themselves: vector, mood, cultural
- * context, preferences, limits), `session` their newest interactions, each with a hash of its session. Both are read from
- * the record store when the cache has nothing new enough, and given to it with the LSN up to which they hold ("as of"),
- * taken before they were read. Whoever asks names an LSN that it knows of (its own writes, and others' as the log told):
- * what is as of less is not believed. A write ends both before it is acknowledged, so that another server, which the log
- * has not told yet, does not see them either; a filler that began before it is refused by the version.
+ * context, preferences, limits), `session` their newest interactions, each with a hash of its session. Both are read
+ * from the record store when the cache has nothing new enough, and given to it with the LSN up to which they hold ("as
+ * of"), taken before they were read. Whoever asks names an LSN that it knows of (its own writes, and others' as the log
+ * told): what is as of less is not believed. A write ends both before it is acknowledged, so that another server, which
+ * the log has not told yet, does not see them either; a filler that began before it is refused by the version.
  *
- * One `session` value a person, not one a session: so that a person who is deleted is gone from the cache by two keys.
- * Rejected: to append to the value at each write. Two servers that write would each need the other's entry; reading 64 rows
- * by an index when somebody asks is cheaper than a round trip for each interaction of a load. */
+ * One `session` value a person, not one a session: so that a person who is deleted is gone from the cache by two
+ * keys. Rejected: to append to the value at each write. Two servers that write would each need the other's entry;
+ * reading 64 rows by an index when somebody asks is cheaper than a round trip for each interaction of a load. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,7 +53,8 @@ void policy_people_close(policy_people *p) {
 /* ---- the cache ---- */
 static bool people_key(buf *key, const char *what, const char *user_id) {
     buf_init(key, 0);
-    return cache_key(key, "person", 6) && cache_key(key, what, strlen(what)) && cache_key(key, user_id, strlen(user_id));
+    return cache_key(key, "person", 6) && cache_key(key, what, strlen(what)) &&
+           cache_key(key, user_id, strlen(user_id));
 }
 
 static deadline people_share(deadline until) {
@@ -63,7 +64,8 @@ static deadline people_share(deadline until) {
     return now + (share > 0 ? share : 1);
 }
 
-static bool people_look(policy_people *p, const char *what, const char *user_id, uint64_t known, deadline until, buf *value) {
+static bool people_look(policy_people *p, const char *what, const char *user_id, uint64_t known, deadline until,
+                        buf *value) {
     buf key;
     bool found = false;
     if (p->cache && people_key(&key, what, user_id)) {
@@ -73,7 +75,8 @@ static bool people_look(policy_people *p, const char *what, const char *user_id,
     return found;
 }
 
-static void people_keep(policy_people *p, const char *what, const char *user_id, uint64_t as_of, const buf *value, deadline until) {
+static void people_keep(policy_people *p, const char *what, const char *user_id, uint64_t as_of, const buf *value,
+                        deadline until) {
     buf key;
     if (p->cache == NULL || value->failed) return;
     if (people_key(&key, what, user_id))
@@ -86,7 +89,8 @@ void policy_people_changed(policy_people *p, const char *user_id, bool record, u
     static const char *const values[] = {"session", "state"};
     for (size_t i = 0; p->cache && i < (record ? 2 : 1); i++) {
         buf key;
-        if (people_key(&key, values[i], user_id)) cache_invalidate(p->cache, key.data, key.len, lsn, NULL); /* what fails is owed */
+        /* what fails is owed */
+        if (people_key(&key, values[i], user_id)) cache_invalidate(p->cache, key.data, key.len, lsn, NULL);
         buf_free(&key);
     }
 }
@@ -111,8 +115,8 @@ static bool state_row(void *ctx, const char *id, const char *body, size_t len, u
     return x->each(x->ctx, id, body, len, version);
 }
 
-int policy_people_state(policy_people *p, const char *user_id, uint64_t known, deadline until, record_text_fn *each, void *ctx,
-                        braid_error *err) {
+int policy_people_state(policy_people *p, const char *user_id, uint64_t known, deadline until, record_text_fn *each,
+                        void *ctx, braid_error *err) {
     if (!p->cache) return record_get_user(p->record, user_id, until, each, ctx, err);
     state_read x = {.each = each, .ctx = ctx};
     uint64_t version;

@@ -1,12 +1,11 @@
 /* policy: what works for this person. Rewards, states, posteriors, Thompson sampling, taste profiles, and the learner
  * behind the change log.
  *
- * An interaction becomes a reward in 0..1 and an episode; it moves the posteriors of the item's actions (its genres) at five
- * levels of back-off: the person in this state, the person in any state, their cohort (the people of their region),
- * everybody in this state, everybody. A state is discretised (daypart, device, mood, region, or what of these the option
- * policy.state names) and hashed by SHA-256 of its canonical form, so that states do
- * recur. Scoring samples each action once an answer (Thompson 1933): what is uncertain is tried, what is known to fail
- * is not.
+ * An interaction becomes a reward in 0..1 and an episode; it moves the posteriors of the item's actions (its genres) at
+ * five levels of back-off: the person in this state, the person in any state, their cohort (the people of their
+ * region), everybody in this state, everybody. A state is discretised (daypart, device, mood, region, or what of these
+ * the option policy.state names) and hashed by SHA-256 of its canonical form, so that states do recur. Scoring samples
+ * each action once an answer (Thompson 1933): what is uncertain is tried, what is known to fail is not.
  *
  * The learner runs behind the log, never in a request; it writes episodes, posteriors, counters and its cursor in one
  * transaction, so delivery at least once leaves exactly what one clean pass would. The taste profile of a person (seen
@@ -35,22 +34,29 @@ double policy_reward(const interaction *in, int32_t duration_s);
 
 /* ---- state (state.c) ---- */
 /* The parts that a state is made of; which of them is configuration (option policy.state). */
-typedef enum policy_state_part { POLICY_DAYPART, POLICY_DEVICE, POLICY_MOOD, POLICY_REGION, POLICY_STATE_PARTS } policy_state_part;
+typedef enum policy_state_part {
+    POLICY_DAYPART,
+    POLICY_DEVICE,
+    POLICY_MOOD,
+    POLICY_REGION,
+    POLICY_STATE_PARTS
+} policy_state_part;
 #define POLICY_STATE_ALL ((1u << POLICY_STATE_PARTS) - 1)
-/* "daypart,device,mood,region" in any order, -> a bit a part; "" is none: every moment is like any other. INVALID names what
- * is no part. */
+/* "daypart,device,mood,region" in any order, -> a bit a part; "" is none: every moment is like any other. INVALID
+ * names what is no part. */
 int policy_state_parse(const char *list, unsigned *parts, braid_error *err);
 typedef struct policy_state {
     char text[192];
     char hash[RECORD_HASH_BYTES];
     char cohort_text[64], cohort[RECORD_HASH_BYTES]; /* of the person's region, in any state; "": no region is known */
 } policy_state;
-/* Canonical form "v1;daypart=evening;device=tv;mood=;region=CA", of the parts that are in `parts`: values lower-cased, unknown
- * ones empty. Daypart, if not given, from the hour of `at` (UTC): 5-11 morning, 12-17 afternoon, 18-22 evening, else night. */
+/* Canonical form "v1;daypart=evening;device=tv;mood=;region=CA", of the parts that are in `parts`: values
+ * lower-cased, unknown ones empty. Daypart, if not given, from the hour of `at` (UTC): 5-11 morning, 12-17
+ * afternoon, 18-22 evening, else night. */
 /* SHA-256 of a canonical text, in hex. */
 void policy_state_hash(const char *text, char out[RECORD_HASH_BYTES]);
-void policy_state_make(unsigned parts, const char *daypart, const char *device, const char *mood, const char *region, int64_t at,
-                       policy_state *out);
+void policy_state_make(unsigned parts, const char *daypart, const char *device, const char *mood, const char *region,
+                       int64_t at, policy_state *out);
 
 /* ---- posterior (posterior.c) ---- */
 typedef struct policy_posterior {
@@ -62,11 +68,13 @@ void policy_update(
     double reward); /* mean (mean n + r)/(n + 1); variance smoothed exponentially with 1/min(n + 1, 50) */
 /* The level below leans on the level above with the weight of n0 pseudo-observations. */
 policy_posterior policy_shrink(policy_posterior own, policy_posterior parent, double n0);
-double policy_spread(policy_posterior p, double n0); /* sqrt(variance / (count + n0)): how far draws lie from the mean */
+/* sqrt(variance / (count + n0)): how far draws lie from the mean */
+double policy_spread(policy_posterior p, double n0);
 double policy_sample(policy_posterior p, double n0, rng *r); /* N(mean, spread), cut to 0..1 */
 #define POLICY_N0 4.0 /* pseudo-observations with which a level leans on the one above it, and a sample is drawn */
 
-/* ---- people (people.c): what they state of themselves and their session, with a cache in front of a remote record store ---- */
+/* ---- people (people.c): what they state of themselves and their session, with a cache in front of a remote record
+ * store ---- */
 typedef struct policy_people policy_people; /* thread-safe */
 typedef struct policy_session_item {
     uint32_t num;
@@ -79,13 +87,15 @@ typedef struct policy_session_item {
 /* in_front NULL or ttl_ms 0: every read goes to the record store. */
 int policy_people_open(record_store *record, cache *in_front, unsigned ttl_ms, policy_people **out, braid_error *err);
 void policy_people_close(policy_people *p);
-/* As record_get_user. `known`: an LSN of a change of this person that the caller knows of, 0 none; the answer is not older. */
-int policy_people_state(policy_people *p, const char *user, uint64_t known, deadline until, record_text_fn *each, void *ctx,
-                        braid_error *err);
+/* As record_get_user. `known`: an LSN of a change of this person that the caller knows of, 0 none; the answer is not
+ * older. */
+int policy_people_state(policy_people *p, const char *user, uint64_t known, deadline until, record_text_fn *each,
+                        void *ctx, braid_error *err);
 /* Up to `max` of the person's latest interactions in that session, newest first. */
 int policy_people_session(policy_people *p, const char *user, const char *session, uint64_t known, deadline until,
                           policy_session_item *out, size_t max, size_t *count, braid_error *err);
-/* After a write, before it is acknowledged: of the person's record (or its removal), or of an interaction in a session. */
+/* After a write, before it is acknowledged: of the person's record (or its removal), or of an interaction in a
+ * session. */
 void policy_people_changed(policy_people *p, const char *user, bool record, uint64_t lsn);
 
 /* ---- profile (profile.c) ---- */
@@ -98,7 +108,7 @@ typedef struct policy_seen {
 typedef struct policy_affinity {
     uint32_t facet;
     uint32_t liked; /* of the newest items, those that were liked and have it */
-    float weight; /* -1..1 */
+    float weight;   /* -1..1 */
 } policy_affinity;
 
 typedef struct policy_profile { /* immutable once handed out; reference-counted */
@@ -118,8 +128,9 @@ typedef struct policy_profile { /* immutable once handed out; reference-counted 
 } policy_profile;
 
 typedef struct policy_profiles policy_profiles; /* the bounded cache; thread-safe */
-int policy_profiles_open(record_store *record, policy_people *people, catalogue *cat, const model_limits *limits, size_t max_profiles,
-                         const clock_ops *clock, metrics *m, policy_profiles **out, braid_error *err);
+int policy_profiles_open(record_store *record, policy_people *people, catalogue *cat, const model_limits *limits,
+                         size_t max_profiles, const clock_ops *clock, metrics *m, policy_profiles **out,
+                         braid_error *err);
 void policy_profiles_close(policy_profiles *p);
 /* Never NULL on success; an unknown person has known == false and empty lists. Release when done. */
 int policy_profile_get(policy_profiles *p, const char *user, deadline until, const policy_profile **out,
@@ -129,7 +140,8 @@ void policy_profile_release(const policy_profile *profile);
  * than what it holds). */
 void policy_profile_moved(policy_profiles *p, const interaction *in, uint32_t item_num, uint64_t lsn);
 void policy_profile_drop(policy_profiles *p, const char *user, uint64_t lsn);
-/* Everybody's profile is read anew when it is next asked for; what the cache has of anybody from before `lsn` is not believed. */
+/* Everybody's profile is read anew when it is next asked for; what the cache has of anybody from before `lsn` is not
+ * believed. */
 void policy_profiles_forget(policy_profiles *p, uint64_t lsn);
 /* LSN of the person's last write through this process; 0 if none. */
 uint64_t policy_profile_last_write(policy_profiles *p, const char *user);
@@ -146,8 +158,8 @@ int policy_rows_get(policy_rows *p, const char *agent, const record_policy_key *
 /* Before the row is written to the record store, and after it was: between the two the cache has nothing of it. */
 void policy_rows_changing(policy_rows *p, const record_policy *row);
 void policy_rows_put(policy_rows *p, const record_policy *row);
-/* A person is about to be removed: notes the keys of their rows (in `a`) before, and forgets them after. *out NULL: there is
- * no cache to tell. */
+/* A person is about to be removed: notes the keys of their rows (in `a`) before, and forgets them after. *out NULL:
+ * there is no cache to tell. */
 typedef struct policy_rows_key_list policy_rows_key_list;
 int policy_rows_note(policy_rows *p, const char *user_id, arena *a, policy_rows_key_list **out, braid_error *err);
 void policy_rows_forget(policy_rows *p, const policy_rows_key_list *keys, uint64_t lsn);
@@ -157,9 +169,8 @@ bool policy_rows_key(const char *agent, const char *user_id, const char *state_h
 /* ---- scoring (thompson.c) ---- */
 typedef struct policy_scorer policy_scorer; /* one answer's sample of every action; belongs to one thread */
 /* Loads the posteriors of (agent, user) and the population's; draws nothing yet. */
-int policy_scorer_new(policy_rows *rows, catalogue *cat, const char *agent, const char *user,
-                      const policy_state *state, uint64_t seed, deadline until, arena *a, policy_scorer **out,
-                      braid_error *err);
+int policy_scorer_new(policy_rows *rows, catalogue *cat, const char *agent, const char *user, const policy_state *state,
+                      uint64_t seed, deadline until, arena *a, policy_scorer **out, braid_error *err);
 typedef struct policy_score {
     float sampled; /* mean over the item's actions of the sampled value, 0..1 */
     float mean;    /* the same of the posterior means */
@@ -175,12 +186,12 @@ const policy_affinity *policy_affinity_of(const policy_profile *p, uint32_t face
 
 /* ---- agents (agents.c): how answers use what was learned, as documents say and a small cache remembers ---- */
 #define POLICY_AGENT_KIND "agent"
-agent_settings policy_agent_default(void); /* of nobody in particular */
+agent_settings policy_agent_default(void);  /* of nobody in particular */
 typedef struct policy_agents policy_agents; /* thread-safe */
 int policy_agents_open(record_store *record, policy_agents **out, braid_error *err);
 void policy_agents_close(policy_agents *p);
-/* The agent of that name, the default where nobody described it; without its id and description. After an error, too, the
- * default is in *out. */
+/* The agent of that name, the default where nobody described it; without its id and description. After an error,
+ * too, the default is in *out. */
 int policy_agents_get(policy_agents *p, const char *name, agent_settings *out, braid_error *err);
 /* After a document changed: what is remembered ends. */
 void policy_agents_changed(policy_agents *p);
@@ -230,8 +241,9 @@ typedef enum policy_model {
     POLICY_MODEL_TOGETHER, /* liked by the same people at about the same time */
     POLICY_MODEL_FOLLOWS,  /* chosen some time after */
     POLICY_MODEL_NEXT,     /* chosen right after */
-    POLICY_MODEL_CONTENT,  /* alike by what is written of them: for what nobody has watched yet. Kept per target, as is: */
-    POLICY_MODEL_RIDGE,    /* the linear weights of vectors, and at the item itself the audience that they expect */
+    /* alike by what is written of them: for what nobody has watched yet. Kept per target, as is: */
+    POLICY_MODEL_CONTENT,
+    POLICY_MODEL_RIDGE, /* the linear weights of vectors, and at the item itself the audience that they expect */
     POLICY_MODEL_COUNT
 } policy_model;
 const char *policy_model_name(policy_model m); /* "slim" ...: as the record store knows it */
@@ -249,11 +261,12 @@ typedef struct policy_baselines {
 
 /* Immutable, reference-counted. Items are their numbers. */
 typedef struct policy_model_set {
-    uint32_t items;                              /* numbers are below this */
-    const learn_edges *from[POLICY_MODEL_COUNT]; /* per source its targets (CONTENT, RIDGE: per target its sources); NULL: not learned */
-    int64_t at;                                  /* when the newest was learned, wall ms */
-    const policy_weights *weights;        /* of the ranking: learned, or the default */
-    const policy_baselines *baselines;           /* NULL: not asked for */
+    uint32_t items; /* numbers are below this */
+    /* per source its targets (CONTENT, RIDGE: per target its sources); NULL: not learned */
+    const learn_edges *from[POLICY_MODEL_COUNT];
+    int64_t at;                        /* when the newest was learned, wall ms */
+    const policy_weights *weights;     /* of the ranking: learned, or the default */
+    const policy_baselines *baselines; /* NULL: not asked for */
 } policy_model_set;
 
 typedef struct policy_models policy_models; /* thread-safe */
@@ -271,8 +284,8 @@ void policy_models_release(const policy_model_set *set);
 /* ---- learned ranking (history.c, features.c, candidates.c, ranking.c) ---- */
 typedef enum policy_feature {
     POLICY_FEATURE_SLIM,
-    POLICY_FEATURE_TOGETHER,       /* with what was liked last */
-    POLICY_FEATURE_TOGETHER_EVER,  /* with anything that was liked */
+    POLICY_FEATURE_TOGETHER,      /* with what was liked last */
+    POLICY_FEATURE_TOGETHER_EVER, /* with anything that was liked */
     POLICY_FEATURE_FOLLOWS,
     POLICY_FEATURE_NEXT,
     POLICY_FEATURE_CONTENT,        /* likeness of vectors to everything that was liked */
@@ -312,19 +325,19 @@ typedef struct policy_question {
     const policy_times *times;  /* NULL: audiences are those of the catalogue, now */
     const policy_seen *history; /* newest first */
     size_t count;
-    int64_t as_of;       /* wall ms */
-    const bitset *allow; /* what may be a candidate */
-    bool taste_only;     /* without the features that say nothing of the person: audiences and ages */
-    bool all;            /* everything in `allow` is one; else the strongest of each source */
-    size_t width;        /* from each source, 200 */
+    int64_t as_of;        /* wall ms */
+    const bitset *allow;  /* what may be a candidate */
+    bool taste_only;      /* without the features that say nothing of the person: audiences and ages */
+    bool all;             /* everything in `allow` is one; else the strongest of each source */
+    size_t width;         /* from each source, 200 */
     const uint32_t *more; /* candidates that other strands brought, in `allow` */
     size_t more_count;
     deadline until;
 } policy_question;
 typedef struct policy_candidate {
     uint32_t num;
-    bool tried;       /* somebody chose it */
-    uint32_t because; /* the item of the history that spoke most for it; UINT32_MAX: none did */
+    bool tried;                    /* somebody chose it */
+    uint32_t because;              /* the item of the history that spoke most for it; UINT32_MAX: none did */
     float x[POLICY_FEATURE_COUNT]; /* standardised over the candidates */
 } policy_candidate;
 /* Memory in `a`; in the order of item numbers. A vector store that fails costs its features: *missing says so. */
@@ -337,7 +350,7 @@ struct policy_weights {
     double fresh[POLICY_FEATURE_COUNT]; /* among candidates that nobody has chosen yet */
     bool learned;
     uint64_t lists, fresh_lists; /* choices that they were fitted on */
-    uint64_t version; /* LSN up to which interactions were known when they were fitted; 0: the default */
+    uint64_t version;            /* LSN up to which interactions were known when they were fitted; 0: the default */
 };
 policy_weights policy_weights_default(void); /* fitted on public data; where nothing was learned here */
 /* `fresh`: none of the candidates has been chosen by anybody. */
@@ -353,21 +366,22 @@ void policy_linear_begin(policy_linear *l, const double mean[POLICY_FEATURE_COUN
 /* One standard deviation of an item's score. */
 double policy_linear_width(const policy_linear *l, const float features[POLICY_FEATURE_COUNT]);
 /* `n` weights that may just as well be true; `scale` times as far from the mean. */
-void policy_linear_samples(const policy_linear *l, double scale, size_t n, uint64_t seed, double (*out)[POLICY_FEATURE_COUNT]);
+void policy_linear_samples(const policy_linear *l, double scale, size_t n, uint64_t seed,
+                           double (*out)[POLICY_FEATURE_COUNT]);
 
-/* What an agent ranks by for one person: learned on line from its own lists; `base` where it has not yet, or since `base` was
- * fitted anew. */
+/* What an agent ranks by for one person: learned on line from its own lists; `base` where it has not yet, or since
+ * `base` was fitted anew. */
 typedef struct policy_belief {
     policy_weights weights; /* with the person's own, where the agent wants it */
     policy_linear linear;   /* of learners linucb and thompson; without the person's own */
 } policy_belief;
-int policy_belief_of(policy_rows *rows, const agent_settings *who, const char *name, const char *person, const policy_weights *base,
-                     deadline until, policy_belief *out, braid_error *err);
+int policy_belief_of(policy_rows *rows, const agent_settings *who, const char *name, const char *person,
+                     const policy_weights *base, deadline until, policy_belief *out, braid_error *err);
 /* The same for people to read (show.c): JSON fields "choices", "weights" and "actions", appended. */
-int policy_show(policy_rows *rows, const agent_settings *who, const char *name, const char *person, const policy_state *state,
-                const policy_weights *base, deadline until, buf *out, braid_error *err);
-/* A list that was shown, for the interaction that chooses from it (shown.c): the features of an item packed, and n rows of
- * them as JSON fields (",\"features\":.."), appended. */
+int policy_show(policy_rows *rows, const agent_settings *who, const char *name, const char *person,
+                const policy_state *state, const policy_weights *base, deadline until, buf *out, braid_error *err);
+/* A list that was shown, for the interaction that chooses from it (shown.c): the features of an item packed, and n
+ * rows of them as JSON fields (",\"features\":.."), appended. */
 enum { POLICY_SHOWN_MAX = 20 };
 void policy_shown_pack(const float x[POLICY_FEATURE_COUNT], int16_t out[POLICY_FEATURE_COUNT]);
 bool policy_shown_print(const int16_t *rows, size_t n, size_t chosen, buf *out);
@@ -394,9 +408,10 @@ typedef struct policy_fit_options {
     size_t history_max; /* newest interactions of a person that are learned from */
     bool ranking;       /* also the weights of the ranking */
     bool baselines;     /* also what is only there to compare with */
-    bool refresh;         /* only what moved since `head`, when `counted` interactions were there; everything if that is too much */
+    /* only what moved since `head`, when `counted` interactions were there; everything if that is too much */
+    bool refresh;
     uint64_t head, counted; /* or does not add up: somebody was deleted, or wrote out of order. Not `ranking` then */
-    bool random_hold_out; /* weights from events that are held out at random, not the latest */
+    bool random_hold_out;   /* weights from events that are held out at random, not the latest */
 } policy_fit_options;
 typedef bool policy_fit_progress(void *ctx, const char *phase, uint64_t done, uint64_t total);
 typedef struct policy_fit_rooms {
@@ -407,20 +422,21 @@ typedef struct policy_fit_rooms {
     uint32_t dim;
     const clock_ops *clock;
 } policy_fit_rooms;
-/* Reads every interaction, fits the item-item models and the ranking, writes them to the record store and loads them into
- * `models`. It holds no lock while it works. CLOSED when `progress` stops it: before writing began nothing was changed,
- * after that learning again writes the rest. */
+/* Reads every interaction, fits the item-item models and the ranking, writes them to the record store and loads them
+ * into `models`. It holds no lock while it works. CLOSED when `progress` stops it: before writing began nothing was
+ * changed, after that learning again writes the rest. */
 int policy_fit(const policy_fit_rooms *rooms, const policy_fit_options *options, policy_fit_progress *progress,
                void *ctx, policy_fit_report *report, braid_error *err);
 
-/* ---- patterns (patterns.c, patterns_learn.c, patterns_lean.c): what many people do more often than chance, and how answers lean on it ---- */
-#define POLICY_PATTERNS_KEY "learner/patterns" /* their document, as the log names it */
+/* ---- patterns (patterns.c, patterns_learn.c, patterns_lean.c): what many people do more often than chance, and how
+ * answers lean on it ---- */
+#define POLICY_PATTERNS_KEY "learner/patterns"  /* their document, as the log names it */
 typedef struct policy_patterns policy_patterns; /* thread-safe */
 int policy_patterns_open(record_store *record, catalogue *cat, metrics *m, policy_patterns **out, braid_error *err);
 void policy_patterns_close(policy_patterns *p);
 /* Reads them anew from the record store; what answers hold meanwhile stays as it is. */
 int policy_patterns_load(policy_patterns *p, braid_error *err);
-uint64_t policy_patterns_version(policy_patterns *p); /* 0: none; part of cache keys */
+uint64_t policy_patterns_version(policy_patterns *p);          /* 0: none; part of cache keys */
 const char *policy_pattern_kind_name(learn_pattern_kind kind); /* "genre_affinity" ... */
 bool policy_pattern_kind_of(const char *name, learn_pattern_kind *out);
 typedef struct policy_patterns_report {
@@ -428,12 +444,14 @@ typedef struct policy_patterns_report {
     double sample; /* share of the people that were asked */
     double seconds;
 } policy_patterns_report;
-/* Reads every interaction, looks for patterns, writes them as one document and loads it. At most likings_max (0: 4 million, 64 MB)
- * are held; where there are more, fewer people are asked. CLOSED when `progress` stops it: nothing was changed. */
-int policy_patterns_learn(policy_patterns *p, size_t likings_max, const clock_ops *clock, policy_fit_progress *progress, void *ctx,
-                          policy_patterns_report *report, braid_error *err);
+/* Reads every interaction, looks for patterns, writes them as one document and loads it. At most likings_max (0: 4
+ * million, 64 MB) are held; where there are more, fewer people are asked. CLOSED when `progress` stops it: nothing
+ * was changed. */
+int policy_patterns_learn(policy_patterns *p, size_t likings_max, const clock_ops *clock, policy_fit_progress *progress,
+                          void *ctx, policy_patterns_report *report, braid_error *err);
 /* {"patterns":[..],"learned":{..}|null}, appended: of a kind or all (NULL), of everybody or what one person prefers. */
-int policy_patterns_print(policy_patterns *p, const learn_pattern_kind *kind, const policy_profile *who, size_t limit, buf *b);
+int policy_patterns_print(policy_patterns *p, const learn_pattern_kind *kind, const policy_profile *who, size_t limit,
+                          buf *b);
 
 typedef struct policy_lean policy_lean; /* of one answer; in its arena */
 typedef struct policy_leaning {
@@ -443,7 +461,9 @@ typedef struct policy_leaning {
     float lift;
 } policy_leaning;
 /* Of a person (NULL: nobody) at a moment in a mood ("" or NULL: none). *out NULL: nothing leans. NO_MEMORY. */
-int policy_lean_make(policy_patterns *p, const policy_profile *who, int64_t at, const char *mood, arena *a, policy_lean **out);
-const policy_leaning *policy_lean_of(const policy_lean *l, const catalogue_card *card); /* NULL: nothing, or l is NULL */
+int policy_lean_make(policy_patterns *p, const policy_profile *who, int64_t at, const char *mood, arena *a,
+                     policy_lean **out);
+/* NULL: nothing, or l is NULL */
+const policy_leaning *policy_lean_of(const policy_lean *l, const catalogue_card *card);
 
 #endif

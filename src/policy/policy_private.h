@@ -15,7 +15,8 @@
 /* What the names of the weights of fresh lists begin with. */
 #define POLICY_RANKING_FRESH "fresh_"
 
-/* The covariance of a linear model as a row keeps it: three numbers an action, in the places of mean, variance and count. */
+/* The covariance of a linear model as a row keeps it: three numbers an action, in the places of mean, variance and
+ * count. */
 enum {
     POLICY_LINEAR_TRIANGLE = POLICY_FEATURE_COUNT * (POLICY_FEATURE_COUNT + 1) / 2,
     POLICY_LINEAR_CELLS = (POLICY_LINEAR_TRIANGLE + 2) / 3,

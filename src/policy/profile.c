@@ -163,7 +163,8 @@ static void writes_note(policy_profiles *p, const char *id, uint64_t lsn) {
 
 /* ---- open, close ---- */
 int policy_profiles_open(record_store *record, policy_people *people, catalogue *cat, const model_limits *limits,
-                         size_t max_profiles, const clock_ops *clock, metrics *m, policy_profiles **out, braid_error *err) {
+                         size_t max_profiles, const clock_ops *clock, metrics *m, policy_profiles **out,
+                         braid_error *err) {
     *out = NULL;
     policy_profiles *p = calloc(1, sizeof *p);
     if (!p || pthread_mutex_init(&p->lock, NULL) != 0) {

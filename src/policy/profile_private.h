@@ -12,8 +12,8 @@
 #include "policy/policy_private.h"
 
 enum {
-    PROFILE_HISTORY_MAX = 1000, /* what the item-item models are asked with */
-    PROFILE_TASTE_MAX = 200,    /* of these the newest: what facets are read from */
+    PROFILE_HISTORY_MAX = 1000,   /* what the item-item models are asked with */
+    PROFILE_TASTE_MAX = 200,      /* of these the newest: what facets are read from */
     PROFILE_AFFINITIES_MAX = 4096 /* the strongest are kept */
 };
 
@@ -61,8 +61,8 @@ typedef struct profile_snapshot {
 
 /* Reads the person from the record store; taste is not made yet. `floor_lsn`: an LSN that was acknowledged before
  * this call. */
-int profile_snapshot_load(record_store *record, policy_people *people, const model_limits *limits, const char *id, uint64_t floor_lsn,
-                          deadline until, profile_snapshot **out, braid_error *err);
+int profile_snapshot_load(record_store *record, policy_people *people, const model_limits *limits, const char *id,
+                          uint64_t floor_lsn, deadline until, profile_snapshot **out, braid_error *err);
 /* The old one moved on by n interactions (n may be 0: a copy); taste is not made yet. */
 int profile_snapshot_advance(const profile_snapshot *old, const profile_event *events, size_t n, profile_snapshot **out,
                              braid_error *err);

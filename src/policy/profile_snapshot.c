@@ -94,8 +94,8 @@ static bool person_read_row(void *ctx, const char *id, const char *body, size_t 
     return false;
 }
 
-static int person_load(policy_people *people, const model_limits *limits, const char *id, uint64_t floor_lsn, deadline until,
-                       profile_snapshot *s, braid_error *err) {
+static int person_load(policy_people *people, const model_limits *limits, const char *id, uint64_t floor_lsn,
+                       deadline until, profile_snapshot *s, braid_error *err) {
     person_read x = {.limits = limits, .err = err};
     braid_error missing = {0};
     int rc = policy_people_state(people, id, floor_lsn, until, person_read_row, &x, &missing);
@@ -192,8 +192,8 @@ static bool history_recent(const history *h, profile_snapshot *s) {
 static int history_load(record_store *record, const char *id, deadline until, profile_snapshot *s, braid_error *err) {
     history h = {0};
     bool marked = bitset_init(&h.judged, 0) && bitset_init(&h.clicked, 0);
-    int rc = marked ? record_user_interactions(record, id, SIZE_MAX, until, history_row, &h, err)
-                    : snapshot_no_memory(err);
+    int rc =
+        marked ? record_user_interactions(record, id, SIZE_MAX, until, history_row, &h, err) : snapshot_no_memory(err);
     if (rc == BRAID_OK && (h.no_memory || !history_seen(&h, s) || !history_recent(&h, s))) rc = snapshot_no_memory(err);
     s->shown.interactions = h.total;
     if (h.newest_lsn > s->shown.version) s->shown.version = h.newest_lsn;

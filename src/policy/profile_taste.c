@@ -122,7 +122,8 @@ static bool taste_field(const char *name, filter_field *field) {
     return false;
 }
 
-static int taste_add(taste *t, profile_snapshot *s, filter_field field, const char *value, double weight, braid_error *err) {
+static int taste_add(taste *t, profile_snapshot *s, filter_field field, const char *value, double weight,
+                     braid_error *err) {
     uint32_t facet;
     if (!catalogue_facet_id(t->cat, field, value, &facet)) {
         s->incomplete = true;

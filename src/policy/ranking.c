@@ -66,7 +66,8 @@ bool policy_weights_read(const record_policy *row, policy_weights *w) {
 }
 
 /* ---- what an answer ranks by ---- */
-/* A person's own counts as much as the agent's after so many choices: before, most of what looks particular is chance. */
+/* A person's own counts as much as the agent's after so many choices: before, most of what looks particular is
+ * chance. */
 static const double OWN_N0 = 10;
 
 double policy_offset_share(double count) {
@@ -124,11 +125,12 @@ static bool read_belief(void *ctx, size_t which, const record_policy *row) {
     return true;
 }
 
-int policy_belief_of(policy_rows *rows, const agent_settings *who, const char *name, const char *person, const policy_weights *base,
-                     deadline until, policy_belief *out, braid_error *err) {
+int policy_belief_of(policy_rows *rows, const agent_settings *who, const char *name, const char *person,
+                     const policy_weights *base, deadline until, policy_belief *out, braid_error *err) {
     bool softmax = who->learner == AGENT_SOFTMAX;
-    const record_policy_key keys[BELIEFS] = {[BELIEF_AGENT] = {"", softmax ? POLICY_RANKING_STATE : POLICY_LINEAR_STATE},
-                                             [BELIEF_OWN] = {person, POLICY_OFFSET_STATE}};
+    const record_policy_key keys[BELIEFS] = {
+        [BELIEF_AGENT] = {"", softmax ? POLICY_RANKING_STATE : POLICY_LINEAR_STATE},
+        [BELIEF_OWN] = {person, POLICY_OFFSET_STATE}};
     belief_load x = {.base = base, .out = out};
     out->weights = *base;
     policy_linear_begin(&out->linear, base->mean);

@@ -1,17 +1,17 @@
 /* Policies as answers read them: the record store, with a cache in front of it where that is a round trip away.
  *
- * A row is kept as JSON under policy:{agent}:{user}:{state_hash}, in the form that people and other programs can read. The
- * parts are escaped (a byte that is not a letter, digit or one of "-_.=" becomes %XX), so that no two keys collide. The
- * cache's version of a value is the row's own (the LSN that moved it last): before it writes a row the learner ends what the
- * cache has of it, and puts the new one afterwards; so a slow reader that fills in an older row is refused, and a learner
- * that dies in between leaves a miss. That there is no row is worth remembering too: an empty one of version 0, for a short
- * while.
+ * A row is kept as JSON under policy:{agent}:{user}:{state_hash}, in the form that people and other programs can read.
+ * The parts are escaped (a byte that is not a letter, digit or one of "-_.=" becomes %XX), so that no two keys collide.
+ * The cache's version of a value is the row's own (the LSN that moved it last): before it writes a row the learner ends
+ * what the cache has of it, and puts the new one afterwards; so a slow reader that fills in an older row is refused,
+ * and a learner that dies in between leaves a miss. That there is no row is worth remembering too: an empty one of
+ * version 0, for a short while.
  *
- * Everybody asks for the rows of the population. Of those who miss one at the same time, one loads it and the others look
- * again (a lease); whoever waited its share loads as well. A person's rows are asked for by that person: no lease.
+ * Everybody asks for the rows of the population. Of those who miss one at the same time, one loads it and the others
+ * look again (a lease); whoever waited its share loads as well. A person's rows are asked for by that person: no lease.
  *
- * A cache that fails is a miss, what it says that makes no sense is a miss, and a call to it on the way to an answer gets a
- * small share of what is left: slower, never wrong. */
+ * A cache that fails is a miss, what it says that makes no sense is a miss, and a call to it on the way to an answer
+ * gets a small share of what is left: slower, never wrong. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>

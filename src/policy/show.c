@@ -1,8 +1,9 @@
-/* What an agent believes, for people to read: its weights, with what is one person's own of them, and the posteriors of its
- * actions as an answer backs them off for that person in that state.
+/* What an agent believes, for people to read: its weights, with what is one person's own of them, and the posteriors of
+ * its actions as an answer backs them off for that person in that state.
  *
- * The rows are read as answers read them (cache, record store, and where a person has none what is known of more people), so
- * what is shown is what ranks. Whole rows as they are kept are another matter: policy_row_print and policy_row_read. */
+ * The rows are read as answers read them (cache, record store, and where a person has none what is known of more
+ * people), so what is shown is what ranks. Whole rows as they are kept are another matter: policy_row_print and
+ * policy_row_read. */
 #include <math.h>
 #include <string.h>
 
@@ -37,16 +38,18 @@ static bool load_row(void *ctx, size_t which, const record_policy *row) {
         }
         s->no_memory = s->no_memory || at == POLICY_INTERN_NONE;
         if (s->no_memory) break;
-        s->actions[at].levels[s->levels[which]] = (policy_posterior){row->actions[i].mean, row->actions[i].variance, row->actions[i].count};
+        s->actions[at].levels[s->levels[which]] =
+            (policy_posterior){row->actions[i].mean, row->actions[i].variance, row->actions[i].count};
         s->actions[at].present[s->levels[which]] = true;
     }
     return !s->no_memory;
 }
 
 /* Broadest first, as the scorer shrinks them. */
-static int load_levels(show *s, policy_rows *rows, const char *name, const char *person, const policy_state *state, deadline until,
-                       braid_error *err) {
-    const record_policy_key all[LEVELS] = {{"", ""}, {"", state->hash}, {"", state->cohort}, {person, ""}, {person, state->hash}};
+static int load_levels(show *s, policy_rows *rows, const char *name, const char *person, const policy_state *state,
+                       deadline until, braid_error *err) {
+    const record_policy_key all[LEVELS] = {
+        {"", ""}, {"", state->hash}, {"", state->cohort}, {person, ""}, {person, state->hash}};
     record_policy_key keys[LEVELS];
     int levels[LEVELS];
     size_t n = 0;
@@ -58,7 +61,8 @@ static int load_levels(show *s, policy_rows *rows, const char *name, const char 
     s->levels = levels;
     int rc = policy_rows_get(rows, name, keys, n, until, load_row, s, err);
     s->levels = NULL;
-    return rc == BRAID_OK && s->no_memory ? error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory to show a policy") : rc;
+    return rc == BRAID_OK && s->no_memory ? error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory to show a policy")
+                                          : rc;
 }
 
 static void print_real(buf *out, const char *name, double value) {
@@ -100,14 +104,15 @@ static void print_weights(const agent_settings *who, const policy_belief *all, c
     buf_putc(out, ']');
 }
 
-int policy_show(policy_rows *rows, const agent_settings *who, const char *name, const char *person, const policy_state *state,
-                const policy_weights *base, deadline until, buf *out, braid_error *err) {
+int policy_show(policy_rows *rows, const agent_settings *who, const char *name, const char *person,
+                const policy_state *state, const policy_weights *base, deadline until, buf *out, braid_error *err) {
     show s = {.a = arena_new(8192)};
     policy_belief *b = s.a ? arena_alloc(s.a, 2 * sizeof *b) : NULL;
     agent_settings everybody = *who;
     everybody.personal = false;
     policy_intern_init(&s.names, s.a);
-    int rc = b ? load_levels(&s, rows, name, person, state, until, err) : error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory to show a policy");
+    int rc = b ? load_levels(&s, rows, name, person, state, until, err)
+               : error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory to show a policy");
     if (rc == BRAID_OK) rc = policy_belief_of(rows, &everybody, name, person, base, until, &b[0], err);
     if (rc == BRAID_OK) rc = policy_belief_of(rows, who, name, person, base, until, &b[1], err);
     if (rc == BRAID_OK) {

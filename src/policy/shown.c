@@ -1,10 +1,10 @@
-/* What an answer showed, as the ranking learns from it: the features of every item of the list, small enough to be kept with
- * each interaction that names the answer.
+/* What an answer showed, as the ranking learns from it: the features of every item of the list, small enough to be kept
+ * with each interaction that names the answer.
  *
- * The features are those that the answer was ranked by, so learning needs neither the models nor the histories of that
- * moment, and learning again from the record gives the same weights. 16 bits a number, in steps of 1/2000, which standardised
- * features bear easily: 34 bytes an item, base64 within the attribution's JSON. A list that was made with other features (by
- * an older program) is not learned from. */
+ * The features are those that the answer was ranked by, so learning needs neither the models nor the histories of
+ * that moment, and learning again from the record gives the same weights. 16 bits a number, in steps of 1/2000,
+ * which standardised features bear easily: 34 bytes an item, base64 within the attribution's JSON. A list that was
+ * made with other features (by an older program) is not learned from. */
 #include <math.h>
 #include <openssl/evp.h>
 #include <string.h>
@@ -23,7 +23,8 @@ bool policy_shown_print(const int16_t *rows, size_t n, size_t chosen, buf *out) 
     unsigned char text[POLICY_SHOWN_MAX * POLICY_FEATURE_COUNT * sizeof *rows * 4 / 3 + 8];
     BRAID_ASSERT(n <= POLICY_SHOWN_MAX && chosen < n);
     int len = EVP_EncodeBlock(text, (const unsigned char *)rows, (int)bytes);
-    return buf_printf(out, ",\"features\":%d,\"chosen\":%zu,\"list\":\"%.*s\"", POLICY_FEATURE_COUNT, chosen, len, text);
+    return buf_printf(out, ",\"features\":%d,\"chosen\":%zu,\"list\":\"%.*s\"", POLICY_FEATURE_COUNT, chosen, len,
+                      text);
 }
 
 /* The attribution is JSON of our own making: fields in this order, no spaces. */
@@ -31,7 +32,8 @@ bool policy_shown_read(const char *attribution, arena *a, policy_shown *out) {
     const char *at = attribution ? strstr(attribution, ",\"features\":") : NULL;
     int features = 0, begin = 0;
     size_t chosen = 0;
-    if (!at || sscanf(at, ",\"features\":%d,\"chosen\":%zu,\"list\":\"%n", &features, &chosen, &begin) < 2) return false;
+    if (!at || sscanf(at, ",\"features\":%d,\"chosen\":%zu,\"list\":\"%n", &features, &chosen, &begin) < 2)
+        return false;
     if (features != POLICY_FEATURE_COUNT || begin == 0) return false;
     const char *text = at + begin, *end = strchr(text, '"');
     size_t len = end ? (size_t)(end - text) : 0, row = POLICY_FEATURE_COUNT * sizeof(int16_t);

@@ -14,7 +14,8 @@ typedef struct policy_shown {
 bool policy_shown_read(const char *attribution, arena *a, policy_shown *out);
 void policy_shown_row(const policy_shown *s, size_t i, float x[POLICY_FEATURE_COUNT]);
 
-/* online.c: one step of learning from it. `count` steps were taken before; `squares` are the sums of squared gradients. */
+/* online.c: one step of learning from it. `count` steps were taken before; `squares` are the sums of squared
+ * gradients. */
 void policy_online_step(const policy_shown *s, double mean[POLICY_FEATURE_COUNT], double squares[POLICY_FEATURE_COUNT]);
 /* linear.c: the same of a posterior. */
 void policy_linear_step(policy_linear *l, const policy_shown *s);

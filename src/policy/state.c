@@ -1,13 +1,13 @@
 /* States: the little of a situation that is worth telling apart, in a form that recurs.
  *
- * A state that never comes twice teaches nothing, so it is at most four discrete values in a fixed order and spelling; which
- * of them is configuration, and the text names them, so that states of other parts are other states. A cohort is what stands
- * between a person and everybody: the people of a region, which every question and every interaction knows for nothing. The
- * canonical text is what people read, its SHA-256 is what rows are found by; the hash covers the text as it stands,
- * so that anyone can check one against the other with sha256sum. Words are lower-cased (ASCII and Latin-1, which
- * covers French), the region is an upper-case code; blanks around a value go. "%", ";" and "=" within a value are
- * written %25, %3b and %3d: no value can look like another field. A value is cut at 39 bytes, so that four of them
- * always fit. */
+ * A state that never comes twice teaches nothing, so it is at most four discrete values in a fixed order and
+ * spelling; which of them is configuration, and the text names them, so that states of other parts are other states.
+ * A cohort is what stands between a person and everybody: the people of a region, which every question and every
+ * interaction knows for nothing. The canonical text is what people read, its SHA-256 is what rows are found by; the
+ * hash covers the text as it stands, so that anyone can check one against the other with sha256sum. Words are
+ * lower-cased (ASCII and Latin-1, which covers French), the region is an upper-case code; blanks around a value go.
+ * "%", ";" and "=" within a value are written %25, %3b and %3d: no value can look like another field. A value is cut
+ * at 39 bytes, so that four of them always fit. */
 /* The one-shot SHA256() of OpenSSL 3 asks for memory, and fails without; the form of old does not. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/sha.h>
@@ -20,7 +20,8 @@ enum { STATE_VALUE_BYTES_MAX = 39 };
 _Static_assert(sizeof "v1;daypart=;device=;mood=;region=" + 4 * STATE_VALUE_BYTES_MAX <=
                    sizeof((policy_state *)0)->text,
                "four values of full length fit in a state's text");
-_Static_assert(sizeof "v1;cohort;region=" + STATE_VALUE_BYTES_MAX <= sizeof((policy_state *)0)->cohort_text, "and a region in a cohort's");
+_Static_assert(sizeof "v1;cohort;region=" + STATE_VALUE_BYTES_MAX <= sizeof((policy_state *)0)->cohort_text,
+               "and a region in a cohort's");
 
 /* Lower case of one code point: ASCII and Latin-1. */
 static uint32_t state_lower(uint32_t c) {
@@ -115,7 +116,8 @@ int policy_state_parse(const char *list, unsigned *parts, braid_error *err) {
         for (int i = 0; i < POLICY_STATE_PARTS; i++)
             if (strlen(state_parts[i].name) == len && memcmp(at, state_parts[i].name, len) == 0) found = i;
         if (found < 0)
-            return error_set(err, BRAID_E_INVALID, "options", "policy.state: \"%.*s\" is no part of a state; daypart, device, mood and region are",
+            return error_set(err, BRAID_E_INVALID, "options",
+                             "policy.state: \"%.*s\" is no part of a state; daypart, device, mood and region are",
                              (int)(len < 40 ? len : 40), at);
         *parts |= 1u << found;
         at += len;
@@ -141,9 +143,10 @@ static void state_cohort(const char *region, policy_state *out) {
         policy_state_hash(out->cohort_text, out->cohort);
 }
 
-void policy_state_make(unsigned parts, const char *daypart, const char *device, const char *mood, const char *region, int64_t at,
-                       policy_state *out) {
-    const char *const values[POLICY_STATE_PARTS] = {[POLICY_DAYPART] = daypart && *daypart ? daypart : state_daypart(at),
+void policy_state_make(unsigned parts, const char *daypart, const char *device, const char *mood, const char *region,
+                       int64_t at, policy_state *out) {
+    const char *const values[POLICY_STATE_PARTS] = {[POLICY_DAYPART] =
+                                                        daypart && *daypart ? daypart : state_daypart(at),
                                                     [POLICY_DEVICE] = device,
                                                     [POLICY_MOOD] = mood,
                                                     [POLICY_REGION] = region};

@@ -1,9 +1,9 @@
 /* Thompson sampling: one draw an action and answer.
  *
  * An action is a genre. Its posterior is shrunk from the broadest level down: everybody, everybody in this state, the
- * person's cohort, the person in any state, the person in this state. An answer draws each action once, so that all items of a genre rise
- * or fall together, as one try of that genre; drawing per item would average the noise out over a genre and explore
- * nothing.
+ * person's cohort, the person in any state, the person in this state. An answer draws each action once, so that all
+ * items of a genre rise or fall together, as one try of that genre; drawing per item would average the noise out over a
+ * genre and explore nothing.
  *
  * The draw depends on the seed and the action's name alone: neither the order of items nor which other items were
  * scored changes an answer, so a seed replays it. Actions are drawn when first met. Facets are known by number; what

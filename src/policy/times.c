@@ -1,7 +1,8 @@
 /* The audience that an item had at any moment: its events in the order of time, with running sums.
  *
- * An answer needs only the audience of now, which the learner keeps (catalogue). Fitting a ranking from the past, and
- * evaluating it there, must not see what came later: popularity from the future is the commonest leak of offline figures. */
+ * An answer needs only the audience of now, which the learner keeps (catalogue). Fitting a ranking from the past,
+ * and evaluating it there, must not see what came later: popularity from the future is the commonest leak of offline
+ * figures. */
 #include "policy/times.h"
 
 #include <math.h>

@@ -75,8 +75,8 @@ static int make_room(query_run_state *q, braid_error *err) {
     return q->items && q->slots ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for candidates");
 }
 
-/* Whether a remote store may leave out what was written a moment ago: not when the question names a write, nor soon after
- * somebody has waited for the stores to catch up. */
+/* Whether a remote store may leave out what was written a moment ago: not when the question names a write, nor soon
+ * after somebody has waited for the stores to catch up. */
 static bool may_be_late(const query_run_state *q) {
     const _Atomic int64_t *at = q->rooms->caught_up_ns;
     int64_t caught_up = at ? atomic_load(at) : 0;

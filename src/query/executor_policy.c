@@ -1,8 +1,9 @@
 /* The posteriors of one answer, loaded beside the other strands.
  *
- * Five rows are read in one round trip. With a local record store that costs less than handing a job to a worker; with a
- * remote one it is a call as long as the others, so the plan starts it first and takes it last. The job owns its arena,
- * since the run's is the caller's alone. It carries the deadline, so waiting for one that has begun is bounded. */
+ * Five rows are read in one round trip. With a local record store that costs less than handing a job to a worker;
+ * with a remote one it is a call as long as the others, so the plan starts it first and takes it last. The job owns
+ * its arena, since the run's is the caller's alone. It carries the deadline, so waiting for one that has begun is
+ * bounded. */
 #include <string.h>
 
 #include "query/run.h"

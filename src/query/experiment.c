@@ -4,10 +4,10 @@
  *    "note":"..","arms":[{"name":"control","share":1},{"name":"new","share":1,"agent":"..","ranker":"..","weights":{..},
  *    "diversity":0.3,"explore":true}]}
  *
- * A person is in an arm by a hash (judge_assign), for as long as the experiment runs; nothing is stored. A request takes part
- * in one experiment at most, the first by id that runs for its agent and has the person: so arms of two experiments never mix
- * in one answer, and each compares people who differ in nothing else. An interleaved one shows everybody both of its arms in one
- * list. Rules may name an experiment's arms. */
+ * A person is in an arm by a hash (judge_assign), for as long as the experiment runs; nothing is stored. A request
+ * takes part in one experiment at most, the first by id that runs for its agent and has the person: so arms of two
+ * experiments never mix in one answer, and each compares people who differ in nothing else. An interleaved one shows
+ * everybody both of its arms in one list. Rules may name an experiment's arms. */
 #include <string.h>
 
 #include "judge/judge.h"
@@ -29,11 +29,12 @@ static int read_ranker(const char *id, const char *name, experiment_arm *arm, br
 
 static int read_weights(const char *id, const json_t *json, experiment_arm *arm, braid_error *err) {
     double *w = arm->weights, sum = 0;
-    int rc = programme_unpack(id, json, err, "{s?F, s?F, s?F !}", "vector", &w[STRAND_VECTOR], "graph", &w[STRAND_GRAPH], "policy",
-                              &w[STRAND_POLICY]);
+    int rc = programme_unpack(id, json, err, "{s?F, s?F, s?F !}", "vector", &w[STRAND_VECTOR], "graph",
+                              &w[STRAND_GRAPH], "policy", &w[STRAND_POLICY]);
     if (rc != BRAID_OK) return rc;
     for (int s = 0; s < STRAND_COUNT; s++) {
-        if (!(w[s] >= 0 && w[s] <= 1)) return programme_fail(err, id, "arm \"%.40s\": weights are from 0 to 1", arm->name);
+        if (!(w[s] >= 0 && w[s] <= 1))
+            return programme_fail(err, id, "arm \"%.40s\": weights are from 0 to 1", arm->name);
         sum += w[s];
     }
     arm->has_weights = true;
@@ -45,19 +46,22 @@ static int read_arm(const char *id, const json_t *json, arena *a, experiment_arm
     json_t *weights = NULL, *explore = NULL;
     arm->share = 1;
     arm->diversity = -1;
-    int rc = programme_unpack(id, json, err, "{s:s, s?F, s?s, s?s, s?o, s?F, s?o !}", "name", &name, "share", &arm->share, "agent", &agent,
-                              "ranker", &ranker, "weights", &weights, "diversity", &arm->diversity, "explore", &explore);
+    int rc = programme_unpack(id, json, err, "{s:s, s?F, s?s, s?s, s?o, s?F, s?o !}", "name", &name, "share",
+                              &arm->share, "agent", &agent, "ranker", &ranker, "weights", &weights, "diversity",
+                              &arm->diversity, "explore", &explore);
     if (rc == BRAID_OK) rc = model_check_id(name, strlen(name), "arm.name", err);
     if (rc == BRAID_OK && agent) rc = model_check_id(agent, strlen(agent), "arm.agent", err);
     if (rc != BRAID_OK) return rc;
     arm->name = arena_strdup(a, name);
     arm->agent = agent ? arena_strdup(a, agent) : NULL;
     if (!arm->name || (agent && !arm->agent)) return no_memory(err);
-    if (!(arm->share > 0 && arm->share <= 1000)) return programme_fail(err, id, "arm \"%.40s\": \"share\" is above 0 and at most 1000", name);
+    if (!(arm->share > 0 && arm->share <= 1000))
+        return programme_fail(err, id, "arm \"%.40s\": \"share\" is above 0 and at most 1000", name);
     arm->has_diversity = json_object_get(json, "diversity") != NULL;
     if (arm->has_diversity && !(arm->diversity >= 0 && arm->diversity <= 1))
         return programme_fail(err, id, "arm \"%.40s\": \"diversity\" is from 0 to 1", name);
-    if (explore && !json_is_boolean(explore)) return programme_fail(err, id, "arm \"%.40s\": \"explore\" wants true or false", name);
+    if (explore && !json_is_boolean(explore))
+        return programme_fail(err, id, "arm \"%.40s\": \"explore\" wants true or false", name);
     arm->has_explore = explore != NULL;
     arm->explore = json_is_true(explore);
     if (ranker) rc = read_ranker(id, ranker, arm, err);
@@ -67,13 +71,15 @@ static int read_arm(const char *id, const json_t *json, arena *a, experiment_arm
 
 static int read_arms(const char *id, const json_t *json, arena *a, experiment *e, braid_error *err) {
     size_t n = json_array_size(json);
-    if (!json_is_array(json) || n < 2 || n > ARMS_MAX) return programme_fail(err, id, "\"arms\" wants a list of 2 to %d", (int)ARMS_MAX);
+    if (!json_is_array(json) || n < 2 || n > ARMS_MAX)
+        return programme_fail(err, id, "\"arms\" wants a list of 2 to %d", (int)ARMS_MAX);
     if (e->interleave && n != 2) return programme_fail(err, id, "two arms can be interleaved, not %zu", n);
     for (size_t i = 0; i < n; i++) {
         int rc = read_arm(id, json_array_get(json, i), a, &e->arms[i], err);
         if (rc != BRAID_OK) return rc;
         for (size_t k = 0; k < i; k++)
-            if (strcmp(e->arms[k].name, e->arms[i].name) == 0) return programme_fail(err, id, "two arms are named \"%.40s\"", e->arms[i].name);
+            if (strcmp(e->arms[k].name, e->arms[i].name) == 0)
+                return programme_fail(err, id, "two arms are named \"%.40s\"", e->arms[i].name);
     }
     e->arm_count = n;
     return BRAID_OK;
@@ -85,15 +91,16 @@ static int read_status(const char *id, const char *status, experiment *e, braid_
     return programme_fail(err, id, "\"status\" is draft, running or stopped, not \"%.40s\"", status);
 }
 
-int experiment_parse(const char *id, const json_t *json, uint64_t version, arena *a, experiment *out, braid_error *err) {
+int experiment_parse(const char *id, const json_t *json, uint64_t version, arena *a, experiment *out,
+                     braid_error *err) {
     const char *status = "draft", *agent = "default", *note = "";
     json_t *from = NULL, *until = NULL, *arms;
     json_int_t salt = 0;
     int interleave = 0;
     *out = (experiment){.version = version, .id = arena_strdup(a, id), .share = 1, .scale = 0.1};
-    int rc = programme_unpack(id, json, err, "{s?s, s?s, s?F, s?I, s?F, s?b, s?o, s?o, s?s, s:o !}", "status", &status, "agent", &agent, "share",
-                              &out->share, "salt", &salt, "scale", &out->scale, "interleave", &interleave, "from", &from, "until", &until, "note",
-                              &note, "arms", &arms);
+    int rc = programme_unpack(id, json, err, "{s?s, s?s, s?F, s?I, s?F, s?b, s?o, s?o, s?s, s:o !}", "status", &status,
+                              "agent", &agent, "share", &out->share, "salt", &salt, "scale", &out->scale, "interleave",
+                              &interleave, "from", &from, "until", &until, "note", &note, "arms", &arms);
     if (rc == BRAID_OK) rc = model_check_id(agent, strlen(agent), "agent", err);
     if (rc == BRAID_OK) rc = read_status(id, status, out, err);
     if (rc != BRAID_OK) return rc;
@@ -103,7 +110,8 @@ int experiment_parse(const char *id, const json_t *json, uint64_t version, arena
     out->interleave = interleave;
     if (!out->id || !out->agent || !out->note) return no_memory(err);
     if (!(out->share > 0 && out->share <= 1)) return programme_fail(err, id, "\"share\" is above 0 and at most 1");
-    if (!(out->scale > 0 && out->scale <= 1000)) return programme_fail(err, id, "\"scale\" is above 0 and at most 1000");
+    if (!(out->scale > 0 && out->scale <= 1000))
+        return programme_fail(err, id, "\"scale\" is above 0 and at most 1000");
     rc = read_arms(id, arms, a, out, err);
     if (rc == BRAID_OK) rc = programme_time(id, from, "from", &out->from, err);
     if (rc == BRAID_OK) rc = programme_time(id, until, "until", &out->until, err);
@@ -141,6 +149,7 @@ const query_request *experiment_request(const experiment *e, size_t arm, const q
     if (x->has_diversity) own->diversity = x->diversity;
     if (x->has_weights) memcpy(own->weights, x->weights, sizeof own->weights);
     /* An answer is kept for those of the same arm only. */
-    own->canonical = arena_printf(a, "%s|%zu:%s|%llu|%zu", rq->canonical, strlen(e->id), e->id, (unsigned long long)e->version, arm);
+    own->canonical =
+        arena_printf(a, "%s|%zu:%s|%llu|%zu", rq->canonical, strlen(e->id), e->id, (unsigned long long)e->version, arm);
     return own->canonical ? own : NULL;
 }

@@ -111,7 +111,7 @@ static const struct {
      "is liked by people who liked"},
 };
 
-enum { SHARED_MAX = 3 }; /* what is asked of one pair */
+enum { SHARED_MAX = 3 };            /* what is asked of one pair */
 static const float KNOWN_COUNT = 3; /* observations of a facet from which a person's taste for it is known a little */
 
 typedef struct speaker {
@@ -279,9 +279,10 @@ static void say_policy(speaker *s, query_item *it, const scored *c) {
 }
 
 static const char *month_words(const speaker *s) {
-    static const char *const names[2][12] = {
-        {"January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"},
-        {"janvier", "février", "mars", "avril", "mai", "juin", "juillet", "août", "septembre", "octobre", "novembre", "décembre"}};
+    static const char *const names[2][12] = {{"January", "February", "March", "April", "May", "June", "July", "August",
+                                              "September", "October", "November", "December"},
+                                             {"janvier", "février", "mars", "avril", "mai", "juin", "juillet", "août",
+                                              "septembre", "octobre", "novembre", "décembre"}};
     time_t now = (time_t)(s->q->now_ms / 1000);
     struct tm t = {0};
     gmtime_r(&now, &t);
@@ -291,9 +292,11 @@ static const char *month_words(const speaker *s) {
 /* What many people do, where the answer leaned on it. */
 static void say_pattern(speaker *s, query_item *it, const scored *c) {
     const policy_leaning *l = c->leaning;
-    const char *words = l ? facet_sentence(s, l->facet) : NULL, *from = words && l->given != UINT32_MAX ? facet_sentence(s, l->given) : NULL;
+    const char *words = l ? facet_sentence(s, l->facet) : NULL,
+               *from = words && l->given != UINT32_MAX ? facet_sentence(s, l->given) : NULL;
     if (!words) return;
-    const char *mood = s->q->rq->mood[0] || !s->q->profile || !s->q->profile->person ? s->q->rq->mood : s->q->profile->person->mood;
+    const char *mood =
+        s->q->rq->mood[0] || !s->q->profile || !s->q->profile->person ? s->q->rq->mood : s->q->profile->person->mood;
     switch (l->kind) {
     case LEARN_GENRE_AFFINITY:
         if (from) say(it, PHRASE(s, P_PATTERN_AFFINITY, from, words));
@@ -310,7 +313,7 @@ static void say_rule(speaker *s, query_item *it, const scored *c) {
 }
 
 static void explain_item(speaker *s, query_item *it, const scored *c) {
-    say_rule(s, it, c); /* before all else: it is why the item stands here */
+    say_rule(s, it, c);                     /* before all else: it is why the item stands here */
     if (it->explored) say_policy(s, it, c); /* first: it is why the item stands here */
     const char *spoke = c->because != UINT32_MAX ? title_of(s, c->because) : NULL;
     if (spoke) say(it, PHRASE(s, P_ALSO, spoke));

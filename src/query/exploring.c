@@ -1,20 +1,22 @@
 /* Exploring: places of a list that are given away to learn, so many as the agent's budget allows.
  *
- * Only recommendations explore, by the agent's setting and unless the request says no; a ranker that is there to compare with
- * never does. The draw (policy/draw.c) takes place while the list is picked, place after place, so it is held to the same
- * rights and comes before nothing that could undo it; the propensity that it gives is that of what is shown. A request's seed
- * replays it. What is older than the agent's cut-off is not explored, nor what nobody knows the age of; an item is as old as
- * its window here, or else as the year it was made in.
+ * Only recommendations explore, by the agent's setting and unless the request says no; a ranker that is there to
+ * compare with never does. The draw (policy/draw.c) takes place while the list is picked, place after place, so it is
+ * held to the same rights and comes before nothing that could undo it; the propensity that it gives is that of what is
+ * shown. A request's seed replays it. What is older than the agent's cut-off is not explored, nor what nobody knows the
+ * age of; an item is as old as its window here, or else as the year it was made in.
  *
- * Whom a place goes to depends on the agent's learner: softmax draws by the final score; linucb and thompson by what the model
- * of the weights knows least of, so only from items that were ranked by features, and like softmax where none were. */
+ * Whom a place goes to depends on the agent's learner: softmax draws by the final score; linucb and thompson by what
+ * the model of the weights knows least of, so only from items that were ranked by features, and like softmax where
+ * none were. */
 #include <math.h>
 
 #include "query/run.h"
 
 static const uint64_t OWN_SEED = UINT64_C(0x6578706c6f726521); /* apart from what else the answer's seed draws */
 
-enum { SAMPLES = 32 }; /* of the weights, of which each answer draws anew; a chance is a multiple of what is left of 1 / SAMPLES */
+/* of the weights, of which each answer draws anew; a chance is a multiple of what is left of 1 / SAMPLES */
+enum { SAMPLES = 32 };
 
 struct exploring {
     policy_draw *draw;
@@ -22,7 +24,8 @@ struct exploring {
 
 static bool wanted(const query_run_state *q) {
     const query_request *rq = q->rq;
-    bool ours = rq->ranker == RANKER_AUTO || rq->ranker == RANKER_LEARNED || rq->ranker == RANKER_TASTE || rq->ranker == RANKER_FUSED;
+    bool ours = rq->ranker == RANKER_AUTO || rq->ranker == RANKER_LEARNED || rq->ranker == RANKER_TASTE ||
+                rq->ranker == RANKER_FUSED;
     return rq->recommend && rq->explore && ours && q->agent.budget > 0 && q->agent.strength > 0 && q->count > 1;
 }
 
@@ -30,7 +33,8 @@ static bool wanted(const query_run_state *q) {
 static bool young(const query_run_state *q, const catalogue_card *c) {
     const double day_ms = 86400000.0;
     if (q->agent.age_days_max == 0) return true;
-    if (c->available_from != TIME_NONE) return ((double)q->now_ms - (double)c->available_from) / day_ms <= q->agent.age_days_max;
+    if (c->available_from != TIME_NONE)
+        return ((double)q->now_ms - (double)c->available_from) / day_ms <= q->agent.age_days_max;
     return c->year != 0 && (double)q->now_ms / day_ms - (c->year - 1970) * 365.2425 <= q->agent.age_days_max;
 }
 
@@ -54,7 +58,8 @@ static size_t make_opinions(query_run_state *q, bool *may, double **value) {
             *to = q->items[i].learned;
             if (!weights) *to += q->agent.strength * policy_linear_width(&b->linear, c->x);
             /* The person's own part of the score is no sample: only the agent's weights are uncertain. */
-            for (int f = 0; weights && f < POLICY_FEATURE_COUNT; f++) *to += (weights[o][f] - b->linear.mean[f]) * c->x[f];
+            for (int f = 0; weights && f < POLICY_FEATURE_COUNT; f++)
+                *to += (weights[o][f] - b->linear.mean[f]) * c->x[f];
         }
     }
     *value = out;

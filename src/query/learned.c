@@ -2,8 +2,8 @@
  *
  * Where models were fitted and the person has a history, the order comes from them and not from the fused strands: the
  * models' own candidates join those that the strands brought, all are described and ranked (policy_candidates), and the
- * best go on to be enriched, explained and shaped like any others. The strands' scores stay beside them: they are evidence,
- * and what an answer shows.
+ * best go on to be enriched, explained and shaped like any others. The strands' scores stay beside them: they are
+ * evidence, and what an answer shows.
  *
  * When a request names candidates, these are ranked and no others, whatever the history.
  *
@@ -32,8 +32,7 @@ bool learned_wanted(const query_run_state *q) {
     const query_request *rq = q->rq;
     bool woven = q->plan.strategy == STRATEGY_HYBRID_PARALLEL || q->plan.strategy == STRATEGY_HYBRID_SEQUENTIAL;
     if (!rq->recommend || !woven || q->allow_count == 0) return false;
-    if (by_what_was_learned(q))
-        return q->models && (has_history(q) || rq->candidates);
+    if (by_what_was_learned(q)) return q->models && (has_history(q) || rq->candidates);
     return rq->ranker != RANKER_FUSED;
 }
 
@@ -71,8 +70,8 @@ static int place(query_run_state *q, const policy_candidate *c, size_t n, placed
     policy_weights base = policy_weights_default();
     braid_error lost = {0};
     if (q->models) base = *q->models->weights;
-    if (policy_belief_of(q->rooms->policies, &q->agent, q->rq->agent, q->rq->user, &base, q->gather_until, belief, &lost) !=
-        BRAID_OK)
+    if (policy_belief_of(q->rooms->policies, &q->agent, q->rq->agent, q->rq->user, &base, q->gather_until, belief,
+                         &lost) != BRAID_OK)
         run_degraded(q, record_name(q->rooms->record));
     q->belief = belief;
     bool fresh = policy_all_fresh(c, n);
@@ -165,7 +164,8 @@ static int scores_of_cards(query_run_state *q, uint32_t bits, float *score, brai
             score[nums[i]] = q->rq->explore ? policy_score_item(scorer, &cards[i]).sampled
                                             : policy_score_item(scorer, &cards[i]).mean;
         else
-            score[nums[i]] = (float)(times ? policy_times_at(times, nums[i], q->rq->as_of).reward_sum : cards[i].reward_sum);
+            score[nums[i]] =
+                (float)(times ? policy_times_at(times, nums[i], q->rq->as_of).reward_sum : cards[i].reward_sum);
     }
     return rc;
 }
@@ -197,8 +197,8 @@ static int gather_baseline(query_run_state *q, braid_error *err) {
 
 int learned_gather(query_run_state *q, braid_error *err) {
     bool learned = by_what_was_learned(q);
-    run_step *step = run_step_add(q, "rank", learned ? "learned" : query_ranker_name(q->rq->ranker), 500,
-                                  (double)room_for(q));
+    run_step *step =
+        run_step_add(q, "rank", learned ? "learned" : query_ranker_name(q->rq->ranker), 500, (double)room_for(q));
     int64_t begun = clock_mono_ns(q->rooms->clock);
     int rc = learned ? gather_learned(q, err) : gather_baseline(q, err);
     q->ranked = rc == BRAID_OK;

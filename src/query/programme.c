@@ -1,11 +1,12 @@
 /* Rules and experiments in memory.
  *
  * They are documents of the record store, few and small, and every answer asks for them: so all are held parsed, as one
- * immutable set that is counted. A new set is made beside the old one when a document changed, and takes its place in one
- * step: an answer that began with a set ends with it. What is in force at a moment has a fingerprint that is part of every
- * cached answer's key, so that a change, or a window that opens or closes, ends what was kept.
+ * immutable set that is counted. A new set is made beside the old one when a document changed, and takes its place in
+ * one step: an answer that began with a set ends with it. What is in force at a moment has a fingerprint that is part
+ * of every cached answer's key, so that a change, or a window that opens or closes, ends what was kept.
  *
- * A document that cannot be read (a newer version wrote it) is left out and named in the log: answers go on without it. */
+ * A document that cannot be read (a newer version wrote it) is left out and named in the log: answers go on without
+ * it. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -94,18 +95,21 @@ static bool load_one(void *ctx, const record_document *d) {
     int rc = json ? BRAID_OK : error_set(&why, BRAID_E_INVALID, "query", "%s", where.text);
     if (rc == BRAID_OK && l->experiments)
         rc = shown->experiment_count < EXPERIMENTS_MAX
-                 ? experiment_parse(d->id, json, d->version, l->set->a, &l->set->experiments[shown->experiment_count], &why)
+                 ? experiment_parse(d->id, json, d->version, l->set->a, &l->set->experiments[shown->experiment_count],
+                                    &why)
                  : error_set(&why, BRAID_E_TOO_LARGE, "query", "more than %d experiments", (int)EXPERIMENTS_MAX);
     else if (rc == BRAID_OK)
-        rc = shown->rule_count < RULES_MAX ? rule_parse(d->id, json, d->version, l->set->a, &l->set->rules[shown->rule_count], &why)
-                                           : error_set(&why, BRAID_E_TOO_LARGE, "query", "more than %d rules", (int)RULES_MAX);
+        rc = shown->rule_count < RULES_MAX
+                 ? rule_parse(d->id, json, d->version, l->set->a, &l->set->rules[shown->rule_count], &why)
+                 : error_set(&why, BRAID_E_TOO_LARGE, "query", "more than %d rules", (int)RULES_MAX);
     json_decref(json);
     if (rc == BRAID_E_NO_MEMORY) {
         l->rc = error_set(l->err, rc, why.store, "%s", why.message);
         return false;
     }
     if (rc != BRAID_OK)
-        log_write(l->p->log, LOG_WARN, "query", "the %s %s is left out: %s", l->experiments ? "experiment" : "rule", d->id, why.message);
+        log_write(l->p->log, LOG_WARN, "query", "the %s %s is left out: %s", l->experiments ? "experiment" : "rule",
+                  d->id, why.message);
     else if (l->experiments)
         shown->experiment_count++;
     else
@@ -118,7 +122,8 @@ static int load_kind(query_programme *p, programme_set *s, bool experiments, bra
     int rc;
     do {
         l.seen = 0;
-        rc = record_list_documents(p->record, experiments ? QUERY_EXPERIMENT : QUERY_RULE, l.last[0] ? l.last : NULL, PAGE, load_one, &l, err);
+        rc = record_list_documents(p->record, experiments ? QUERY_EXPERIMENT : QUERY_RULE, l.last[0] ? l.last : NULL,
+                                   PAGE, load_one, &l, err);
         if (rc == BRAID_OK) rc = l.rc;
     } while (rc == BRAID_OK && l.seen == PAGE);
     return rc;
@@ -152,7 +157,8 @@ uint64_t programme_in_force(const programme *set, int64_t now) {
     uint64_t sum = 0;
     for (size_t i = 0; set && i < set->rule_count; i++) {
         const rule *r = &set->rules[i];
-        if (r->enabled && programme_open_at(r->from, r->until, now)) sum = XXH3_64bits_withSeed(&r->version, sizeof r->version, sum + 1);
+        if (r->enabled && programme_open_at(r->from, r->until, now))
+            sum = XXH3_64bits_withSeed(&r->version, sizeof r->version, sum + 1);
     }
     return sum; /* experiments are in the key by themselves, with their arm */
 }
@@ -164,7 +170,8 @@ int query_document_check(const char *kind, const char *id, const json_t *json, b
     experiment *e = a ? arena_alloc(a, sizeof *e) : NULL;
     int rc = e ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for a document");
     if (rc == BRAID_OK)
-        rc = strcmp(kind, QUERY_RULE) == 0 ? rule_parse(id, json, 0, a, &r, err) : experiment_parse(id, json, 0, a, e, err);
+        rc = strcmp(kind, QUERY_RULE) == 0 ? rule_parse(id, json, 0, a, &r, err)
+                                           : experiment_parse(id, json, 0, a, e, err);
     arena_free(a);
     return rc;
 }

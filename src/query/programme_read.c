@@ -21,7 +21,8 @@ int programme_unpack(const char *id, const json_t *json, braid_error *err, const
     if (rc == 0) return BRAID_OK;
     bool unknown = strstr(why.text, "left unpacked") != NULL;
     const char *names = unknown ? strchr(why.text, ':') : NULL;
-    if (names) return error_set(err, BRAID_E_UNKNOWN_FIELD, "request", "\"%.60s\" has fields that are not known%s", id, names);
+    if (names)
+        return error_set(err, BRAID_E_UNKNOWN_FIELD, "request", "\"%.60s\" has fields that are not known%s", id, names);
     return programme_fail(err, id, "%s", why.text);
 }
 

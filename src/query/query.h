@@ -46,8 +46,8 @@ typedef enum query_strategy {
     STRATEGY_CACHED_ONLY,
     STRATEGY_COUNT
 } query_strategy;
-/* Who puts candidates in order. AUTO: the learned model where there is one and the person has a history, else the strands as
- * fused. The others are there to compare with. */
+/* Who puts candidates in order. AUTO: the learned model where there is one and the person has a history, else the
+ * strands as fused. The others are there to compare with. */
 typedef enum query_ranker {
     RANKER_AUTO,
     RANKER_LEARNED,
@@ -68,7 +68,7 @@ const char *query_strand_name(int strand);
 
 /* Rules of the editors and experiments, from their documents, held for answers to ask (programme.c). Thread-safe. */
 typedef struct query_programme query_programme;
-#define QUERY_RULE "rule"
+#define QUERY_RULE       "rule"
 #define QUERY_EXPERIMENT "experiment"
 /* Loads. On failure *out is to be closed all the same. */
 int query_programme_open(record_store *record, metrics *m, const logger *log, query_programme **out, braid_error *err);
@@ -103,15 +103,17 @@ typedef struct query_rooms {
     unsigned default_deadline_ms, slate_ttl_ms;
     unsigned result_ttl_ms, personal_ttl_ms; /* of answers for nobody in particular, and for a person; 0: not kept */
     unsigned ef_search;
-    unsigned state_parts; /* of a person's state, policy.h */
+    unsigned state_parts;            /* of a person's state, policy.h */
     double weights[2][STRAND_COUNT]; /* of a search, of a recommendation */
     bool
-        vectors_are_given; /* most items carry the caller's own vectors: a lexical query text is of another space (noted in answers) */
+        /* most items carry the caller's own vectors: a lexical query text is of another space (noted in answers) */
+        vectors_are_given;
     /* Waits until the derived stores hold the LSN; false if not in time. */
     bool (*wait)(void *ctx, uint64_t lsn, deadline until);
-    uint64_t (*applied)(void *ctx); /* LSN that all derived stores hold */
+    uint64_t (*applied)(void *ctx);           /* LSN that all derived stores hold */
     bool (*settled)(void *ctx, uint64_t lsn); /* every search that begins now sees what that LSN says */
-    const _Atomic int64_t *caught_up_ns; /* when a wait for the derived stores last succeeded (monotonic), 0 never; may be NULL */
+    /* when a wait for the derived stores last succeeded (monotonic), 0 never; may be NULL */
+    const _Atomic int64_t *caught_up_ns;
     void *ctx;
 } query_rooms;
 
@@ -158,8 +160,8 @@ typedef struct query_item { /* one line of an answer */
     uint32_t num;
     double score, strand[STRAND_COUNT];
     bool explored; /* stands here to learn, where another would have stood by its score */
-    /* How likely this agent was to put this item at this place, given those above it (and what it knew); 1: certain. 0: not
-     * known, which only ranker thompson brings. */
+    /* How likely this agent was to put this item at this place, given those above it (and what it knew); 1: certain.
+     * 0: not known, which only ranker thompson brings. */
     double propensity;
     unsigned team; /* of an interleaved list: whose it is, 0 or 1 */
     bool forced;   /* a rule of the editors filled its place */
@@ -170,11 +172,12 @@ typedef struct query_item { /* one line of an answer */
 /* What one place of a list held and how it came about, for who judges policies by what followed. */
 typedef struct query_place {
     uint32_t num;
-    uint32_t position;   /* 1.. over all pages of the answer */
-    double propensity;   /* as above */
+    uint32_t position; /* 1.. over all pages of the answer */
+    double propensity; /* as above */
     bool explored;
-    double score;        /* what the draw was made from */
-    const float *features; /* POLICY_FEATURE_COUNT of them, as it was ranked; NULL: it was not ranked by features, or is cached */
+    double score; /* what the draw was made from */
+    /* POLICY_FEATURE_COUNT of them, as it was ranked; NULL: it was not ranked by features, or is cached */
+    const float *features;
 } query_place;
 
 typedef struct query_answer { /* memory belongs to the arena it was made in */

@@ -8,7 +8,8 @@
 
 static const char *const strategy_names[STRATEGY_COUNT] = {
     "auto", "vector_only", "graph_only", "hybrid_parallel", "hybrid_sequential", "cached_only"};
-static const char *const ranker_names[RANKER_COUNT] = {"auto", "learned", "taste", "fused", "popular", "neighbours", "ease", "thompson"};
+static const char *const ranker_names[RANKER_COUNT] = {"auto",    "learned",    "taste", "fused",
+                                                       "popular", "neighbours", "ease",  "thompson"};
 static const char *const strand_names[STRAND_COUNT] = {"vector", "graph", "policy"};
 
 const char *query_strategy_name(query_strategy s) {
@@ -327,8 +328,9 @@ static int take_context(parser *p, const json_t *v) {
         else if (strcmp(key, "tier") == 0)
             rc = whole(p, x, key, 0, 255, &n), rq->tier = (int32_t)n;
         else
-            rc = error_set(p->err, BRAID_E_UNKNOWN_FIELD, "request",
-                           "\"context\" has no \"%s\"; it has region, device, daypart, mood, session, age, tier, at, as_of", key);
+            rc = error_set(
+                p->err, BRAID_E_UNKNOWN_FIELD, "request",
+                "\"context\" has no \"%s\"; it has region, device, daypart, mood, session, age, tier, at, as_of", key);
         if (rc) return rc;
     }
     return BRAID_OK;

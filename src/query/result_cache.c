@@ -1,14 +1,15 @@
 /* The result cache: an answer may be given again while nothing that shaped it has changed.
  *
- * The key is the WHOLE question: the database's epoch, the canonical request, filter, vector, user, the person's state and
- * region, the fingerprint of the catalogue and the version of the person's profile, each part with its length. So a changed
- * item, a new interaction or another filter is another key, and nothing needs to be invalidated (CACHE_FIXED); and servers
- * that share a cache share answers only where they hold the same. The fingerprint covers items and relations and is that
- * of the run's beginning: an answer that a change came in between is not kept, nor is one that began before every store had
- * applied what the fingerprint says (it may lack what the next one, of the same key, must show). What time alone changes is checked
- * on the way out: an entry lives at most until the next window opens or closes, by the monotonic clock and by the wall
- * clock (which somebody may set), and every item passes the rule of rights again. A list that explored is kept like any
- * other, with the chances that it was drawn by. An answer that is short, degraded or about an unknown write is not kept.
+ * The key is the WHOLE question: the database's epoch, the canonical request, filter, vector, user, the person's state
+ * and region, the fingerprint of the catalogue and the version of the person's profile, each part with its length. So a
+ * changed item, a new interaction or another filter is another key, and nothing needs to be invalidated (CACHE_FIXED);
+ * and servers that share a cache share answers only where they hold the same. The fingerprint covers items and
+ * relations and is that of the run's beginning: an answer that a change came in between is not kept, nor is one that
+ * began before every store had applied what the fingerprint says (it may lack what the next one, of the same key, must
+ * show). What time alone changes is checked on the way out: an entry lives at most until the next window opens or
+ * closes, by the monotonic clock and by the wall clock (which somebody may set), and every item passes the rule of
+ * rights again. A list that explored is kept like any other, with the chances that it was drawn by. An answer that is
+ * short, degraded or about an unknown write is not kept.
  *
  * A question that nobody in particular asks may be asked by many at once: one of those who miss computes it, the others
  * wait for a moment and look again (a lease). Whoever waited its share computes as well. */
@@ -46,20 +47,12 @@ static bool make_key(const query_run_state *q, buf *key) {
     query_strategy strategy = rq->strategy == STRATEGY_CACHED_ONLY ? STRATEGY_AUTO : rq->strategy;
     /* Some patterns hold in one month: what was answered yesterday was answered in another. */
     uint64_t patterns = q->rooms->patterns ? policy_patterns_version(q->rooms->patterns) : 0;
-    uint64_t numbers[] = {q->rooms->epoch,
-                          patterns,
-                          patterns ? (uint64_t)q->now_ms / (24 * UINT64_C(3600000)) : 0,
-                          q->content,
-                          q->profile ? q->profile->version : 0,
-                          q->models ? (uint64_t)q->models->at : 0,
-                          q->session_count ? q->session[0].lsn : 0, /* another server's write may be in it before it is in the profile */
-                          rq->k,
-                          q->agent.version,
+    uint64_t numbers[] = {q->rooms->epoch, patterns, patterns ? (uint64_t)q->now_ms / (24 * UINT64_C(3600000)) : 0,
+                          q->content, q->profile ? q->profile->version : 0, q->models ? (uint64_t)q->models->at : 0,
+                          /* another server's write may be in it before it is in the profile */
+                          q->session_count ? q->session[0].lsn : 0, rq->k, q->agent.version,
                           rq->recommend && rq->rules ? programme_in_force(q->programme, q->now_ms) : 0,
-                          (uint64_t)q->rights.age,
-                          (uint64_t)q->rights.tier,
-                          rq->include_seen,
-                          (uint64_t)rq->fusion,
+                          (uint64_t)q->rights.age, (uint64_t)q->rights.tier, rq->include_seen, (uint64_t)rq->fusion,
                           (uint64_t)strategy};
     buf_init(key, 0);
     return cache_key(key, "result", 6) && cache_key(key, rq->canonical, strlen(rq->canonical)) &&
@@ -71,7 +64,8 @@ static bool make_key(const query_run_state *q, buf *key) {
            cache_key(key, numbers, sizeof numbers);
 }
 
-/* A person's next answer should show what others taught the policies meanwhile sooner than a question that nobody asks. */
+/* A person's next answer should show what others taught the policies meanwhile sooner than a question that nobody
+ * asks. */
 static int64_t time_to_live(const query_run_state *q) {
     return q->rq->user[0] ? q->rooms->personal_ttl_ms : q->rooms->result_ttl_ms;
 }
@@ -161,9 +155,10 @@ static void give_lease_back(query_run_state *q, const buf *key) {
     q->cache_leased = false;
 }
 
-/* After a miss: true when another run had the answer ready in time, false when this one is to compute it. Whoever waits has
- * time: its looks may take all of its patience, so that a crowd at the cache is no reason to compute. Whoever gets the
- * lease looks once more: between its miss and its lease the holder before it may have come to an end. */
+/* After a miss: true when another run had the answer ready in time, false when this one is to compute it. Whoever
+ * waits has time: its looks may take all of its patience, so that a crowd at the cache is no reason to compute.
+ * Whoever gets the lease looks once more: between its miss and its lease the holder before it may have come to an
+ * end. */
 static bool await_other(query_run_state *q, const buf *key, query_item **items, size_t *count) {
     int64_t now = clock_mono_ns(q->rooms->clock);
     deadline patience = now + (q->until - now) / LEASE_WAIT;

@@ -6,10 +6,10 @@
  *   reserve  the pinned leave the candidates, and come back at their places
  *   place    at each place: the pinned one, or, where quotas have no more room to wait, the best that they count
  *
- * Everything that decides membership was settled before (scope.c): a rule moves and adds only what is in `allow`, so it is
- * never against rights, a person's constraints, the request's filter, or what was seen. Quotas take the best that they count as
- * late as they can, the nearest window first: what is better on its own merits stands above. What a rule places is no draw: its
- * propensity is 1. */
+ * Everything that decides membership was settled before (scope.c): a rule moves and adds only what is in `allow`, so
+ * it is never against rights, a person's constraints, the request's filter, or what was seen. Quotas take the best
+ * that they count as late as they can, the nearest window first: what is better on its own merits stands above. What
+ * a rule places is no draw: its propensity is 1. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,24 +40,27 @@ static const char *daypart_of(query_run_state *q) {
 static bool in_experiment(const query_run_state *q, const rule *r) {
     const experiment_place *p = &q->experiment;
     if (!r->experiment[0]) return true;
-    return p->experiment && strcmp(p->experiment->id, r->experiment) == 0 && names(&r->arms, p->experiment->arms[p->arm].name);
+    return p->experiment && strcmp(p->experiment->id, r->experiment) == 0 &&
+           names(&r->arms, p->experiment->arms[p->arm].name);
 }
 
 static bool concerns(query_run_state *q, const rule *r, const char *daypart) {
     const query_request *rq = q->rq;
-    return r->enabled && programme_open_at(r->from, r->until, q->now_ms) && names(&r->agents, q->asked_agent) && names(&r->users, rq->user) &&
-           names(&r->regions, q->rights.region) && names(&r->devices, rq->device) && names(&r->moods, rq->mood) &&
-           names(&r->dayparts, daypart) && in_experiment(q, r);
+    return r->enabled && programme_open_at(r->from, r->until, q->now_ms) && names(&r->agents, q->asked_agent) &&
+           names(&r->users, rq->user) && names(&r->regions, q->rights.region) && names(&r->devices, rq->device) &&
+           names(&r->moods, rq->mood) && names(&r->dayparts, daypart) && in_experiment(q, r);
 }
 
 static int resolve(query_run_state *q, struct rules_run *x, const rule *r, braid_error *err) {
     size_t i = x->count;
     x->num[i] = UINT32_MAX;
     if (r->kind == RULE_PIN) {
-        if (!catalogue_num(q->rooms->catalogue, r->item, &x->num[i]) || !bitset_has(&q->allow, x->num[i])) return BRAID_OK;
+        if (!catalogue_num(q->rooms->catalogue, r->item, &x->num[i]) || !bitset_has(&q->allow, x->num[i]))
+            return BRAID_OK;
         if (r->position > q->rq->k) return BRAID_OK; /* the list ends above it */
         for (size_t k = 0; k < i; k++) /* one item, one place; one place, one item: the first rule by id has it */
-            if (x->list[k]->kind == RULE_PIN && (x->num[k] == x->num[i] || x->list[k]->position == r->position)) return BRAID_OK;
+            if (x->list[k]->kind == RULE_PIN && (x->num[k] == x->num[i] || x->list[k]->position == r->position))
+                return BRAID_OK;
     } else {
         int rc = catalogue_filter(q->rooms->catalogue, r->where, &x->where[i], err);
         if (rc != BRAID_OK) return rc;
@@ -70,7 +73,9 @@ static int resolve(query_run_state *q, struct rules_run *x, const rule *r, braid
 /* Pins belong to the first page: on the next ones they were shown already, or the person went past them. */
 int rules_choose(query_run_state *q, braid_error *err) {
     const programme *set = q->programme;
-    if (!set || set->rule_count == 0 || !q->rq->recommend || q->rq->candidates || q->rq->as_of != TIME_NONE || !q->rq->rules) return BRAID_OK;
+    if (!set || set->rule_count == 0 || !q->rq->recommend || q->rq->candidates || q->rq->as_of != TIME_NONE ||
+        !q->rq->rules)
+        return BRAID_OK;
     const char *daypart = daypart_of(q);
     int rc = daypart ? BRAID_OK : BRAID_E_NO_MEMORY;
     for (size_t i = 0; rc == BRAID_OK && i < set->rule_count; i++) {
@@ -79,7 +84,8 @@ int rules_choose(query_run_state *q, braid_error *err) {
         if (!q->rules && !(q->rules = arena_calloc(q->a, 1, sizeof *q->rules))) rc = BRAID_E_NO_MEMORY;
         if (rc == BRAID_OK) rc = resolve(q, q->rules, r, err);
     }
-    if (rc == BRAID_OK && q->rules && !(q->rules->pinned = arena_calloc(q->a, q->rules->count + 1, sizeof(scored)))) rc = BRAID_E_NO_MEMORY;
+    if (rc == BRAID_OK && q->rules && !(q->rules->pinned = arena_calloc(q->a, q->rules->count + 1, sizeof(scored))))
+        rc = BRAID_E_NO_MEMORY;
     return rc == BRAID_E_NO_MEMORY ? error_set(err, rc, "query", "no memory for the editors' rules") : rc;
 }
 
@@ -91,7 +97,9 @@ void rules_release(query_run_state *q) {
 size_t rules_room(const query_run_state *q) {
     size_t room = 0;
     for (size_t i = 0; q->rules && i < q->rules->count; i++)
-        room += q->rules->list[i]->kind == RULE_PIN ? 1 : q->rules->list[i]->kind == RULE_QUOTA ? q->rules->list[i]->least : 0;
+        room += q->rules->list[i]->kind == RULE_PIN     ? 1
+                : q->rules->list[i]->kind == RULE_QUOTA ? q->rules->list[i]->least
+                                                        : 0;
     return room;
 }
 
@@ -153,14 +161,15 @@ void rules_reserve(query_run_state *q) {
     }
 }
 
-/* The pinned one comes back at the end of the candidates, from where it is taken. Of a list that is shorter than its place it
- * is the end. */
+/* The pinned one comes back at the end of the candidates, from where it is taken. Of a list that is shorter than its
+ * place it is the end. */
 static size_t pinned_at(query_run_state *q, size_t place) {
     struct rules_run *x = q->rules;
     bool at_end = place >= q->count;
     size_t next = SIZE_MAX;
     for (size_t r = 0; r < x->count; r++) {
-        if (x->list[r]->kind != RULE_PIN || !x->pinned[r].num || (x->list[r]->position != place + 1 && !at_end)) continue;
+        if (x->list[r]->kind != RULE_PIN || !x->pinned[r].num || (x->list[r]->position != place + 1 && !at_end))
+            continue;
         if (next == SIZE_MAX || x->list[r]->position < x->list[next]->position) next = r;
     }
     if (next == SIZE_MAX) return SIZE_MAX;
@@ -185,7 +194,8 @@ static size_t lacking(const query_run_state *q, size_t r, size_t picked) {
     if (quota->kind != RULE_QUOTA || picked >= within) return 0;
     for (size_t i = 0; i < picked; i++) have += bitset_has(&x->where[r], q->items[i].num);
     for (size_t p = 0; p < x->count; p++)
-        if (x->list[p]->kind == RULE_PIN && x->pinned[p].num && x->list[p]->position <= within) have += bitset_has(&x->where[r], x->pinned[p].num);
+        if (x->list[p]->kind == RULE_PIN && x->pinned[p].num && x->list[p]->position <= within)
+            have += bitset_has(&x->where[r], x->pinned[p].num);
     return have < quota->least ? quota->least - have : 0;
 }
 
@@ -194,12 +204,13 @@ static size_t room_until(const query_run_state *q, size_t picked, size_t end) {
     const struct rules_run *x = q->rules;
     size_t room = end > picked ? end - picked : 0;
     for (size_t p = 0; p < x->count; p++)
-        room -= x->list[p]->kind == RULE_PIN && x->pinned[p].num && x->list[p]->position > picked && x->list[p]->position <= end;
+        room -= x->list[p]->kind == RULE_PIN && x->pinned[p].num && x->list[p]->position > picked &&
+                x->list[p]->position <= end;
     return room;
 }
 
-/* The nearest place by which quotas together need all the room that is left before it; 0: there is none. An item that counts
- * for two is reckoned twice: a quota may come a little early for that, never too late. */
+/* The nearest place by which quotas together need all the room that is left before it; 0: there is none. An item
+ * that counts for two is reckoned twice: a quota may come a little early for that, never too late. */
 static size_t tight_window(const query_run_state *q, const size_t *lack, size_t picked) {
     const struct rules_run *x = q->rules;
     size_t nearest = 0;
@@ -223,7 +234,8 @@ size_t rules_place(query_run_state *q, size_t picked, bool *drawn) {
     for (size_t r = 0; r < x->count; r++) lack[r] = lacking(q, r, picked);
     size_t end = tight_window(q, lack, picked), best = SIZE_MAX, most = 0;
     const rule *by = NULL;
-    for (size_t i = picked; end && i < q->count; i++) { /* whom most of these quotas count; of those the best by score */
+    /* whom most of these quotas count; of those the best by score */
+    for (size_t i = picked; end && i < q->count; i++) {
         size_t counted = 0;
         const rule *first = NULL;
         for (size_t r = 0; r < x->count; r++)

@@ -146,7 +146,8 @@ static int finish(query_run_state *q, query_item *items, size_t count, query_ans
             .agent = arena_strdup(q->a, q->rq->agent), /* an experiment's goes with it */
             .log = slate_log_of(q, items, count),
         };
-        if (!answer->agent || !answer->places || !answer->recommendation_id || !answer->degraded || !answer->json) rc = BRAID_E_NO_MEMORY;
+        if (!answer->agent || !answer->places || !answer->recommendation_id || !answer->degraded || !answer->json)
+            rc = BRAID_E_NO_MEMORY;
     }
     buf_free(&json);
     if (rc) return error_set(err, rc, "query", "no memory for the answer");
@@ -170,7 +171,8 @@ static int run_list(query_run_state *q, query_item **items, size_t *count, braid
     int rc = scope_make(q, err);
     if (rc == BRAID_OK && !result_cache_get(q, items, count)) {
         rc = run_stages(q, items, count, err);
-        result_cache_put(q, *items, rc == BRAID_OK ? *count : 0); /* after an error too: somebody may wait for the lease */
+        /* after an error too: somebody may wait for the lease */
+        result_cache_put(q, *items, rc == BRAID_OK ? *count : 0);
     }
     return rc;
 }
@@ -189,19 +191,29 @@ static uint32_t *nums_of(arena *a, const query_item *items, size_t n) {
     return nums;
 }
 
-/* The first arm's list is there; the second's is made in what is left of the time, and both become one. If it cannot be, the
- * answer stands as it is and counts for no arm. */
-static int interleave(query_run_state *q, const query_request *asked, query_item **items, size_t *count, braid_error *err) {
-    query_run_state other = {.rooms = q->rooms, .a = q->a, .like_num = UINT32_MAX, .started_ns = q->started_ns, .now_ms = q->now_ms,
-                             .until = q->until, .gather_until = q->gather_until, .seed = q->seed, .programme = q->programme,
-                             .asked_agent = q->asked_agent, .experiment = {q->experiment.experiment, 1}};
+/* The first arm's list is there; the second's is made in what is left of the time, and both become one. If it cannot
+ * be, the answer stands as it is and counts for no arm. */
+static int interleave(query_run_state *q, const query_request *asked, query_item **items, size_t *count,
+                      braid_error *err) {
+    query_run_state other = {.rooms = q->rooms,
+                             .a = q->a,
+                             .like_num = UINT32_MAX,
+                             .started_ns = q->started_ns,
+                             .now_ms = q->now_ms,
+                             .until = q->until,
+                             .gather_until = q->gather_until,
+                             .seed = q->seed,
+                             .programme = q->programme,
+                             .asked_agent = q->asked_agent,
+                             .experiment = {q->experiment.experiment, 1}};
     query_item *theirs = NULL, *all;
     size_t n = 0, k = q->rq->k, drafted = 0;
     braid_error lost = {0};
     rng draft;
     other.rq = experiment_request(q->experiment.experiment, 1, asked, q->a);
     int rc = other.rq ? run_list(&other, &theirs, &n, &lost) : BRAID_E_NO_MEMORY;
-    uint32_t *a = nums_of(q->a, *items, *count), *b = nums_of(q->a, theirs, rc == BRAID_OK ? n : 0), *out = arena_alloc(q->a, k * sizeof *out);
+    uint32_t *a = nums_of(q->a, *items, *count), *b = nums_of(q->a, theirs, rc == BRAID_OK ? n : 0),
+             *out = arena_alloc(q->a, k * sizeof *out);
     uint8_t *team = arena_alloc(q->a, k);
     all = arena_calloc(q->a, k + 1, sizeof *all);
     if (rc == BRAID_OK && a && b && out && team && all) {
@@ -221,7 +233,8 @@ static int interleave(query_run_state *q, const query_request *asked, query_item
         if (rc != BRAID_OK) run_degraded(q, lost.store[0] ? "experiment" : "memory");
     }
     run_end(&other);
-    return q->interleaved || rc != BRAID_E_NO_MEMORY ? BRAID_OK : error_set(err, rc, "query", "no memory for an experiment");
+    return q->interleaved || rc != BRAID_E_NO_MEMORY ? BRAID_OK
+                                                     : error_set(err, rc, "query", "no memory for an experiment");
 }
 
 int query_run(const query_rooms *rooms, const query_request *request, arena *a, query_answer **out, braid_error *err) {
@@ -235,7 +248,8 @@ int query_run(const query_rooms *rooms, const query_request *request, arena *a, 
     q.programme = programme_get(rooms->programme);
     rc = join_experiment(&q, err);
     if (rc == BRAID_OK) rc = run_list(&q, &items, &count, err);
-    if (rc == BRAID_OK && q.experiment.experiment && q.experiment.experiment->interleave) rc = interleave(&q, request, &items, &count, err);
+    if (rc == BRAID_OK && q.experiment.experiment && q.experiment.experiment->interleave)
+        rc = interleave(&q, request, &items, &count, err);
     if (rc == BRAID_OK) slate_keep(&q, items, count);
     if (rc == BRAID_OK) rc = finish(&q, items, count, out, err);
     run_end(&q);

@@ -22,7 +22,7 @@ typedef struct query_plan {
     double estimate_us, vector_us, graph_us, policy_us;
     double vector_rows, graph_rows;
     const char *vector_method;
-    size_t fetch; /* candidates wanted from each strand */
+    size_t fetch;        /* candidates wanted from each strand */
     bool overlap;        /* the graph walk goes to a worker */
     bool overlap_policy; /* so does the loading of posteriors */
 } query_plan;
@@ -46,14 +46,14 @@ typedef struct scored {
     const graph_hit *hit; /* NULL if the graph did not reach it */
     policy_score policy;
     const policy_leaning *leaning; /* a pattern that speaks for it; NULL: none */
-    bool popular; /* came from the popular list */
-    bool ranked;  /* by what was learned, with this score; `because` spoke most for it, UINT32_MAX: none did */
+    bool popular;                  /* came from the popular list */
+    bool ranked; /* by what was learned, with this score; `because` spoke most for it, UINT32_MAX: none did */
     double learned;
     uint32_t because;
     const policy_candidate *described; /* what it was ranked by; NULL: nothing */
-    double propensity; /* of standing where it stands (exploring.c) */
+    double propensity;                 /* of standing where it stands (exploring.c) */
     bool explored;
-    uint32_t draw; /* its number in the draw */
+    uint32_t draw;           /* its number in the draw */
     const struct rule *rule; /* of the editors, that speaks for it; NULL: none */
     bool forced;             /* a rule filled its place */
 } scored;
@@ -74,14 +74,14 @@ typedef struct query_run_state {
     char recommendation_id[40];
     uint64_t seed;
 
-    const policy_profile *profile; /* NULL without a user */
+    const policy_profile *profile;  /* NULL without a user */
     const policy_model_set *models; /* NULL: nothing was learned */
     policy_lean *lean;              /* what patterns add to facets; NULL: nothing */
     bool ranked;                    /* candidates are in the order of a ranker, not of the fused strands */
     viewer_rights rights;
     policy_state state;
-    agent_settings agent; /* how it ranks and explores */
-    const policy_belief *belief; /* what candidates were ranked by; NULL: they were not ranked by features */
+    agent_settings agent;              /* how it ranks and explores */
+    const policy_belief *belief;       /* what candidates were ranked by; NULL: they were not ranked by features */
     const struct programme *programme; /* of editors and experimenters; NULL: none */
     const char *asked_agent;           /* of the request, whatever an experiment makes of it */
     experiment_place experiment;
@@ -111,7 +111,7 @@ typedef struct query_run_state {
 
     scored *items;
     size_t count, cap;
-    size_t considered; /* candidates in order, of which the first `count` are shown */
+    size_t considered;          /* candidates in order, of which the first `count` are shown */
     uint32_t *slots, slot_mask; /* positions of candidates + 1, by hashed number */
     const char *notes[NOTES_MAX];
     size_t note_count;

@@ -156,8 +156,8 @@ static int load_session(query_run_state *q, braid_error *err) {
     q->session = arena_calloc(q->a, SESSION_ITEMS, sizeof *q->session);
     if (!q->session) return no_memory(err);
     uint64_t known = policy_profile_last_write(q->rooms->profiles, q->rq->user);
-    if (policy_people_session(q->rooms->people, q->rq->user, q->rq->session, known, target_until(q), q->session, SESSION_ITEMS,
-                              &q->session_count, &lost) != BRAID_OK)
+    if (policy_people_session(q->rooms->people, q->rq->user, q->rq->session, known, target_until(q), q->session,
+                              SESSION_ITEMS, &q->session_count, &lost) != BRAID_OK)
         run_degraded(q, record_name(q->rooms->record));
     return BRAID_OK;
 }

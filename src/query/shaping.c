@@ -1,11 +1,11 @@
 /* Personalising and shaping: from fused scores to the k that are shown.
  *
  * Personalising adds the person's affinity to the item's facets, a little for what is new and, for somebody unknown,
- * for what is popular. In a recommendation what many people do (policy's patterns) leans it by a twentieth at most: enough to decide
- * between likes, not to bring back what the ranking left out. Shaping checks the one rule of rights again on every item (the set was made a moment ago; a
- * window may have closed), and picks by maximal marginal relevance (Carbonell & Goldstein 1998): score against likeness
- * to what is already picked, likeness being the Jaccard overlap of facets, which an editor can see, unlike a distance
- * of vectors. */
+ * for what is popular. In a recommendation what many people do (policy's patterns) leans it by a twentieth at most:
+ * enough to decide between likes, not to bring back what the ranking left out. Shaping checks the one rule of rights
+ * again on every item (the set was made a moment ago; a window may have closed), and picks by maximal marginal
+ * relevance (Carbonell & Goldstein 1998): score against likeness to what is already picked, likeness being the
+ * Jaccard overlap of facets, which an editor can see, unlike a distance of vectors. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +44,8 @@ static void drop_gone(query_run_state *q) {
 static int lean_begin(query_run_state *q, braid_error *err) {
     const query_request *rq = q->rq;
     bool plain = q->plan.strategy == STRATEGY_VECTOR_ONLY || q->plan.strategy == STRATEGY_GRAPH_ONLY;
-    bool ours = rq->ranker == RANKER_AUTO || rq->ranker == RANKER_LEARNED || rq->ranker == RANKER_TASTE || rq->ranker == RANKER_FUSED;
+    bool ours = rq->ranker == RANKER_AUTO || rq->ranker == RANKER_LEARNED || rq->ranker == RANKER_TASTE ||
+                rq->ranker == RANKER_FUSED;
     if (!q->rooms->patterns || !rq->recommend || plain || !ours) return BRAID_OK;
     const char *mood = rq->mood[0] || !q->profile || !q->profile->person ? rq->mood : q->profile->person->mood;
     int rc = policy_lean_make(q->rooms->patterns, q->profile, q->now_ms, mood, q->a, &q->lean);
@@ -135,9 +136,9 @@ static double overlap(const uint32_t *a, size_t na, const uint32_t *b, size_t nb
     return all ? (double)both / (double)all : 0;
 }
 
-/* Moves those that are shown to the front: at each place the best by marginal relevance, or who takes it to be explored. Each
- * pick updates every other's nearest likeness: k x n merges. Without diversity there is nothing to update, and the best is
- * the first that is left. */
+/* Moves those that are shown to the front: at each place the best by marginal relevance, or who takes it to be
+ * explored. Each pick updates every other's nearest likeness: k x n merges. Without diversity there is nothing to
+ * update, and the best is the first that is left. */
 typedef struct picking {
     const uint32_t **facets; /* NULL: no diversity */
     double *nearest;

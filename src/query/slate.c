@@ -1,9 +1,10 @@
 /* Slates: what was shown under a recommendation_id. They let the next page repeat nothing and let a reward find the
  * place that earned it.
  *
- * A slate is a small binary value in the cache: the person it was for, then the numbers shown on this and all earlier
- * pages, in order; of a list that was ranked by what was learned, also the features that it was ranked by, so that a choice
- * can teach the ranking. Losing one costs attribution and the next page of that answer, never a wrong answer. */
+ * A slate is a small binary value in the cache: the person it was for, then the numbers shown on this and all
+ * earlier pages, in order; of a list that was ranked by what was learned, also the features that it was ranked by,
+ * so that a choice can teach the ranking. Losing one costs attribution and the next page of that answer, never a
+ * wrong answer. */
 #include <string.h>
 
 #include "query/run.h"
@@ -40,7 +41,8 @@ static bool slate_read(const query_rooms *rooms, const char *id, const char *per
     if (!found || value->len < sizeof *head) return false;
     memcpy(head, value->data, sizeof *head);
     if (head->features > POLICY_SHOWN_MAX || head->features > head->page || head->page > head->shown) return false;
-    if (value->len != sizeof *head + head->user_len + head->shown * sizeof(uint32_t) + features_bytes(head)) return false;
+    if (value->len != sizeof *head + head->user_len + head->shown * sizeof(uint32_t) + features_bytes(head))
+        return false;
     return head->user_len == strlen(person) && memcmp(value->data + sizeof *head, person, head->user_len) == 0;
 }
 

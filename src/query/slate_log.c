@@ -1,8 +1,9 @@
-/* What an answer leaves behind for judging: its places, the candidates that it did not show, and by what they were ranked.
+/* What an answer leaves behind for judging: its places, the candidates that it did not show, and by what they were
+ * ranked.
  *
- * Only a recommendation for a person at the present moment is kept: a search is asked for, and a question put in the past or
- * about named candidates is somebody's measurement. Of somebody who is not known nothing is kept, unless they are in an
- * experiment: a name that was only asked about, or has been deleted, leaves no trace. */
+ * Only a recommendation for a person at the present moment is kept: a search is asked for, and a question put in the
+ * past or about named candidates is somebody's measurement. Of somebody who is not known nothing is kept, unless
+ * they are in an experiment: a name that was only asked about, or has been deleted, leaves no trace. */
 #include <math.h>
 #include <string.h>
 
@@ -12,7 +13,8 @@ enum { POOL_MAX = 60 };
 
 static bool worth_it(const query_run_state *q, size_t count) {
     bool somebody = q->rq->user[0] && ((q->profile && q->profile->known) || q->experiment.experiment);
-    return q->rq->recommend && somebody && q->rq->as_of == TIME_NONE && !q->rq->candidates && count > 0 && count <= JUDGE_SLOTS_MAX;
+    return q->rq->recommend && somebody && q->rq->as_of == TIME_NONE && !q->rq->candidates && count > 0 &&
+           count <= JUDGE_SLOTS_MAX;
 }
 
 static const float *features_of(const query_run_state *q, uint32_t num) {
@@ -21,7 +23,8 @@ static const float *features_of(const query_run_state *q, uint32_t num) {
     return NULL;
 }
 
-/* All or nothing, but for the places that rules filled: a list of which others have no features was not ranked by them. */
+/* All or nothing, but for the places that rules filled: a list of which others have no features was not ranked by
+ * them. */
 static void add_features(query_run_state *q, judge_log *l) {
     size_t rows = l->place_count + l->pool_count, width = POLICY_FEATURE_COUNT;
     float *x = arena_calloc(q->a, (rows + 1) * width, sizeof *x);
@@ -40,7 +43,8 @@ static void add_pool(query_run_state *q, judge_log *l) {
     if (n > POOL_MAX) n = POOL_MAX;
     if (q->cached || q->interleaved || !(l->pool = arena_alloc(q->a, (n + 1) * sizeof *l->pool))) return;
     for (size_t i = 0; i < n; i++)
-        if (q->items[q->count + i].card && (!q->ranked || q->items[q->count + i].described)) l->pool[l->pool_count++] = q->items[q->count + i].num;
+        if (q->items[q->count + i].card && (!q->ranked || q->items[q->count + i].described))
+            l->pool[l->pool_count++] = q->items[q->count + i].num;
 }
 
 const judge_log *slate_log_of(query_run_state *q, const query_item *items, size_t count) {

@@ -1,8 +1,8 @@
 /* Documents, slates and episodes: what may be written.
  *
- * A document's body must be a JSON object, since every face of Braid will print it inside of JSON; it is parsed once on the
- * caller's thread and kept byte for byte. What it means is known to the rooms above alone. A slate's body is theirs too, and
- * is not looked at: one is written for every answer. */
+ * A document's body must be a JSON object, since every face of Braid will print it inside of JSON; it is parsed once
+ * on the caller's thread and kept byte for byte. What it means is known to the rooms above alone. A slate's body is
+ * theirs too, and is not looked at: one is written for every answer. */
 #include "record/documents.h"
 
 #include <math.h>
@@ -25,7 +25,8 @@ bool record_id_valid(const char *id) {
 }
 
 static int object_check(const char *body, size_t len, const char **why) {
-    static const model_limits limits = {.json_bytes_max = RECORD_DOCUMENT_BYTES_MAX, .json_depth_max = DOCUMENT_DEPTH_MAX};
+    static const model_limits limits = {.json_bytes_max = RECORD_DOCUMENT_BYTES_MAX,
+                                        .json_depth_max = DOCUMENT_DEPTH_MAX};
     json_t *json = NULL;
     *why = "a document's body is a JSON object";
     if (memchr(body, '\0', len) != NULL) return BRAID_E_INVALID; /* a text of a store ends there */

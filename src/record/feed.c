@@ -1,10 +1,10 @@
 /* feed: one thread that carries the change log into one derived store.
  *
- * It reads the rows after its cursor, gives them to `apply`, and moves on only when that succeeded, so delivery is
- * at least once and in LSN order. When apply or the log fails, the same place is tried again after 10, 20, 40 ms ...
- * 1 s (or up to a quarter less), no longer, since a breaker in front of the store may refuse the first tries after it is back, and both waits add
- * up; a success resets the pause. Batches are read anew each time, since rows of a deleted person may have left the
- * log meanwhile.
+ * It reads the rows after its cursor, gives them to `apply`, and moves on only when that succeeded, so delivery is at
+ * least once and in LSN order. When apply or the log fails, the same place is tried again after 10, 20, 40 ms ... 1 s
+ * (or up to a quarter less), no longer, since a breaker in front of the store may refuse the first tries after it is
+ * back, and both waits add up; a success resets the pause. Batches are read anew each time, since rows of a deleted
+ * person may have left the log meanwhile.
  *
  * No wake-up is lost: the thread looks at the head under the log's own lock before it sleeps (record_log_wait), and
  * feed_wait looks at `applied` under the feed's. Rows of kinds that the consumer does not want are not read at all: the
@@ -14,15 +14,15 @@
  * before. Several processes may run a feed of that name; the one that holds the lease feeds, the others watch the
  * cursor, so that their feed_wait tells the truth about the store all the same.
  *
- * A batch is as large as the store takes in BATCH_MS: twice as many rows after a full one that took less than half of that,
- * fewer after one that took longer. Large batches are cheap a row, small ones let a waiter go on soon, and a cold or
- * busy store is not given more than it can answer in its time.
+ * A batch is as large as the store takes in BATCH_MS: twice as many rows after a full one that took less than half of
+ * that, fewer after one that took longer. Large batches are cheap a row, small ones let a waiter go on soon, and a cold
+ * or busy store is not given more than it can answer in its time.
  *
  * Under a stream of small commits, a feed that ran for each of them would eat the processor that the writers need.
  * So when nobody waits in feed_wait, it lets pace_ms pass between two reads, also when a read found nothing that it
- * wants: three feeds of items would otherwise wake for every commit of interactions. One that waits ends the pause at
- * once. And as nobody waits for the processor time of a feed, its thread gives way to all others (base/turn.h), the more
- * so the `nicer` it was made. */
+ * wants: three feeds of items would otherwise wake for every commit of interactions. One that waits ends the pause
+ * at once. And as nobody waits for the processor time of a feed, its thread gives way to all others (base/turn.h),
+ * the more so the `nicer` it was made. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -45,7 +45,7 @@ enum {
     FEED_IDLE_MS = 1000, /* looks again although nothing woke it */
     FEED_WATCH_MS = 50,  /* between two looks at a cursor that another process moves */
     FEED_CURSOR_LAG = 1000,
-    FEED_STOP_MS = 5     /* between two attempts to wake a feed that is to stop */
+    FEED_STOP_MS = 5 /* between two attempts to wake a feed that is to stop */
 };
 
 struct feed {
@@ -112,8 +112,8 @@ static void feed_report(feed *f, uint64_t upto, size_t rows, const braid_error *
                   f->name, (unsigned long long)upto, err->message);
 }
 
-/* Moves the stored cursor, though not for rows that the store does not care for, unless it lags far behind: a database at
- * rest stays at rest. */
+/* Moves the stored cursor, though not for rows that the store does not care for, unless it lags far behind: a
+ * database at rest stays at rest. */
 static int feed_cursor_keep(feed *f, uint64_t upto, bool applied, braid_error *err) {
     if (!applied && record_lag(f->store, f->stored) < FEED_CURSOR_LAG) return BRAID_OK;
     record_cursor cursor = {f->options.cursor, upto};
@@ -125,15 +125,16 @@ static int feed_cursor_keep(feed *f, uint64_t upto, bool applied, braid_error *e
     return code;
 }
 
-/* The next pause after a failure: doubled, and a random part less, so that servers that lost the same store do not all come
- * back to it at once. */
+/* The next pause after a failure: doubled, and a random part less, so that servers that lost the same store do not
+ * all come back to it at once. */
 static int64_t feed_back_off(feed *f, int64_t *most, int64_t first) {
     int64_t ms = *most < first ? first : *most;
     *most = ms * 2 < FEED_BACKOFF_MAX_MS ? ms * 2 : FEED_BACKOFF_MAX_MS;
     return ms - (int64_t)rng_below(&f->random, (uint64_t)ms / 4 + 1);
 }
 
-/* Whether this process is to feed; if it comes to, begins where the cursor says; if not, follows what the one that does has stored. */
+/* Whether this process is to feed; if it comes to, begins where the cursor says; if not, follows what the one that
+ * does has stored. */
 static bool feed_mine(feed *f, bool *failed) {
     bool held = false;
     uint64_t lsn = 0;
@@ -165,8 +166,9 @@ static bool feed_mine(feed *f, bool *failed) {
 static int feed_anew(feed *f, uint64_t applied, uint64_t *upto, braid_error *err) {
     braid_error lost = *err;
     if (f->options.log != NULL)
-        log_write(f->options.log, LOG_WARN, "feed", "%s: the change log does not reach back to %llu any more; the store is made anew",
-                  f->name, (unsigned long long)applied);
+        log_write(f->options.log, LOG_WARN, "feed",
+                  "%s: the change log does not reach back to %llu any more; the store is made anew", f->name,
+                  (unsigned long long)applied);
     error_clear(err);
     int code = f->options.anew(f->options.ctx, upto, err);
     if (code != BRAID_OK && err->code == BRAID_OK) error_set(err, code, lost.store, "%s", lost.message);
@@ -182,8 +184,8 @@ static void feed_adapt(feed *f, size_t n, int64_t ns) {
     if (f->limit > f->options.batch_max) f->limit = f->options.batch_max;
 }
 
-/* One batch. Returns the number of rows, 0 if there was none; *full: there may be more at once; *failed says whether it has
- * to be tried again. */
+/* One batch. Returns the number of rows, 0 if there was none; *full: there may be more at once; *failed says whether
+ * it has to be tried again. */
 static size_t feed_step(feed *f, bool *full, bool *failed) {
     braid_error err = {0};
     record_log_entry *rows = NULL;

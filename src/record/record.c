@@ -3,10 +3,10 @@
  * Arguments are checked, calls are timed and counted here, once, so that an adapter holds translation only. A new
  * store is one file and one row of the registry below.
  *
- * Writes to a store in another process pass a breaker: while it is away, a writer is told so at once, not after a time-out
- * each. It opens after two failures of the last four (a writer waits for long; twenty would be a minute) and lets one try
- * after 0.2 s, doubling to 1 s. Reads have none: their deadlines are short, every question makes do without what they
- * do not bring, and the next one is to find the store again as soon as it is back. */
+ * Writes to a store in another process pass a breaker: while it is away, a writer is told so at once, not after a
+ * time-out each. It opens after two failures of the last four (a writer waits for long; twenty would be a minute)
+ * and lets one try after 0.2 s, doubling to 1 s. Reads have none: their deadlines are short, every question makes do
+ * without what they do not bring, and the next one is to find the store again as soon as it is back. */
 #include "record/record.h"
 
 #include <math.h>
@@ -102,8 +102,14 @@ int record_open(const record_ops *ops, const record_options *options, record_sto
     if (s == NULL) return error_set(err, BRAID_E_NO_MEMORY, "record", "no memory to open the database");
     s->ops = ops;
     s->clock = options->clock != NULL ? options->clock : &clock_system;
-    breaker_options b = {.store = ops->name, .calls = "write", .window = 4, .volume = 2, .open_ms = 200,
-                         .open_ms_max = 1000, .clock = s->clock, .metrics = options->metrics};
+    breaker_options b = {.store = ops->name,
+                         .calls = "write",
+                         .window = 4,
+                         .volume = 2,
+                         .open_ms = 200,
+                         .open_ms_max = 1000,
+                         .clock = s->clock,
+                         .metrics = options->metrics};
     int code = remote ? breaker_new(&b, &s->writes, err) : BRAID_OK;
     if (code == BRAID_OK) code = ops->open(options, &s->self, err);
     if (code != BRAID_OK) {
@@ -151,8 +157,8 @@ int record_get_item_num(record_store *s, uint32_t num, record_item_fn *each, voi
     RECORD_CALL(s, CALL_GET, s->ops->get_item_num(s->self, num, each, ctx, err));
 }
 
-int record_get_items(record_store *s, const uint32_t *nums, size_t n, bool with_vectors, record_item_fn *each, void *ctx,
-                     braid_error *err) {
+int record_get_items(record_store *s, const uint32_t *nums, size_t n, bool with_vectors, record_item_fn *each,
+                     void *ctx, braid_error *err) {
     if (n == 0) return BRAID_OK;
     for (size_t i = 1; i < n; i++)
         if (nums[i - 1] >= nums[i]) return record_invalid(err, "items are asked for by ascending numbers, each once");
@@ -183,8 +189,8 @@ int record_item_relations(record_store *s, uint32_t num, record_relation_fn *eac
     RECORD_CALL(s, CALL_GET, s->ops->item_relations(s->self, num, each, ctx, err));
 }
 
-int record_get_relations(record_store *s, const record_relation_key *keys, size_t n, record_relation_key_fn *each, void *ctx,
-                         braid_error *err) {
+int record_get_relations(record_store *s, const record_relation_key *keys, size_t n, record_relation_key_fn *each,
+                         void *ctx, braid_error *err) {
     if (n == 0) return BRAID_OK;
     RECORD_CALL(s, CALL_SCAN, s->ops->get_relations(s->self, keys, n, each, ctx, err));
 }
@@ -195,7 +201,8 @@ int record_list_relations(record_store *s, const char *after_key, size_t limit, 
     RECORD_CALL(s, CALL_LIST, s->ops->list_relations(s->self, after_key, limit, each, ctx, last_key, err));
 }
 
-int record_get_user(record_store *s, const char *id, deadline until, record_text_fn *each, void *ctx, braid_error *err) {
+int record_get_user(record_store *s, const char *id, deadline until, record_text_fn *each, void *ctx,
+                    braid_error *err) {
     if (id == NULL || each == NULL) return record_invalid(err, "a user is asked for by its id");
     RECORD_CALL(s, CALL_GET, s->ops->get_user(s->self, id, until, each, ctx, err));
 }
@@ -254,15 +261,16 @@ int record_item_neighbours(record_store *s, uint32_t num, record_neighbours_fn *
     RECORD_CALL(s, CALL_GET, s->ops->item_neighbours(s->self, num, each, ctx, err));
 }
 
-int record_similar_episodes(record_store *s, const char *agent, const float *vector, uint32_t dim, size_t k, int64_t since,
-                            deadline until, record_similar_fn *each, void *ctx, braid_error *err) {
+int record_similar_episodes(record_store *s, const char *agent, const float *vector, uint32_t dim, size_t k,
+                            int64_t since, deadline until, record_similar_fn *each, void *ctx, braid_error *err) {
     double length = 0;
     if (vector == NULL || each == NULL || dim < 1 || dim > RECORD_STATE_DIM_MAX)
         return error_set(err, BRAID_E_INVALID, "record", "a state vector has 1..%d dimensions", RECORD_STATE_DIM_MAX);
     if (k < 1 || k > RECORD_SIMILAR_MAX)
         return error_set(err, BRAID_E_INVALID, "record", "1..%d similar episodes can be asked for", RECORD_SIMILAR_MAX);
     for (uint32_t i = 0; i < dim; i++) length += (double)vector[i] * vector[i];
-    if (!isfinite(length)) return error_set(err, BRAID_E_NOT_FINITE, "record", "the state vector holds NaN or infinity");
+    if (!isfinite(length))
+        return error_set(err, BRAID_E_NOT_FINITE, "record", "the state vector holds NaN or infinity");
     if (length == 0) return record_invalid(err, "a state vector of zeros is like no other");
     RECORD_CALL(s, CALL_SCAN, s->ops->similar_episodes(s->self, agent, vector, dim, k, since, until, each, ctx, err));
 }
@@ -271,7 +279,8 @@ int record_forget(record_store *s, record_kind kind, int64_t before, uint64_t *r
     uint64_t none;
     if (removed == NULL) removed = &none;
     *removed = 0;
-    if (kind != RECORD_EPISODE && kind != RECORD_SLATE) return record_invalid(err, "episodes and slates can be forgotten");
+    if (kind != RECORD_EPISODE && kind != RECORD_SLATE)
+        return record_invalid(err, "episodes and slates can be forgotten");
     RECORD_CALL(s, CALL_ADMIN, s->ops->forget(s->self, kind, before, removed, err));
 }
 
@@ -279,8 +288,8 @@ int record_roll_up(record_store *s, int64_t since, braid_error *err) {
     RECORD_CALL(s, CALL_ADMIN, s->ops->roll_up(s->self, since, err));
 }
 
-int record_scan_hours(record_store *s, const char *agent, int64_t from, int64_t until_at, size_t limit, record_hour_fn *each,
-                      void *ctx, braid_error *err) {
+int record_scan_hours(record_store *s, const char *agent, int64_t from, int64_t until_at, size_t limit,
+                      record_hour_fn *each, void *ctx, braid_error *err) {
     if (each == NULL) return record_invalid(err, "roll-ups are read by somebody");
     if (limit == 0 || from >= until_at) return BRAID_OK;
     RECORD_CALL(s, CALL_LIST, s->ops->scan_hours(s->self, agent, from, until_at, limit, each, ctx, err));
@@ -298,8 +307,8 @@ int record_get_document(record_store *s, const char *kind, const char *id, recor
     RECORD_CALL(s, CALL_GET, s->ops->get_document(s->self, kind, id, each, ctx, err));
 }
 
-int record_list_documents(record_store *s, const char *kind, const char *after_id, size_t limit, record_document_fn *each,
-                          void *ctx, braid_error *err) {
+int record_list_documents(record_store *s, const char *kind, const char *after_id, size_t limit,
+                          record_document_fn *each, void *ctx, braid_error *err) {
     if (!record_document_kind_valid(kind)) return record_kind_invalid(err);
     if (each == NULL) return record_invalid(err, "documents are read by somebody");
     if (limit == 0) return BRAID_OK;
@@ -311,8 +320,8 @@ int record_get_slate(record_store *s, const char *id, record_slate_fn *each, voi
     RECORD_CALL(s, CALL_GET, s->ops->get_slate(s->self, id, each, ctx, err));
 }
 
-int record_scan_slates(record_store *s, const char *agent, int64_t from, int64_t until_at, record_slate_fn *each, void *ctx,
-                       braid_error *err) {
+int record_scan_slates(record_store *s, const char *agent, int64_t from, int64_t until_at, record_slate_fn *each,
+                       void *ctx, braid_error *err) {
     if (each == NULL) return record_invalid(err, "slates are read by somebody");
     if (from >= until_at) return BRAID_OK;
     RECORD_CALL(s, CALL_SCAN, s->ops->scan_slates(s->self, agent, from, until_at, each, ctx, err));

@@ -25,8 +25,8 @@ typedef void record_step_fn(void *ctx, unsigned step, const char *name);
 typedef struct record_options {
     const char *path;             /* of a local store's file */
     const remote_options *remote; /* RECORD_CAP_REMOTE: where it is; `database` names the database */
-    uint32_t dim; /* of a new database; of an existing one: 0 or equal, else DIMENSION */
-    bool create;  /* make the file if it is not there, else NOT_FOUND */
+    uint32_t dim;                 /* of a new database; of an existing one: 0 or equal, else DIMENSION */
+    bool create;                  /* make the file if it is not there, else NOT_FOUND */
     bool read_only;
     const char *vfs;               /* SQLite VFS by name, NULL: the default; for tests of power loss */
     unsigned readers;              /* read connections, 1..64 */
@@ -48,13 +48,13 @@ typedef enum record_kind {
     RECORD_POLICY = 5, /* logged */
     RECORD_EPISODE = 6,
     RECORD_STATS = 7,
-    RECORD_CURSOR = 8, /* consequences of a logged interaction; not logged themselves */
+    RECORD_CURSOR = 8,     /* consequences of a logged interaction; not logged themselves */
     RECORD_NEIGHBOURS = 9, /* logged */
     RECORD_DOCUMENT = 10,  /* logged */
     RECORD_SLATE = 11      /* what was shown; not logged, and forgotten after a while */
 } record_kind;
 #define RECORD_MASK(kind) (1u << (kind))
-#define RECORD_MASK_ALL 0xffffffffu
+#define RECORD_MASK_ALL   0xffffffffu
 
 /* ---- learned rows ---- */
 #define RECORD_HASH_BYTES 65 /* SHA-256 in hex and NUL */
@@ -79,19 +79,22 @@ typedef struct record_relation_key {
 typedef struct record_policy_key {
     const char *user, *state_hash;
 } record_policy_key;
-/* A step of an agent with a person. Of an interaction (the learner writes these), or an episode of its own, given from outside. */
+/* A step of an agent with a person. Of an interaction (the learner writes these), or an episode of its own, given
+ * from outside. */
 enum { RECORD_STATE_DIM_MAX = 4096, RECORD_SIMILAR_MAX = 10000 };
 typedef struct record_episode {
-    uint64_t interaction_lsn; /* unique: applying twice changes nothing. Agent, session, item and time are the interaction's.
-                               * Writing 0: an episode of its own. It gets a number from the same series (change.lsn), by which it
-                               * is read; the item is the one that `action` names; it is not logged */
+    /* Unique: applying twice changes nothing. Agent, session, item and time are the interaction's. Writing 0: an
+     * episode of its own. It gets a number from the same series (change.lsn), by which it is read; the item is the
+     * one that `action` names; it is not logged */
+    uint64_t interaction_lsn;
     const char *agent, *user, *session, *state_hash, *state, *next_state_hash;
     uint32_t item_num;
     const char *action; /* the item's id */
     double reward;
     bool done;
-    int64_t at;          /* of its own: TIME_NONE is stamped */
-    const char *key;     /* of its own: a key known of that person makes it a duplicate; "" or NULL: none. Not read back */
+    int64_t at; /* of its own: TIME_NONE is stamped */
+    /* of its own: a key known of that person makes it a duplicate; "" or NULL: none. Not read back */
+    const char *key;
     const float *vector; /* the state as a vector, for record_similar_episodes; NULL: none */
     uint32_t dim;        /* of `vector`, 1..RECORD_STATE_DIM_MAX */
 } record_episode;
@@ -106,8 +109,8 @@ typedef struct record_cursor {
     uint64_t lsn;
 } record_cursor; /* never goes back: a lower one changes nothing */
 
-/* What one model has learned of one item: the items that speak for it, strongest first. One row an (item, model), replaced
- * as a whole. It goes with its item; others that it names may be gone. */
+/* What one model has learned of one item: the items that speak for it, strongest first. One row an (item, model),
+ * replaced as a whole. It goes with its item; others that it names may be gone. */
 enum { RECORD_NEIGHBOURS_MAX = 4096, RECORD_MODEL_BYTES_MAX = 32 };
 typedef struct record_neighbour {
     uint32_t num; /* of an item, never 0, once a list */
@@ -131,15 +134,16 @@ typedef struct record_document {
     const char *id;   /* 1..255 bytes of UTF-8 */
     const char *body; /* a JSON object in UTF-8, of body_len bytes; kept as it is */
     size_t body_len;
-    uint64_t expect;  /* writing: the version that is replaced, 0: there is none yet, RECORD_ANY_VERSION: whichever. CONFLICT when
-                       * it is another one; NOT_FOUND when there is none to remove */
+    /* Writing: the version that is replaced, 0: there is none yet, RECORD_ANY_VERSION: whichever. CONFLICT when it
+     * is another one; NOT_FOUND when there is none to remove */
+    uint64_t expect;
     uint64_t version; /* reading: LSN of the last change */
 } record_document;
 
-/* What one answer showed, for judging policies by what followed. One row a recommendation_id, written once; it goes with its
- * person. Who reads it knows the body's form (policy.h). */
+/* What one answer showed, for judging policies by what followed. One row a recommendation_id, written once; it goes
+ * with its person. Who reads it knows the body's form (policy.h). */
 typedef struct record_slate {
-    const char *id; /* the recommendation_id */
+    const char *id;           /* the recommendation_id */
     const char *agent, *user; /* user "": nobody in particular */
     int64_t at;               /* wall ms */
     const char *body;         /* any bytes */
@@ -237,7 +241,8 @@ typedef struct record_info {
     uint64_t head_lsn, log_first_lsn; /* log_first_lsn: the oldest row still there (head+1 when empty) */
     uint64_t items, relations, users, interactions, episodes, policies, neighbours, documents, slates, log_rows;
     uint64_t vectors_given; /* items whose vector came from the caller */
-    uint64_t relations_newest; /* version of the newest relation, 0: none. With their number it tells two states of them apart */
+    /* version of the newest relation, 0: none. With their number it tells two states of them apart */
+    uint64_t relations_newest;
     uint64_t file_bytes, wal_bytes;
     int schema_version;
 } record_info;
@@ -291,25 +296,25 @@ typedef struct record_ops {
     /* Newest (by at, then number) first. */
     int (*user_episodes)(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx,
                          braid_error *err);
-    /* The `k` episodes of an agent (NULL: all) whose state vectors, of `dim` floats, are nearest by cosine, best first; of
-     * those at or after `since` (TIME_NONE: all). A vector of zeros is near to nothing. A store in this process looks through
-     * them from the newest back, and at the deadline gives the best of those that it has seen. */
+    /* The `k` episodes of an agent (NULL: all) whose state vectors, of `dim` floats, are nearest by cosine, best
+     * first; of those at or after `since` (TIME_NONE: all). A vector of zeros is near to nothing. A store in this
+     * process looks through them from the newest back, and at the deadline gives the best of those that it has seen. */
     int (*similar_episodes)(void *self, const char *agent, const float *vector, uint32_t dim, size_t k, int64_t since,
                             deadline until, record_similar_fn *each, void *ctx, braid_error *err);
     int (*get_document)(void *self, const char *kind, const char *id, record_document_fn *each, void *ctx,
                         braid_error *err); /* NOT_FOUND; calls each once */
     int (*list_documents)(void *self, const char *kind, const char *after_id, size_t limit, record_document_fn *each,
-                          void *ctx, braid_error *err); /* in id order */
+                          void *ctx, braid_error *err);                                               /* in id order */
     int (*get_slate)(void *self, const char *id, record_slate_fn *each, void *ctx, braid_error *err); /* NOT_FOUND */
     /* Of an agent (NULL: all), from <= at < until_at, in order of (at, id). */
     int (*scan_slates)(void *self, const char *agent, int64_t from, int64_t until_at, record_slate_fn *each, void *ctx,
                        braid_error *err);
-    /* Forgets the rows of that kind (EPISODE or SLATE) from before `before`; *removed rows. Where a store keeps months apart,
-     * whole months go at once and the rest of the last one stays. */
+    /* Forgets the rows of that kind (EPISODE or SLATE) from before `before`; *removed rows. Where a store keeps
+     * months apart, whole months go at once and the rest of the last one stays. */
     int (*forget)(void *self, record_kind kind, int64_t before, uint64_t *removed, braid_error *err);
-    /* Counts episodes and slates into their hours: all of those from the hour of `since` on (TIME_NONE: of ever), late ones too;
-     * a store may also count what came late for earlier hours. Doing it again changes nothing. What is forgotten or deleted
-     * later need not leave its hour. */
+    /* Counts episodes and slates into their hours: all of those from the hour of `since` on (TIME_NONE: of ever),
+     * late ones too; a store may also count what came late for earlier hours. Doing it again changes nothing. What
+     * is forgotten or deleted later need not leave its hour. */
     int (*roll_up)(void *self, int64_t since, braid_error *err);
     /* Hours of an agent (NULL: all), from <= hour < until_at, in order of (hour, agent). */
     int (*scan_hours)(void *self, const char *agent, int64_t from, int64_t until_at, size_t limit, record_hour_fn *each,
@@ -320,9 +325,9 @@ typedef struct record_ops {
                            braid_error *err);
     /* All models' rows of one item; none is no error. */
     int (*item_neighbours)(void *self, uint32_t num, record_neighbours_fn *each, void *ctx, braid_error *err);
-    /* Log rows after `after` whose kind is in `kinds` (RECORD_MASK(kind) or-ed), at most `limit`, in LSN order; keys live
-     * in `a`. *upto is how far the log has been read: every row of those kinds in (after, *upto] is in the answer, and no
-     * row at or below *upto will ever appear later. */
+    /* Log rows after `after` whose kind is in `kinds` (RECORD_MASK(kind) or-ed), at most `limit`, in LSN order; keys
+     * live in `a`. *upto is how far the log has been read: every row of those kinds in (after, *upto] is in the
+     * answer, and no row at or below *upto will ever appear later. */
     int (*log_read)(void *self, uint64_t after, unsigned kinds, size_t limit, arena *a, record_log_entry **out,
                     size_t *count, uint64_t *upto, braid_error *err);
     /* Returns when the head is above `after` or the deadline passed; a hint, the log is the mechanism. */
@@ -333,8 +338,9 @@ typedef struct record_ops {
     uint64_t (*head)(void *self);
     /* How many log rows a consumer at `after` has before it (a remote store may answer of a moment ago). */
     uint64_t (*lag)(void *self, uint64_t after);
-    /* One feeder at a time for what several processes could feed: takes, or keeps, the lease of that name. *held false:
-     * another has it. A local store that one process owns always grants it. Released by close, or when the process dies. */
+    /* One feeder at a time for what several processes could feed: takes, or keeps, the lease of that name. *held
+     * false: another has it. A local store that one process owns always grants it. Released by close, or when the
+     * process dies. */
     int (*lease)(void *self, const char *name, bool *held, braid_error *err);
     /* 0 if never set, or if set in another life of this database (restored, failed over: another epoch). */
     int (*cursor_get)(void *self, const char *name, uint64_t *lsn, braid_error *err);
@@ -357,8 +363,8 @@ const char *record_name(const record_store *s);
 int record_write(record_store *s, record_change *changes, size_t n, record_write_flags flags, braid_error *err);
 int record_get_item(record_store *s, const char *id, record_item_fn *each, void *ctx, braid_error *err);
 int record_get_item_num(record_store *s, uint32_t num, record_item_fn *each, void *ctx, braid_error *err);
-int record_get_items(record_store *s, const uint32_t *nums, size_t n, bool with_vectors, record_item_fn *each, void *ctx,
-                     braid_error *err);
+int record_get_items(record_store *s, const uint32_t *nums, size_t n, bool with_vectors, record_item_fn *each,
+                     void *ctx, braid_error *err);
 int record_scan_items(record_store *s, uint32_t after_num, bool with_vectors, record_item_fn *each, void *ctx,
                       braid_error *err);
 int record_list_items(record_store *s, const char *after_id, size_t limit, record_item_fn *each, void *ctx,
@@ -368,8 +374,8 @@ int record_item_vectors(record_store *s, uint32_t num,
                         braid_error *err);
 int record_scan_relations(record_store *s, record_relation_fn *each, void *ctx, braid_error *err);
 int record_item_relations(record_store *s, uint32_t num, record_relation_fn *each, void *ctx, braid_error *err);
-int record_get_relations(record_store *s, const record_relation_key *keys, size_t n, record_relation_key_fn *each, void *ctx,
-                         braid_error *err);
+int record_get_relations(record_store *s, const record_relation_key *keys, size_t n, record_relation_key_fn *each,
+                         void *ctx, braid_error *err);
 int record_list_relations(record_store *s, const char *after_key, size_t limit, record_relation_fn *each, void *ctx,
                           char **last_key, braid_error *err);
 int record_get_user(record_store *s, const char *id, deadline until, record_text_fn *each, void *ctx, braid_error *err);
@@ -385,19 +391,19 @@ int record_get_policies(record_store *s, const char *agent, const record_policy_
                         record_policy_key_fn *each, void *ctx, braid_error *err);
 int record_user_episodes(record_store *s, const char *user, size_t limit, record_episode_fn *each, void *ctx,
                          braid_error *err);
-int record_similar_episodes(record_store *s, const char *agent, const float *vector, uint32_t dim, size_t k, int64_t since,
-                            deadline until, record_similar_fn *each, void *ctx, braid_error *err);
+int record_similar_episodes(record_store *s, const char *agent, const float *vector, uint32_t dim, size_t k,
+                            int64_t since, deadline until, record_similar_fn *each, void *ctx, braid_error *err);
 int record_forget(record_store *s, record_kind kind, int64_t before, uint64_t *removed, braid_error *err);
 int record_get_document(record_store *s, const char *kind, const char *id, record_document_fn *each, void *ctx,
                         braid_error *err);
-int record_list_documents(record_store *s, const char *kind, const char *after_id, size_t limit, record_document_fn *each,
-                          void *ctx, braid_error *err);
+int record_list_documents(record_store *s, const char *kind, const char *after_id, size_t limit,
+                          record_document_fn *each, void *ctx, braid_error *err);
 int record_get_slate(record_store *s, const char *id, record_slate_fn *each, void *ctx, braid_error *err);
-int record_scan_slates(record_store *s, const char *agent, int64_t from, int64_t until_at, record_slate_fn *each, void *ctx,
-                       braid_error *err);
+int record_scan_slates(record_store *s, const char *agent, int64_t from, int64_t until_at, record_slate_fn *each,
+                       void *ctx, braid_error *err);
 int record_roll_up(record_store *s, int64_t since, braid_error *err);
-int record_scan_hours(record_store *s, const char *agent, int64_t from, int64_t until_at, size_t limit, record_hour_fn *each,
-                      void *ctx, braid_error *err);
+int record_scan_hours(record_store *s, const char *agent, int64_t from, int64_t until_at, size_t limit,
+                      record_hour_fn *each, void *ctx, braid_error *err);
 int record_scan_stats(record_store *s, record_stats_fn *each, void *ctx, braid_error *err);
 int record_scan_neighbours(record_store *s, const char *model, uint32_t after_num, record_neighbours_fn *each,
                            void *ctx, braid_error *err);
@@ -428,14 +434,17 @@ typedef struct feed_options {
     int nicer;        /* 0..19: a smaller share of a busy processor (base/turn.h) */
     size_t batch_max; /* log rows a batch, default 1,000 */
     unsigned kinds;   /* RECORD_MASK(...) of the rows that it wants; default all */
-    const char *cursor; /* of a store that outlives this process: its cursor's name. The feed starts there, moves it after
-                         * every batch, and takes the lease of that name first. NULL: it starts at `start` */
+    /* Of a store that outlives this process: its cursor's name. The feed starts there, moves it after every batch,
+     * and takes the lease of that name first. NULL: it starts at `start` */
+    const char *cursor;
     bool own_cursor; /* apply moves the cursor itself, in one transaction with what it writes */
-    /* With a cursor: called each time the lease is taken, with where the cursor stands; sets *start to where the feed is to
-     * go on, having filled the store anew if the log does not reach back that far. NULL: goes on at the cursor. */
+    /* With a cursor: called each time the lease is taken, with where the cursor stands; sets *start to where the
+     * feed is to go on, having filled the store anew if the log does not reach back that far. NULL: goes on at the
+     * cursor. */
     int (*begin)(void *ctx, uint64_t stored, uint64_t *start, braid_error *err);
-    /* The log no longer reaches back to where the feed stands (others trimmed it, and this process was away for long): makes
-     * the store anew from the records and sets *start to where the feed is to go on. NULL: it goes on failing. */
+    /* The log no longer reaches back to where the feed stands (others trimmed it, and this process was away for
+     * long): makes the store anew from the records and sets *start to where the feed is to go on. NULL: it goes on
+     * failing. */
     int (*anew)(void *ctx, uint64_t *start, braid_error *err);
     int (*apply)(void *ctx, const record_log_entry *entries, size_t n, uint64_t upto, arena *a, braid_error *err);
     void *ctx;

@@ -1,7 +1,7 @@
 /* PostgreSQL as the record store: opening, closing, and the table of functions.
  *
- * For many servers on one database. An LSN names a transaction and a change in it, so numbers have gaps, and a change is
- * settled (may be read from the log) when every older transaction has ended: usually at once, and after what is
+ * For many servers on one database. An LSN names a transaction and a change in it, so numbers have gaps, and a change
+ * is settled (may be read from the log) when every older transaction has ended: usually at once, and after what is
  * written in record_postgres_head.c when something keeps a transaction open. See sql/ for the tables and for what a
  * change means, record_postgres_commit.c for how it is written, record_postgres_log.c for how it is read again.
  *
@@ -173,8 +173,11 @@ static int postgres_open(const record_options *options, void **self, braid_error
     unsigned connections = options->remote->connections != 0 ? options->remote->connections
                            : options->readers != 0           ? options->readers
                                                              : RECORD_POSTGRES_CONNECTIONS;
-    conn_pool_options lending = {
-        .name = "postgres", .address = options->remote->address, .max = connections, .clock = s->options.clock, .metrics = s->options.metrics};
+    conn_pool_options lending = {.name = "postgres",
+                                 .address = options->remote->address,
+                                 .max = connections,
+                                 .clock = s->options.clock,
+                                 .metrics = s->options.metrics};
     int code = record_postgres_schema_open(s, err);
     if (code == BRAID_OK) code = conn_pool_new(&pg_pool_ops, &s->reading, &lending, &s->pool, err);
     if (code == BRAID_OK) code = postgres_first_look(s, err);

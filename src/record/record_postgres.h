@@ -188,7 +188,8 @@ void record_postgres_commit(record_postgres_writer *w, record_postgres_group *g)
 /* The statements between BEGIN and COMMIT for a bulk request; the session is not in pipeline mode. */
 int record_postgres_bulk(record_postgres_writer *w, record_postgres_request *r, deadline until, braid_error *err);
 bool record_postgres_is_bulk(const record_change *changes, size_t n);
-int record_postgres_bulk_episodes(record_postgres_writer *w, record_postgres_request *r, deadline until, braid_error *err);
+int record_postgres_bulk_episodes(record_postgres_writer *w, record_postgres_request *r, deadline until,
+                                  braid_error *err);
 
 /* ---- record_postgres_conn.c: reading ---- */
 /* Runs a read on a connection of the pool and gives the connection back. Tried once more on a fresh connection when the
@@ -212,8 +213,8 @@ int record_postgres_item_vectors(void *self, uint32_t num,
                                  void *ctx, braid_error *err);
 int record_postgres_scan_relations(void *self, record_relation_fn *each, void *ctx, braid_error *err);
 int record_postgres_item_relations(void *self, uint32_t num, record_relation_fn *each, void *ctx, braid_error *err);
-int record_postgres_get_relations(void *self, const record_relation_key *keys, size_t n, record_relation_key_fn *each, void *ctx,
-                                  braid_error *err);
+int record_postgres_get_relations(void *self, const record_relation_key *keys, size_t n, record_relation_key_fn *each,
+                                  void *ctx, braid_error *err);
 int record_postgres_list_relations(void *self, const char *after_key, size_t limit, record_relation_fn *each, void *ctx,
                                    char **last_key, braid_error *err);
 int record_postgres_get_user(void *self, const char *id, deadline until, record_text_fn *each, void *ctx,
@@ -241,11 +242,12 @@ int record_postgres_item_neighbours(void *self, uint32_t num, record_neighbours_
 int record_postgres_user_episodes(void *self, const char *user, size_t limit, record_episode_fn *each, void *ctx,
                                   braid_error *err);
 int record_postgres_similar_episodes(void *self, const char *agent, const float *vector, uint32_t dim, size_t k,
-                                     int64_t since, deadline until, record_similar_fn *each, void *ctx, braid_error *err);
+                                     int64_t since, deadline until, record_similar_fn *each, void *ctx,
+                                     braid_error *err);
 int record_postgres_forget(void *self, record_kind kind, int64_t before, uint64_t *removed, braid_error *err);
 int record_postgres_roll_up(void *self, int64_t since, braid_error *err);
-int record_postgres_scan_hours(void *self, const char *agent, int64_t from, int64_t until_at, size_t limit, record_hour_fn *each,
-                               void *ctx, braid_error *err);
+int record_postgres_scan_hours(void *self, const char *agent, int64_t from, int64_t until_at, size_t limit,
+                               record_hour_fn *each, void *ctx, braid_error *err);
 
 /* ---- record_postgres_documents.c: documents and slates ---- */
 int record_postgres_get_document(void *self, const char *kind, const char *id, record_document_fn *each, void *ctx,

@@ -241,8 +241,8 @@ static bool refuse_document(record_change *c, int verdict) {
     else if (d->expect == 0)
         record_postgres_refuse(c, BRAID_E_CONFLICT, "there is a document '%s/%s' already", d->kind, d->id);
     else
-        record_postgres_refuse(c, BRAID_E_CONFLICT, "document '%s/%s' was changed by somebody else: read it again", d->kind,
-                               d->id);
+        record_postgres_refuse(c, BRAID_E_CONFLICT, "document '%s/%s' was changed by somebody else: read it again",
+                               d->kind, d->id);
     return true;
 }
 

@@ -2,9 +2,9 @@
  *
  * Items (put_staged_items gives them their numbers) without named vectors, each id once; the vectors, which are most
  * of the bytes, are then copied straight to where they stay. Lists of neighbours (put_staged_neighbours), each item
- * and model once. Slates (put_staged_slates), each id once.
- * Episodes of their own: record_postgres_bulk_episodes.c. Requests of fewer than RECORD_POSTGRES_BULK_MIN changes, and all others, go the ordinary way. The
- * tables are temporary: they are not logged, and empty themselves at the end of the transaction. */
+ * and model once. Slates (put_staged_slates), each id once. Episodes of their own: record_postgres_bulk_episodes.c.
+ * Requests of fewer than RECORD_POSTGRES_BULK_MIN changes, and all others, go the ordinary way. The tables are
+ * temporary: they are not logged, and empty themselves at the end of the transaction. */
 #include <stdio.h>
 #include <string.h>
 
@@ -36,7 +36,8 @@ static const char *bulk_key(const record_change *c, char room[BULK_KEY_BYTES]) {
 
 bool record_postgres_is_bulk(const record_change *changes, size_t n) {
     char room[BULK_KEY_BYTES];
-    if (n < (n > 0 && changes[0].kind == RECORD_EPISODE ? RECORD_POSTGRES_BULK_EPISODES : RECORD_POSTGRES_BULK_MIN)) return false;
+    if (n < (n > 0 && changes[0].kind == RECORD_EPISODE ? RECORD_POSTGRES_BULK_EPISODES : RECORD_POSTGRES_BULK_MIN))
+        return false;
     for (size_t i = 0; i < n; i++)
         if (!fit_for_bulk(&changes[i], changes[0].kind)) return false;
     map *keys = map_new(n);

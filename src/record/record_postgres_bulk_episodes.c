@@ -18,7 +18,8 @@ typedef struct admitted {
 
 static const char doing[] = "writing episodes";
 
-static void ask_texts(pg_params *p, const record_postgres_request *r, size_t n, const char *(*text)(const record_episode *e)) {
+static void ask_texts(pg_params *p, const record_postgres_request *r, size_t n,
+                      const char *(*text)(const record_episode *e)) {
     pg_array_begin(p, 't', n);
     for (size_t i = 0; i < r->n; i++)
         if (r->changes[i].code == BRAID_OK) pg_add_text(p, text(r->changes[i].episode));
@@ -54,7 +55,8 @@ static int ask(record_postgres_writer *w, record_postgres_request *r, deadline u
         pg_row row = {.r = answer, .row = i};
         int32_t number = pg_int4(&row, 0);
         int verdict = pg_int2(&row, 1);
-        admitted a = {.episode = pg_int8(&row, 2), .person = pg_int8(&row, 3), .item = pg_int8(&row, 4), .write = verdict == 0};
+        admitted a = {
+            .episode = pg_int8(&row, 2), .person = pg_int8(&row, 3), .item = pg_int8(&row, 4), .write = verdict == 0};
         bool good = !row.bad && number >= 1 && (size_t)number <= r->n && a.item >= 0 && a.item <= UINT32_MAX &&
                     (!a.write || (a.episode > 0 && a.person > 0 && a.item > 0));
         record_change *c = good ? &r->changes[number - 1] : NULL;
@@ -98,8 +100,8 @@ static void state_row(pg_copy *k, const record_episode *e, const admitted *a) {
     pg_copy_vector(k, e->vector, e->dim);
 }
 
-static int copy_rows(record_postgres_writer *w, record_postgres_request *r, const admitted *list, bool states, deadline until,
-                     braid_error *err) {
+static int copy_rows(record_postgres_writer *w, record_postgres_request *r, const admitted *list, bool states,
+                     deadline until, braid_error *err) {
     pg_copy k;
     uint64_t copied = 0, rows = 0;
     size_t first = 0;
@@ -123,7 +125,8 @@ static int copy_rows(record_postgres_writer *w, record_postgres_request *r, cons
     return code == BRAID_OK && copied != rows ? record_postgres_corrupt(doing, err) : code;
 }
 
-int record_postgres_bulk_episodes(record_postgres_writer *w, record_postgres_request *r, deadline until, braid_error *err) {
+int record_postgres_bulk_episodes(record_postgres_writer *w, record_postgres_request *r, deadline until,
+                                  braid_error *err) {
     admitted *list = calloc(r->n, sizeof *list);
     if (list == NULL) return record_postgres_no_memory(err);
     int code = ask(w, r, until, list, err);

@@ -3,15 +3,15 @@
  *     BEGIN, begin_write, a call a change          the answers are the verdicts
  *     COMMIT, horizon                              the acknowledgement, and how far the log is settled
  *
- * COMMIT is sent when all verdicts are known, and with them the transaction's number. So there is one place only where it
- * can be unclear what became of a group: the connection is lost, or is silent, after COMMIT was sent. The server then
- * knows, and is asked on a new connection before anybody is answered: each transaction leaves a token of its own in the
- * writer's row (sql/007_crash.sql). Not pg_xact_status(): a server that crashes before the COMMIT is on disk gives the
- * transaction's number to somebody else. What was lost before is not committed and is written again.
+ * COMMIT is sent when all verdicts are known, and with them the transaction's number. So there is one place only where
+ * it can be unclear what became of a group: the connection is lost, or is silent, after COMMIT was sent. The server
+ * then knows, and is asked on a new connection before anybody is answered: each transaction leaves a token of its own
+ * in the writer's row (sql/007_crash.sql). Not pg_xact_status(): a server that crashes before the COMMIT is on disk
+ * gives the transaction's number to somebody else. What was lost before is not committed and is written again.
  *
- * Another server may have been quicker with a key (serialization_failure, unique_violation) or cross our way (deadlock):
- * the group begins again under a higher number. Should the server refuse a statement for what is in a change, the group
- * is written again one change at a time behind savepoints, and the bad one is refused alone. */
+ * Another server may have been quicker with a key (serialization_failure, unique_violation) or cross our way
+ * (deadlock): the group begins again under a higher number. Should the server refuse a statement for what is in a
+ * change, the group is written again one change at a time behind savepoints, and the bad one is refused alone. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -78,8 +78,8 @@ static void commit_forget(record_postgres_group *g) {
         }
 }
 
-/* Walks the changes that are to be written, numbering them; `since` is the first of the policies of one person that stand
- * side by side. */
+/* Walks the changes that are to be written, numbering them; `since` is the first of the policies of one person that
+ * stand side by side. */
 typedef struct walk {
     record_postgres_request *r;
     size_t i;
@@ -272,8 +272,8 @@ static int commit_slowly(record_postgres_writer *w, record_postgres_group *g, at
 
 /* ---- what became of it ---- */
 
-/* Asks the server what became of the transaction whose COMMIT was sent and not answered. BRAID_OK: *committed is true or
- * false; else nobody knows within the deadline. */
+/* Asks the server what became of the transaction whose COMMIT was sent and not answered. BRAID_OK: *committed is
+ * true or false; else nobody knows within the deadline. */
 static int commit_resolve(record_postgres_writer *w, deadline until, bool *committed, braid_error *err) {
     const record_postgres *s = w->s;
     struct timespec nap = {.tv_nsec = UNSURE_NAP_MS * 1000000L};

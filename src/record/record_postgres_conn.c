@@ -1,8 +1,9 @@
 /* Reading: a connection of the pool, one statement, one round trip.
  *
- * The whole answer is taken before a row is handed to the caller, so that no connection is held while callbacks run; what
- * could be long is read in pages by key. A connection that was lent from the pool may have been lost without a sign
- * (the server restarted): reads change nothing, so one is tried again on another connection within its deadline. */
+ * The whole answer is taken before a row is handed to the caller, so that no connection is held while callbacks run;
+ * what could be long is read in pages by key. A connection that was lent from the pool may have been lost without a
+ * sign (the server restarted): reads change nothing, so one is tried again on another connection within its
+ * deadline. */
 #include "record/record_postgres.h"
 
 int record_postgres_corrupt(const char *doing, braid_error *err) {

@@ -71,7 +71,9 @@ int record_postgres_list_documents(void *self, const char *kind, const char *aft
 }
 
 static bool slate_row(pg_row *row, record_slate *out) {
-    *out = (record_slate){.id = pg_text(row, 0, NULL), .user = pg_text(row, 1, NULL), .agent = pg_text(row, 2, NULL),
+    *out = (record_slate){.id = pg_text(row, 0, NULL),
+                          .user = pg_text(row, 1, NULL),
+                          .agent = pg_text(row, 2, NULL),
                           .at = pg_wall_ms(pg_int8(row, 3))};
     out->body = pg_bytes(row, 4, &out->body_len);
     return !row->bad && out->id[0] != '\0' && out->agent[0] != '\0' && out->body != NULL && out->body_len > 0;

@@ -70,7 +70,8 @@ int record_postgres_user_episodes(void *self, const char *user_id, size_t limit,
 }
 
 int record_postgres_similar_episodes(void *self, const char *agent, const float *vector, uint32_t dim, size_t k,
-                                     int64_t since, deadline until, record_similar_fn *each, void *ctx, braid_error *err) {
+                                     int64_t since, deadline until, record_similar_fn *each, void *ctx,
+                                     braid_error *err) {
     pg_params p;
     PGresult *r = NULL;
     bool go_on = true;

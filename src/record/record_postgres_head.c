@@ -1,13 +1,13 @@
 /* How far the log is settled, known without asking: head(), and who waits for more.
  *
  * Three numbers: `head`, the horizon (nothing at or below it can appear any more); `newest`, the last row that was seen
- * or written; `tip`, the last row that is settled. Only the tip is told: a crash of the server takes back the numbers of
- * transactions that have left nothing on disk, and with them the horizon, but never a row that was seen.
+ * or written; `tip`, the last row that is settled. Only the tip is told: a crash of the server takes back the numbers
+ * of transactions that have left nothing on disk, and with them the horizon, but never a row that was seen.
  *
  * A writer asks for the horizon in the same round trip as its COMMIT, so that after most commits the head has passed
  * them already. Where it has not (another transaction is still open), and for what other servers write, there is the
- * watcher: a thread with a connection of its own that LISTENs, and looks by itself every 10 ms while rows are unsettled,
- * else every 50 ms .. 1 s.
+ * watcher: a thread with a connection of its own that LISTENs, and looks by itself every 10 ms while rows are
+ * unsettled, else every 50 ms .. 1 s.
  *
  * Waiters wait for a row (tip), not for the horizon, which moves with every transaction of the whole server.
  *

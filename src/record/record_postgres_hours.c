@@ -24,8 +24,8 @@ int record_postgres_roll_up(void *self, int64_t since, braid_error *err) {
     return code;
 }
 
-int record_postgres_scan_hours(void *self, const char *agent, int64_t from, int64_t until_at, size_t limit, record_hour_fn *each,
-                               void *ctx, braid_error *err) {
+int record_postgres_scan_hours(void *self, const char *agent, int64_t from, int64_t until_at, size_t limit,
+                               record_hour_fn *each, void *ctx, braid_error *err) {
     pg_params p;
     PGresult *r = NULL;
     bool go_on = true;

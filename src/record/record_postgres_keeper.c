@@ -1,5 +1,5 @@
-/* What has to be done now and then: next months' partitions, the patterns, indexes of states. Once an hour, by one server of
- * many (an advisory lock says whose turn it is), on a connection that lives only for it. */
+/* What has to be done now and then: next months' partitions, the patterns, indexes of states. Once an hour, by one
+ * server of many (an advisory lock says whose turn it is), on a connection that lives only for it. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -8,8 +8,8 @@
 
 enum { KEEPER_FIRST_S = 60, KEEPER_EVERY_S = 3600, KEEPER_DEADLINE_MS = 120000 };
 
-/* The newest month that has ended and lacks the index of its states; the next one in an hour. Building goes on while others
- * write, and what is half built after a failure is dropped first. */
+/* The newest month that has ended and lacks the index of its states; the next one in an hour. Building goes on while
+ * others write, and what is half built after a failure is dropped first. */
 static int keeper_index(pg_session *session, deadline until, braid_error *err) {
     PGresult *r = NULL;
     char sql[512];

@@ -1,9 +1,10 @@
 /* The change log, cursors, the facts of the database and its checks.
  *
- * The log is the union of the tables log and interactions in LSN order, read by one statement together with the horizon
- * of its snapshot: rows of transactions below it are all there, rows above it are not looked at, however many have
- * committed already. So nothing that commits late can be skipped. A consumer is told that it has read up to the last row
- * below the horizon, not up to the horizon itself, which a crash of the server takes back (sql/007_crash.sql). */
+ * The log is the union of the tables log and interactions in LSN order, read by one statement together with the
+ * horizon of its snapshot: rows of transactions below it are all there, rows above it are not looked at, however
+ * many have committed already. So nothing that commits late can be skipped. A consumer is told that it has read up
+ * to the last row below the horizon, not up to the horizon itself, which a crash of the server takes back
+ * (sql/007_crash.sql). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,8 +15,8 @@ enum { RECORD_POSTGRES_LAG_MAX = 100000, RECORD_POSTGRES_LAG_MS = 250 };
 /* ---- reading ---- */
 
 /* The kinds that the table log holds; interactions are their own rows. */
-static const record_kind log_kinds[] = {RECORD_ITEM, RECORD_RELATION, RECORD_USER, RECORD_POLICY,
-                                       RECORD_NEIGHBOURS, RECORD_DOCUMENT};
+static const record_kind log_kinds[] = {RECORD_ITEM,   RECORD_RELATION,   RECORD_USER,
+                                        RECORD_POLICY, RECORD_NEIGHBOURS, RECORD_DOCUMENT};
 enum { LOG_KINDS = sizeof log_kinds / sizeof log_kinds[0] };
 
 static bool logged(int kind) {
@@ -142,8 +143,8 @@ uint64_t record_postgres_lag(void *self, uint64_t after) {
 
 /* ---- trimming ---- */
 
-/* Not what others still need (sql/006_readers.sql). The mark first, which hides the rows from every server at once; then
- * they are deleted in slices. */
+/* Not what others still need (sql/006_readers.sql). The mark first, which hides the rows from every server at once;
+ * then they are deleted in slices. */
 int record_postgres_log_trim(void *self, uint64_t upto, braid_error *err) {
     record_postgres *s = self;
     pg_params p;
@@ -201,8 +202,8 @@ int record_postgres_info(void *self, record_info *out, braid_error *err) {
     int code = record_postgres_read(s, SQL_COUNTS, NULL, 0, "counting", &r, err);
     if (code == BRAID_OK) {
         pg_row row = {.r = r};
-        uint64_t *counts[] = {&out->items,    &out->relations, &out->users,    &out->interactions,
-                              &out->episodes, &out->policies,  &out->log_rows, &out->vectors_given,
+        uint64_t *counts[] = {&out->items,      &out->relations,        &out->users,     &out->interactions,
+                              &out->episodes,   &out->policies,         &out->log_rows,  &out->vectors_given,
                               &out->neighbours, &out->relations_newest, &out->documents, &out->slates};
         enum { COUNTS = sizeof counts / sizeof counts[0] };
         if (pg_rows(r) != 1) row.bad = true;
@@ -245,11 +246,11 @@ static int check_one(record_postgres *s, record_postgres_sql which, buf *out, br
 
 /* PostgreSQL checks its own pages; what is ours to check is that the tables agree with each other. */
 int record_postgres_integrity(void *self, bool deep, buf *out, braid_error *err) {
-    static const record_postgres_sql checks[] = {SQL_CHECK_LSN_AHEAD,  SQL_CHECK_ITEM_LOG,       SQL_CHECK_RELATION_LOG,
-                                                 SQL_CHECK_USER_LOG,   SQL_CHECK_VECTORS,        SQL_CHECK_VECTORS_LACK,
-                                                 SQL_CHECK_NEIGHBOURS, SQL_CHECK_NEIGHBOURS_LOG, SQL_CHECK_DOCUMENTS_LOG, SQL_CHECK_LSN_TWICE,
-                                                 SQL_CHECK_PERSONS,    SQL_CHECK_ITEMS,          SQL_CHECK_EPISODES,      SQL_CHECK_SLATES,
-                                                 SQL_CHECK_OWN,        SQL_CHECK_STATES};
+    static const record_postgres_sql checks[] = {
+        SQL_CHECK_LSN_AHEAD,     SQL_CHECK_ITEM_LOG,     SQL_CHECK_RELATION_LOG, SQL_CHECK_USER_LOG,
+        SQL_CHECK_VECTORS,       SQL_CHECK_VECTORS_LACK, SQL_CHECK_NEIGHBOURS,   SQL_CHECK_NEIGHBOURS_LOG,
+        SQL_CHECK_DOCUMENTS_LOG, SQL_CHECK_LSN_TWICE,    SQL_CHECK_PERSONS,      SQL_CHECK_ITEMS,
+        SQL_CHECK_EPISODES,      SQL_CHECK_SLATES,       SQL_CHECK_OWN,          SQL_CHECK_STATES};
     record_postgres *s = self;
     size_t n = sizeof checks / sizeof checks[0];
     int code = BRAID_OK;

@@ -95,8 +95,8 @@ int record_postgres_prepare(record_postgres *s, record_change *c, record_postgre
                                MODEL_ID_BYTES_MAX);
     if (c->kind == RECORD_RELATION && (!relation_type_valid(c->relation->type) || !isfinite(c->relation->strength)))
         record_postgres_refuse(c, BRAID_E_INVALID, "a relation has a type like SEQUEL_OF and a finite strength");
-    if (c->kind == RECORD_STATS && !(isfinite(c->stats->interactions) && isfinite(c->stats->reward_sum) &&
-                                     isfinite(c->stats->recent)))
+    if (c->kind == RECORD_STATS &&
+        !(isfinite(c->stats->interactions) && isfinite(c->stats->reward_sum) && isfinite(c->stats->recent)))
         record_postgres_refuse(c, BRAID_E_NOT_FINITE, "statistics hold NaN or infinity");
     const char *why = NULL;
     int code = c->kind == RECORD_NEIGHBOURS ? record_neighbours_check(c->neighbours, c->remove, &why)

@@ -1,8 +1,8 @@
 /* Reading items, relations and users.
  *
- * A scan of everything goes in pages by key, each its own statement, so that no snapshot is held for long (it would keep
- * the horizon of the change log back); what changes between two pages has a higher version and comes again through the
- * log. */
+ * A scan of everything goes in pages by key, each its own statement, so that no snapshot is held for long (it would
+ * keep the horizon of the change log back); what changes between two pages has a higher version and comes again
+ * through the log. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,12 +1,12 @@
 /* How far this server has read the log, told to the others, so that none of them trims what it still needs.
  *
- * Whoever follows the log here asks for more from where it stands at least every few seconds: log_read, or log_wait. The
- * lowest place that was asked from during the last minutes is therefore below everybody's. It is kept in two windows
- * of time, so that what has moved on is forgotten; a consumer that is stuck for longer than a window is told by log_read
- * that its rows are gone, and never reads on as if nothing were missing.
+ * Whoever follows the log here asks for more from where it stands at least every few seconds: log_read, or log_wait.
+ * The lowest place that was asked from during the last minutes is therefore below everybody's. It is kept in two
+ * windows of time, so that what has moved on is forgotten; a consumer that is stuck for longer than a window is told by
+ * log_read that its rows are gone, and never reads on as if nothing were missing.
  *
- * The watcher tells the place: when it has risen and rows lie between, at most every few seconds, and once a minute to be
- * seen. A server that is only starting holds back what was there when it opened. */
+ * The watcher tells the place: when it has risen and rows lie between, at most every few seconds, and once a minute
+ * to be seen. A server that is only starting holds back what was there when it opened. */
 #include <inttypes.h>
 #include <stdio.h>
 

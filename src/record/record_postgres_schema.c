@@ -1,9 +1,10 @@
 /* The tables, made in numbered steps.
  *
- * The steps are the files of sql/, built into the program (so there is one copy of each text). The table braid_schema
- * says which have been run. Opening a database runs the missing ones in one transaction under an advisory lock, so that
- * of several servers that start at once one does it and the others find it done; a kill in between leaves nothing. A
- * step that has been released is never changed. A database with more steps than this program knows is refused untouched. */
+ * The steps are the files of sql/, built into the program (so there is one copy of each text). The table
+ * braid_schema says which have been run. Opening a database runs the missing ones in one transaction under an
+ * advisory lock, so that of several servers that start at once one does it and the others find it done; a kill in
+ * between leaves nothing. A step that has been released is never changed. A database with more steps than this
+ * program knows is refused untouched. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,14 +33,13 @@ STEP_BYTES(record_postgres_011, "sql/011_hours.sql");
 #define SCHEMA_STEPS 11
 
 const char *record_postgres_step(unsigned i, const char **name) {
-    static const char *const names[SCHEMA_STEPS] = {"001_items",   "002_people",  "003_learning", "004_write",
-                                                    "005_insight", "006_readers", "007_crash",    "008_neighbours",
+    static const char *const names[SCHEMA_STEPS] = {"001_items",     "002_people",   "003_learning", "004_write",
+                                                    "005_insight",   "006_readers",  "007_crash",    "008_neighbours",
                                                     "009_documents", "010_episodes", "011_hours"};
     static const char *const texts[SCHEMA_STEPS] = {record_postgres_001, record_postgres_002, record_postgres_003,
                                                     record_postgres_004, record_postgres_005, record_postgres_006,
-                                                    record_postgres_007, record_postgres_008,
-                                                    record_postgres_009, record_postgres_010,
-                                                    record_postgres_011};
+                                                    record_postgres_007, record_postgres_008, record_postgres_009,
+                                                    record_postgres_010, record_postgres_011};
     if (i >= SCHEMA_STEPS) return NULL;
     *name = names[i];
     return texts[i];

@@ -20,12 +20,12 @@
 
 enum {
     RECORD_SQLITE_READERS_MAX = 64,
-    RECORD_SQLITE_BUSY_MS = 5000,           /* waits for another process that holds SQLite's own locks */
-    RECORD_SQLITE_READER_WAIT_MS = 5000,    /* waits for a free read connection, then BUSY */
-    RECORD_SQLITE_SLICE_MS = 50,            /* longest read transaction of a scan, callbacks included */
-    RECORD_SQLITE_BACKGROUND_WAIT_MS = 25,  /* a background write waits at most this long behind foreground ones */
-    RECORD_SQLITE_BACKGROUND_SLICE = 256,   /* changes of background writes in one commit */
-    RECORD_SQLITE_TRIM_SLICE = 5000         /* log rows forgotten in one commit */
+    RECORD_SQLITE_BUSY_MS = 5000,          /* waits for another process that holds SQLite's own locks */
+    RECORD_SQLITE_READER_WAIT_MS = 5000,   /* waits for a free read connection, then BUSY */
+    RECORD_SQLITE_SLICE_MS = 50,           /* longest read transaction of a scan, callbacks included */
+    RECORD_SQLITE_BACKGROUND_WAIT_MS = 25, /* a background write waits at most this long behind foreground ones */
+    RECORD_SQLITE_BACKGROUND_SLICE = 256,  /* changes of background writes in one commit */
+    RECORD_SQLITE_TRIM_SLICE = 5000        /* log rows forgotten in one commit */
 };
 
 typedef struct record_sqlite record_sqlite;
@@ -79,11 +79,11 @@ struct record_sqlite {
     /* The writer thread's own; set up before it starts. */
     record_sqlite_conn writer;
     uint64_t next_lsn, num_max, person_max; /* of the transaction in hand */
-    int64_t policy_person; /* whose policies the transaction has logged last; -1: nobody's */
-    uint64_t policy_lsn;   /* the number of that log row */
-    uint64_t timeline_new; /* interactions and episodes that the transaction has added */
-    uint64_t timeline_left; /* those that are not in a timeline yet */
-    uint64_t timeline_next; /* fill it when there are so many */
+    int64_t policy_person;                  /* whose policies the transaction has logged last; -1: nobody's */
+    uint64_t policy_lsn;                    /* the number of that log row */
+    uint64_t timeline_new;                  /* interactions and episodes that the transaction has added */
+    uint64_t timeline_left;                 /* those that are not in a timeline yet */
+    uint64_t timeline_next;                 /* fill it when there are so many */
     record_sqlite_names *items_by_id, *persons_by_id;
     uint64_t committed_num_max, committed_person_max;
     bool wipe; /* a person was deleted: empty the WAL soon */
@@ -201,7 +201,8 @@ int record_sqlite_person_make(record_sqlite *s, const char *id, int64_t *num);
 int record_sqlite_item_number(record_sqlite *s, const char *id, bool *found, int64_t *num);
 int record_sqlite_person_number(record_sqlite *s, const char *id, bool *found, int64_t *num, int64_t *born);
 /* Gives the change its LSN and its log row. person 0: none. */
-int record_sqlite_log_change(record_sqlite *s, record_change *c, int64_t num, int64_t num2, int64_t person, const char *key);
+int record_sqlite_log_change(record_sqlite *s, record_change *c, int64_t num, int64_t num2, int64_t person,
+                             const char *key);
 
 /* ---- record_sqlite_names.c: numbers of names, kept by the writer ---- */
 int record_sqlite_names_open(record_sqlite *s);
@@ -214,12 +215,13 @@ void record_sqlite_names_drop(record_sqlite_names *n, const char *name);
 /* ---- record_sqlite_timeline.c: who did what when ---- */
 int record_sqlite_timeline_open(record_sqlite *s); /* SQLITE_OK or an error */
 bool record_sqlite_timeline_due(const record_sqlite *s, bool quiet);
-void record_sqlite_timeline_keep(record_sqlite *s, bool quiet); /* between commits; quiet: no write has come for a moment */
+/* between commits; quiet: no write has come for a moment */
+void record_sqlite_timeline_keep(record_sqlite *s, bool quiet);
 
 /* ---- record_sqlite_policy.c: the actions of a policy as bytes ---- */
 bool record_sqlite_actions_write(const record_policy *p, buf *out);
-/* Reads into *list, which grows (free it); false when the bytes make no sense or memory ran out (*no_memory). Names point
- * into the bytes. */
+/* Reads into *list, which grows (free it); false when the bytes make no sense or memory ran out (*no_memory). Names
+ * point into the bytes. */
 bool record_sqlite_actions_read(const void *data, size_t len, record_action **list, size_t *room, size_t *count,
                                 bool *no_memory);
 
@@ -245,8 +247,8 @@ int record_sqlite_item_vectors(void *self, uint32_t num,
                                braid_error *err);
 int record_sqlite_scan_relations(void *self, record_relation_fn *each, void *ctx, braid_error *err);
 int record_sqlite_item_relations(void *self, uint32_t num, record_relation_fn *each, void *ctx, braid_error *err);
-int record_sqlite_get_relations(void *self, const record_relation_key *keys, size_t n, record_relation_key_fn *each, void *ctx,
-                                braid_error *err);
+int record_sqlite_get_relations(void *self, const record_relation_key *keys, size_t n, record_relation_key_fn *each,
+                                void *ctx, braid_error *err);
 int record_sqlite_list_relations(void *self, const char *after_key, size_t limit, record_relation_fn *each, void *ctx,
                                  char **last_key, braid_error *err);
 int record_sqlite_get_user(void *self, const char *id, deadline until, record_text_fn *each, void *ctx,
@@ -279,8 +281,8 @@ int record_sqlite_similar_episodes(void *self, const char *agent, const float *v
 
 /* ---- record_sqlite_hours.c ---- */
 int record_sqlite_roll_up(void *self, int64_t since, braid_error *err);
-int record_sqlite_scan_hours(void *self, const char *agent, int64_t from, int64_t until_at, size_t limit, record_hour_fn *each,
-                             void *ctx, braid_error *err);
+int record_sqlite_scan_hours(void *self, const char *agent, int64_t from, int64_t until_at, size_t limit,
+                             record_hour_fn *each, void *ctx, braid_error *err);
 
 /* ---- record_sqlite_forget.c ---- */
 int record_sqlite_forget(void *self, record_kind kind, int64_t before, uint64_t *removed, braid_error *err);

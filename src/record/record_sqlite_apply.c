@@ -86,7 +86,8 @@ static bool removes(const record_change *c) {
 }
 
 /* Gives the change its LSN and its log row. person 0: none. */
-int record_sqlite_log_change(record_sqlite *s, record_change *c, int64_t num, int64_t num2, int64_t person, const char *key) {
+int record_sqlite_log_change(record_sqlite *s, record_change *c, int64_t num, int64_t num2, int64_t person,
+                             const char *key) {
     sqlite3_stmt *st = stmt(s, SQL_LOG_ADD);
     if (st == NULL) return record_sqlite_lost(s);
     uint64_t lsn = s->next_lsn;
@@ -211,11 +212,16 @@ static int apply_user_put(record_sqlite *s, record_change *c, const record_sqlit
 }
 
 static int apply_user_remove(record_sqlite *s, record_change *c) {
-    static const record_sqlite_sql drops[] = {SQL_PERSON_TIMELINE_FILL,     SQL_PERSON_GIVEN_TIMELINE_FILL,
-                                              SQL_PERSON_VECTORS_DROP,      SQL_PERSON_EPISODES_DROP,
-                                              SQL_PERSON_GIVEN_DROP,        SQL_PERSON_GIVEN_TIMELINE_DROP,
-                                              SQL_PERSON_INTERACTIONS_DROP, SQL_PERSON_TIMELINE_DROP,
-                                              SQL_PERSON_POLICIES_DROP,     SQL_PERSON_SLATES_DROP,
+    static const record_sqlite_sql drops[] = {SQL_PERSON_TIMELINE_FILL,
+                                              SQL_PERSON_GIVEN_TIMELINE_FILL,
+                                              SQL_PERSON_VECTORS_DROP,
+                                              SQL_PERSON_EPISODES_DROP,
+                                              SQL_PERSON_GIVEN_DROP,
+                                              SQL_PERSON_GIVEN_TIMELINE_DROP,
+                                              SQL_PERSON_INTERACTIONS_DROP,
+                                              SQL_PERSON_TIMELINE_DROP,
+                                              SQL_PERSON_POLICIES_DROP,
+                                              SQL_PERSON_SLATES_DROP,
                                               SQL_USER_DROP};
     bool known = false;
     int64_t person = 0, born = 0;

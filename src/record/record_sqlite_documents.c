@@ -1,8 +1,8 @@
 /* Documents and slates: writing and reading them.
  *
- * Both are rows of an ordinary table under a rowid of their own, since a body may be many pages long: a tree that is ordered
- * by the name and holds the bodies too would have to be walked through them. A document is logged, and its version is its log
- * row; a slate is neither, like all that only follows from what was asked. */
+ * Both are rows of an ordinary table under a rowid of their own, since a body may be many pages long: a tree that is
+ * ordered by the name and holds the bodies too would have to be walked through them. A document is logged, and its
+ * version is its log row; a slate is neither, like all that only follows from what was asked. */
 #include <stdio.h>
 #include <string.h>
 
@@ -17,8 +17,8 @@ static void conflict(record_change *c) {
     if (d->expect == 0)
         record_sqlite_refuse(c, BRAID_E_CONFLICT, "there is a document '%s/%s' already", d->kind, d->id);
     else
-        record_sqlite_refuse(c, BRAID_E_CONFLICT, "document '%s/%s' was changed by somebody else: read it again", d->kind,
-                             d->id);
+        record_sqlite_refuse(c, BRAID_E_CONFLICT, "document '%s/%s' was changed by somebody else: read it again",
+                             d->kind, d->id);
 }
 
 int record_sqlite_apply_document(record_sqlite *s, record_change *c) {
@@ -66,7 +66,8 @@ int record_sqlite_apply_slate(record_sqlite *s, record_change *c) {
 
 /* ---- reading ---- */
 
-static int read_open(record_sqlite *s, record_sqlite_sql id, record_sqlite_conn **c, sqlite3_stmt **st, braid_error *err) {
+static int read_open(record_sqlite *s, record_sqlite_sql id, record_sqlite_conn **c, sqlite3_stmt **st,
+                     braid_error *err) {
     int code = record_sqlite_reader_take(s, c, err);
     if (code != BRAID_OK) return code;
     if ((*st = record_sqlite_stmt(*c, id)) != NULL) return BRAID_OK;
@@ -88,8 +89,10 @@ static int bad_row(record_sqlite_conn *c) {
 }
 
 static bool document_row(sqlite3_stmt *st, record_document *out) {
-    *out = (record_document){.kind = record_sqlite_text(st, 0), .id = record_sqlite_text(st, 1),
-                             .body = record_sqlite_text(st, 2), .expect = RECORD_ANY_VERSION};
+    *out = (record_document){.kind = record_sqlite_text(st, 0),
+                             .id = record_sqlite_text(st, 1),
+                             .body = record_sqlite_text(st, 2),
+                             .expect = RECORD_ANY_VERSION};
     out->body_len = (size_t)sqlite3_column_bytes(st, 2);
     out->version = (uint64_t)sqlite3_column_int64(st, 3);
     return out->kind[0] != '\0' && out->id[0] != '\0' && out->body_len > 0;
@@ -137,8 +140,10 @@ int record_sqlite_list_documents(void *self, const char *kind, const char *after
 }
 
 static bool slate_row(sqlite3_stmt *st, record_slate *out) {
-    *out = (record_slate){.id = record_sqlite_text(st, 0), .user = record_sqlite_text(st, 1),
-                          .agent = record_sqlite_text(st, 2), .at = sqlite3_column_int64(st, 3)};
+    *out = (record_slate){.id = record_sqlite_text(st, 0),
+                          .user = record_sqlite_text(st, 1),
+                          .agent = record_sqlite_text(st, 2),
+                          .at = sqlite3_column_int64(st, 3)};
     out->body = sqlite3_column_blob(st, 4);
     out->body_len = (size_t)sqlite3_column_bytes(st, 4);
     return out->id[0] != '\0' && out->agent[0] != '\0' && out->body != NULL && out->body_len > 0;
@@ -158,7 +163,8 @@ int record_sqlite_get_slate(void *self, const char *id, record_slate_fn *each, v
     else if (found)
         rc = bad_row(c);
     code = read_close(self, c, st, rc, err);
-    if (code == BRAID_OK && !found) code = error_set(err, BRAID_E_NOT_FOUND, RECORD_SQLITE, "there is no slate '%s'", id);
+    if (code == BRAID_OK && !found)
+        code = error_set(err, BRAID_E_NOT_FOUND, RECORD_SQLITE, "there is no slate '%s'", id);
     return code;
 }
 

@@ -1,14 +1,15 @@
 /* Episodes: steps of an agent with a person, and what their states were like.
  *
  * Of an interaction, an episode is only what the interaction does not say. An episode of its own stands by itself in
- * episodes_given, and its number is taken from the same series as every LSN: so it can be told from all others, and its row
- * is appended at the end of its tree, as an interaction's is. Who did it when is found by a timeline that is filled a little
- * later (record_sqlite_timeline.c).
+ * episodes_given, and its number is taken from the same series as every LSN: so it can be told from all others, and its
+ * row is appended at the end of its tree, as an interaction's is. Who did it when is found by a timeline that is filled
+ * a little later (record_sqlite_timeline.c).
  *
- * State vectors are apart from both, as float32 in little-endian, one row a vector with what a search asks for beside it: so
- * looking for similar states reads vectors and nothing else, from the newest back. That is exact, and reads at the speed of
- * memory (bench/bench_episodes.c); an index in the file was rejected, since each insertion would rewrite pages far apart,
- * which is what episodes must not cost. Who needs more keeps the records in PostgreSQL. */
+ * State vectors are apart from both, as float32 in little-endian, one row a vector with what a search asks for
+ * beside it: so looking for similar states reads vectors and nothing else, from the newest back. That is exact, and
+ * reads at the speed of memory (bench/bench_episodes.c); an index in the file was rejected, since each insertion
+ * would rewrite pages far apart, which is what episodes must not cost. Who needs more keeps the records in
+ * PostgreSQL. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,11 +63,11 @@ static int given_insert(record_sqlite *s, record_change *c, int64_t person, int6
     sqlite3_stmt *st = record_sqlite_stmt(&s->writer, SQL_GIVEN_ADD);
     if (st == NULL) return record_sqlite_lost(s);
     int rc = sqlite3_bind_int64(st, 1, (int64_t)s->next_lsn) | sqlite3_bind_int64(st, 2, person) |
-             sqlite3_bind_int64(st, 3, item_num) | sqlite3_bind_int64(st, 4, at) | record_sqlite_bind_text(st, 5, agent) |
-             record_sqlite_bind_text(st, 6, e->session) | record_sqlite_bind_hash(st, 7, e->state_hash) |
-             record_sqlite_bind_text(st, 8, e->state) | record_sqlite_bind_hash(st, 9, e->next_state_hash) |
-             sqlite3_bind_double(st, 10, e->reward) | sqlite3_bind_int(st, 11, e->done) |
-             record_sqlite_bind_text(st, 12, e->key);
+             sqlite3_bind_int64(st, 3, item_num) | sqlite3_bind_int64(st, 4, at) |
+             record_sqlite_bind_text(st, 5, agent) | record_sqlite_bind_text(st, 6, e->session) |
+             record_sqlite_bind_hash(st, 7, e->state_hash) | record_sqlite_bind_text(st, 8, e->state) |
+             record_sqlite_bind_hash(st, 9, e->next_state_hash) | sqlite3_bind_double(st, 10, e->reward) |
+             sqlite3_bind_int(st, 11, e->done) | record_sqlite_bind_text(st, 12, e->key);
     if (rc == SQLITE_OK) rc = record_sqlite_run(st);
     if (rc == SQLITE_OK && e->vector != NULL) {
         if ((st = record_sqlite_stmt(&s->writer, SQL_GIVEN_STATE_ADD)) == NULL) return record_sqlite_lost(s);
@@ -134,18 +135,19 @@ static int episode_row(record_sqlite_conn *c, sqlite3_stmt *st, episode_read *e)
     bool good = record_sqlite_hash(st, 3, e->hash, sizeof e->hash) &&
                 record_sqlite_hash(st, 5, e->next_hash, sizeof e->next_hash) &&
                 (sqlite3_column_type(st, 12) == SQLITE_NULL || state_fits(state, bytes));
-    e->row = (record_episode){.interaction_lsn = (uint64_t)sqlite3_column_int64(st, 0),
-                              .agent = sqlite3_column_type(st, 1) == SQLITE_NULL ? "default" : record_sqlite_text(st, 1),
-                              .user = record_sqlite_text(st, 11),
-                              .session = record_sqlite_text(st, 2),
-                              .state_hash = e->hash,
-                              .state = record_sqlite_text(st, 4),
-                              .next_state_hash = e->next_hash,
-                              .item_num = (uint32_t)sqlite3_column_int64(st, 6),
-                              .action = record_sqlite_text(st, 7),
-                              .reward = sqlite3_column_double(st, 8),
-                              .done = sqlite3_column_int(st, 9) != 0,
-                              .at = sqlite3_column_int64(st, 10)};
+    e->row =
+        (record_episode){.interaction_lsn = (uint64_t)sqlite3_column_int64(st, 0),
+                         .agent = sqlite3_column_type(st, 1) == SQLITE_NULL ? "default" : record_sqlite_text(st, 1),
+                         .user = record_sqlite_text(st, 11),
+                         .session = record_sqlite_text(st, 2),
+                         .state_hash = e->hash,
+                         .state = record_sqlite_text(st, 4),
+                         .next_state_hash = e->next_hash,
+                         .item_num = (uint32_t)sqlite3_column_int64(st, 6),
+                         .action = record_sqlite_text(st, 7),
+                         .reward = sqlite3_column_double(st, 8),
+                         .done = sqlite3_column_int(st, 9) != 0,
+                         .at = sqlite3_column_int64(st, 10)};
     if (good && state != NULL) {
         memcpy(e->vector, state, bytes);
         e->row.vector = e->vector;
@@ -299,7 +301,8 @@ static bool nearest_slice(record_sqlite *s, record_sqlite_conn *c, sqlite3_stmt 
     return false;
 }
 
-static int nearest_scan(record_sqlite *s, record_sqlite_conn *c, const char *agent, int64_t since, deadline until, nearest *n) {
+static int nearest_scan(record_sqlite *s, record_sqlite_conn *c, const char *agent, int64_t since, deadline until,
+                        nearest *n) {
     int64_t before = INT64_MAX;
     sqlite3_stmt *st = record_sqlite_stmt(c, SQL_STATES_SCAN);
     if (st == NULL) return sqlite3_extended_errcode(c->db);
@@ -335,15 +338,20 @@ static int nearest_give(record_sqlite_conn *c, nearest *n, record_similar_fn *ea
 }
 
 int record_sqlite_similar_episodes(void *self, const char *agent, const float *vector, uint32_t dim, size_t k,
-                                   int64_t since, deadline until, record_similar_fn *each, void *ctx, braid_error *err) {
+                                   int64_t since, deadline until, record_similar_fn *each, void *ctx,
+                                   braid_error *err) {
     record_sqlite *s = self;
     record_sqlite_conn *c = NULL;
     float none;
-    nearest n = {.heap = malloc(k * sizeof *n.heap), .k = k, .wanted = vector, .dim = dim,
+    nearest n = {.heap = malloc(k * sizeof *n.heap),
+                 .k = k,
+                 .wanted = vector,
+                 .dim = dim,
                  .state = malloc(RECORD_STATE_DIM_MAX * sizeof *n.state)};
     product_and_square(vector, vector, dim, &none, &n.length);
     n.length = sqrtf(n.length);
-    int rc = SQLITE_OK, code = n.heap != NULL && n.state != NULL ? record_sqlite_reader_take(s, &c, err) : no_memory(err);
+    int rc = SQLITE_OK,
+        code = n.heap != NULL && n.state != NULL ? record_sqlite_reader_take(s, &c, err) : no_memory(err);
     if (code == BRAID_OK) {
         rc = nearest_scan(s, c, agent, since, until, &n);
         if (rc == SQLITE_OK) rc = nearest_give(c, &n, each, ctx);

@@ -166,8 +166,8 @@ int record_sqlite_user_policies(void *self, const char *agent, const char *user_
 static int policy_get(record_sqlite_conn *c, sqlite3_stmt *st, const char *agent, const record_policy_key *key,
                       size_t which, policy_read *p, record_policy_key_fn *each, void *ctx, bool *more) {
     p->row.user = key->user;
-    int rc = sqlite3_bind_text(st, 1, key->user, -1, SQLITE_STATIC) | sqlite3_bind_text(st, 2, agent, -1, SQLITE_STATIC) |
-             record_sqlite_bind_hash(st, 3, key->state_hash);
+    int rc = sqlite3_bind_text(st, 1, key->user, -1, SQLITE_STATIC) |
+             sqlite3_bind_text(st, 2, agent, -1, SQLITE_STATIC) | record_sqlite_bind_hash(st, 3, key->state_hash);
     if (rc == SQLITE_OK) rc = sqlite3_step(st);
     if (rc == SQLITE_ROW) rc = policy_row(c, st, p);
     if (rc == SQLITE_ROW) *more = each(ctx, which, &p->row);

@@ -1,8 +1,8 @@
 /* Forgetting what is old, in slices that give way to writers.
  *
- * Each slice is a transaction of its own behind the writers that wait, as trimming the log is. Slates have an index by time.
- * Episodes have none: their trees are walked by number, a range of them a slice, since time and number need not agree (what
- * was imported is old and has new numbers), and forgetting is rare.
+ * Each slice is a transaction of its own behind the writers that wait, as trimming the log is. Slates have an index by
+ * time. Episodes have none: their trees are walked by number, a range of them a slice, since time and number need not
+ * agree (what was imported is old and has new numbers), and forgetting is rare.
  *
  * The newest number of all may be among what goes; it must not come again, so each slice writes the head down. */
 #include "record/record_sqlite.h"

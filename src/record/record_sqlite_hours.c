@@ -1,11 +1,11 @@
 /* Roll-ups hour by hour and agent by agent: what was shown, what came of it.
  *
- * Episodes have no order by time here, only by number, and what was imported is old and has new numbers. So they are added up
- * as they come: two cursors in meta (episodes of interactions, and those of their own) say which numbers are in the table, and
- * move in the transaction that adds the next slice. Rolling up again finds nothing new; a late row is counted in its own hour,
- * however long ago that was; what is forgotten or deleted later stays counted. Numbers of people would not add up that way, so
- * they are not kept. Slates have an index by time and are counted anew from an hour on; an hour never shrinks, since slates are
- * forgotten before it is.
+ * Episodes have no order by time here, only by number, and what was imported is old and has new numbers. So they are
+ * added up as they come: two cursors in meta (episodes of interactions, and those of their own) say which numbers are
+ * in the table, and move in the transaction that adds the next slice. Rolling up again finds nothing new; a late row is
+ * counted in its own hour, however long ago that was; what is forgotten or deleted later stays counted. Numbers of
+ * people would not add up that way, so they are not kept. Slates have an index by time and are counted anew from an
+ * hour on; an hour never shrinks, since slates are forgotten before it is.
  *
  * Each slice is a transaction of its own behind the writers that wait, as forgetting is. */
 #include "record/record_sqlite.h"
@@ -49,7 +49,8 @@ static int hours_episodes(record_sqlite *s, hours_work *w) {
 static int hours_slates(record_sqlite *s, hours_work *w) {
     bool found = false;
     int64_t at = 0;
-    sqlite3_stmt *next = record_sqlite_stmt(&s->writer, SQL_SLATES_NEXT), *count = record_sqlite_stmt(&s->writer, SQL_HOURS_COUNT_SLATES);
+    sqlite3_stmt *next = record_sqlite_stmt(&s->writer, SQL_SLATES_NEXT),
+                 *count = record_sqlite_stmt(&s->writer, SQL_HOURS_COUNT_SLATES);
     if (next == NULL || count == NULL) return record_sqlite_lost(s);
     int rc = sqlite3_bind_int64(next, 1, w->from);
     if (rc == SQLITE_OK) rc = record_sqlite_look_up(next, &found, &at, NULL);
@@ -89,8 +90,8 @@ int record_sqlite_roll_up(void *self, int64_t since, braid_error *err) {
     return code;
 }
 
-int record_sqlite_scan_hours(void *self, const char *agent, int64_t from, int64_t until_at, size_t limit, record_hour_fn *each,
-                             void *ctx, braid_error *err) {
+int record_sqlite_scan_hours(void *self, const char *agent, int64_t from, int64_t until_at, size_t limit,
+                             record_hour_fn *each, void *ctx, braid_error *err) {
     record_sqlite *s = self;
     record_sqlite_conn *c;
     int code = record_sqlite_reader_take(s, &c, err);

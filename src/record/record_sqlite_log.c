@@ -198,8 +198,8 @@ static int info_counts(record_sqlite *s, record_sqlite_conn *c, record_info *out
     int rc = sqlite3_bind_int64(st, 1, (int64_t)atomic_load(&s->trimmed));
     if (rc == SQLITE_OK) rc = sqlite3_step(st);
     if (rc == SQLITE_ROW) {
-        uint64_t *counts[] = {&out->items,    &out->relations, &out->users,    &out->interactions,
-                              &out->episodes, &out->policies,  &out->log_rows, &out->vectors_given,
+        uint64_t *counts[] = {&out->items,      &out->relations,        &out->users,     &out->interactions,
+                              &out->episodes,   &out->policies,         &out->log_rows,  &out->vectors_given,
                               &out->neighbours, &out->relations_newest, &out->documents, &out->slates};
         for (int i = 0; i < (int)(sizeof counts / sizeof counts[0]); i++)
             *counts[i] = (uint64_t)sqlite3_column_int64(st, i);
@@ -232,8 +232,8 @@ int record_sqlite_info(void *self, record_info *out, braid_error *err) {
 
 /* ---- checks ---- */
 
-/* SQLite's check also reports what kept it from looking, in the words "error code=7": no memory or a disk that cannot be
- * read says nothing of the file, and nobody should fetch a copy for it. */
+/* SQLite's check also reports what kept it from looking, in the words "error code=7": no memory or a disk that
+ * cannot be read says nothing of the file, and nobody should fetch a copy for it. */
 int record_sqlite_finding(const char *line) {
     static const char mark[] = "error code=";
     const char *at = strstr(line, mark);
@@ -274,13 +274,12 @@ static int check_head(record_sqlite *s, record_sqlite_conn *c, buf *out) {
 }
 
 static int check_all(record_sqlite *s, record_sqlite_conn *c, bool deep, buf *out) {
-    static const record_sqlite_sql checks[] = {SQL_FOREIGN_KEY_CHECK, SQL_CHECK_ITEM_LOG,      SQL_CHECK_RELATION_LOG,
-                                               SQL_CHECK_USER_LOG,    SQL_CHECK_LSN_TWICE,     SQL_CHECK_RELATION_ENDS,
-                                               SQL_CHECK_VECTORS,     SQL_CHECK_PERSONS,       SQL_CHECK_ITEMS,
-                                               SQL_CHECK_EPISODES,    SQL_CHECK_TIMELINE,      SQL_CHECK_TIMELINE_ENDS,
-                                               SQL_CHECK_NEIGHBOURS,  SQL_CHECK_NEIGHBOURS_LOG, SQL_CHECK_DOCUMENTS_LOG,
-                                               SQL_CHECK_SLATES,      SQL_CHECK_GIVEN,        SQL_CHECK_GIVEN_TIMELINE,
-                                               SQL_CHECK_GIVEN_LSN,   SQL_CHECK_STATES};
+    static const record_sqlite_sql checks[] = {
+        SQL_FOREIGN_KEY_CHECK, SQL_CHECK_ITEM_LOG,       SQL_CHECK_RELATION_LOG,  SQL_CHECK_USER_LOG,
+        SQL_CHECK_LSN_TWICE,   SQL_CHECK_RELATION_ENDS,  SQL_CHECK_VECTORS,       SQL_CHECK_PERSONS,
+        SQL_CHECK_ITEMS,       SQL_CHECK_EPISODES,       SQL_CHECK_TIMELINE,      SQL_CHECK_TIMELINE_ENDS,
+        SQL_CHECK_NEIGHBOURS,  SQL_CHECK_NEIGHBOURS_LOG, SQL_CHECK_DOCUMENTS_LOG, SQL_CHECK_SLATES,
+        SQL_CHECK_GIVEN,       SQL_CHECK_GIVEN_TIMELINE, SQL_CHECK_GIVEN_LSN,     SQL_CHECK_STATES};
     int rc = record_sqlite_exec(c, SQL_BEGIN_READ); /* one snapshot for all of them */
     if (rc == SQLITE_OK) rc = check_one(s, c, deep ? SQL_INTEGRITY_CHECK : SQL_QUICK_CHECK, out);
     if (rc == SQLITE_OK) rc = check_head(s, c, out);

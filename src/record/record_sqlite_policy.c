@@ -1,8 +1,9 @@
 /* The actions of a policy as bytes: what the column policies.actions holds.
  *
- * For each action: the length of its name (two bytes), the name and a NUL, mean, variance and count (IEEE 754 doubles)
- * and version (eight bytes), all little-endian. The NUL lets a reader point into the bytes. JSON would be kinder to eyes
- * and costs ten times as much to read on the path of every answer; `braid user` prints policies for people. */
+ * For each action: the length of its name (two bytes), the name and a NUL, mean, variance and count (IEEE 754
+ * doubles) and version (eight bytes), all little-endian. The NUL lets a reader point into the bytes. JSON would be
+ * kinder to eyes and costs ten times as much to read on the path of every answer; `braid user` prints policies for
+ * people. */
 #include <stdlib.h>
 #include <string.h>
 

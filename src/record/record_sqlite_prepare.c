@@ -107,8 +107,8 @@ int record_sqlite_prepare(record_sqlite *s, record_change *c, record_sqlite_body
     if (c->kind == RECORD_RELATION && (!relation_type_valid(c->relation->type) || !isfinite(c->relation->strength)))
         record_sqlite_refuse(c, BRAID_E_INVALID, "a relation has a type like SEQUEL_OF and a finite strength");
     if (c->kind == RECORD_POLICY) return prepare_policy(c, body, err);
-    if (c->kind == RECORD_STATS && !(isfinite(c->stats->interactions) && isfinite(c->stats->reward_sum) &&
-                                     isfinite(c->stats->recent)))
+    if (c->kind == RECORD_STATS &&
+        !(isfinite(c->stats->interactions) && isfinite(c->stats->reward_sum) && isfinite(c->stats->recent)))
         record_sqlite_refuse(c, BRAID_E_NOT_FINITE, "statistics hold NaN or infinity");
     const char *why = NULL;
     int code = c->kind == RECORD_NEIGHBOURS ? record_neighbours_check(c->neighbours, c->remove, &why)

@@ -11,8 +11,8 @@
  *   log          the log rows of everything else; a reader sees the union of both in LSN order
  *   neighbours   what a model has learned of an item, a row an (model, item): a start reads all rows of one model, in
  *                the order of their key; the index finds an item's rows when it is removed
- *   episodes     what its interaction does not say of it; episodes_given: those without an interaction, whose numbers are
- *                LSNs too, with a timeline of their own; episode_vectors: the states of both
+ *   episodes     what its interaction does not say of it; episodes_given: those without an interaction, whose numbers
+ *                are LSNs too, with a timeline of their own; episode_vectors: the states of both
  *   hours        what agents did hour by hour: see record_sqlite_hours.c
  *   documents    JSON objects by (kind, id), and slates, what was shown to whom: see record_sqlite_documents.c
  *
@@ -112,8 +112,8 @@ static const char *const record_sqlite_steps[RECORD_SCHEMA_VERSION] = {
 };
 
 static void record_sqlite_tell(const record_sqlite *s, int step) {
-    static const char *const names[RECORD_SCHEMA_VERSION] = {"tables", "policies_in_one_row", "neighbours",
-                                                             "documents", "episodes", "hours"};
+    static const char *const names[RECORD_SCHEMA_VERSION] = {
+        "tables", "policies_in_one_row", "neighbours", "documents", "episodes", "hours"};
     if (s->options.on_step != NULL) s->options.on_step(s->options.on_step_ctx, (unsigned)step + 1, names[step]);
 }
 

@@ -9,8 +9,8 @@
  * and a crash loses nothing, since meta.timeline moves in the transaction that fills.
  *
  * How far behind is a bargain. A batch touches a page for nearly every person in it, so the fewer batches, the less is
- * written; but each history that is read looks through the rest, at 34 ns a row. So a batch is TIMELINE_QUIET rows as soon
- * as no write has come for a moment, and up to TIMELINE_BUSY rows while writes keep coming.
+ * written; but each history that is read looks through the rest, at 34 ns a row. So a batch is TIMELINE_QUIET rows as
+ * soon as no write has come for a moment, and up to TIMELINE_BUSY rows while writes keep coming.
  *
  * Episodes of their own have a timeline of their own, kept the same way under the same mark.
  *
@@ -45,8 +45,8 @@ static int timeline_fill(record_sqlite *s, uint64_t upto) {
     return rc == SQLITE_OK ? record_sqlite_exec(&s->writer, SQL_COMMIT) : rc;
 }
 
-/* Nobody waits for this. A failure that leaves the file unsure ends writing, as any other; a full disk is met again when
- * as many rows more have come. */
+/* Nobody waits for this. A failure that leaves the file unsure ends writing, as any other; a full disk is met again
+ * when as many rows more have come. */
 void record_sqlite_timeline_keep(record_sqlite *s, bool quiet) {
     if (!record_sqlite_timeline_due(s, quiet)) return;
     int rc = timeline_fill(s, record_sqlite_head(s));

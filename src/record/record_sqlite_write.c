@@ -16,8 +16,8 @@
  *
  * Everybody waits for the writer, so its thread asks for the next turn on the processor (base/turn.h).
  *
- * Rejected, with figures (docs/adr/0009-one-sync-at-a-time.md): several groups in flight, each with a sync of its own, and
- * callers that lead their group without a writer thread.
+ * Rejected, with figures (docs/adr/0009-one-sync-at-a-time.md): several groups in flight, each with a sync of its own,
+ * and callers that lead their group without a writer thread.
  *
  * Background writes (learners) are taken when no foreground write waits, or after 25 ms, a slice at a time.
  *
@@ -456,8 +456,7 @@ static void record_sqlite_serve(record_sqlite *s, record_sqlite_group *g) {
 static void record_sqlite_wake_callers(record_sqlite *s, record_sqlite_request *group) {
     uint64_t changes = 0, refused = 0;
     for (record_sqlite_request *r = group; r != NULL; r = r->next) {
-        for (size_t i = 0; r->code == BRAID_OK && i < r->n; i++)
-            r->changes[i].code == BRAID_OK ? changes++ : refused++;
+        for (size_t i = 0; r->code == BRAID_OK && i < r->n; i++) r->changes[i].code == BRAID_OK ? changes++ : refused++;
         r->wake[0] = r->wake[1] = NULL;
     }
     record_sqlite_request *parent = group, *child = group != NULL ? group->next : NULL;

@@ -175,6 +175,6 @@ void hnsw_estimate(hnsw *h, size_t k, unsigned ef, uint64_t allow_count, bool fi
 int hnsw_save(hnsw *h, const char *path, uint64_t epoch, uint64_t lsn, braid_error *err);
 int hnsw_load(hnsw *h, const char *path, uint64_t epoch, uint64_t *lsn, braid_error *err);
 bool hnsw_check(hnsw *h, vector_check_report *out); /* false when memory ran out */
-void hnsw_reset(hnsw *h); /* empty; no reader may be under way */
+void hnsw_reset(hnsw *h);                           /* empty; no reader may be under way */
 
 #endif

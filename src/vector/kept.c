@@ -1,15 +1,16 @@
 /* Vectors that are kept here of a store that is a round trip away (kept.h).
  *
  * Scoring what the graph brought takes the vectors of some 300 items: a megabyte from Milvus, and more of its time than
- * the search itself. Most of them are asked for again soon. So they are kept, in sets of WAYS rows, the longest unused row
- * of a set making room.
+ * the search itself. Most of them are asked for again soon. So they are kept, in sets of WAYS rows, the longest unused
+ * row of a set making room.
  *
- * Exactly what the store holds, by four rules. Every change of an item drops its row when the catalogue learns of it,
- * which it does in every process. A row is put only if the store had applied that change before it was asked: what a
- * slow feed has not replaced yet is answered, but not kept. And only if nothing was dropped since, which the mark tells (a write of
- * our own, a repair). And, of a change that another server wrote, only QUIET_NS later, since a store may show to others at once what
- * it shows to us a moment later. All is noted by remainders of the number: a neighbour's change may cost a fetch, nothing else.
- * So once the feeds are past an LSN, nothing older is answered (read your writes waits for all of them). */
+ * Exactly what the store holds, by four rules. Every change of an item drops its row when the catalogue learns of
+ * it, which it does in every process. A row is put only if the store had applied that change before it was asked:
+ * what a slow feed has not replaced yet is answered, but not kept. And only if nothing was dropped since, which the
+ * mark tells (a write of our own, a repair). And, of a change that another server wrote, only QUIET_NS later, since
+ * a store may show to others at once what it shows to us a moment later. All is noted by remainders of the number: a
+ * neighbour's change may cost a fetch, nothing else. So once the feeds are past an LSN, nothing older is answered
+ * (read your writes waits for all of them). */
 #include "vector/kept.h"
 
 #include <pthread.h>
@@ -27,7 +28,7 @@ typedef struct row {
 
 /* Of the numbers with one remainder. */
 typedef struct note {
-    uint64_t lsn; /* of the last change, and when we learned of it */
+    uint64_t lsn;                   /* of the last change, and when we learned of it */
     int64_t changed_ns, written_ns; /* written: by us */
     uint32_t drops;
 } note;

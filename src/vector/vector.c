@@ -16,8 +16,7 @@
 enum { VECTOR_K_MAX = 100000 };
 
 static const vector_ops *const vector_rows[] = {
-    &vector_hnsw,
-    &vector_flat,
+    &vector_hnsw,     &vector_flat,
 #ifdef BRAID_HAVE_POSTGRES
     &vector_pgvector,
 #endif
@@ -70,7 +69,8 @@ static void register_metrics(vector_store *s, metrics *m) {
     s->search_us = metrics_histogram(m, "vector_search_duration_seconds", labels, "Time of a nearest-neighbour query.");
     s->upsert_us = metrics_histogram(m, "vector_upsert_duration_seconds", labels, "Time of a batch of upserts.");
     s->remove_us = metrics_histogram(m, "vector_remove_duration_seconds", labels, "Time of a batch of removals.");
-    s->fetch_us = metrics_histogram(m, "vector_fetch_duration_seconds", labels, "Time to copy vectors by their numbers.");
+    s->fetch_us =
+        metrics_histogram(m, "vector_fetch_duration_seconds", labels, "Time to copy vectors by their numbers.");
     s->score_us = metrics_histogram(m, "vector_score_duration_seconds", labels, "Time to score given items.");
     s->save_us = metrics_histogram(m, "vector_save_duration_seconds", labels, "Time to save a snapshot.");
     s->load_us = metrics_histogram(m, "vector_load_duration_seconds", labels, "Time to load a snapshot.");

@@ -18,11 +18,11 @@
 #include "model/model.h"
 
 typedef enum vector_caps {
-    VECTOR_CAP_ALLOW = 1,    /* takes a bitset of allowed numbers */
-    VECTOR_CAP_EXACT = 2,    /* results are exact */
-    VECTOR_CAP_SNAPSHOT = 4, /* can save and load a file */
-    VECTOR_CAP_REMOTE = 8,   /* another process: keeps what it holds between our starts, and may be down */
-    VECTOR_CAP_FIELDS = 16,  /* keeps the items' fields beside the vectors and filters by them itself */
+    VECTOR_CAP_ALLOW = 1,     /* takes a bitset of allowed numbers */
+    VECTOR_CAP_EXACT = 2,     /* results are exact */
+    VECTOR_CAP_SNAPSHOT = 4,  /* can save and load a file */
+    VECTOR_CAP_REMOTE = 8,    /* another process: keeps what it holds between our starts, and may be down */
+    VECTOR_CAP_FIELDS = 16,   /* keeps the items' fields beside the vectors and filters by them itself */
     VECTOR_CAP_VERSIONS = 32, /* keeps each item's version; an older one never replaces a newer */
     VECTOR_CAP_LATE = 64      /* a search that is not `fresh` may miss what was applied in the last VECTOR_LATE_MS */
 } vector_caps;
@@ -56,8 +56,8 @@ typedef struct vector_query {
     unsigned ef;          /* >= k is enforced */
     const bitset *allow;  /* NULL: everything */
     uint64_t allow_count; /* members of allow (ignored when NULL) */
-    /* A condition that every allowed item fulfils (allow may be narrower): a store with VECTOR_CAP_FIELDS searches under
-     * it and then drops what is not in allow. NULL: none. */
+    /* A condition that every allowed item fulfils (allow may be narrower): a store with VECTOR_CAP_FIELDS searches
+     * under it and then drops what is not in allow. NULL: none. */
     const filter *where;
     deadline until;
     bool fresh; /* sees what other processes wrote before it began, too; it may wait for that. Local stores always do */
@@ -108,8 +108,8 @@ typedef struct vector_ops {
                   braid_error *err);
     /* Copies the stored (normalised) vector; NOT_FOUND. */
     int (*fetch)(void *self, uint32_t num, deadline until, float *out, braid_error *err);
-    /* The same for n numbers (which may repeat) at once: the i-th vector at out + i * dim and found[i] true, or found[i]
-     * false and nothing written for it. A remote store is asked once a thousand, not once a number. */
+    /* The same for n numbers (which may repeat) at once: the i-th vector at out + i * dim and found[i] true, or
+     * found[i] false and nothing written for it. A remote store is asked once a thousand, not once a number. */
     int (*fetch_many)(void *self, const uint32_t *nums, size_t n, deadline until, float *out, bool *found,
                       braid_error *err);
     /* Cosine of `query` with each of n items; SIMILARITY_NONE where an item has no vector. For enriching candidates of
@@ -121,7 +121,7 @@ typedef struct vector_ops {
     int (*scan)(void *self, vector_scan_fn *each, void *ctx, braid_error *err);
     int (*clear)(void *self, braid_error *err); /* forgets everything: it will be fed anew */
     void (*resume)(void *self); /* others may have written since this process last did. NULL: that is nothing to it */
-    void (*rest)(void *self); /* nothing was written for a while: what was put off may be done. NULL: nothing is */
+    void (*rest)(void *self);   /* nothing was written for a while: what was put off may be done. NULL: nothing is */
     int (*check)(void *self, vector_check_report *out,
                  braid_error *err); /* O(n): invariants of the structure; never modifies */
     void (*info)(void *self, vector_info *out);
@@ -158,14 +158,14 @@ void vector_estimate(vector_store *s, size_t k, unsigned ef, uint64_t allow_coun
 int vector_scan(vector_store *s, vector_scan_fn *each, void *ctx, braid_error *err);
 int vector_clear(vector_store *s, braid_error *err);
 void vector_resume(vector_store *s); /* like a write: not beside one */
-void vector_rest(vector_store *s); /* like a write: not beside one */
+void vector_rest(vector_store *s);   /* like a write: not beside one */
 int vector_check(vector_store *s, vector_check_report *out, braid_error *err);
 void vector_get_info(vector_store *s, vector_info *out);
 int vector_save(vector_store *s, const char *path, uint64_t epoch, uint64_t lsn, braid_error *err);
 int vector_load(vector_store *s, const char *path, uint64_t epoch, uint64_t *lsn, braid_error *err);
 
-/* Of a remote store, vectors that scoring fetched are kept here, in at most `bytes` (kept.c). `applied` says up to which
- * LSN the store holds the log. Nothing for stores in this process. */
+/* Of a remote store, vectors that scoring fetched are kept here, in at most `bytes` (kept.c). `applied` says up to
+ * which LSN the store holds the log. Nothing for stores in this process. */
 int vector_keep(vector_store *s, size_t bytes, uint64_t (*applied)(void *ctx), void *ctx, braid_error *err);
 /* The log changed these items, up to `lsn`: what is kept of them is no longer good. vector_touched_all: of all. */
 void vector_touched(vector_store *s, const uint32_t *nums, size_t n, uint64_t lsn);

@@ -11,11 +11,11 @@
  * A collection that vanished is made anew by a write (or by scan and clear, with which a repair begins), never by a
  * search, which would answer "nothing is like it" as if that were true.
  *
- * What this store wrote, it sees: each mutation's timestamp is kept, and for as long as "bounded" consistency might not
- * cover it, questions ask for it. A server waits with such an answer until its clock tick has passed the timestamp (up to
- * 200 ms by default): under a stream of writes every question would. So a search that need not see them says `bounded`,
- * and vectors of given numbers are waited for only when one of those numbers was written lately. Writes of other processes
- * are seen within 5 s, or at once when the query says `fresh`. */
+ * What this store wrote, it sees: each mutation's timestamp is kept, and for as long as "bounded" consistency might
+ * not cover it, questions ask for it. A server waits with such an answer until its clock tick has passed the
+ * timestamp (up to 200 ms by default): under a stream of writes every question would. So a search that need not see
+ * them says `bounded`, and vectors of given numbers are waited for only when one of those numbers was written
+ * lately. Writes of other processes are seen within 5 s, or at once when the query says `fresh`. */
 #include "vector/vector_milvus.h"
 
 #include <stdlib.h>
@@ -27,7 +27,7 @@ enum {
     COLLECTION_M = 16,
     COLLECTION_EF_CONSTRUCTION = 200,
     SEARCH_EF = 64,
-    INFO_MS = 2000, /* a count waits for the server's clock to pass our last write */
+    INFO_MS = 2000,  /* a count waits for the server's clock to pass our last write */
     ROW_BYTES = 300, /* beside the vector; a guess for info */
     SEARCH_US = 2000 /* until searches were timed */
 };

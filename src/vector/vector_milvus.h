@@ -53,7 +53,8 @@ typedef struct milvus {
     /* The promise that what this store wrote is seen: the newest timestamp of our own writes, and when it came. */
     _Atomic uint64_t wrote_ts;
     _Atomic int64_t wrote_ns;
-    /* When, in ms since opening + 1, a number with this remainder was written last: which vectors "bounded" may miss. */
+    /* When, in ms since opening + 1, a number with this remainder was written last: which vectors "bounded" may
+     * miss. */
     _Atomic uint32_t wrote_ms[MILVUS_RECENT];
     int64_t opened_ns;
 
@@ -112,7 +113,8 @@ void milvus_versions_reset(milvus_versions *v, bool empty);
 #define MILVUS_ABSENT  UINT64_MAX
 #define MILVUS_REMOVED (UINT64_C(1) << 63)
 uint64_t milvus_versions_get(const milvus_versions *v, uint32_t num);
-bool milvus_versions_untouched(const milvus_versions *v, uint32_t num); /* nothing was ever put for it since an `empty` reset */
+/* nothing was ever put for it since an `empty` reset */
+bool milvus_versions_untouched(const milvus_versions *v, uint32_t num);
 bool milvus_versions_put(milvus_versions *v, uint32_t num, uint64_t known); /* false when memory ran out */
 /* Whether `version` (not 0) is older than what is there, or no newer than what was removed. */
 bool milvus_versions_stale(const milvus_versions *v, uint32_t num, uint64_t version);

@@ -1,5 +1,5 @@
-/* The compiler. Each node is written for one of two purposes: an upper bound (holds at least where the filter matches) or
- * a lower bound (holds at most there); NOT swaps them. Most nodes are exact and write the same for both.
+/* The compiler. Each node is written for one of two purposes: an upper bound (holds at least where the filter matches)
+ * or a lower bound (holds at most there); NOT swaps them. Most nodes are exact and write the same for both.
  *
  * Seen on Milvus 2.3.5 and kept to: comparisons need a field, so "everything" is num >= 0; `exists` needs
  * parentheses; a whole number compared with JSON is written as 2.0, which finds 2 and 2.0 alike, in arrays as well;
@@ -293,8 +293,8 @@ static void attribute_bound(compiler *c, const filter *f, const char *operator, 
     real(c, v);
 }
 
-/* An array matches if one of its elements lies in the range, which cannot be asked. From above: it is there, and no number
- * outside. */
+/* An array matches if one of its elements lies in the range, which cannot be asked. From above: it is there, and no
+ * number outside. */
 static void attribute_range(compiler *c, const filter *f, bool upper) {
     bool low = isfinite(f->low), high = isfinite(f->high);
     c->exact = false;

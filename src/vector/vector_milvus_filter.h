@@ -1,8 +1,8 @@
 /* From a filter to an expression of Milvus; private to the Milvus store.
  *
  * The measure is filter_matches(): the expression holds for exactly the items that match. Where Milvus cannot say that
- * (an array within attributes compared with a range, a list of values without end, a name it cannot spell), the expression
- * holds for those items and maybe others, and *exact says so; the caller then drops what it does not want.
+ * (an array within attributes compared with a range, a list of values without end, a name it cannot spell), the
+ * expression holds for those items and maybe others, and *exact says so; the caller then drops what it does not want.
  *
  * What is missing has a stored form that no condition takes for a value: "" for a text, 0 for year and duration (which
  * is the model's own sign), MILVUS_TIME_NONE for an instant, the empty array, no key among the attributes (null is left

@@ -1,8 +1,8 @@
 /* Reading what is stored: single vectors, pages of all rows in the order of their numbers, counts, and the check.
  *
- * A page asks for the rows after the last number seen, so that what is written meanwhile moves nothing. Milvus gives the
- * smallest keys first when a query has a limit; should it ever not, the pages' rows no longer rise, or do not add up
- * to what count(*) says, and the check tells. */
+ * A page asks for the rows after the last number seen, so that what is written meanwhile moves nothing. Milvus gives
+ * the smallest keys first when a query has a limit; should it ever not, the pages' rows no longer rise, or do not
+ * add up to what count(*) says, and the check tells. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,7 +97,8 @@ static size_t first_asking(const asked *list, size_t n, uint32_t num) {
     return low;
 }
 
-/* What is done with the vectors of given numbers: `take` gets each that is there, with its place in the caller's list. */
+/* What is done with the vectors of given numbers: `take` gets each that is there, with its place in the caller's
+ * list. */
 typedef struct gathering {
     milvus *s;
     const float *query; /* score: of unit length */

@@ -1,10 +1,10 @@
 /* The collection in Milvus: what it must look like, and how it comes to be so.
  *
- * One row an item; the key is the item's number, given by us. Beside the vector stands every field that a filter can name,
- * in the stored form that vector_milvus_filter.h describes. A collection that is there already is compared field by
- * field: with another dimension, another metric or a field missing, answers would be wrong in silence, so it is refused
- * with a word on how to mend it. Fields that we do not know are nobody's harm only if Milvus lets us leave them out,
- * which it does not: they are refused as well. */
+ * One row an item; the key is the item's number, given by us. Beside the vector stands every field that a filter can
+ * name, in the stored form that vector_milvus_filter.h describes. A collection that is there already is compared
+ * field by field: with another dimension, another metric or a field missing, answers would be wrong in silence, so
+ * it is refused with a word on how to mend it. Fields that we do not know are nobody's harm only if Milvus lets us
+ * leave them out, which it does not: they are refused as well. */
 #include <string.h>
 
 #include "vector/vector_milvus.h"

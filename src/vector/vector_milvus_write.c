@@ -1,13 +1,13 @@
 /* Writing: batches of whole rows with our own keys, removals by key.
  *
- * `upsert` is an insert and a removal of the same keys, which Milvus keeps as such: half of a segment's rows seem removed, so
- * that it is compacted and indexed a second time, and searches mask them until then. `insert` would make a second row of a
- * key that is there. So a row is inserted when its number was never sent and the collection is of this process' own
- * making, and upserted ever after; an insert is sent once, and one without an answer is followed by upserts, which take
- * away what it may have left. After a restart nothing is known to be unsent. Of doubles within a batch, whose outcome
- * Milvus leaves open, only the newest is sent. A version older than the one that is there is left out: what this process
- * wrote it remembers, and what it does not know it asks for, once a number (nothing needs to be waited for in that
- * question, since it is about the time before we opened).
+ * `upsert` is an insert and a removal of the same keys, which Milvus keeps as such: half of a segment's rows seem
+ * removed, so that it is compacted and indexed a second time, and searches mask them until then. `insert` would make a
+ * second row of a key that is there. So a row is inserted when its number was never sent and the collection is of this
+ * process' own making, and upserted ever after; an insert is sent once, and one without an answer is followed by
+ * upserts, which take away what it may have left. After a restart nothing is known to be unsent. Of doubles within a
+ * batch, whose outcome Milvus leaves open, only the newest is sent. A version older than the one that is there is left
+ * out: what this process wrote it remembers, and what it does not know it asks for, once a number (nothing needs to be
+ * waited for in that question, since it is about the time before we opened).
  *
  * A write that failed without an answer may or may not have happened. It is the feed's to send it again, and sending
  * it twice changes nothing. */
@@ -293,7 +293,8 @@ static int ask_clock(milvus *s, uint64_t *out, braid_error *err) {
     buf answer;
     if (!milvus_pack_clock(&rq)) return milvus_no_memory(err);
     buf_init(&answer, MILVUS_ANSWER_BYTES_MAX);
-    int code = milvus_call(s, MILVUS_METHOD("AllocTimestamp"), "reading the clock", false, rq, milvus_write_until(s), &answer, err);
+    int code = milvus_call(s, MILVUS_METHOD("AllocTimestamp"), "reading the clock", false, rq, milvus_write_until(s),
+                           &answer, err);
     if (code == BRAID_OK) code = milvus_read_clock(&answer, MILVUS_STORE, out, err);
     buf_free(&answer);
     return code;
@@ -390,9 +391,9 @@ int milvus_upsert(void *self, const vector_entry *entries, size_t n, braid_error
     return code;
 }
 
-/* Rows that no segment was closed over are searched without the index, at three times the price. Milvus closes one when it is
- * full; here after a load, and not amid one, when building the index would take the processor from it. Nothing depends
- * on it. */
+/* Rows that no segment was closed over are searched without the index, at three times the price. Milvus closes one
+ * when it is full; here after a load, and not amid one, when building the index would take the processor from it.
+ * Nothing depends on it. */
 void milvus_rest(void *self) {
     milvus *s = self;
     if (s->unflushed < FLUSH_ROWS || milvus_flush(s, 0, NULL) != BRAID_OK) return;

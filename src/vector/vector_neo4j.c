@@ -46,9 +46,8 @@ int vector_neo4j_run(vector_neo4j_self *v, const bolt_call *call, const char *te
 }
 
 bolt_call vector_neo4j_write_call(const vector_neo4j_self *v) {
-    return (bolt_call){.access = BOLT_WRITE,
-                       .until = clock_mono_ns(v->clock) + (int64_t)v->write_ms * 1000000,
-                       .idempotent = true};
+    return (bolt_call){
+        .access = BOLT_WRITE, .until = clock_mono_ns(v->clock) + (int64_t)v->write_ms * 1000000, .idempotent = true};
 }
 
 int vector_neo4j_see_count(void *ctx, bolt_row *row, braid_error *err) {
@@ -75,10 +74,11 @@ static int keep_constraints(vector_neo4j_self *v, braid_error *err) {
     }
     if (rc == BRAID_OK) rc = count(v, vector_neo4j_statements.constraints, &there, err);
     if (rc == BRAID_OK && there < CONSTRAINTS)
-        rc = error_set(err, BRAID_E_UNAVAILABLE, VECTOR_NEO4J_STORE,
-                       "%s has no uniqueness constraints on MediaContent.num and Removed.num; without them nodes double: "
-                       "create them as in cypher/003_vector_index.cypher",
-                       v->options.remote->address);
+        rc = error_set(
+            err, BRAID_E_UNAVAILABLE, VECTOR_NEO4J_STORE,
+            "%s has no uniqueness constraints on MediaContent.num and Removed.num; without them nodes double: "
+            "create them as in cypher/003_vector_index.cypher",
+            v->options.remote->address);
     return rc;
 }
 

@@ -4,8 +4,8 @@
  *     (:MediaContent {num, embedding, embedding_version})      vector index on embedding, cosine
  *     (:Removed {num, embedding_version, at})
  *
- * The node is the one that a graph store in the same server keeps its part of the item on (src/graph/graph_neo4j.h). Each
- * touches its own properties only, and whoever takes the last of them deletes the node. */
+ * The node is the one that a graph store in the same server keeps its part of the item on (src/graph/graph_neo4j.h).
+ * Each touches its own properties only, and whoever takes the last of them deletes the node. */
 #ifndef VECTOR_NEO4J_H
 #define VECTOR_NEO4J_H
 
@@ -28,7 +28,7 @@ typedef struct vector_neo4j_self {
     bolt_client *bolt;
     size_t batch;
     unsigned write_ms;
-    char index[128]; /* its name on the server */
+    char index[128];      /* its name on the server */
     pthread_mutex_t lock; /* for what follows */
     uint64_t total;       /* vectors, at most: counted at total_at */
     int64_t total_at;

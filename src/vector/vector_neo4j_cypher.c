@@ -6,8 +6,8 @@
  *
  * Parameters of statements with lists lie in one map, $p: graph/graph_neo4j_cypher.c says why.
  *
- * A statement sees what is committed at the moment it looks: of a node that is deleted meanwhile the properties are null.
- * So a vector is read once, looked at, and left out when it has gone. */
+ * A statement sees what is committed at the moment it looks: of a node that is deleted meanwhile the properties are
+ * null. So a vector is read once, looked at, and left out when it has gone. */
 #include "vector/vector_neo4j.h"
 
 #define IF_BARE "m.version IS NULL AND NOT EXISTS { (m)--() }"
@@ -49,9 +49,10 @@ const vector_neo4j_cypher vector_neo4j_statements = {
                   "MATCH (m:MediaContent {num: num}) WITH num, m.embedding AS v WHERE v IS NOT NULL "
                   "WITH num, vector.similarity.cosine(v, $p.vector) AS score "
                   "RETURN num, score ORDER BY score DESC, num LIMIT $p.most",
-    .nearest_of_all = "MATCH (m:MediaContent) WITH m.num AS num, m.embedding AS v WHERE num IS NOT NULL AND v IS NOT NULL "
-                      "WITH num, vector.similarity.cosine(v, $vector) AS score "
-                      "RETURN num, score ORDER BY score DESC, num LIMIT $most",
+    .nearest_of_all =
+        "MATCH (m:MediaContent) WITH m.num AS num, m.embedding AS v WHERE num IS NOT NULL AND v IS NOT NULL "
+        "WITH num, vector.similarity.cosine(v, $vector) AS score "
+        "RETURN num, score ORDER BY score DESC, num LIMIT $most",
     .total = "MATCH (m:MediaContent) RETURN count(m)", /* from the server's own counters */
 
     .count = "MATCH (m:MediaContent) WHERE m.embedding IS NOT NULL RETURN count(m)",

@@ -18,12 +18,12 @@
 #include "vector/vector_neo4j.h"
 
 enum {
-    EXACT_MOST = 2000,     /* sets up to this are scored without asking the index */
-    WALK_MOST = 10000,     /* most that the index is asked for */
-    EXACT_BATCH = 20000,   /* numbers of a set in one request */
+    EXACT_MOST = 2000,   /* sets up to this are scored without asking the index */
+    WALK_MOST = 10000,   /* most that the index is asked for */
+    EXACT_BATCH = 20000, /* numbers of a set in one request */
     EF_DEFAULT = 64,
-    TOTAL_AGE_S = 10,      /* how old the count of vectors may be that the first guess is made from */
-    WALK_US = 3000, /* before the first calls */
+    TOTAL_AGE_S = 10, /* how old the count of vectors may be that the first guess is made from */
+    WALK_US = 3000,   /* before the first calls */
     ROW_US = 10
 };
 
@@ -165,8 +165,8 @@ static uint64_t total(vector_neo4j_self *v, deadline until) {
     return counted;
 }
 
-/* How many the index should be asked for, so that k of them are in the set if it lies evenly. The server looks no further
- * than what it is asked for: that is its ef, and asking for k alone would find poor ones. */
+/* How many the index should be asked for, so that k of them are in the set if it lies evenly. The server looks no
+ * further than what it is asked for: that is its ef, and asking for k alone would find poor ones. */
 static size_t first_guess(finder *x) {
     const vector_query *q = x->q;
     size_t least = q->ef > 0 ? q->ef : x->v->options.ef_search > 0 ? x->v->options.ef_search : EF_DEFAULT;

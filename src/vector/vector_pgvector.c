@@ -8,8 +8,9 @@
  * turned out to be dead (the server was restarted) costs one more try, since every statement here may be repeated. A
  * server that is down when the store is opened is no error: the table is looked at when it comes.
  *
- * Rejected: the vector in the record store's own table of items (a change of a title would then write a new entry of the
- * index, 5 ms instead of 0.1); half precision (halves the memory, but answers are compared with what callers gave). */
+ * Rejected: the vector in the record store's own table of items (a change of a title would then write a new entry of
+ * the index, 5 ms instead of 0.1); half precision (halves the memory, but answers are compared with what callers
+ * gave). */
 #include "vector/vector_pgvector.h"
 
 #include <math.h>
@@ -241,8 +242,8 @@ static asked *ask_numbers(const uint32_t *nums, size_t n, pg_params *p) {
     return list;
 }
 
-/* Steps on to the places that asked for a row's number: rows come in the order of the distinct numbers, so both lists are
- * walked together. False: nobody asked, which makes no sense. */
+/* Steps on to the places that asked for a row's number: rows come in the order of the distinct numbers, so both
+ * lists are walked together. False: nobody asked, which makes no sense. */
 static bool find_asked(const asked *list, size_t n, size_t *next, int64_t num) {
     while (*next < n && list[*next].num < num) ++*next;
     return *next < n && list[*next].num == num;

@@ -3,14 +3,14 @@
  * Names. The database option is NAME, NAME/SCHEMA or NAME/SCHEMA/COLLECTION; the table is braid_vectors_COLLECTION. The
  * names have passed pg_name_valid, and with whole numbers are all that is put into the text of a statement.
  *
- * When the index is built. pgvector writes a row of 768 numbers into its index in about 5 ms (M 16, ef_construction 200)
- * and builds an index over rows that are there three times as fast, on all cores, while a row alone is written in 0.05
- * ms. So rows are loaded first: a table begins without an index, and a thread of the store builds it, without holding
- * up anybody (CREATE INDEX CONCURRENTLY), as soon as the writing has paused for QUIET_MS or has gone on for LATEST_MS.
- * From then on every write keeps it up to date; only a load that would change a quarter of what it holds drops it, to
- * build it again afterwards. Without an index a search is exact and takes longer: never wrong, and never empty.
- * Among several processes an advisory lock says who builds. An index that was left unfinished (a crash, a lost
- * connection) is marked invalid by the server; it is dropped and built again. */
+ * When the index is built. pgvector writes a row of 768 numbers into its index in about 5 ms (M 16, ef_construction
+ * 200) and builds an index over rows that are there three times as fast, on all cores, while a row alone is written
+ * in 0.05 ms. So rows are loaded first: a table begins without an index, and a thread of the store builds it,
+ * without holding up anybody (CREATE INDEX CONCURRENTLY), as soon as the writing has paused for QUIET_MS or has gone
+ * on for LATEST_MS. From then on every write keeps it up to date; only a load that would change a quarter of what it
+ * holds drops it, to build it again afterwards. Without an index a search is exact and takes longer: never wrong,
+ * and never empty. Among several processes an advisory lock says who builds. An index that was left unfinished (a
+ * crash, a lost connection) is marked invalid by the server; it is dropped and built again. */
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -93,14 +93,14 @@ static const pg_statement pgv_templates[PGV_STATEMENTS] = {
                         " ORDER BY num LIMIT $2"},
     [PGV_REMOVE] = {"L", "UPDATE {t} SET embedding = NULL, {n} WHERE num = ANY($1) AND embedding IS NOT NULL"},
     /* A newer version wins; the same one again changes what differs, but does not bring back what was taken out. */
-    [PGV_MERGE] = {"",
-                   "WITH merged AS (INSERT INTO {t} AS old (num, version, embedding, {c})"
-                   " SELECT num, version, embedding, {c} FROM braid_load"
-                   " ON CONFLICT (num) DO UPDATE SET version = excluded.version, embedding = excluded.embedding, {e}"
-                   " WHERE excluded.version = 0 OR excluded.version > old.version OR (excluded.version = old.version AND"
-                   " CASE WHEN old.embedding IS NULL THEN excluded.version = 0 ELSE"
-                   " old.version = 0 OR old.embedding IS DISTINCT FROM excluded.embedding END)"
-                   " RETURNING xmax = 0 AS fresh) SELECT count(*) FILTER (WHERE fresh) FROM merged"},
+    [PGV_MERGE] =
+        {"", "WITH merged AS (INSERT INTO {t} AS old (num, version, embedding, {c})"
+             " SELECT num, version, embedding, {c} FROM braid_load"
+             " ON CONFLICT (num) DO UPDATE SET version = excluded.version, embedding = excluded.embedding, {e}"
+             " WHERE excluded.version = 0 OR excluded.version > old.version OR (excluded.version = old.version AND"
+             " CASE WHEN old.embedding IS NULL THEN excluded.version = 0 ELSE"
+             " old.version = 0 OR old.embedding IS DISTINCT FROM excluded.embedding END)"
+             " RETURNING xmax = 0 AS fresh) SELECT count(*) FILTER (WHERE fresh) FROM merged"},
     [PGV_COMMIT] = {"", "COMMIT"},
     [PGV_COUNTS] = {"", "SELECT (SELECT count(*) FROM {t}), (SELECT count(*) FROM {t} WHERE embedding IS NULL),"
                         " pg_total_relation_size('{t}'::regclass)"},

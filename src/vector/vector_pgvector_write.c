@@ -1,10 +1,10 @@
 /* Batches into the table.
  *
  * A batch is copied in binary form into a table of the session and merged from there, in one transaction: COPY takes
- * 20,000 rows of 768 numbers a second where the same rows as parameters of INSERT take a third of that, and the merge
- * is one statement, so that versions are compared under the rows' locks. Of a number that is twice in a batch the newest
- * version counts, and of equal versions the last. A batch larger than the option says is written in parts; what an error
- * leaves undone is brought again by the feed. */
+ * 20,000 rows of 768 numbers a second where the same rows as parameters of INSERT take a third of that, and the
+ * merge is one statement, so that versions are compared under the rows' locks. Of a number that is twice in a batch
+ * the newest version counts, and of equal versions the last. A batch larger than the option says is written in
+ * parts; what an error leaves undone is brought again by the feed. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -130,14 +130,15 @@ typedef struct bolt_row {
     uint32_t count;
     ps_raw columns, list; /* list of their names; the row itself */
 } bolt_row;
-int bolt_column(const bolt_row *row, const char *name);           /* its place from 0, or -1 */
+int bolt_column(const bolt_row *row, const char *name); /* its place from 0, or -1 */
 bool bolt_column_name(const bolt_row *row, uint32_t place, ps_text *name);
 /* A reader of its own that stands at the value of `place` (from 0): for those who want columns by name. */
 bool bolt_row_at(const bolt_row *row, uint32_t place, ps_reader *value);
 
 enum { BOLT_ENOUGH = 1 };
-/* BRAID_OK: go on. BOLT_ENOUGH: no more rows are wanted (no error). Any other code: stop; the call fails with it, and
- * its transaction is rolled back (that of bolt_run may be complete by then). If the row made no sense: `return ps_error(&row->values, "store", err)`. */
+/* BRAID_OK: go on. BOLT_ENOUGH: no more rows are wanted (no error). Any other code: stop; the call fails with it,
+ * and its transaction is rolled back (that of bolt_run may be complete by then). If the row made no sense: `return
+ * ps_error(&row->values, "store", err)`. */
 typedef int (*bolt_each)(void *ctx, bolt_row *row, braid_error *err);
 
 typedef struct bolt_summary {
@@ -161,8 +162,9 @@ typedef struct bolt_statement {
     bolt_summary *summary; /* NULL allowed */
 } bolt_statement;
 
-/* Begins parameters that all lie in one map: what follows is that map, and the text says $p.name. For statements with lists: a
- * server plans a statement anew for each order of magnitude of a list's length, but not of one in a map. */
+/* Begins parameters that all lie in one map: what follows is that map, and the text says $p.name. For statements
+ * with lists: a server plans a statement anew for each order of magnitude of a list's length, but not of one in a
+ * map. */
 void bolt_parameters_begin(buf *parameters);
 
 int bolt_run(bolt_client *c, const bolt_call *call, const bolt_statement *s, braid_error *err);

@@ -33,7 +33,8 @@ static void marks_drop(bolt_marks *b, size_t i) {
 }
 
 bool bolt_marks_replace(bolt_marks *b, uint64_t number, const char *text) {
-    if (b->count == 1 && strcmp(b->marks[0].text, text) == 0 && b->encoded.len > 0) return true; /* nothing was written */
+    /* nothing was written */
+    if (b->count == 1 && strcmp(b->marks[0].text, text) == 0 && b->encoded.len > 0) return true;
     char *copy = strdup(text);
     if (copy == NULL) return false;
     for (size_t i = b->count; i-- > 0;)

@@ -101,11 +101,11 @@ int bolt_open(const bolt_options *options, bolt_client **out, braid_error *err) 
     c->ambiguous = metrics_counter(c->o.metrics, "bolt_ambiguous_total", labels,
                                    "Transactions of which it is unknown whether they were applied");
     conn_pool_options lending = {.name = c->o.name,
-                              .address = c->remote.address,
-                              .max = c->remote.connections,
-                              .idle_ms = c->o.idle_ms,
-                              .clock = c->o.clock,
-                              .metrics = c->o.metrics};
+                                 .address = c->remote.address,
+                                 .max = c->remote.connections,
+                                 .idle_ms = c->o.idle_ms,
+                                 .clock = c->o.clock,
+                                 .metrics = c->o.metrics};
     int code = bolt_reauth(c, c->remote.user, c->remote.password, c->remote.token, err);
     if (code == BRAID_OK) code = conn_pool_new(&client_conn_ops, c, &lending, &c->pool, err);
     if (code != BRAID_OK) {

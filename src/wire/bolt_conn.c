@@ -3,7 +3,8 @@
  *
  * Every wait has an end: the call's deadline, or the time that the server itself said it will never be silent for
  * (connection.recv_timeout_seconds; it sends NOOPs while it computes). Whoever sees an error here has a connection
- * whose replies cannot be trusted to belong to the next request; `broken` is set, and it is closed, never lent again. */
+ * whose replies cannot be trusted to belong to the next request; `broken` is set, and it is closed, never lent
+ * again. */
 #include "bolt_private.h"
 
 #include <stdlib.h>
@@ -63,7 +64,8 @@ int bolt_conn_failed(bolt_conn *n, bolt_attempt *a) {
     a->failure = *bolt_machine_failure(n->m);
     int code = bolt_failure_judge(&a->failure);
     if (bolt_machine_state(n->m) == BOLT_DEFUNCT) n->broken = true;
-    const char *mend = strncmp(a->failure.code, "Neo.ClientError.Security.", 25) == 0 ? "check user and password: " : "";
+    const char *mend =
+        strncmp(a->failure.code, "Neo.ClientError.Security.", 25) == 0 ? "check user and password: " : "";
     return error_set(&a->err, code, "wire/bolt", "%s%s: %s", mend, a->failure.code, a->failure.message);
 }
 

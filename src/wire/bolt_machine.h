@@ -10,10 +10,10 @@
  *             at = bolt_machine_room(m, &room, &err);  read at most `room` bytes there;  bolt_machine_fed(m, got);
  *             bolt_machine_next(m, &reply, &err);
  *
- * The first output is the handshake, the first reply BOLT_VERSION. Then HELLO (and LOGON, from 5.1), then what you like.
- * Requests are only put together: several that follow each other (RUN and PULL; BEGIN, RUN, PULL, COMMIT) go out in one
- * write, and their replies come in the same order. A request is checked against the state in which the server will be
- * if all before it succeed; out of order it is refused with BRAID_E_INTERNAL, and nothing is sent.
+ * The first output is the handshake, the first reply BOLT_VERSION. Then HELLO (and LOGON, from 5.1), then what you
+ * like. Requests are only put together: several that follow each other (RUN and PULL; BEGIN, RUN, PULL, COMMIT) go out
+ * in one write, and their replies come in the same order. A request is checked against the state in which the server
+ * will be if all before it succeed; out of order it is refused with BRAID_E_INTERNAL, and nothing is sent.
  *
  *     NEGOTIATION -version-> CONNECTED -HELLO-> AUTHENTICATION -LOGON-> READY    (before 5.1 HELLO -> READY)
  *     READY -RUN-> STREAMING -PULL/DISCARD, no more-> READY                      (auto-commit)
@@ -22,7 +22,8 @@
  *     READY -LOGOFF-> AUTHENTICATION
  *
  * One result at a time: a transaction may not RUN while rows are still to be pulled. PULL of everything (n = -1) may be
- * followed by anything in the same write; PULL of n rows only by RESET, since nobody knows yet whether more will follow.
+ * followed by anything in the same write; PULL of n rows only by RESET, since nobody knows yet whether more will
+ * follow.
  *
  * Answers are distrusted: one that was not asked for, a RECORD outside of PULL, SUCCESS where IGNORED is due, a message
  * that is no PackStream, or one above message_max is BRAID_E_CORRUPT or BRAID_E_TOO_LARGE, and the machine is DEFUNCT:

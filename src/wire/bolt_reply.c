@@ -162,7 +162,8 @@ static void succeed(bolt_machine *m, const bolt_pending *p, bool has_more) {
 
 static int take_success(bolt_machine *m, const bolt_pending *p, bolt_reply *out, braid_error *err) {
     if (m->state == BOLT_FAILED && p->message != BOLT_RESET)
-        return bolt_machine_break(m, BRAID_E_CORRUPT, err, "%s succeeds after a failure", bolt_message_name(p->message));
+        return bolt_machine_break(m, BRAID_E_CORRUPT, err, "%s succeeds after a failure",
+                                  bolt_message_name(p->message));
     out->kind = BOLT_SUCCESS;
     int code = read_metadata(m, out, err);
     if (code != BRAID_OK) return code;

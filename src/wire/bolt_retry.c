@@ -49,7 +49,8 @@ int bolt_tell(bolt_client *c, const bolt_call *call, const bolt_attempt *a, int 
     const char *unknown = ambiguous ? "it is unknown whether the transaction was applied (read before you write "
                                       "again): "
                                     : "";
-    if (strstr(a->err.message, address) != NULL) return error_set(err, code, c->o.name, "%s%s", unknown, a->err.message);
+    if (strstr(a->err.message, address) != NULL)
+        return error_set(err, code, c->o.name, "%s%s", unknown, a->err.message);
     return error_set(err, code, c->o.name, "%s%s: %s", unknown, address, a->err.message);
 }
 

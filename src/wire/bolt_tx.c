@@ -113,7 +113,8 @@ int bolt_tx_run_many(bolt_tx *tx, const bolt_statement *s, size_t count, braid_e
         return error_set(err, BRAID_E_INVALID, tx->c->o.name,
                          "a statement was run from inside the rows of another: collect the rows first");
     if (tx->dead != BRAID_OK)
-        return error_set(err, tx->dead, tx->c->o.name, "the transaction has failed already: %.200s", tx->a->err.message);
+        return error_set(err, tx->dead, tx->c->o.name, "the transaction has failed already: %.200s",
+                         tx->a->err.message);
     int code = tx_run(tx, s, count, false);
     return code == BRAID_OK ? BRAID_OK : bolt_tell(tx->c, tx->call, tx->a, code, err);
 }

@@ -239,8 +239,8 @@ static __attribute__((noinline)) void rpc_copy_answer(const rpc_channel *c, cons
     grpc_byte_buffer_reader_destroy(&reader);
 }
 
-/* Starts all operations of a unary call as one batch and waits until it is complete; the call's deadline sees to it that
- * it will be. */
+/* Starts all operations of a unary call as one batch and waits until it is complete; the call's deadline sees to it
+ * that it will be. */
 static bool run_batch(rpc_channel *c, grpc_completion_queue *queue, grpc_call *call, rpc_try *t) {
     grpc_metadata header = {.key = grpc_slice_from_static_string("authorization")};
     if (c->authorization != NULL) header.value = grpc_slice_from_copied_string(c->authorization);

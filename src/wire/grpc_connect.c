@@ -1,9 +1,9 @@
 /* How a gRPC channel is made: address, credentials, and the settings that decide how fast a dead server is noticed and
  * a living one found again.
  *
- * gRPC's own back-off between connections grows to two minutes and its service config may ask DNS; both are set aside.
- * A proxy from the environment is not used: these are servers of one's own. Each channel has its own connection, so that
- * two stores on one server do not share a fate. */
+ * gRPC's own back-off between connections grows to two minutes and its service config may ask DNS; both are set
+ * aside. A proxy from the environment is not used: these are servers of one's own. Each channel has its own
+ * connection, so that two stores on one server do not share a fate. */
 #include "wire/grpc_private.h"
 
 #include <openssl/evp.h>

@@ -76,8 +76,7 @@ typedef struct milvus_column {
 } milvus_column;
 
 /* Insert and Upsert have the same message. */
-bool milvus_pack_rows(const char *collection, const milvus_column *columns, size_t n, uint32_t rows,
-                      rpc_message *out);
+bool milvus_pack_rows(const char *collection, const milvus_column *columns, size_t n, uint32_t rows, rpc_message *out);
 bool milvus_pack_delete(const char *collection, const char *expr, rpc_message *out);
 bool milvus_pack_clock(rpc_message *out); /* AllocTimestamp */
 
@@ -139,8 +138,7 @@ void milvus_rows_free(milvus_rows *rows);
 
 #define MILVUS_COUNT "count(*)"
 int milvus_read_count(const buf *answer, const char *store, uint64_t *out, braid_error *err);
-int milvus_read_mutation(const buf *answer, const char *store, uint64_t *timestamp, uint64_t *taken,
-                         braid_error *err);
+int milvus_read_mutation(const buf *answer, const char *store, uint64_t *timestamp, uint64_t *taken, braid_error *err);
 int milvus_read_clock(const buf *answer, const char *store, uint64_t *timestamp, braid_error *err);
 int milvus_read_bool(const buf *answer, const char *store, bool *out, braid_error *err);
 typedef enum milvus_load { MILVUS_LOAD_NONE, MILVUS_LOAD_NOT, MILVUS_LOAD_UNDER_WAY, MILVUS_LOADED } milvus_load;

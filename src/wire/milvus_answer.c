@@ -217,8 +217,7 @@ int milvus_read_count(const buf *answer, const char *store, uint64_t *out, braid
 
 /* ---- the small answers ---- */
 
-int milvus_read_mutation(const buf *answer, const char *store, uint64_t *timestamp, uint64_t *taken,
-                         braid_error *err) {
+int milvus_read_mutation(const buf *answer, const char *store, uint64_t *timestamp, uint64_t *taken, braid_error *err) {
     holder h;
     *timestamp = *taken = 0;
     Milvus__MutationResult *m = UNPACK(&h, mutation_result, answer, store, err);

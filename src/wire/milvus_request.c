@@ -242,8 +242,7 @@ static bool fill_column(column_form *f, const milvus_column *c, uint32_t rows, a
     return true;
 }
 
-bool milvus_pack_rows(const char *collection, const milvus_column *columns, size_t n, uint32_t rows,
-                      rpc_message *out) {
+bool milvus_pack_rows(const char *collection, const milvus_column *columns, size_t n, uint32_t rows, rpc_message *out) {
     bool done = false;
     arena *a = arena_new(64 << 10);
     if (a == NULL) return false;

@@ -33,17 +33,7 @@
 
 enum { PS_DEPTH_MAX = 32, PS_LENGTH_MAX = 0x7FFFFFFF };
 
-typedef enum ps_kind {
-    PS_NULL,
-    PS_BOOL,
-    PS_INT,
-    PS_FLOAT,
-    PS_BYTES,
-    PS_STRING,
-    PS_LIST,
-    PS_MAP,
-    PS_STRUCT
-} ps_kind;
+typedef enum ps_kind { PS_NULL, PS_BOOL, PS_INT, PS_FLOAT, PS_BYTES, PS_STRING, PS_LIST, PS_MAP, PS_STRUCT } ps_kind;
 const char *ps_kind_name(ps_kind k); /* "a list" */
 
 /* A view: not NUL-terminated. */
@@ -84,7 +74,7 @@ typedef struct ps_reader {
     ps_frame frames[PS_DEPTH_MAX];
 } ps_reader;
 
-void ps_reader_init(ps_reader *r, const void *data, size_t len); /* exactly one value */
+void ps_reader_init(ps_reader *r, const void *data, size_t len);      /* exactly one value */
 void ps_reader_init_many(ps_reader *r, const void *data, size_t len); /* values one after another, to the end */
 /* The next value, or the head of one. False at the end and after a problem: ps_finished tells which. */
 bool ps_next(ps_reader *r, ps_value *out);
@@ -92,7 +82,8 @@ bool ps_next(ps_reader *r, ps_value *out);
 bool ps_finished(const ps_reader *r);
 /* Fills err with what is wrong and at which byte; `store` as in error_set. Returns BRAID_E_CORRUPT. */
 int ps_error(const ps_reader *r, const char *store, braid_error *err);
-/* For a caller that finds the value itself wrong: makes the reader refuse. `problem` must be a literal. Returns false. */
+/* For a caller that finds the value itself wrong: makes the reader refuse. `problem` must be a literal. Returns
+ * false. */
 bool ps_refuse(ps_reader *r, const char *problem);
 
 /* An encoded value as it stands in the message. */
@@ -106,7 +97,8 @@ bool ps_skip(ps_reader *r, ps_raw *raw); /* passes over one whole value; raw may
 bool ps_leave(ps_reader *r);
 
 /* Wanted kinds: anything else is a problem ("wanted a list"). */
-bool ps_read_null(ps_reader *r, bool *was_null); /* consumes the value only if it is null; problem only if none is there */
+/* consumes the value only if it is null; problem only if none is there */
+bool ps_read_null(ps_reader *r, bool *was_null);
 bool ps_read_bool(ps_reader *r, bool *out);
 bool ps_read_int(ps_reader *r, int64_t *out);
 bool ps_read_real(ps_reader *r, double *out); /* takes an integer too */
@@ -208,10 +200,10 @@ bool ps_put_real(buf *b, double value);
 bool ps_put_text(buf *b, const char *text, size_t len); /* must be UTF-8: the server refuses what is not */
 bool ps_put_str(buf *b, const char *text);              /* the same, to the NUL; NULL: null */
 bool ps_put_bytes(buf *b, const void *data, size_t len);
-bool ps_put_list(buf *b, size_t count);                    /* then `count` values */
-bool ps_put_map(buf *b, size_t pairs);                     /* then `pairs` times ps_put_str(key) and a value */
-bool ps_put_struct(buf *b, uint8_t tag, unsigned fields);  /* at most 15; then the fields */
-bool ps_put_raw(buf *b, const void *encoded, size_t len);  /* values that are encoded already */
+bool ps_put_list(buf *b, size_t count);                   /* then `count` values */
+bool ps_put_map(buf *b, size_t pairs);                    /* then `pairs` times ps_put_str(key) and a value */
+bool ps_put_struct(buf *b, uint8_t tag, unsigned fields); /* at most 15; then the fields */
+bool ps_put_raw(buf *b, const void *encoded, size_t len); /* values that are encoded already */
 /* A list, map whose length is known only afterwards: `size_t at = ps_open_list(b); ...; ps_close(b, at, count)`. */
 size_t ps_open_list(buf *b);
 size_t ps_open_map(buf *b);

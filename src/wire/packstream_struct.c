@@ -65,8 +65,8 @@ static bool ps_read_relationship(ps_reader *r, uint32_t fields, ps_relationship 
 
 static bool ps_read_unbound(ps_reader *r, uint32_t fields, ps_relationship *rel) {
     const ps_text none = {.data = ""};
-    *rel = (ps_relationship){
-        .start = -1, .end = -1, .element_id = none, .start_element_id = none, .end_element_id = none};
+    *rel =
+        (ps_relationship){.start = -1, .end = -1, .element_id = none, .start_element_id = none, .end_element_id = none};
     return ps_read_int(r, &rel->id) && ps_read_text(r, &rel->type) && ps_read_properties(r, &rel->properties) &&
            (fields < 4 || ps_read_text(r, &rel->element_id));
 }

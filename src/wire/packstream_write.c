@@ -1,7 +1,7 @@
 /* packstream, writing: each value in its shortest form, appended to a buf.
  *
- * A value's head is put together in a few bytes on the stack and appended at once; lists of numbers go in blocks of some
- * dozens, so that a vector of 768 costs a dozen appends and not 1,536. Errors stick in the buf. */
+ * A value's head is put together in a few bytes on the stack and appended at once; lists of numbers go in blocks of
+ * some dozens, so that a vector of 768 costs a dozen appends and not 1,536. Errors stick in the buf. */
 #include "packstream.h"
 
 #include <string.h>

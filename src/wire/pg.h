@@ -1,10 +1,11 @@
 /* pg: PostgreSQL by libpq, with absolute deadlines.
  *
- * A session is one connection. Everything is sent and received without blocking; every wait is a poll() for what is left
- * of the deadline on the monotonic clock. A session whose deadline passed, or whose connection broke, is `broken`: only
- * pg_close is allowed, so that no late reply reaches the next question. libpq's PQcancel opens a blocking connection of
- * its own without a time limit, so it is not used; the server notices a closed connection within a fraction of a second
- * (client_connection_check_interval) and stops the query by itself, and statement_timeout bounds it besides.
+ * A session is one connection. Everything is sent and received without blocking; every wait is a poll() for what is
+ * left of the deadline on the monotonic clock. A session whose deadline passed, or whose connection broke, is `broken`:
+ * only pg_close is allowed, so that no late reply reaches the next question. libpq's PQcancel opens a blocking
+ * connection of its own without a time limit, so it is not used; the server notices a closed connection within a
+ * fraction of a second (client_connection_check_interval) and stops the query by itself, and statement_timeout bounds
+ * it besides.
  *
  * Values are parameters in binary form, never text of a statement. The statements of an adapter are one const table;
  * each connection prepares an entry when it is first used. Replies are read by typed functions that check lengths.

@@ -1,7 +1,7 @@
 /* What a failure means: an SQLSTATE becomes a code of ours, a message, and a judgement on the session.
  *
- * A failure that the server will repeat on this connection, or that ends it, breaks the session: the connection is lost,
- * it became a standby's, or it prepared statements for tables that have changed since. */
+ * A failure that the server will repeat on this connection, or that ends it, breaks the session: the connection is
+ * lost, it became a standby's, or it prepared statements for tables that have changed since. */
 #include <string.h>
 
 #include "wire/pg_private.h"

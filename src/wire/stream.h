@@ -1,9 +1,9 @@
 /* stream: bytes to and from a server, over TCP, a Unix socket or TLS, with absolute deadlines.
  *
- * The socket is non-blocking; every wait is a poll() for what is left of the deadline on the monotonic clock, so a server
- * that trickles a byte at a time cannot hold a caller longer (SO_RCVTIMEO is per read and can). Connecting tries each
- * address of the name in turn within the same deadline. TLS 1.2 or newer by OpenSSL; the server's certificate and name
- * are verified unless tls_insecure. TCP_NODELAY and keep-alive are on.
+ * The socket is non-blocking; every wait is a poll() for what is left of the deadline on the monotonic clock, so a
+ * server that trickles a byte at a time cannot hold a caller longer (SO_RCVTIMEO is per read and can). Connecting tries
+ * each address of the name in turn within the same deadline. TLS 1.2 or newer by OpenSSL; the server's certificate and
+ * name are verified unless tls_insecure. TCP_NODELAY and keep-alive are on.
  *
  * After any error the stream is broken: only stream_close is allowed. One thread at a time. */
 #ifndef WIRE_STREAM_H

@@ -1,9 +1,10 @@
 /* Names to addresses within a deadline.
  *
- * getaddrinfo() waits as long as the system's resolver likes (often 2 x 5 s a name server) and cannot be cancelled. So a
- * detached thread calls it, and the caller waits for that no longer than its deadline. The question is shared and counted:
- * whoever lets go of it last, a caller that gave up or a resolver that came late, frees it. An address in digits needs
- * none of this. Rejected: getaddrinfo_a(), whose pending requests cannot be given up either and then own our memory. */
+ * getaddrinfo() waits as long as the system's resolver likes (often 2 x 5 s a name server) and cannot be cancelled.
+ * So a detached thread calls it, and the caller waits for that no longer than its deadline. The question is shared
+ * and counted: whoever lets go of it last, a caller that gave up or a resolver that came late, frees it. An address
+ * in digits needs none of this. Rejected: getaddrinfo_a(), whose pending requests cannot be given up either and then
+ * own our memory. */
 #include "wire/stream_private.h"
 
 #include <netdb.h>

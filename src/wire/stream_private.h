@@ -15,8 +15,8 @@ struct stream {
     const clock_ops *clock;
     int64_t timeout_ns; /* of a call without a deadline; 0: none */
     bool broken;
-    bool asked;      /* something was written since the last read: the answer is hardly there yet */
-    stream_tls *tls; /* NULL: plain */
+    bool asked;        /* something was written since the last read: the answer is hardly there yet */
+    stream_tls *tls;   /* NULL: plain */
     const char *store; /* in whose name errors are reported; borrowed */
     char peer[STREAM_PEER_BYTES], who[STREAM_PEER_BYTES + 32];
 };

@@ -1,9 +1,9 @@
 /* TLS over a stream's socket, by OpenSSL.
  *
- * OpenSSL reads and writes through a BIO of ours: its own socket BIO uses write(2), which raises SIGPIPE when the server
- * is gone, and the disposition of a signal is not a library's to change. TLS 1.2 is the oldest version; the certificate
- * must lead to a trusted root and carry the host's name (or address), unless tls_insecure, which tests use. OpenSSL's
- * queue of errors belongs to the thread, so it is emptied before each operation.
+ * OpenSSL reads and writes through a BIO of ours: its own socket BIO uses write(2), which raises SIGPIPE when the
+ * server is gone, and the disposition of a signal is not a library's to change. TLS 1.2 is the oldest version; the
+ * certificate must lead to a trusted root and carry the host's name (or address), unless tls_insecure, which tests use.
+ * OpenSSL's queue of errors belongs to the thread, so it is emptied before each operation.
  *
  * In TLS 1.3 a server sends session tickets when it likes, so that a readable socket says nothing about stray bytes of
  * the protocol above: stream_tls_quiet lets OpenSSL look. */
@@ -109,7 +109,8 @@ static int tls_again(stream *s, int result, deadline until, const char *doing, b
     switch (SSL_get_error(s->tls->ssl, result)) {
     case SSL_ERROR_WANT_READ: return stream_wait(s, POLLIN, until, doing, err);
     case SSL_ERROR_WANT_WRITE: return stream_wait(s, POLLOUT, until, doing, err);
-    case SSL_ERROR_ZERO_RETURN: return error_set(err, BRAID_E_UNAVAILABLE, s->store, "%s closed the connection", s->who);
+    case SSL_ERROR_ZERO_RETURN:
+        return error_set(err, BRAID_E_UNAVAILABLE, s->store, "%s closed the connection", s->who);
     default: return tls_failed(s, doing, err);
     }
 }

@@ -5,9 +5,9 @@
  *   torture FILE check SEED N0 N1 ..   opens the file, compares it with what operations 0 .. Nt-1 of each thread must have left (operation Nt may have happened
  *                                      or not), runs braid verify, and says "ok" or what is wrong
  *
- * Operation n of thread t is a function of (seed, t, n) alone, so victim and judge need no shared memory. Each thread has items, relations,
- * documents (rules and agents) and a person of its own. Of what is shown nothing is tested: slates are kept when there is time, and are
- * promised to nobody. */
+ * Operation n of thread t is a function of (seed, t, n) alone, so victim and judge need no shared memory. Each
+ * thread has items, relations, documents (rules and agents) and a person of its own. Of what is shown nothing is
+ * tested: slates are kept when there is time, and are promised to nobody. */
 #include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -51,15 +51,23 @@ static op op_of(unsigned t, unsigned long n) {
 static int op_text(unsigned t, op o, char *out, size_t size) {
     switch (o.kind) {
     case OP_PUT:
-        return snprintf(out, size, "{\"item\":{\"id\":\"t%u-i%u\",\"title\":\"v%lu\",\"genres\":[\"g%u\"],\"themes\":[\"x%lu\"]}}", t, o.key, o.n, o.key % 5, o.n % 7);
+        return snprintf(out, size,
+                        "{\"item\":{\"id\":\"t%u-i%u\",\"title\":\"v%lu\",\"genres\":[\"g%u\"],\"themes\":[\"x%lu\"]}}",
+                        t, o.key, o.n, o.key % 5, o.n % 7);
     case OP_DELETE: return snprintf(out, size, "{\"delete\":{\"item\":\"t%u-i%u\"}}", t, o.key);
     case OP_RELATE:
-        return snprintf(out, size, "{\"relation\":{\"from\":\"t%u-i%u\",\"to\":\"t%u-i%u\",\"type\":\"RELATED_TO\"}}", t, o.key, t, (o.key + 1 + o.other % (KEYS - 1)) % KEYS);
+        return snprintf(out, size, "{\"relation\":{\"from\":\"t%u-i%u\",\"to\":\"t%u-i%u\",\"type\":\"RELATED_TO\"}}",
+                        t, o.key, t, (o.key + 1 + o.other % (KEYS - 1)) % KEYS);
     case OP_EPISODE:
-        return snprintf(out, size, "{\"episode\":{\"user\":\"t%u\",\"item\":\"t%u-i%u\",\"reward\":1,\"agent\":\"own\",\"state\":\"e%lu\",\"idempotency_key\":\"e%lu\"}}", t, t,
-                        o.key, o.n, o.n);
+        return snprintf(
+            out, size,
+            "{\"episode\":{\"user\":\"t%u\",\"item\":\"t%u-i%u\",\"reward\":1,\"agent\":\"own\",\"state\":\"e%lu\",\"idempotency_key\":\"e%lu\"}}",
+            t, t, o.key, o.n, o.n);
     default:
-        return snprintf(out, size, "{\"interaction\":{\"user\":\"t%u\",\"item\":\"t%u-i%u\",\"type\":\"like\",\"idempotency_key\":\"t%u-%lu\"}}", t, t, o.key, t, o.n);
+        return snprintf(
+            out, size,
+            "{\"interaction\":{\"user\":\"t%u\",\"item\":\"t%u-i%u\",\"type\":\"like\",\"idempotency_key\":\"t%u-%lu\"}}",
+            t, t, o.key, t, o.n);
     }
 }
 
@@ -67,8 +75,8 @@ static braid_db *open_or_die(const char *path) {
     braid_error err = {0};
     braid_options *o;
     braid_db *db;
-    if (braid_options_new(&o, &err) || braid_options_set(o, "vector.dimension", "32", &err) || braid_options_set(o, "log.level", "error", &err) ||
-        braid_open(path, o, &db, &err)) {
+    if (braid_options_new(&o, &err) || braid_options_set(o, "vector.dimension", "32", &err) ||
+        braid_options_set(o, "log.level", "error", &err) || braid_open(path, o, &db, &err)) {
         printf("open: %s: %s\n", err.store, err.message);
         exit(1);
     }
@@ -91,7 +99,10 @@ static int decide(braid_db *db, unsigned t, op o, braid_error *err) {
     if (o.kind == OP_UNDECIDE) {
         rc = braid_delete_document(db, kind, id, &report, err);
     } else {
-        snprintf(body, sizeof body, *kind == 'r' ? "{\"pin\":{\"item\":\"nothing\",\"position\":1},\"note\":\"v%lu\"}" : "{\"description\":\"v%lu\"}", o.n);
+        snprintf(body, sizeof body,
+                 *kind == 'r' ? "{\"pin\":{\"item\":\"nothing\",\"position\":1},\"note\":\"v%lu\"}"
+                              : "{\"description\":\"v%lu\"}",
+                 o.n);
         rc = braid_put_document(db, kind, id, body, 0, &report, err);
     }
     braid_free(report);
@@ -119,7 +130,8 @@ static void *write_forever(void *ctx) {
         char told[48];
         braid_error err = {0};
         op o = op_of(v->t, v->n);
-        if (o.kind == OP_DECIDE || o.kind == OP_UNDECIDE ? decide(v->db, v->t, o, &err) : write_op(v->db, v->t, o, &err)) {
+        if (o.kind == OP_DECIDE || o.kind == OP_UNDECIDE ? decide(v->db, v->t, o, &err)
+                                                         : write_op(v->db, v->t, o, &err)) {
             printf("write: %s: %s\n", err.store, err.message);
             exit(1);
         }
@@ -189,10 +201,12 @@ static void found_line(found_state *f, json_t *line) {
     unsigned t, a, b;
     unsigned long v;
     json_t *o;
-    if ((o = json_object_get(line, "item")) && sscanf(text_of(o, "id"), "t%u-i%u", &t, &a) == 2 && sscanf(text_of(o, "title"), "v%lu", &v) == 1) {
+    if ((o = json_object_get(line, "item")) && sscanf(text_of(o, "id"), "t%u-i%u", &t, &a) == 2 &&
+        sscanf(text_of(o, "title"), "v%lu", &v) == 1) {
         f->present[t][a] = true;
         f->version[t][a] = v;
-    } else if ((o = json_object_get(line, "relation")) && sscanf(text_of(o, "from"), "t%u-i%u", &t, &a) == 2 && sscanf(text_of(o, "to"), "t%*u-i%u", &b) == 1) {
+    } else if ((o = json_object_get(line, "relation")) && sscanf(text_of(o, "from"), "t%u-i%u", &t, &a) == 2 &&
+               sscanf(text_of(o, "to"), "t%*u-i%u", &b) == 1) {
         f->related[t][a][b] = true;
     }
 }
@@ -207,10 +221,11 @@ static void read_documents(braid_db *db, found_state *f, const char *kind, const
         exit(1);
     }
     size_t i;
-    json_array_foreach(json_object_get(page, list), i, d) {
+    json_array_foreach (json_object_get(page, list), i, d) {
         unsigned t, k;
         unsigned long v;
-        if (sscanf(text_of(d, "id"), "t%u-d%u", &t, &k) == 2 && sscanf(text_of(d, mark), "v%lu", &v) == 1) f->decided[t][k] = (long)v + 1;
+        if (sscanf(text_of(d, "id"), "t%u-d%u", &t, &k) == 2 && sscanf(text_of(d, mark), "v%lu", &v) == 1)
+            f->decided[t][k] = (long)v + 1;
     }
     json_decref(page);
     braid_free(text);
@@ -237,13 +252,14 @@ static void read_history(braid_db *db, found_state *f, unsigned t, unsigned long
         exit(1);
     }
     size_t i;
-    json_array_foreach(json_object_get(json, "interactions"), i, in) {
+    json_array_foreach (json_object_get(json, "interactions"), i, in) {
         unsigned long v;
         if (sscanf(text_of(in, "idempotency_key"), "t%*u-%lu", &v) == 1 && v <= n) happened(f, t, v);
     }
-    json_array_foreach(json_object_get(json, "episodes"), i, in) { /* those of interactions are another agent's */
+    json_array_foreach (json_object_get(json, "episodes"), i, in) { /* those of interactions are another agent's */
         unsigned long v;
-        if (strcmp(text_of(in, "agent"), "own") == 0 && sscanf(text_of(in, "state"), "e%lu", &v) == 1 && v <= n) happened(f, t, v);
+        if (strcmp(text_of(in, "agent"), "own") == 0 && sscanf(text_of(in, "state"), "e%lu", &v) == 1 && v <= n)
+            happened(f, t, v);
     }
     json_decref(json);
     braid_free(text);
@@ -278,24 +294,29 @@ static bool same(const found_state *f, unsigned t, const thread_model *m, bool t
     for (unsigned k = 0; k < KEYS; k++) {
         if (f->present[t][k] != m->present[k] || (m->present[k] && f->version[t][k] != m->version[k])) {
             if (tell)
-                printf("item t%u-i%u: expected %s v%lu, found %s v%lu\n", t, k, m->present[k] ? "present" : "absent", m->version[k],
-                       f->present[t][k] ? "present" : "absent", f->version[t][k]);
+                printf("item t%u-i%u: expected %s v%lu, found %s v%lu\n", t, k, m->present[k] ? "present" : "absent",
+                       m->version[k], f->present[t][k] ? "present" : "absent", f->version[t][k]);
             return false;
         }
         for (unsigned j = 0; j < KEYS; j++)
             if (f->related[t][k][j] != m->related[k][j]) {
-                if (tell) printf("relation t%u %u -> %u: expected %d, found %d\n", t, k, j, m->related[k][j], f->related[t][k][j]);
+                if (tell)
+                    printf("relation t%u %u -> %u: expected %d, found %d\n", t, k, j, m->related[k][j],
+                           f->related[t][k][j]);
                 return false;
             }
     }
     for (unsigned k = 0; k < DOCUMENTS; k++)
         if (f->decided[t][k] != m->decided[k]) {
-            if (tell) printf("document t%u-d%u: expected %ld, found %ld\n", t, k, m->decided[k] - 1, f->decided[t][k] - 1);
+            if (tell)
+                printf("document t%u-d%u: expected %ld, found %ld\n", t, k, m->decided[k] - 1, f->decided[t][k] - 1);
             return false;
         }
     for (unsigned long i = 0; i <= m->n; i++)
         if (f->interacted[t][i] != m->interacted[i]) {
-            if (tell) printf("interaction or episode t%u-%lu: expected %d, found %d\n", t, i, m->interacted[i], f->interacted[t][i]);
+            if (tell)
+                printf("interaction or episode t%u-%lu: expected %d, found %d\n", t, i, m->interacted[i],
+                       f->interacted[t][i]);
             return false;
         }
     return true;

@@ -71,7 +71,8 @@ static void drain(side *s) {
         int code = bolt_machine_next(s->m, &reply, &err);
         if (code != BRAID_OK) {
             if (code != err.code || !err.message[0]) fuzz_fail("a refusal says why", "");
-            if (bolt_machine_state(s->m) != BOLT_DEFUNCT) fuzz_fail("after nonsense there is only closing", err.message);
+            if (bolt_machine_state(s->m) != BOLT_DEFUNCT)
+                fuzz_fail("after nonsense there is only closing", err.message);
             note(s, 99);
             return;
         }
@@ -91,8 +92,8 @@ static void feed(side *s, const uint8_t *data, size_t len, size_t piece) {
 
 static int ask(bolt_machine *m, unsigned what, braid_error *err) {
     const bolt_auth auth = {.user = "u", .password = "p"};
-    const bolt_begin how = {.access = what % 2 ? BOLT_READ : BOLT_WRITE, .timeout_ms = what, .bookmarks = "\x90",
-                            .bookmarks_len = 1};
+    const bolt_begin how = {
+        .access = what % 2 ? BOLT_READ : BOLT_WRITE, .timeout_ms = what, .bookmarks = "\x90", .bookmarks_len = 1};
     switch (what % 14) {
     case 0: return bolt_machine_hello(m, "fuzz", &auth, what % 3 == 0, err);
     case 1: return bolt_machine_logon(m, &auth, err);

@@ -1,9 +1,9 @@
 /* Fuzzing of the two compilers of filters: JSON -> filter -> an expression of Milvus, and SQL with its two arrays.
  *
- * A small reader of either language, written against its grammar and not against the compiler, judges the text: outside of
- * literals there is nothing but our own words, names of our fields, numbers and brackets that close; each literal,
- * decoded, is a text or a name of the filter, and there are as many as its conditions need. SQL has no literal but the
- * five constants, and refers to its arrays within their bounds. */
+ * A small reader of either language, written against its grammar and not against the compiler, judges the text:
+ * outside of literals there is nothing but our own words, names of our fields, numbers and brackets that close; each
+ * literal, decoded, is a text or a name of the filter, and there are as many as its conditions need. SQL has no
+ * literal but the five constants, and refers to its arrays within their bounds. */
 #include "fuzz.h"
 
 #include "model/model.h"
@@ -92,8 +92,18 @@ static bool is_known(const known *k, const char *text) {
 /* ---- the language of Milvus ---- */
 
 static bool word_is_ours(const char *word, size_t len) {
-    static const char *const words[] = {"num",  "and", "or",    "not",         "in",           "exists",     "array_contains_any",
-                                        "true", "false", "json_contains_any", "array_length", "attributes"};
+    static const char *const words[] = {"num",
+                                        "and",
+                                        "or",
+                                        "not",
+                                        "in",
+                                        "exists",
+                                        "array_contains_any",
+                                        "true",
+                                        "false",
+                                        "json_contains_any",
+                                        "array_length",
+                                        "attributes"};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (strlen(words[i]) == len && memcmp(words[i], word, len) == 0) return true;
     for (filter_field f = 0; f < FIELD_ATTRIBUTE; f++)
@@ -172,7 +182,8 @@ static void through_milvus(const filter *f, const known *k) {
     buf_init(&text, 0);
     if (!vector_milvus_filter(f, &text, &exact)) abort();
     size_t literals = check_expression(k, text.data ? text.data : "", text.len);
-    if (exact && literals != k->literals) fuzz_fail("as many literals as the conditions need", text.data ? text.data : "");
+    if (exact && literals != k->literals)
+        fuzz_fail("as many literals as the conditions need", text.data ? text.data : "");
     buf_free(&text);
 }
 
@@ -195,10 +206,12 @@ static void check_bounds(const char *text, size_t *at, size_t count) {
     int n = 0;
     if (sscanf(text + *at, "[%lu:%lu]%n", &first, &last, &n) != 2) {
         n = 0;
-        if (sscanf(text + *at, "[%lu]%n", &first, &n) != 1) fuzz_fail("an array is followed by a place in it", text + *at);
+        if (sscanf(text + *at, "[%lu]%n", &first, &n) != 1)
+            fuzz_fail("an array is followed by a place in it", text + *at);
         last = first;
     }
-    if (n == 0 || first < 1 || last > count || (first > last && first != last + 1)) fuzz_fail("a place is within its array", text + *at);
+    if (n == 0 || first < 1 || last > count || (first > last && first != last + 1))
+        fuzz_fail("a place is within its array", text + *at);
     *at += (size_t)n;
 }
 
@@ -217,7 +230,8 @@ static void check_sql(const pgv_filter *c, const char *text, size_t len) {
             char sign = text[at++];
             depth += sign == '(';
             if (sign == ')' && depth-- == 0) fuzz_fail("brackets close", text);
-            if (!isalnum((unsigned char)sign) && !strchr(" _().,=<>:&#-", sign)) fuzz_fail("SQL holds no other sign", text + at - 1);
+            if (!isalnum((unsigned char)sign) && !strchr(" _().,=<>:&#-", sign))
+                fuzz_fail("SQL holds no other sign", text + at - 1);
             if (sign == '-' && text[at] == '-') fuzz_fail("SQL holds no comment", text + at - 1);
         }
     }
@@ -240,7 +254,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     known *k = calloc(1, sizeof *k);
     filter *f = NULL;
     if (!k || !(k->a = arena_new(4096))) abort();
-    if (model_json_parse(text, size, &limits, &json, &err) == BRAID_OK && filter_from_json(json, k->a, &f, &err) == BRAID_OK) {
+    if (model_json_parse(text, size, &limits, &json, &err) == BRAID_OK &&
+        filter_from_json(json, k->a, &f, &err) == BRAID_OK) {
         learn(k, f);
         through_milvus(f, k);
         through_pgvector(f, k);

@@ -41,7 +41,8 @@ static void read_rows(const buf *answer, bool versions, uint32_t dim) {
     int code = milvus_read_rows(answer, STORE, versions, dim, &rows, &err);
     if (code != BRAID_OK) {
         refused(code, &err);
-        if (rows.count || rows.nums || rows.versions || rows.vectors || rows.owner) fuzz_fail("a refusal gives nothing", "");
+        if (rows.count || rows.nums || rows.versions || rows.vectors || rows.owner)
+            fuzz_fail("a refusal gives nothing", "");
         return;
     }
     for (size_t i = 0; i < rows.count; i++) {

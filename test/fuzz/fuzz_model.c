@@ -18,16 +18,14 @@ static const model_limits limits = {JSON_BYTES_MAX, JSON_DEPTH_MAX, 0};
 /* Reads one kind of noun and appends its canonical text; false if it was refused. */
 typedef bool read_and_write(const json_t *json, arena *a, buf *out);
 
-static void check_error(const braid_error *err)
-{
+static void check_error(const braid_error *err) {
     if (err->code == BRAID_OK || err->message[0] == '\0' || !utf8_valid(err->message, strlen(err->message))) {
         fprintf(stderr, "refused without a proper error: %d \"%s\"\n", err->code, err->message);
         abort();
     }
 }
 
-static bool through_item(const json_t *json, arena *a, buf *out)
-{
+static bool through_item(const json_t *json, arena *a, buf *out) {
     braid_error err = {0};
     item *it;
     if (item_from_json(json, &limits, a, &it, &err)) {
@@ -39,8 +37,7 @@ static bool through_item(const json_t *json, arena *a, buf *out)
     return true;
 }
 
-static bool through_user(const json_t *json, arena *a, buf *out)
-{
+static bool through_user(const json_t *json, arena *a, buf *out) {
     braid_error err = {0};
     user *u;
     if (user_from_json(json, &limits, a, &u, &err)) {
@@ -52,8 +49,7 @@ static bool through_user(const json_t *json, arena *a, buf *out)
     return true;
 }
 
-static bool through_relation(const json_t *json, arena *a, buf *out)
-{
+static bool through_relation(const json_t *json, arena *a, buf *out) {
     braid_error err = {0};
     relation *r;
     if (relation_from_json(json, a, &r, &err)) {
@@ -63,8 +59,7 @@ static bool through_relation(const json_t *json, arena *a, buf *out)
     return relation_to_json(r, out);
 }
 
-static bool through_interaction(const json_t *json, arena *a, buf *out)
-{
+static bool through_interaction(const json_t *json, arena *a, buf *out) {
     braid_error err = {0};
     interaction *in;
     if (interaction_from_json(json, a, &in, &err)) {
@@ -74,8 +69,7 @@ static bool through_interaction(const json_t *json, arena *a, buf *out)
     return interaction_to_json(in, out);
 }
 
-static bool through_filter(const json_t *json, arena *a, buf *out)
-{
+static bool through_filter(const json_t *json, arena *a, buf *out) {
     braid_error err = {0};
     filter *f;
     if (filter_from_json(json, a, &f, &err)) {
@@ -85,8 +79,7 @@ static bool through_filter(const json_t *json, arena *a, buf *out)
     return filter_print(f, out);
 }
 
-static void round_trip(read_and_write *through, const json_t *json, arena *a)
-{
+static void round_trip(read_and_write *through, const json_t *json, arena *a) {
     buf first, second;
     buf_init(&first, 0);
     buf_init(&second, 0);
@@ -105,15 +98,13 @@ static void round_trip(read_and_write *through, const json_t *json, arena *a)
     buf_free(&second);
 }
 
-static void match(const json_t *filter_json, const json_t *item_json, arena *a)
-{
+static void match(const json_t *filter_json, const json_t *item_json, arena *a) {
     item *it;
     filter *yes, *no;
     json_t *negated = json_pack("{sO}", "not", filter_json);
     if (negated && filter_json && item_from_json(item_json, &limits, a, &it, NULL) == BRAID_OK) {
-        if (filter_from_json(filter_json, a, &yes, NULL) == BRAID_OK && filter_from_json(negated, a, &no,
-                                                                                         NULL) == BRAID_OK &&
-            filter_matches(yes, it) == filter_matches(no, it)) {
+        if (filter_from_json(filter_json, a, &yes, NULL) == BRAID_OK &&
+            filter_from_json(negated, a, &no, NULL) == BRAID_OK && filter_matches(yes, it) == filter_matches(no, it)) {
             fprintf(stderr, "a filter and its negation agree\n");
             abort();
         }
@@ -123,8 +114,7 @@ static void match(const json_t *filter_json, const json_t *item_json, arena *a)
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static read_and_write *const all[] = {through_item, through_user, through_relation, through_interaction,
                                           through_filter};
     braid_error err = {0};

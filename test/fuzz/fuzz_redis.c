@@ -1,8 +1,8 @@
 /* Fuzzing of what a Redis server may answer: any bytes through the reply reader and its limits, in pieces of any size.
  *
- * A reply is the same however the bytes were cut; what is not Redis' protocol is refused as CORRUPT with a reason; no reply
- * has more elements than the limit; a value's header is taken or it is not, without reading past it. The first byte says
- * how the input is cut. */
+ * A reply is the same however the bytes were cut; what is not Redis' protocol is refused as CORRUPT with a reason;
+ * no reply has more elements than the limit; a value's header is taken or it is not, without reading past it. The
+ * first byte says how the input is cut. */
 #include "fuzz.h"
 
 #include "cache/cache_redis_private.h"
@@ -53,7 +53,8 @@ static void feed(const char *data, size_t size, size_t step, buf *out) {
             braid_error err = {0};
             rc = redis_reader_take(r, &guard, data + at, len, &reply, &err);
             more = reply != NULL;
-            if (rc != BRAID_OK && (rc != BRAID_E_CORRUPT || !err.message[0])) fuzz_fail("a refusal has a reason", err.message);
+            if (rc != BRAID_OK && (rc != BRAID_E_CORRUPT || !err.message[0]))
+                fuzz_fail("a refusal has a reason", err.message);
             if (rc != BRAID_OK && more) fuzz_fail("what is refused gives no reply", err.message);
             if (!more) continue;
             if (printed(reply, out) > REDIS_REPLY_ELEMENTS_MAX) fuzz_fail("the limit of elements holds", "");

@@ -83,8 +83,10 @@ static void read_back(void) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 2) return 0;
     uint8_t mode = data[0];
-    braid_write_options options = {.bare = (braid_line_kind)(mode & 3), .idempotency_key = mode & 4 ? "a-key" : NULL,
-                                   .first_line = mode & 8 ? FIRST_LINE : 1, .queued = mode & 32};
+    braid_write_options options = {.bare = (braid_line_kind)(mode & 3),
+                                   .idempotency_key = mode & 4 ? "a-key" : NULL,
+                                   .first_line = mode & 8 ? FIRST_LINE : 1,
+                                   .queued = mode & 32};
     char *text = fuzz_copy(data + 1, size - 1, false);
     braid_report *report;
     braid_error err = {0};

@@ -40,8 +40,7 @@ struct grpc_stub {
 };
 
 static bool run(worker *w, grpc_call *call, grpc_op *ops, size_t n) {
-    if (grpc_call_start_batch(call, ops, n, call, NULL) != GRPC_CALL_OK)
-        return false;
+    if (grpc_call_start_batch(call, ops, n, call, NULL) != GRPC_CALL_OK) return false;
     return grpc_completion_queue_next(w->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL).success;
 }
 
@@ -81,14 +80,13 @@ static void handle(worker *w, grpc_call *call, const grpc_call_details *details,
     grpc_byte_buffer *request = NULL;
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
     op.data.recv_message.recv_message = &request;
-    if (!run(w, call, &op, 1) || request == NULL)
-        return;
+    if (!run(w, call, &op, 1) || request == NULL) return;
     grpc_byte_buffer_reader reader;
     grpc_byte_buffer_reader_init(&reader, request);
     grpc_slice bytes = grpc_byte_buffer_reader_readall(&reader);
     char *method = grpc_slice_to_c_string(details->method), *authorization = header_of(headers, "authorization");
-    gpr_timespec left = gpr_time_sub(gpr_convert_clock_type(details->deadline, GPR_CLOCK_MONOTONIC),
-                                     gpr_now(GPR_CLOCK_MONOTONIC));
+    gpr_timespec left =
+        gpr_time_sub(gpr_convert_clock_type(details->deadline, GPR_CLOCK_MONOTONIC), gpr_now(GPR_CLOCK_MONOTONIC));
     bool hello = strcmp(method, GRPC_STUB_HELLO) == 0;
     grpc_stub_call c = {.stub = s,
                         .ctx = s->ctx,
@@ -119,12 +117,11 @@ static void *work(void *ctx) {
         grpc_metadata_array headers;
         grpc_call_details_init(&details);
         grpc_metadata_array_init(&headers);
-        more = grpc_server_request_call(w->stub->server, &call, &details, &headers, w->queue, w->queue, w) == GRPC_CALL_OK &&
+        more = grpc_server_request_call(w->stub->server, &call, &details, &headers, w->queue, w->queue, w) ==
+                   GRPC_CALL_OK &&
                grpc_completion_queue_next(w->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL).success;
-        if (more)
-            handle(w, call, &details, &headers);
-        if (call != NULL)
-            grpc_call_unref(call);
+        if (more) handle(w, call, &details, &headers);
+        if (call != NULL) grpc_call_unref(call);
         grpc_metadata_array_destroy(&headers);
         grpc_call_details_destroy(&details);
     }
@@ -133,13 +130,13 @@ static void *work(void *ctx) {
 
 grpc_stub *grpc_stub_start(grpc_stub_handler *handler, void *ctx, unsigned threads) {
     grpc_stub *s = calloc(1, sizeof *s);
-    if (s == NULL || threads > THREADS_MAX)
-        abort();
+    if (s == NULL || threads > THREADS_MAX) abort();
     grpc_init();
     s->handler = handler;
     s->ctx = ctx;
     s->threads = threads;
-    /* Milvus lets a client ask every five seconds whether it is there; gRPC's own five minutes would end a slow machine's connections. */
+    /* Milvus lets a client ask every five seconds whether it is there; gRPC's own five minutes would end a slow
+     * machine's connections. */
     grpc_arg pings = {.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)GRPC_ARG_HTTP2_MAX_PING_STRIKES};
     s->server = grpc_server_create(&(grpc_channel_args){1, &pings}, NULL);
     s->ending = grpc_completion_queue_create_for_pluck(NULL);
@@ -151,19 +148,16 @@ grpc_stub *grpc_stub_start(grpc_stub_handler *handler, void *ctx, unsigned threa
     grpc_server_credentials *none = grpc_insecure_server_credentials_create();
     int port = grpc_server_add_http2_port(s->server, "127.0.0.1:0", none);
     grpc_server_credentials_release(none);
-    if (port == 0)
-        abort();
+    if (port == 0) abort();
     snprintf(s->address, sizeof s->address, "127.0.0.1:%d", port);
     grpc_server_start(s->server);
     for (unsigned i = 0; i < threads; i++)
-        if (pthread_create(&s->workers[i].thread, NULL, work, &s->workers[i]) != 0)
-            abort();
+        if (pthread_create(&s->workers[i].thread, NULL, work, &s->workers[i]) != 0) abort();
     return s;
 }
 
 void grpc_stub_stop(grpc_stub *s) {
-    if (s == NULL)
-        return;
+    if (s == NULL) return;
     atomic_store(&s->stopping, true);
     grpc_server_shutdown_and_notify(s->server, s->ending, s);
     grpc_server_cancel_all_calls(s->server);
@@ -183,16 +177,21 @@ void grpc_stub_stop(grpc_stub *s) {
     free(s);
 }
 
-const char *grpc_stub_address(const grpc_stub *s) { return s->address; }
-unsigned grpc_stub_calls(grpc_stub *s) { return atomic_load(&s->calls); }
-unsigned grpc_stub_most_at_once(grpc_stub *s) { return atomic_load(&s->most); }
+const char *grpc_stub_address(const grpc_stub *s) {
+    return s->address;
+}
+unsigned grpc_stub_calls(grpc_stub *s) {
+    return atomic_load(&s->calls);
+}
+unsigned grpc_stub_most_at_once(grpc_stub *s) {
+    return atomic_load(&s->most);
+}
 
 bool grpc_stub_sleep_ms(grpc_stub_call *c, unsigned ms) {
     struct timespec begun, now, nap = {.tv_nsec = ms < 5 ? 1000000 : 5000000};
     clock_gettime(CLOCK_MONOTONIC, &begun);
     do {
-        if (atomic_load(&c->stub->stopping))
-            return false;
+        if (atomic_load(&c->stub->stopping)) return false;
         nanosleep(&nap, NULL);
         clock_gettime(CLOCK_MONOTONIC, &now);
     } while ((now.tv_sec - begun.tv_sec) * 1000 + (now.tv_nsec - begun.tv_nsec) / 1000000 < (long)ms);
@@ -215,15 +214,12 @@ static int connect_to(const char *address) {
     struct sockaddr_in a = {.sin_family = AF_INET};
     char host[64];
     const char *colon = strrchr(address, ':');
-    if (colon == NULL || (size_t)(colon - address) >= sizeof host)
-        return -1;
+    if (colon == NULL || (size_t)(colon - address) >= sizeof host) return -1;
     snprintf(host, sizeof host, "%.*s", (int)(colon - address), address);
     a.sin_port = htons((uint16_t)atoi(colon + 1));
-    if (inet_pton(AF_INET, host, &a.sin_addr) != 1)
-        return -1;
+    if (inet_pton(AF_INET, host, &a.sin_addr) != 1) return -1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (connect(fd, (struct sockaddr *)&a, sizeof a) == 0)
-        return fd;
+    if (connect(fd, (struct sockaddr *)&a, sizeof a) == 0) return fd;
     close(fd);
     return -1;
 }
@@ -234,21 +230,17 @@ static void carry(stub_conn *c) {
     int to = connect_to(c->ctx);
     while (to >= 0) {
         struct pollfd p[2] = {{.fd = c->fd, .events = POLLIN}, {.fd = to, .events = POLLIN}};
-        if (SSL_pending(c->ssl) == 0 && poll(p, 2, -1) < 0)
-            break;
+        if (SSL_pending(c->ssl) == 0 && poll(p, 2, -1) < 0) break;
         if (SSL_pending(c->ssl) > 0 || p[0].revents != 0) {
             int n = SSL_read(c->ssl, bytes, sizeof bytes);
-            if (n <= 0 || send(to, bytes, (size_t)n, MSG_NOSIGNAL) != n)
-                break;
+            if (n <= 0 || send(to, bytes, (size_t)n, MSG_NOSIGNAL) != n) break;
         }
         if (p[1].revents != 0) {
             ssize_t n = recv(to, bytes, sizeof bytes, MSG_DONTWAIT);
-            if (n <= 0 || !stub_write(c, bytes, (size_t)n))
-                break;
+            if (n <= 0 || !stub_write(c, bytes, (size_t)n)) break;
         }
     }
-    if (to >= 0)
-        close(to);
+    if (to >= 0) close(to);
 }
 
 stub_server *grpc_stub_tls(const char *to, SSL_CTX *tls) {

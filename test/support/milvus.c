@@ -18,13 +18,11 @@ static int connect_to_server(void) {
     const char *address = getenv("BRAID_TEST_MILVUS");
     char host[256];
     unsigned port;
-    if (address == NULL || !remote_split(address, host, sizeof host, &port))
-        return -1;
+    if (address == NULL || !remote_split(address, host, sizeof host, &port)) return -1;
     char service[16];
     snprintf(service, sizeof service, "%u", port);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
-    if (getaddrinfo(host, service, &hints, &found) != 0)
-        return -1;
+    if (getaddrinfo(host, service, &hints, &found) != 0) return -1;
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct timeval limit = {SECONDS, 0};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -39,8 +37,7 @@ static int connect_to_server(void) {
 /* One request and its whole reply; NULL if there is none. The caller frees it. */
 static char *ask(const char *method, const char *path, const char *body) {
     int fd = connect_to_server();
-    if (fd < 0)
-        return NULL;
+    if (fd < 0) return NULL;
     char request[1024];
     int len = snprintf(request, sizeof request,
                        "%s /v1/vector/%s HTTP/1.1\r\nHost: milvus\r\nContent-Type: application/json\r\n"
@@ -70,14 +67,12 @@ static void sweep(long owner) {
     char *reply = ask("GET", "collections", "");
     for (char *at = reply; at != NULL && (at = strstr(at, "\"" PREFIX)) != NULL;) {
         char *name = at + 1, *end = strchr(name, '"');
-        if (end == NULL)
-            break;
+        if (end == NULL) break;
         *end = '\0';
         at = end + 1;
         long pid = strtol(name + strlen(PREFIX), NULL, 10);
         bool gone = pid > 0 && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
-        if (owner != 0 ? pid == owner : gone)
-            test_milvus_drop(name);
+        if (owner != 0 ? pid == owner : gone) test_milvus_drop(name);
     }
     free(reply);
 }
@@ -90,10 +85,8 @@ bool test_milvus(remote_options *out) {
         printf("milvus is left out: BRAID_TEST_MILVUS=HOST:PORT is not set\n");
         return false;
     }
-    if (used == 0)
-        sweep(0);
-    if (used == DATABASES_MAX)
-        return false;
+    if (used == 0) sweep(0);
+    if (used == DATABASES_MAX) return false;
     snprintf(names[used], sizeof names[0], PREFIX "%ld_%d", (long)getpid(), used);
     *out = (remote_options){.address = address,
                             .database = names[used++],

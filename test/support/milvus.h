@@ -1,5 +1,5 @@
-/* Collections of Milvus that belong to a test program. Each gets a name of its own, so that programs that run at the same
- * time do not meet; all are dropped at the end, and what a program that died has left is swept by the next one.
+/* Collections of Milvus that belong to a test program. Each gets a name of its own, so that programs that run at the
+ * same time do not meet; all are dropped at the end, and what a program that died has left is swept by the next one.
  *
  * Speaks the server's HTTP side, since it must work when the store under test does not. */
 #ifndef TEST_SUPPORT_MILVUS_H

@@ -30,15 +30,13 @@ static bool uses(const char *a, const char *b) {
 }
 
 static void set(const char *key, const char *value) {
-    if (value[0] == '\0')
-        return;
+    if (value[0] == '\0') return;
     mix.rows[mix.count++] = key;
     mix.rows[mix.count++] = value;
 }
 
 static void must(bool ok, const char *engine) {
-    if (ok)
-        return;
+    if (ok) return;
     fprintf(stderr, "the mix \"%s\" needs %s, which is not there\n", mix_name(), engine);
     exit(1);
 }
@@ -64,8 +62,8 @@ static void neo4j(void) {
 
 static void postgres(void) {
     must(test_engine("POSTGRES", "")[0] != '\0', "PostgreSQL");
-    snprintf(mix.postgres, sizeof mix.postgres, "%.80s/braid_test_mix_%ld_%u", test_engine("POSTGRES", "DATABASE"), (long)getpid(),
-             mix.databases);
+    snprintf(mix.postgres, sizeof mix.postgres, "%.80s/braid_test_mix_%ld_%u", test_engine("POSTGRES", "DATABASE"),
+             (long)getpid(), mix.databases);
     set("record.store", "postgres");
     set("postgres.address", test_engine("POSTGRES", ""));
     set("postgres.database", mix.postgres);
@@ -84,23 +82,16 @@ static void redis(void) {
 }
 
 const char *const *test_mix_begin(void) {
-    if (mix_name()[0] == '\0')
-        return NULL;
+    if (mix_name()[0] == '\0') return NULL;
     mix.count = 0;
     mix.databases++;
     must(uses("remote", "milvus") || uses("postgres", "neo4j"), "another name: remote, milvus, postgres or neo4j");
-    if (uses("remote", "postgres"))
-        postgres();
-    if (uses("remote", "milvus"))
-        milvus();
-    if (uses("remote", "neo4j"))
-        neo4j();
-    if (uses("remote", "remote"))
-        redis();
-    if (uses("postgres", "postgres"))
-        set("vector.store", "pgvector");
-    if (uses("neo4j", "neo4j"))
-        set("vector.store", "neo4j");
+    if (uses("remote", "postgres")) postgres();
+    if (uses("remote", "milvus")) milvus();
+    if (uses("remote", "neo4j")) neo4j();
+    if (uses("remote", "remote")) redis();
+    if (uses("postgres", "postgres")) set("vector.store", "pgvector");
+    if (uses("neo4j", "neo4j")) set("vector.store", "neo4j");
     set("query.deadline_ms", "5000"); /* what is asked here is what the answers say, not how soon they come */
     mix.rows[mix.count] = NULL;
     return mix.rows;
@@ -116,8 +107,7 @@ bool test_mix_shows_late(void) {
 
 void test_mix_end(void) {
     char sql[160];
-    if (test_mix_shows_late())
-        test_milvus_end();
+    if (test_mix_shows_late()) test_milvus_end();
     for (unsigned i = 1; i <= mix.databases && test_mix_has_no_file(); i++) {
         snprintf(sql, sizeof sql, "DROP SCHEMA IF EXISTS braid_test_mix_%ld_%u CASCADE", (long)getpid(), i);
         test_vector_sql(sql);

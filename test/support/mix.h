@@ -9,8 +9,8 @@
 
 #include <stdbool.h>
 
-/* Settings (key, value, ..., NULL) of a database of its own, empty, until the next call; NULL when no mix is asked for. A mix whose
- * servers are not named ends the program: who asks for a mix means it. */
+/* Settings (key, value, ..., NULL) of a database of its own, empty, until the next call; NULL when no mix is asked
+ * for. A mix whose servers are not named ends the program: who asks for a mix means it. */
 const char *const *test_mix_begin(void);
 /* Whether the records lie in a server, so that there is no file to name. */
 bool test_mix_has_no_file(void);

@@ -12,15 +12,12 @@ static void wait_for_others(const char *address) {
     static bool locked;
     const char *folder = getenv("TMPDIR");
     char path[512];
-    if (locked)
-        return;
+    if (locked) return;
     snprintf(path, sizeof path, "%s/braid-test-neo4j-%s.lock", folder != NULL ? folder : "/tmp", address);
     for (char *c = strrchr(path, '/') + 1; *c != '\0'; c++)
-        if (*c == ':' || *c == '/')
-            *c = '-';
+        if (*c == ':' || *c == '/') *c = '-';
     int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0666);
-    if (fd < 0 || flock(fd, LOCK_EX) != 0)
-        fprintf(stderr, "cannot lock %s: other tests may disturb this one\n", path);
+    if (fd < 0 || flock(fd, LOCK_EX) != 0) fprintf(stderr, "cannot lock %s: other tests may disturb this one\n", path);
     locked = true;
 }
 

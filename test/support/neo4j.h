@@ -7,8 +7,8 @@
 
 #include "base/remote.h"
 
-/* From BRAID_TEST_NEO4J=HOST:PORT (and _USER, _PASSWORD or _PASSWORD_FILE); waits for other test programs to be done with it. False, with
- * the reason printed, when the variable is not set. */
+/* From BRAID_TEST_NEO4J=HOST:PORT (and _USER, _PASSWORD or _PASSWORD_FILE); waits for other test programs to be done
+ * with it. False, with the reason printed, when the variable is not set. */
 bool test_neo4j(remote_options *out);
 
 #endif

@@ -1,5 +1,5 @@
-/* Empties the tests' Neo4j: nodes, and the vector index whatever its dimension. For programs that are linked with the Bolt
- * client; the others include neo4j.h alone. */
+/* Empties the tests' Neo4j: nodes, and the vector index whatever its dimension. For programs that are linked with
+ * the Bolt client; the others include neo4j.h alone. */
 #ifndef TEST_SUPPORT_NEO4J_WIPE_H
 #define TEST_SUPPORT_NEO4J_WIPE_H
 

@@ -9,8 +9,16 @@
 
 enum { FILES = 8, NAME_BYTES = 512, SECTOR = 512, REGIONS = 16, SHM_LOCKS = SQLITE_SHM_NLOCK };
 
-typedef struct bytes { unsigned char *data; int64_t size, room; } bytes;
-typedef struct pending { struct pending *next; int64_t at, size; bool truncate; unsigned char data[]; } pending;
+typedef struct bytes {
+    unsigned char *data;
+    int64_t size, room;
+} bytes;
+typedef struct pending {
+    struct pending *next;
+    int64_t at, size;
+    bool truncate;
+    unsigned char data[];
+} pending;
 
 typedef struct disk_file {
     char name[NAME_BYTES];
@@ -18,9 +26,13 @@ typedef struct disk_file {
     unsigned handles;
     bytes now, durable;
     pending *first, **last;
-    unsigned shared; void *reserved, *exclusive; /* SQLite's locks on the main file */
-    void *regions[REGIONS]; int region_bytes; unsigned shm_handles;
-    unsigned shm_shared[SHM_LOCKS]; void *shm_exclusive[SHM_LOCKS];
+    unsigned shared;
+    void *reserved, *exclusive; /* SQLite's locks on the main file */
+    void *regions[REGIONS];
+    int region_bytes;
+    unsigned shm_handles;
+    unsigned shm_shared[SHM_LOCKS];
+    void *shm_exclusive[SHM_LOCKS];
 } disk_file;
 
 struct powerloss {
@@ -62,16 +74,13 @@ static void bytes_resize(bytes *b, int64_t size) {
         must(b->data != NULL, "no memory");
         b->room = room;
     }
-    if (size > b->size)
-        memset(b->data + b->size, 0, (size_t)(size - b->size));
+    if (size > b->size) memset(b->data + b->size, 0, (size_t)(size - b->size));
     b->size = size;
 }
 
 static void bytes_write(bytes *b, int64_t at, const void *data, int64_t size) {
-    if (at + size > b->size)
-        bytes_resize(b, at + size);
-    if (size > 0)
-        memcpy(b->data + at, data, (size_t)size);
+    if (at + size > b->size) bytes_resize(b, at + size);
+    if (size > 0) memcpy(b->data + at, data, (size_t)size);
 }
 
 /* ---- power ---- */
@@ -79,10 +88,8 @@ static void bytes_write(bytes *b, int64_t at, const void *data, int64_t size) {
 /* Counts an operation; SQLITE_OK if it may happen. */
 static int operate(powerloss *p, bool writes, bool syncs) {
     p->operations++;
-    if (p->cut_at != 0 && p->operations >= p->cut_at)
-        p->off = true;
-    if (p->off)
-        return syncs ? SQLITE_IOERR_FSYNC : SQLITE_IOERR_WRITE;
+    if (p->cut_at != 0 && p->operations >= p->cut_at) p->off = true;
+    if (p->off) return syncs ? SQLITE_IOERR_FSYNC : SQLITE_IOERR_WRITE;
     if (p->fail_at != 0 && ((writes && p->fail_writes) || (syncs && p->fail_syncs)) && --p->fail_at == 0) {
         p->failed = true;
         return p->fail_code == SQLITE_FULL ? SQLITE_FULL : syncs ? SQLITE_IOERR_FSYNC : SQLITE_IOERR_WRITE;
@@ -103,8 +110,7 @@ static void pending_add(disk_file *f, bool truncate, int64_t at, const void *dat
     pending *w = malloc(sizeof *w + (size_t)(truncate ? 0 : size));
     must(w != NULL, "no memory");
     *w = (pending){.at = at, .size = size, .truncate = truncate};
-    if (!truncate)
-        memcpy(w->data, data, (size_t)size);
+    if (!truncate) memcpy(w->data, data, (size_t)size);
     *f->last = w;
     f->last = &w->next;
 }
@@ -125,20 +131,17 @@ static void lose(powerloss *p, disk_file *f) {
     for (pending *w = f->first; w != NULL; w = w->next) {
         bool keep = mood == 0 || (mood >= 2 && dice(p, 2) == 0);
         if (w->truncate) {
-            if (keep)
-                bytes_resize(&f->durable, w->size);
+            if (keep) bytes_resize(&f->durable, w->size);
             continue;
         }
         if (mood < 3) {
-            if (keep)
-                bytes_write(&f->durable, w->at, w->data, w->size);
+            if (keep) bytes_write(&f->durable, w->at, w->data, w->size);
             continue;
         }
         for (int64_t at = w->at; at < w->at + w->size;) {
             int64_t end = (at / SECTOR + 1) * SECTOR;
             end = end < w->at + w->size ? end : w->at + w->size;
-            if (dice(p, 2) == 0)
-                bytes_write(&f->durable, at, w->data + (at - w->at), end - at);
+            if (dice(p, 2) == 0) bytes_write(&f->durable, at, w->data + (at - w->at), end - at);
             at = end;
         }
     }
@@ -156,10 +159,8 @@ void powerloss_reboot(powerloss *p) {
     for (int i = 0; i < FILES; i++) {
         disk_file *f = &p->files[i];
         must(f->handles == 0, "a file is open at reboot");
-        if (f->ghost && dice(p, 2) == 0)
-            file_forget(f);
-        if (!f->there && !f->ghost)
-            continue;
+        if (f->ghost && dice(p, 2) == 0) file_forget(f);
+        if (!f->there && !f->ghost) continue;
         lose(p, f);
         f->there = true;
         f->ghost = false;
@@ -211,13 +212,10 @@ static disk_file *file_find(powerloss *p, const char *name, bool create) {
     disk_file *room = NULL;
     for (int i = 0; i < FILES; i++) {
         disk_file *f = &p->files[i];
-        if (strcmp(f->name, name) == 0 && (f->there || create))
-            return f;
-        if (room == NULL && !f->there && !f->ghost && f->handles == 0)
-            room = f;
+        if (strcmp(f->name, name) == 0 && (f->there || create)) return f;
+        if (room == NULL && !f->there && !f->ghost && f->handles == 0) room = f;
     }
-    if (!create)
-        return NULL;
+    if (!create) return NULL;
     must(room != NULL && strlen(name) < NAME_BYTES, "too many files");
     strcpy(room->name, name);
     return room;
@@ -236,8 +234,7 @@ static int on_read(sqlite3_file *file, void *out, int size, sqlite3_int64 at) {
     pthread_mutex_lock(&h->p->mutex);
     int rc = h->p->off ? SQLITE_IOERR_READ : SQLITE_OK;
     int64_t left = h->f->now.size - at, have = left < 0 ? 0 : left < size ? left : size;
-    if (rc == SQLITE_OK && have > 0)
-        memcpy(out, h->f->now.data + at, (size_t)have);
+    if (rc == SQLITE_OK && have > 0) memcpy(out, h->f->now.data + at, (size_t)have);
     if (rc == SQLITE_OK && have < size) {
         memset((char *)out + have, 0, (size_t)(size - have));
         rc = SQLITE_IOERR_SHORT_READ;
@@ -250,8 +247,7 @@ static int on_write(sqlite3_file *file, const void *data, int size, sqlite3_int6
     handle *h = (handle *)file;
     pthread_mutex_lock(&h->p->mutex);
     int rc = operate(h->p, true, false);
-    if (rc == SQLITE_OK)
-        bytes_write(&h->f->now, at, data, size);
+    if (rc == SQLITE_OK) bytes_write(&h->f->now, at, data, size);
     if (rc == SQLITE_OK || h->p->off) /* the write under way when the power went may be on the disk in part */
         pending_add(h->f, false, at, data, size);
     pthread_mutex_unlock(&h->p->mutex);
@@ -293,10 +289,8 @@ static int on_size(sqlite3_file *file, sqlite3_int64 *out) {
 
 static bool lock_free(handle *h, int level) {
     disk_file *f = h->f;
-    if (f->exclusive != NULL && f->exclusive != h)
-        return false;
-    if (level >= SQLITE_LOCK_RESERVED && f->reserved != NULL && f->reserved != h)
-        return false;
+    if (f->exclusive != NULL && f->exclusive != h) return false;
+    if (level >= SQLITE_LOCK_RESERVED && f->reserved != NULL && f->reserved != h) return false;
     return level < SQLITE_LOCK_EXCLUSIVE || f->shared == (h->lock >= SQLITE_LOCK_SHARED ? 1 : 0);
 }
 
@@ -400,11 +394,9 @@ static int on_shm_lock(sqlite3_file *file, int offset, int n, int flags) {
     handle *h = (handle *)file;
     int done = 0;
     pthread_mutex_lock(&h->p->mutex);
-    while (done < n && shm_lock_one(h, offset + done, flags))
-        done++;
+    while (done < n && shm_lock_one(h, offset + done, flags)) done++;
     bool ok = done == n;
-    while (!ok && done > 0)
-        shm_lock_one(h, offset + --done, SQLITE_SHM_UNLOCK);
+    while (!ok && done > 0) shm_lock_one(h, offset + --done, SQLITE_SHM_UNLOCK);
     pthread_mutex_unlock(&h->p->mutex);
     return ok ? SQLITE_OK : SQLITE_BUSY;
 }
@@ -419,8 +411,7 @@ static int on_shm_unmap(sqlite3_file *file, int drop) {
     handle *h = (handle *)file;
     (void)drop;
     pthread_mutex_lock(&h->p->mutex);
-    for (int i = 0; i < SHM_LOCKS; i++)
-        shm_lock_one(h, i, SQLITE_SHM_UNLOCK);
+    for (int i = 0; i < SHM_LOCKS; i++) shm_lock_one(h, i, SQLITE_SHM_UNLOCK);
     if (h->shm && --h->f->shm_handles == 0)
         for (int i = 0; i < REGIONS; i++) {
             free(h->f->regions[i]);
@@ -431,12 +422,23 @@ static int on_shm_unmap(sqlite3_file *file, int drop) {
     return SQLITE_OK;
 }
 
-static const sqlite3_io_methods methods = {
-    .iVersion = 2, .xClose = on_close, .xRead = on_read, .xWrite = on_write, .xTruncate = on_truncate, .xSync = on_sync,
-    .xFileSize = on_size, .xLock = on_lock, .xUnlock = on_unlock, .xCheckReservedLock = on_check_reserved,
-        .xFileControl = on_control,
-    .xSectorSize = on_sector, .xDeviceCharacteristics = on_character, .xShmMap = on_shm_map, .xShmLock = on_shm_lock,
-    .xShmBarrier = on_shm_barrier, .xShmUnmap = on_shm_unmap};
+static const sqlite3_io_methods methods = {.iVersion = 2,
+                                           .xClose = on_close,
+                                           .xRead = on_read,
+                                           .xWrite = on_write,
+                                           .xTruncate = on_truncate,
+                                           .xSync = on_sync,
+                                           .xFileSize = on_size,
+                                           .xLock = on_lock,
+                                           .xUnlock = on_unlock,
+                                           .xCheckReservedLock = on_check_reserved,
+                                           .xFileControl = on_control,
+                                           .xSectorSize = on_sector,
+                                           .xDeviceCharacteristics = on_character,
+                                           .xShmMap = on_shm_map,
+                                           .xShmLock = on_shm_lock,
+                                           .xShmBarrier = on_shm_barrier,
+                                           .xShmUnmap = on_shm_unmap};
 
 /* ---- names ---- */
 
@@ -448,15 +450,13 @@ static int on_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int f
     pthread_mutex_lock(&p->mutex);
     disk_file *f = p->off ? NULL : file_find(p, name, (flags & SQLITE_OPEN_CREATE) != 0);
     if (f != NULL) {
-        if (!f->there)
-            file_forget(f);
+        if (!f->there) file_forget(f);
         f->there = true;
         f->handles++;
         h->base.pMethods = &methods;
         h->p = p;
         h->f = f;
-        if (out_flags != NULL)
-            *out_flags = flags;
+        if (out_flags != NULL) *out_flags = flags;
     }
     pthread_mutex_unlock(&p->mutex);
     return f != NULL ? SQLITE_OK : SQLITE_CANTOPEN;
@@ -467,13 +467,11 @@ static int on_delete(sqlite3_vfs *vfs, const char *name, int sync) {
     pthread_mutex_lock(&p->mutex);
     int rc = operate(p, true, false);
     disk_file *f = rc == SQLITE_OK ? file_find(p, name, false) : NULL;
-    if (rc == SQLITE_OK && f == NULL)
-        rc = SQLITE_IOERR_DELETE_NOENT;
+    if (rc == SQLITE_OK && f == NULL) rc = SQLITE_IOERR_DELETE_NOENT;
     if (f != NULL) {
         f->there = false;
         f->ghost = !sync;
-        if (sync)
-            file_forget(f);
+        if (sync) file_forget(f);
     }
     pthread_mutex_unlock(&p->mutex);
     return rc;
@@ -499,8 +497,7 @@ static int on_full_name(sqlite3_vfs *vfs, const char *name, int room, char *out)
 static int on_random(sqlite3_vfs *vfs, int n, char *out) {
     powerloss *p = vfs->pAppData;
     pthread_mutex_lock(&p->mutex);
-    for (int i = 0; i < n; i++)
-        out[i] = (char)dice(p, 256);
+    for (int i = 0; i < n; i++) out[i] = (char)dice(p, 256);
     pthread_mutex_unlock(&p->mutex);
     return n;
 }
@@ -529,13 +526,20 @@ powerloss *powerloss_new(const char *name, uint64_t seed) {
     must(p != NULL, "no memory");
     p->seed = seed;
     pthread_mutex_init(&p->mutex, NULL);
-    for (int i = 0; i < FILES; i++)
-        p->files[i].last = &p->files[i].first;
-    p->vfs = (sqlite3_vfs){.iVersion = 2, .szOsFile = sizeof(handle), .mxPathname = NAME_BYTES - 16, .zName = name,
+    for (int i = 0; i < FILES; i++) p->files[i].last = &p->files[i].first;
+    p->vfs = (sqlite3_vfs){.iVersion = 2,
+                           .szOsFile = sizeof(handle),
+                           .mxPathname = NAME_BYTES - 16,
+                           .zName = name,
                            .pAppData = p,
-                           .xOpen = on_open, .xDelete = on_delete, .xAccess = on_access, .xFullPathname = on_full_name,
-                           .xRandomness = on_random, .xSleep = on_sleep, .xGetLastError = on_last_error,
-                               .xCurrentTimeInt64 = on_time};
+                           .xOpen = on_open,
+                           .xDelete = on_delete,
+                           .xAccess = on_access,
+                           .xFullPathname = on_full_name,
+                           .xRandomness = on_random,
+                           .xSleep = on_sleep,
+                           .xGetLastError = on_last_error,
+                           .xCurrentTimeInt64 = on_time};
     must(sqlite3_vfs_register(&p->vfs, 0) == SQLITE_OK, "cannot register");
     return p;
 }

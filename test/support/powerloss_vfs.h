@@ -23,7 +23,7 @@ void powerloss_cut_at(powerloss *p, uint64_t n);
 /* Lets the n-th write (truncations and deletions count as such) or sync from now fail with `code`: SQLITE_IOERR,
  * SQLITE_FULL. */
 void powerloss_fail_at(powerloss *p, uint64_t n, int code, bool writes, bool syncs);
-bool powerloss_failed(const powerloss *p);        /* did that happen? */
+bool powerloss_failed(const powerloss *p);         /* did that happen? */
 uint64_t powerloss_operations(const powerloss *p); /* since the beginning */
 
 /* The power comes back. Every file must be closed. */

@@ -50,8 +50,7 @@ static void *stub_run(void *arg) {
         SSL_set_fd(j->conn.ssl, j->conn.fd);
         ready = SSL_accept(j->conn.ssl) == 1;
     }
-    if (ready)
-        s->handler(&j->conn);
+    if (ready) s->handler(&j->conn);
     SSL_free(j->conn.ssl);
     pthread_mutex_lock(&s->lock);
     j->closed = true; /* the last thing that needs the lock */
@@ -87,8 +86,7 @@ static void *stub_accept(void *arg) {
             return NULL;
         }
         pthread_mutex_lock(&s->lock);
-        if (s->count >= 64)
-            stub_reap(s);
+        if (s->count >= 64) stub_reap(s);
         if (s->stopping || s->count == STUB_CONNS_MAX) {
             close(fd);
         } else {
@@ -131,8 +129,7 @@ void stub_stop(stub_server *s) {
     close(s->fd);
     pthread_mutex_lock(&s->lock);
     for (unsigned i = 0; i < s->count; i++)
-        if (!s->jobs[i]->closed)
-            shutdown(s->jobs[i]->conn.fd, SHUT_RDWR);
+        if (!s->jobs[i]->closed) shutdown(s->jobs[i]->conn.fd, SHUT_RDWR);
     pthread_mutex_unlock(&s->lock);
     for (unsigned i = 0; i < s->count; i++) {
         pthread_join(s->jobs[i]->thread, NULL);
@@ -142,7 +139,9 @@ void stub_stop(stub_server *s) {
     free(s);
 }
 
-const char *stub_address(const stub_server *s) { return s->address; }
+const char *stub_address(const stub_server *s) {
+    return s->address;
+}
 
 unsigned stub_connections(stub_server *s) {
     pthread_mutex_lock(&s->lock);
@@ -155,8 +154,7 @@ bool stub_read(stub_conn *c, void *data, size_t len) {
     for (size_t got = 0; got < len;) {
         ssize_t n = c->ssl != NULL ? SSL_read(c->ssl, (char *)data + got, (int)(len - got))
                                    : recv(c->fd, (char *)data + got, len - got, 0);
-        if (n <= 0)
-            return false;
+        if (n <= 0) return false;
         got += (size_t)n;
     }
     return true;
@@ -166,8 +164,7 @@ bool stub_write(stub_conn *c, const void *data, size_t len) {
     for (size_t sent = 0; sent < len;) {
         ssize_t n = c->ssl != NULL ? SSL_write(c->ssl, (const char *)data + sent, (int)(len - sent))
                                    : send(c->fd, (const char *)data + sent, len - sent, MSG_NOSIGNAL);
-        if (n <= 0)
-            return false;
+        if (n <= 0) return false;
         sent += (size_t)n;
     }
     return true;
@@ -182,8 +179,7 @@ bool stub_sleep_ms(stub_conn *c, unsigned ms) {
     struct timespec begun, now, nap = {.tv_nsec = ms < 5 ? 1000000 : 5000000};
     clock_gettime(CLOCK_MONOTONIC, &begun);
     do {
-        if (c->server->stopping)
-            return false;
+        if (c->server->stopping) return false;
         nanosleep(&nap, NULL);
         clock_gettime(CLOCK_MONOTONIC, &now);
     } while ((now.tv_sec - begun.tv_sec) * 1000 + (now.tv_nsec - begun.tv_nsec) / 1000000 < (long)ms);
@@ -194,8 +190,7 @@ static bool stub_read_number(stub_conn *c, char kind, long *number) {
     char line[32];
     size_t n = 0;
     do {
-        if (n == sizeof line - 1 || !stub_read(c, line + n, 1))
-            return false;
+        if (n == sizeof line - 1 || !stub_read(c, line + n, 1)) return false;
     } while (line[n++] != '\n');
     line[n] = '\0';
     *number = strtol(line + 1, NULL, 10);
@@ -205,15 +200,11 @@ static bool stub_read_number(stub_conn *c, char kind, long *number) {
 bool stub_read_command(stub_conn *c, char *text, size_t cap) {
     long words, len;
     size_t used = 0;
-    if (!stub_read_number(c, '*', &words))
-        return false;
+    if (!stub_read_number(c, '*', &words)) return false;
     for (long i = 0; i < words; i++) {
-        if (!stub_read_number(c, '$', &len) || len < 0 || used + (size_t)len + 3 > cap)
-            return false;
-        if (i > 0)
-            text[used++] = ' ';
-        if (!stub_read(c, text + used, (size_t)len + 2))
-            return false;
+        if (!stub_read_number(c, '$', &len) || len < 0 || used + (size_t)len + 3 > cap) return false;
+        if (i > 0) text[used++] = ' ';
+        if (!stub_read(c, text + used, (size_t)len + 2)) return false;
         used += (size_t)len;
     }
     text[used] = '\0';

@@ -1,5 +1,5 @@
-/* A server that a test scripts: it listens on a free port of 127.0.0.1, and each connection is handed to a function of the
- * test on a thread of its own. It does what real servers do on bad days: trickle, hang, reset, lie.
+/* A server that a test scripts: it listens on a free port of 127.0.0.1, and each connection is handed to a function of
+ * the test on a thread of its own. It does what real servers do on bad days: trickle, hang, reset, lie.
  *
  * Thread-safe. stub_stop() breaks all connections and waits for their handlers. */
 #ifndef STUB_SERVER_H
@@ -14,7 +14,7 @@ typedef struct stub_server stub_server;
 typedef struct stub_conn {
     stub_server *server;
     int fd;
-    SSL *ssl; /* NULL: plain */
+    SSL *ssl;        /* NULL: plain */
     unsigned number; /* 1, 2, ... in order of arrival */
     void *ctx;
 } stub_conn;
@@ -34,8 +34,8 @@ bool stub_sleep_ms(stub_conn *c, unsigned ms);
 /* Reads one RESP command (an array of bulk strings) as its words joined by blanks into `text`; false at the end. */
 bool stub_read_command(stub_conn *c, char *text, size_t cap);
 
-/* A certificate authority that lives in memory: ctx for a server whose certificate is valid for `host` (a name, or an IP
- * address), and the authority's own certificate as a file, removed by the caller. */
+/* A certificate authority that lives in memory: ctx for a server whose certificate is valid for `host` (a name, or
+ * an IP address), and the authority's own certificate as a file, removed by the caller. */
 SSL_CTX *stub_tls(const char *host, char ca_path[64]);
 
 #endif

@@ -1,5 +1,5 @@
-/* See toxiproxy.h. One HTTP/1.1 request a connection over a plain socket; Connection: close, so that the answer ends where
- * the connection does and no body needs to be counted. */
+/* See toxiproxy.h. One HTTP/1.1 request a connection over a plain socket; Connection: close, so that the answer ends
+ * where the connection does and no body needs to be counted. */
 #include "toxiproxy.h"
 
 #include <arpa/inet.h>
@@ -113,8 +113,8 @@ bool toxiproxy_create(toxiproxy *p, const char *word, const char *upstream) {
     pthread_mutex_unlock(&known.lock);
     *p = (toxiproxy){0};
     snprintf(p->name, sizeof p->name, "%.32s-%d-%u", word, (int)getpid(), number);
-    snprintf(body, sizeof body,
-             "{\"name\":\"%s\",\"listen\":\"127.0.0.1:0\",\"upstream\":\"%s\",\"enabled\":true}", p->name, upstream);
+    snprintf(body, sizeof body, "{\"name\":\"%s\",\"listen\":\"127.0.0.1:0\",\"upstream\":\"%s\",\"enabled\":true}",
+             p->name, upstream);
     bool ok = control("POST", "/proxies", body, answer, sizeof answer) / 100 == 2;
     const char *listen = ok ? strstr(answer, "\"listen\":\"") : NULL;
     if (ok) remember(p->name);
@@ -136,8 +136,8 @@ bool toxiproxy_toxic(toxiproxy *p, const char *type, bool upstream, double share
     char path[160], body[512];
     snprintf(path, sizeof path, "/proxies/%s/toxics", p->name);
     snprintf(body, sizeof body,
-             "{\"name\":\"t%u\",\"type\":\"%s\",\"stream\":\"%s\",\"toxicity\":%.3f,\"attributes\":{%s}}", p->toxics + 1,
-             type, upstream ? "upstream" : "downstream", share, attributes);
+             "{\"name\":\"t%u\",\"type\":\"%s\",\"stream\":\"%s\",\"toxicity\":%.3f,\"attributes\":{%s}}",
+             p->toxics + 1, type, upstream ? "upstream" : "downstream", share, attributes);
     if (!control_ok("POST", path, body)) return false;
     p->toxics++;
     return true;

@@ -2,8 +2,9 @@
  * (BRAID_TEST_TOXIPROXY = HOST:PORT).
  *
  * Each proxy has a name of its own (the given word, the process and a number) and a free port of 127.0.0.1, so that
- * programs which share one Toxiproxy never meet. What a test leaves behind, also by failing, is deleted when the program
- * ends. A call that fails prints why to stderr and is false; a control call takes five seconds at most. Thread-safe. */
+ * programs which share one Toxiproxy never meet. What a test leaves behind, also by failing, is deleted when the
+ * program ends. A call that fails prints why to stderr and is false; a control call takes five seconds at most.
+ * Thread-safe. */
 #ifndef TEST_SUPPORT_TOXIPROXY_H
 #define TEST_SUPPORT_TOXIPROXY_H
 
@@ -23,9 +24,9 @@ bool toxiproxy_there(void);
 bool toxiproxy_create(toxiproxy *p, const char *word, const char *upstream);
 void toxiproxy_delete(toxiproxy *p); /* breaks what runs through it; one that was never created is allowed */
 
-/* Adds a toxic to what runs and to what comes. type: latency, bandwidth, slow_close, timeout, reset_peer, slicer, limit_data.
- * upstream: on the way to the server, else on the way back. share 0..1: of the connections. attributes: the inside of a
- * JSON object, such as "\"latency\":2000,\"jitter\":0"; "" for none. */
+/* Adds a toxic to what runs and to what comes. type: latency, bandwidth, slow_close, timeout, reset_peer, slicer,
+ * limit_data. upstream: on the way to the server, else on the way back. share 0..1: of the connections. attributes:
+ * the inside of a JSON object, such as "\"latency\":2000,\"jitter\":0"; "" for none. */
 bool toxiproxy_toxic(toxiproxy *p, const char *type, bool upstream, double share, const char *attributes);
 /* No toxics any more, and enabled. Connections that a toxic has broken stay broken. */
 bool toxiproxy_heal(toxiproxy *p);

@@ -19,8 +19,7 @@ enum { OPENINGS_MAX = 4096 };
 
 static const char *schema(void) {
     static char name[64];
-    if (name[0] == '\0')
-        snprintf(name, sizeof name, "braid_test_vector_%ld", (long)getpid());
+    if (name[0] == '\0') snprintf(name, sizeof name, "braid_test_vector_%ld", (long)getpid());
     return name;
 }
 
@@ -31,8 +30,13 @@ static PGconn *connect_to(void) {
     snprintf(port, sizeof port, "%s", colon != NULL ? colon + 1 : "");
     snprintf(options, sizeof options, "-c search_path=%s,public -c client_min_messages=error", schema());
     const char *const keys[] = {"host", "port", "user", "password", "dbname", "options", NULL};
-    const char *const values[] = {host, port, test_engine("POSTGRES", "USER"), test_engine_password("POSTGRES"),
-                                  test_engine("POSTGRES", "DATABASE"), options, NULL};
+    const char *const values[] = {host,
+                                  port,
+                                  test_engine("POSTGRES", "USER"),
+                                  test_engine_password("POSTGRES"),
+                                  test_engine("POSTGRES", "DATABASE"),
+                                  options,
+                                  NULL};
     return PQconnectdbParams(keys, values, 0);
 }
 
@@ -52,16 +56,14 @@ long long test_vector_sql(const char *sql) {
 /* The schemas of programs that are no more. */
 static void sweep(void) {
     static bool swept;
-    if (swept)
-        return;
+    if (swept) return;
     swept = true;
     PGconn *c = connect_to();
     PGresult *r = PQexec(c, "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'braid_test_vector_%'");
     for (int i = 0; i < PQntuples(r); i++) {
         long pid = strtol(PQgetvalue(r, i, 0) + strlen("braid_test_vector_"), NULL, 10);
         char sql[128];
-        if (pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH)
-            continue;
+        if (pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH) continue;
         snprintf(sql, sizeof sql, "DROP SCHEMA IF EXISTS braid_test_vector_%ld CASCADE", pid);
         PQclear(PQexec(c, sql));
     }
@@ -101,8 +103,7 @@ static bool postgres(remote_options *out) {
 void test_vector_remote_end(void) {
     char sql[128];
     test_milvus_end();
-    if (test_engine("POSTGRES", "")[0] == '\0')
-        return;
+    if (test_engine("POSTGRES", "")[0] == '\0') return;
     snprintf(sql, sizeof sql, "DROP SCHEMA IF EXISTS %s CASCADE", schema());
     test_vector_sql(sql);
 }
@@ -117,14 +118,11 @@ long long test_vector_sql(const char *sql) {
 #endif
 
 bool test_vector_remote(const char *store, remote_options *out) {
-    if (strcmp(store, "milvus") == 0)
-        return test_milvus(out);
+    if (strcmp(store, "milvus") == 0) return test_milvus(out);
 #ifdef BRAID_HAVE_POSTGRES
-    if (strcmp(store, "pgvector") == 0)
-        return postgres(out);
+    if (strcmp(store, "pgvector") == 0) return postgres(out);
 #endif
-    if (strcmp(store, "neo4j") == 0)
-        return test_neo4j(out);
+    if (strcmp(store, "neo4j") == 0) return test_neo4j(out);
     printf("%s is left out: these tests do not know its server\n", store);
     return false;
 }

@@ -14,9 +14,14 @@
 #include "base/base.h"
 
 static int64_t test_now;
-static int64_t test_mono(void *ctx) { (void)ctx; return test_now; }
+static int64_t test_mono(void *ctx) {
+    (void)ctx;
+    return test_now;
+}
 static const clock_ops test_clock = {test_mono, NULL, NULL};
-static void pass_ms(int64_t ms) { test_now += ms * 1000000; }
+static void pass_ms(int64_t ms) {
+    test_now += ms * 1000000;
+}
 
 static breaker *new_breaker(const breaker_options *o) {
     breaker *b;
@@ -26,17 +31,17 @@ static breaker *new_breaker(const breaker_options *o) {
 
 static const breaker_options defaults = {.store = "milvus", .calls = "read", .clock = &test_clock};
 
-static bool enters(breaker *b, breaker_ticket *t) { return breaker_enter(b, t, NULL) == BRAID_OK; }
+static bool enters(breaker *b, breaker_ticket *t) {
+    return breaker_enter(b, t, NULL) == BRAID_OK;
+}
 
 static void call(breaker *b, int code) {
     breaker_ticket t;
-    if (enters(b, &t))
-        breaker_done(b, t, code);
+    if (enters(b, &t)) breaker_done(b, t, code);
 }
 
 static void fail_until_open(breaker *b) {
-    for (int i = 0; i < 100 && breaker_now(b) == BREAKER_CLOSED; i++)
-        call(b, BRAID_E_DEADLINE);
+    for (int i = 0; i < 100 && breaker_now(b) == BREAKER_CLOSED; i++) call(b, BRAID_E_DEADLINE);
     assert_int_equal(breaker_now(b), BREAKER_OPEN);
 }
 
@@ -53,8 +58,7 @@ static void it_opens_by_share_but_not_before_the_minimum_volume(void **state) {
     assert_int_equal(breaker_now(b), BREAKER_OPEN);
     breaker_free(b);
     b = new_breaker(&defaults); /* one in three fails: for ever closed */
-    for (int i = 0; i < 3000; i++)
-        call(b, i % 3 == 0 ? BRAID_E_DEADLINE : BRAID_OK);
+    for (int i = 0; i < 3000; i++) call(b, i % 3 == 0 ? BRAID_E_DEADLINE : BRAID_OK);
     assert_int_equal(breaker_now(b), BREAKER_CLOSED);
     for (int i = 0; i < 10; i++) /* the window of 20 forgets the good days */
         call(b, BRAID_E_DEADLINE);
@@ -65,10 +69,10 @@ static void it_opens_by_share_but_not_before_the_minimum_volume(void **state) {
 static void what_a_caller_did_wrong_never_trips_it(void **state) {
     (void)state;
     breaker *b = new_breaker(&defaults);
-    static const int theirs[] = {BRAID_OK, BRAID_E_INVALID, BRAID_E_NOT_FOUND, BRAID_E_CONFLICT, BRAID_E_TOO_LARGE, BRAID_E_UTF8,
+    static const int theirs[] = {BRAID_OK,          BRAID_E_INVALID,   BRAID_E_NOT_FOUND,
+                                 BRAID_E_CONFLICT,  BRAID_E_TOO_LARGE, BRAID_E_UTF8,
                                  BRAID_E_DIMENSION, BRAID_E_NO_MEMORY, BRAID_E_UNKNOWN_FIELD};
-    for (int i = 0; i < 1000; i++)
-        call(b, theirs[i % 9]);
+    for (int i = 0; i < 1000; i++) call(b, theirs[i % 9]);
     assert_int_equal(breaker_now(b), BREAKER_CLOSED);
     fail_until_open(b);
     pass_ms(500);
@@ -144,8 +148,7 @@ static void calls_begun_before_it_opened_decide_nothing_when_they_report_late(vo
     (void)state;
     breaker *b = new_breaker(&defaults);
     breaker_ticket old[30], probe;
-    for (int i = 0; i < 30; i++)
-        assert_true(enters(b, &old[i]));
+    for (int i = 0; i < 30; i++) assert_true(enters(b, &old[i]));
     pass_ms(1);
     fail_until_open(b);
     breaker_done(b, old[0], BRAID_OK);
@@ -156,8 +159,7 @@ static void calls_begun_before_it_opened_decide_nothing_when_they_report_late(vo
     breaker_done(b, old[2], BRAID_E_DEADLINE);
     assert_int_equal(breaker_now(b), BREAKER_HALF_OPEN);
     breaker_done(b, probe, BRAID_OK);
-    for (int i = 3; i < 30; i++)
-        breaker_done(b, old[i], BRAID_E_DEADLINE);
+    for (int i = 3; i < 30; i++) breaker_done(b, old[i], BRAID_E_DEADLINE);
     assert_int_equal(breaker_now(b), BREAKER_CLOSED);
     breaker_free(b);
 }
@@ -170,8 +172,7 @@ static void what_never_reached_the_store_decides_nothing(void **state) {
         assert_true(enters(b, &t));
         breaker_skip(b, t);
     }
-    for (int i = 0; i < 4; i++)
-        call(b, BRAID_E_DEADLINE);
+    for (int i = 0; i < 4; i++) call(b, BRAID_E_DEADLINE);
     assert_int_equal(breaker_now(b), BREAKER_CLOSED); /* it was no success either: */
     call(b, BRAID_E_DEADLINE);
     assert_int_equal(breaker_now(b), BREAKER_OPEN);
@@ -196,10 +197,12 @@ static void who_has_time_passes_once_a_second_and_only_its_success_counts(void *
     fail_until_open(b);
     const int64_t second = 1000000000;
     test_now += 1000;
-    assert_int_equal(breaker_enter_until(b, test_now + 4 * second, &hurried, NULL), BRAID_E_UNAVAILABLE); /* too little */
-    assert_int_equal(breaker_enter_until(b, 0, &hurried, NULL), BRAID_E_UNAVAILABLE);                     /* unknown */
+    /* too little */
+    assert_int_equal(breaker_enter_until(b, test_now + 4 * second, &hurried, NULL), BRAID_E_UNAVAILABLE);
+    assert_int_equal(breaker_enter_until(b, 0, &hurried, NULL), BRAID_E_UNAVAILABLE); /* unknown */
     assert_int_equal(breaker_enter_until(b, test_now + 10 * second, &patient, NULL), BRAID_OK);
-    assert_int_equal(breaker_enter_until(b, test_now + 10 * second, &hurried, NULL), BRAID_E_UNAVAILABLE); /* one a second */
+    /* one a second */
+    assert_int_equal(breaker_enter_until(b, test_now + 10 * second, &hurried, NULL), BRAID_E_UNAVAILABLE);
     breaker_done(b, patient, BRAID_E_DEADLINE);
     assert_int_equal(breaker_now(b), BREAKER_OPEN); /* its failure neither re-opens nor doubles */
     pass_ms(500);
@@ -214,7 +217,8 @@ static void who_has_time_passes_once_a_second_and_only_its_success_counts(void *
     assert_true(enters(b, &hurried));
     breaker_done(b, hurried, BRAID_OK);
     fail_until_open(b);
-    assert_int_equal(breaker_enter_until(b, test_now + 10 * second, &patient, NULL), BRAID_E_UNAVAILABLE); /* still the same second */
+    /* still the same second */
+    assert_int_equal(breaker_enter_until(b, test_now + 10 * second, &patient, NULL), BRAID_E_UNAVAILABLE);
     pass_ms(1000);
     assert_true(enters(b, &probe));
     assert_int_equal(breaker_enter_until(b, test_now + 10 * second, &patient, NULL), BRAID_OK);
@@ -325,8 +329,7 @@ static void model_done(model *m, int slot, model_call *c, int code) {
     failed |= m->o.slow_ms != 0 && test_now - c->begun > (int64_t)m->o.slow_ms * 1000000;
     c->running = false;
     if (c->probe) {
-        if (m->state != BREAKER_HALF_OPEN || m->probe != slot)
-            return;
+        if (m->state != BREAKER_HALF_OPEN || m->probe != slot) return;
         if (failed)
             model_open(m, m->open_ms * 2);
         else
@@ -335,10 +338,8 @@ static void model_done(model *m, int slot, model_call *c, int code) {
         int failures = 0, n;
         m->outcomes[m->count++] = failed;
         n = m->count < (int)m->o.window ? m->count : (int)m->o.window;
-        for (int i = 0; i < n; i++)
-            failures += m->outcomes[m->count - 1 - i];
-        if (failed && n >= (int)m->o.volume && failures >= m->o.share * n)
-            model_open(m, m->o.open_ms);
+        for (int i = 0; i < n; i++) failures += m->outcomes[m->count - 1 - i];
+        if (failed && n >= (int)m->o.volume && failures >= m->o.share * n) model_open(m, m->o.open_ms);
     }
 }
 
@@ -352,9 +353,14 @@ static void a_long_random_life_agrees_with_the_model(void **state) {
     for (int round = 0; round < 5; round++) {
         model_call calls[MODEL_CALLS] = {0};
         *m = (model){.probe = -1};
-        m->o = (breaker_options){.store = "s", .calls = "c", .clock = &test_clock, .window = 1 + (unsigned)rng_below(&r, 64),
-                                 .share = 0.1 + 0.9 * rng_uniform(&r), .open_ms = 1 + (unsigned)rng_below(&r, 500),
-                                 .probe_ms = 1 + (unsigned)rng_below(&r, 1000), .slow_ms = (unsigned)rng_below(&r, 2) * 200};
+        m->o = (breaker_options){.store = "s",
+                                 .calls = "c",
+                                 .clock = &test_clock,
+                                 .window = 1 + (unsigned)rng_below(&r, 64),
+                                 .share = 0.1 + 0.9 * rng_uniform(&r),
+                                 .open_ms = 1 + (unsigned)rng_below(&r, 500),
+                                 .probe_ms = 1 + (unsigned)rng_below(&r, 1000),
+                                 .slow_ms = (unsigned)rng_below(&r, 2) * 200};
         m->o.volume = 1 + (unsigned)rng_below(&r, m->o.window);
         m->o.open_ms_max = m->o.open_ms * (1 + (unsigned)rng_below(&r, 10));
         m->closed_at = test_now;
@@ -365,21 +371,18 @@ static void a_long_random_life_agrees_with_the_model(void **state) {
             int slot = (int)rng_below(&r, MODEL_CALLS);
             model_call *c = &calls[slot];
             breaker_state before = m->state;
-            if (rng_below(&r, 300) == 0)
-                sick = !sick;
-            if (c->running && rng_below(&r, 100) == 0)
-                c->running = false; /* its thread died */
+            if (rng_below(&r, 300) == 0) sick = !sick;
+            if (c->running && rng_below(&r, 100) == 0) c->running = false; /* its thread died */
             test_now += (int64_t)rng_below(&r, 20000000);
             if (c->running) {
                 int code = rng_below(&r, 10) < (sick ? 9u : 1u) ? (step & 1 ? BRAID_E_DEADLINE : BRAID_E_UNAVAILABLE)
-                           : step & 1                          ? BRAID_OK
-                                                               : BRAID_E_INVALID;
+                           : step & 1                           ? BRAID_OK
+                                                                : BRAID_E_INVALID;
                 model_done(m, slot, c, code);
                 breaker_done(b, c->ticket, code);
             } else {
                 bool passes = model_enter(m, slot, c);
-                if (enters(b, &c->ticket) != passes)
-                    fail_msg("step %d: the breaker says %d", step, !passes);
+                if (enters(b, &c->ticket) != passes) fail_msg("step %d: the breaker says %d", step, !passes);
                 assert_int_equal(c->ticket.probe != 0, passes && c->probe);
             }
             if (breaker_now(b) != m->state)
@@ -414,8 +417,7 @@ static void it_protects_during_a_fault_and_recovers_after_it(void **state) {
             }
             breaker_done(b, t, down ? BRAID_E_DEADLINE : BRAID_OK);
         }
-        if (test_now >= healed && breaker_now(b) == BREAKER_CLOSED)
-            closed_after_ms = (test_now - healed) / 1000000;
+        if (test_now >= healed && breaker_now(b) == BREAKER_CLOSED) closed_after_ms = (test_now - healed) / 1000000;
     }
     assert_int_equal(while_open, 0);
     assert_true(reached <= 5 + 8); /* five to open, then probes at 0.5, 1, 2, 4 s and one that hung */
@@ -433,12 +435,10 @@ typedef struct crowd {
 static void *crowd_run(void *arg) {
     crowd *c = arg;
     breaker_ticket t;
-    while (!c->go) {
-    }
+    while (!c->go) {}
     if (enters(c->b, &t)) {
         int inside = ++c->inside, most = c->most;
-        while (inside > most && !atomic_compare_exchange_weak(&c->most, &most, inside)) {
-        }
+        while (inside > most && !atomic_compare_exchange_weak(&c->most, &most, inside)) {}
         struct timespec nap = {.tv_nsec = 2000000};
         nanosleep(&nap, NULL);
         c->passed++;
@@ -455,11 +455,9 @@ static void of_many_threads_one_probes(void **state) {
         pthread_t threads[16];
         fail_until_open(c.b);
         pass_ms(500);
-        for (int i = 0; i < 16; i++)
-            pthread_create(&threads[i], NULL, crowd_run, &c);
+        for (int i = 0; i < 16; i++) pthread_create(&threads[i], NULL, crowd_run, &c);
         c.go = true;
-        for (int i = 0; i < 16; i++)
-            pthread_join(threads[i], NULL);
+        for (int i = 0; i < 16; i++) pthread_join(threads[i], NULL);
         assert_int_equal(c.most, 1);
         assert_int_equal(c.passed, 1);
         breaker_free(c.b);

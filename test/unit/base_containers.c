@@ -37,8 +37,7 @@ static void allocations_are_aligned_and_apart(void **state) {
             memset(at[i], i & 255, sizes[i]);
         }
         for (int i = 0; i < COUNT; i++)
-            for (size_t j = 0; j < sizes[i]; j++)
-                assert_int_equal(at[i][j], i & 255);
+            for (size_t j = 0; j < sizes[i]; j++) assert_int_equal(at[i][j], i & 255);
         arena_reset(a);
     }
     arena_free(a);
@@ -75,8 +74,7 @@ static void arenas_copy_and_print_text(void **state) {
     memset(arena_alloc(a, 500), 0xee, 500);
     arena_reset(a);
     char *zeros = arena_calloc(a, 50, 4);
-    for (int i = 0; i < 200; i++)
-        assert_int_equal(zeros[i], 0);
+    for (int i = 0; i < 200; i++) assert_int_equal(zeros[i], 0);
     assert_string_equal(arena_strdup(a, "abc"), "abc");
     assert_string_equal(arena_strndup(a, "abcdef", 3), "abc");
     assert_string_equal(arena_strndup(a, NULL, 0), "");
@@ -108,16 +106,14 @@ static void assert_same(const bitset *s, const bool *model, uint32_t bits) {
     uint32_t next = bitset_next(s, 0);
     for (uint32_t n = 0; n < bits; n++) {
         assert_int_equal(bitset_has(s, n), model[n]);
-        if (!model[n])
-            continue;
+        if (!model[n]) continue;
         count++;
         assert_int_equal(next, n);
         next = bitset_next(s, n + 1);
     }
     assert_int_equal(next, UINT32_MAX);
     assert_int_equal(bitset_count(s), count);
-    for (uint32_t n = bits; n < bits + 130; n++)
-        assert_false(bitset_has(s, n));
+    for (uint32_t n = bits; n < bits + 130; n++) assert_false(bitset_has(s, n));
 }
 
 static void bitsets_agree_with_a_plain_array(void **state) {
@@ -155,8 +151,7 @@ static void bitsets_agree_with_a_plain_array(void **state) {
                 bitset_and_not(&a, &b);
             else
                 bitset_and(&a, &b);
-            for (uint32_t n = 0; n < sizes[i]; n++)
-                x[n] = x[n] && (minus ? !y[n] : y[n]);
+            for (uint32_t n = 0; n < sizes[i]; n++) x[n] = x[n] && (minus ? !y[n] : y[n]);
             assert_same(&a, x, sizes[i]);
             bitset_fill(&a);
             memset(x, 1, sizes[i]);
@@ -206,8 +201,7 @@ static void maps_agree_with_a_plain_array(void **state) {
         k = rng_below(&r, KEYS);
         snprintf(key, sizeof key, "key-%zu", k);
         assert_int_equal(map_get(m, key, &got), there[k]);
-        if (there[k])
-            assert_true(got == values[k]);
+        if (there[k]) assert_true(got == values[k]);
     }
     for (size_t k = 0; k < KEYS; k++) {
         char key[32];

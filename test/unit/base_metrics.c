@@ -88,9 +88,9 @@ static void quantiles_are_within_an_eighth(void **state) {
         metric_histogram *h = metrics_histogram(m, "latency", labels, "Latency.");
         for (int i = 0; i < COUNT; i++) {
             /* log-normal over five decades, gamma, and two far peaks */
-            values[i] = shape == 0 ? exp(6 + 2.5 * rng_normal(&r))
-                                   : shape == 1 ? 1 + 300 * rng_gamma(&r,
-                                                                      2) : (i % 10 ? 100 : 1e6) * (1 + rng_uniform(&r));
+            values[i] = shape == 0   ? exp(6 + 2.5 * rng_normal(&r))
+                        : shape == 1 ? 1 + 300 * rng_gamma(&r, 2)
+                                     : (i % 10 ? 100 : 1e6) * (1 + rng_uniform(&r));
             metric_observe_us(h, values[i]);
         }
         qsort(values, COUNT, sizeof *values, by_value);
@@ -110,8 +110,7 @@ static void a_quantile_of_too_few_values_is_the_fallback(void **state) {
     metrics *m = metrics_new();
     metric_histogram *h = metrics_histogram(m, "latency", "", "Latency.");
     assert_true(metric_quantile_us(h, 0.5, 0, 42) == 42); /* of nothing there is none */
-    for (int i = 0; i < 9; i++)
-        metric_observe_us(h, 100);
+    for (int i = 0; i < 9; i++) metric_observe_us(h, 100);
     assert_true(metric_quantile_us(h, 0.5, 10, 42) == 42);
     metric_observe_us(h, 100);
     double got = metric_quantile_us(h, 0.5, 10, 42);
@@ -143,20 +142,17 @@ static void decay_lets_the_present_win(void **state) {
     (void)state;
     metrics *m = metrics_new();
     metric_histogram *h = metrics_histogram(m, "latency", "", "Latency.");
-    for (int i = 0; i < 1000; i++)
-        metric_observe_us(h, 100);
+    for (int i = 0; i < 1000; i++) metric_observe_us(h, 100);
     metric_decay(h);
     assert_int_equal(metric_count(h), 500);
     for (int round = 0; round < 6; round++) {
         metric_decay(h);
-        for (int i = 0; i < 100; i++)
-            metric_observe_us(h, 50000);
+        for (int i = 0; i < 100; i++) metric_observe_us(h, 50000);
     }
     assert_true(metric_quantile_us(h, 0.5, 1, -1) > 40000);
     metric_histogram *other = metrics_histogram(m, "other", "", "Another.");
     metric_observe_us(other, 100);
-    for (int round = 0; round < 20; round++)
-        metrics_decay(m);
+    for (int round = 0; round < 20; round++) metrics_decay(m);
     assert_int_equal(metric_count(other), 0);
     assert_int_equal(metric_count(h), 0); /* also the last one is forgotten */
     buf text;
@@ -206,8 +202,7 @@ static void printed_buckets_grow_and_bound_their_values(void **state) {
     (void)state;
     metrics *m = metrics_new();
     metric_histogram *h = metrics_histogram(m, "t", "", "T.");
-    for (int e = 0; e <= 33; e++)
-        metric_observe_us(h, ldexp(1.5, e));
+    for (int e = 0; e <= 33; e++) metric_observe_us(h, ldexp(1.5, e));
     buf text;
     buf_init(&text, 0);
     metrics_print(m, &text);
@@ -219,8 +214,7 @@ static void printed_buckets_grow_and_bound_their_values(void **state) {
         assert_int_equal(sscanf(at, "_bucket{le=\"%lf\"} %llu", &le, &count), 2);
         assert_true(le > last_le && count >= last);
         unsigned long long want = 0;
-        for (int e = 0; e <= 33; e++)
-            want += ldexp(1.5, e) / 1e6 <= le;
+        for (int e = 0; e <= 33; e++) want += ldexp(1.5, e) / 1e6 <= le;
         assert_int_equal(count, want);
         last_le = le;
         last = count;
@@ -251,8 +245,7 @@ static void threads_lose_no_addition(void **state) {
     (void)state;
     metrics *m = metrics_new();
     pthread_t threads[THREADS];
-    for (int i = 0; i < THREADS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, add_from_a_thread, m), 0);
+    for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, add_from_a_thread, m), 0);
     metric_histogram *h = metrics_histogram(m, "time", "", "Time.");
     buf text;
     buf_init(&text, 0);
@@ -264,8 +257,7 @@ static void threads_lose_no_addition(void **state) {
         assert_true(p99 >= 0 && p99 <= 512);
         assert_true(metric_count(h) <= (uint64_t)THREADS * ADDS);
     }
-    for (int i = 0; i < THREADS; i++)
-        pthread_join(threads[i], NULL);
+    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
     double total = 0;
     for (int i = 0; i < 7; i++) {
         char labels[32];

@@ -55,14 +55,25 @@ static void a_new_set_holds_the_defaults(void **state) {
 
 static void a_value_that_fits_is_taken(void **state) {
     (void)state;
-    static const struct { const char *key, *value, *text; } good[] = {
-        {"vector.dimension", "1", "1"}, {"vector.dimension", "4096", "4096"}, {"vector.dimension", "+0768", "768"},
-        {"policy.seed", "-9223372036854775808", "-9223372036854775808"}, {"policy.bias", "-1e300", "-1e300"},
-        {"vector.index", "hnsw", "hnsw"}, {"vector.index", "flat", "flat"}, {"vector.index", "pgvector", "pgvector"},
-        {"policy.exploration", "0", "0"}, {"policy.exploration", "1e-3", "1e-3"}, {"policy.exploration", ".5", ".5"},
-        {"record.create", "off", "false"}, {"record.create", "TRUE", "true"}, {"record.create", "0", "false"},
-        {"record.create", "Yes", "true"}, {"server.title", "Caf\xc3\xa9 \"A\" # 1", "Caf\xc3\xa9 \"A\" # 1"},
-        {"server.title", "", ""}};
+    static const struct {
+        const char *key, *value, *text;
+    } good[] = {{"vector.dimension", "1", "1"},
+                {"vector.dimension", "4096", "4096"},
+                {"vector.dimension", "+0768", "768"},
+                {"policy.seed", "-9223372036854775808", "-9223372036854775808"},
+                {"policy.bias", "-1e300", "-1e300"},
+                {"vector.index", "hnsw", "hnsw"},
+                {"vector.index", "flat", "flat"},
+                {"vector.index", "pgvector", "pgvector"},
+                {"policy.exploration", "0", "0"},
+                {"policy.exploration", "1e-3", "1e-3"},
+                {"policy.exploration", ".5", ".5"},
+                {"record.create", "off", "false"},
+                {"record.create", "TRUE", "true"},
+                {"record.create", "0", "false"},
+                {"record.create", "Yes", "true"},
+                {"server.title", "Caf\xc3\xa9 \"A\" # 1", "Caf\xc3\xa9 \"A\" # 1"},
+                {"server.title", "", ""}};
     option_set *set = new_set();
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         braid_error err = {0};
@@ -78,18 +89,33 @@ static void a_value_that_fits_is_taken(void **state) {
 
 static void a_value_that_does_not_fit_changes_nothing(void **state) {
     (void)state;
-    static const struct { const char *key, *value, *message; } bad[] = {
+    static const struct {
+        const char *key, *value, *message;
+    } bad[] = {
         {"vector.dimension", "0", "vector.dimension must be a whole number from 1 to 4096, not \"0\""},
-        {"vector.dimension", "4097", NULL}, {"vector.dimension", "", NULL}, {"vector.dimension", "12x", NULL},
-        {"vector.dimension", " 12", NULL}, {"vector.dimension", "1e3", NULL}, {"vector.dimension", "0x10", NULL},
-        {"vector.dimension", "99999999999999999999", NULL}, {"vector.dimension", "-", NULL},
+        {"vector.dimension", "4097", NULL},
+        {"vector.dimension", "", NULL},
+        {"vector.dimension", "12x", NULL},
+        {"vector.dimension", " 12", NULL},
+        {"vector.dimension", "1e3", NULL},
+        {"vector.dimension", "0x10", NULL},
+        {"vector.dimension", "99999999999999999999", NULL},
+        {"vector.dimension", "-", NULL},
         {"vector.index", "milvus", "vector.index must be one of hnsw, flat, pgvector, not \"milvus\""},
-        {"vector.index", "", NULL}, {"vector.index", "hns", NULL}, {"vector.index", "hnsw|flat", NULL},
+        {"vector.index", "", NULL},
+        {"vector.index", "hns", NULL},
+        {"vector.index", "hnsw|flat", NULL},
         {"vector.index", "|", NULL},
         {"policy.exploration", "1.01", "policy.exploration must be a number from 0 to 1, not \"1.01\""},
-        {"policy.exploration", "nan", NULL}, {"policy.exploration", "inf", NULL}, {"policy.exploration", "0x1", NULL},
-        {"policy.exploration", "", NULL}, {"policy.exploration", "0,5", NULL}, {"policy.exploration", "0.5.", NULL},
-        {"policy.exploration", "1e999", NULL}, {"policy.bias", "1e999", NULL}, {"policy.bias", "-1e999", NULL},
+        {"policy.exploration", "nan", NULL},
+        {"policy.exploration", "inf", NULL},
+        {"policy.exploration", "0x1", NULL},
+        {"policy.exploration", "", NULL},
+        {"policy.exploration", "0,5", NULL},
+        {"policy.exploration", "0.5.", NULL},
+        {"policy.exploration", "1e999", NULL},
+        {"policy.bias", "1e999", NULL},
+        {"policy.bias", "-1e999", NULL},
         {"policy.seed", "9223372036854775808", "policy.seed must be a whole number, not \"9223372036854775808\""},
         {"record.create", "maybe", "record.create must be true or false, not \"maybe\""},
         {"server.listen", "a\nb", "server.listen must be one line of UTF-8 text without control characters"},
@@ -100,8 +126,7 @@ static void a_value_that_does_not_fit_changes_nothing(void **state) {
         if (option_set_value(set, bad[i].key, bad[i].value, &err) != BRAID_E_INVALID)
             fail_msg("%s = \"%s\" was taken", bad[i].key, bad[i].value);
         assert_int_equal(err.code, BRAID_E_INVALID);
-        if (bad[i].message != NULL)
-            assert_string_equal(err.message, bad[i].message);
+        if (bad[i].message != NULL) assert_string_equal(err.message, bad[i].message);
         assert_true(option_is_default(set, bad[i].key));
     }
     char *huge = malloc(5001);
@@ -116,18 +141,22 @@ static void a_value_that_does_not_fit_changes_nothing(void **state) {
 
 static void an_unknown_key_is_answered_with_the_nearest(void **state) {
     (void)state;
-    static const struct { const char *key, *nearest; } slips[] = {
-        {"vector.dimention", "vector.dimension"}, {"vectr.dimension", "vector.dimension"},
-        {"dimension", "vector.dimension"},
-        {"server.lisetn", "server.listen"}, {"index.ef_search", "vector.ef_search"},
-        {"vector.efsearch", "vector.ef_search"},
-        {"SERVER.WORKERS", NULL}, {"", NULL}, {".", NULL}};
+    static const struct {
+        const char *key, *nearest;
+    } slips[] = {{"vector.dimention", "vector.dimension"},
+                 {"vectr.dimension", "vector.dimension"},
+                 {"dimension", "vector.dimension"},
+                 {"server.lisetn", "server.listen"},
+                 {"index.ef_search", "vector.ef_search"},
+                 {"vector.efsearch", "vector.ef_search"},
+                 {"SERVER.WORKERS", NULL},
+                 {"", NULL},
+                 {".", NULL}};
     option_set *set = new_set();
     for (size_t i = 0; i < sizeof slips / sizeof *slips; i++) {
         braid_error err = {0};
         assert_int_equal(option_set_value(set, slips[i].key, "1", &err), BRAID_E_UNKNOWN_FIELD);
-        if (slips[i].nearest == NULL)
-            continue;
+        if (slips[i].nearest == NULL) continue;
         char want[256];
         snprintf(want, sizeof want, "there is no option \"%s\"; the nearest is \"%s\"", slips[i].key, slips[i].nearest);
         assert_string_equal(err.message, want);
@@ -152,8 +181,8 @@ static void a_copy_stands_on_its_own(void **state) {
 
 static void the_environment_sets_what_bears_the_prefix(void **state) {
     (void)state;
-    char *env[] = {"PATH=/bin", "BRAID__VECTOR__EF_SEARCH=128", "BRAID__SERVER__TITLE=a=b__c", "BRAID_DATA=x",
-                   "braid__server__workers=7", NULL};
+    char *env[] = {"PATH=/bin",    "BRAID__VECTOR__EF_SEARCH=128", "BRAID__SERVER__TITLE=a=b__c",
+                   "BRAID_DATA=x", "braid__server__workers=7",     NULL};
     option_set *set = new_set();
     assert_int_equal(option_set_load_env(set, env, "BRAID__", NULL), BRAID_OK);
     assert_int_equal(option_get_int(set, "vector.ef_search"), 128);
@@ -164,23 +193,24 @@ static void the_environment_sets_what_bears_the_prefix(void **state) {
 
 static void a_slip_in_the_environment_is_named_and_nothing_is_set(void **state) {
     (void)state;
-    static const struct { const char *variable, *message; int code; } bad[] = {
-        {"BRAID__VECTOR__EF_SERCH=1",
-         "BRAID__VECTOR__EF_SERCH: there is no option \"vector.ef_serch\"; the nearest is \"vector.ef_search\"",
-         BRAID_E_UNKNOWN_FIELD},
-        {"BRAID__SERVER__WORKERS=many",
-         "BRAID__SERVER__WORKERS: server.workers must be a whole number from 1 to 1024, not \"many\"",
-         BRAID_E_INVALID},
-        {"BRAID__=1", NULL, BRAID_E_UNKNOWN_FIELD},
-        {"BRAID____=1", NULL, BRAID_E_UNKNOWN_FIELD},
-        {"BRAID__SERVER=1", NULL, BRAID_E_UNKNOWN_FIELD}};
+    static const struct {
+        const char *variable, *message;
+        int code;
+    } bad[] = {{"BRAID__VECTOR__EF_SERCH=1",
+                "BRAID__VECTOR__EF_SERCH: there is no option \"vector.ef_serch\"; the nearest is \"vector.ef_search\"",
+                BRAID_E_UNKNOWN_FIELD},
+               {"BRAID__SERVER__WORKERS=many",
+                "BRAID__SERVER__WORKERS: server.workers must be a whole number from 1 to 1024, not \"many\"",
+                BRAID_E_INVALID},
+               {"BRAID__=1", NULL, BRAID_E_UNKNOWN_FIELD},
+               {"BRAID____=1", NULL, BRAID_E_UNKNOWN_FIELD},
+               {"BRAID__SERVER=1", NULL, BRAID_E_UNKNOWN_FIELD}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char *env[] = {"BRAID__VECTOR__DIMENSION=768", (char *)bad[i].variable, NULL};
         option_set *set = new_set();
         braid_error err = {0};
         assert_int_equal(option_set_load_env(set, env, "BRAID__", &err), bad[i].code);
-        if (bad[i].message != NULL)
-            assert_string_equal(err.message, bad[i].message);
+        if (bad[i].message != NULL) assert_string_equal(err.message, bad[i].message);
         assert_int_equal(option_get_int(set, "vector.dimension"), 384);
         option_set_free(set);
     }
@@ -237,8 +267,13 @@ static void a_file_of_sections_is_read(void **state) {
 
 static void a_file_with_nothing_in_it_is_legal(void **state) {
     (void)state;
-    static const char *const empty[] = {"", "\n\n", "# only a comment\n", "---\n", "--- {}\n...\n", "null\n",
-        "server:\nvector: ~\n",
+    static const char *const empty[] = {"",
+                                        "\n\n",
+                                        "# only a comment\n",
+                                        "---\n",
+                                        "--- {}\n...\n",
+                                        "null\n",
+                                        "server:\nvector: ~\n",
                                         "\xef\xbb\xbfserver:\n"};
     for (size_t i = 0; i < sizeof empty / sizeof *empty; i++) {
         option_set *set = new_set();
@@ -252,40 +287,43 @@ static void a_file_with_nothing_in_it_is_legal(void **state) {
 
 static void a_bad_file_is_refused_with_its_line(void **state) {
     (void)state;
-    static const struct { const char *text; int code, line; const char *message; } bad[] = {
-        {"server:\n  listen: x\nvector:\n  dimention: 8\n", BRAID_E_UNKNOWN_FIELD, 4,
-         "there is no option \"vector.dimention\"; the nearest is \"vector.dimension\""},
-        {"\n\nvectr:\n  dimension: 8\n", BRAID_E_UNKNOWN_FIELD, 3,
-         "there is no section \"vectr\"; the nearest is \"vector\""},
-        {"dimension: 8\n", BRAID_E_UNKNOWN_FIELD, 1,
-         "there is no section \"dimension\"; the nearest is \"vector.dimension\""},
-        {"vector:\n  index: hnsw\n  dimension: 9999\n", BRAID_E_INVALID, 3,
-         "vector.dimension must be a whole number from 1 to 4096, not \"9999\""},
-        {"vector:\n  dimension: 8\n  dimension: 9\n", BRAID_E_INVALID, 3,
-         "vector.dimension is given twice, first in line 2"},
-        {"vector:\n  dimension: 8\nvector:\n  ef_search: 9\n", BRAID_E_INVALID, 3,
-         "section \"vector\" is given twice, first in line 1"},
-        {"vector:\n  dimension:\n", BRAID_E_INVALID, 2,
-         "vector.dimension has no value; remove the line, or write \"\" for an empty text"},
-        {"vector:\n  dimension: [1, 2]\n", BRAID_E_INVALID, 2,
-         "vector.dimension must be one plain value, not a list or a mapping"},
-        {"vector:\n  dimension: {a: 1}\n", BRAID_E_INVALID, 2, NULL},
-        {"vector: 8\n", BRAID_E_INVALID, 1, "section \"vector\" must hold lines of \"  name: value\""},
-        {"vector:\n  - dimension: 8\n", BRAID_E_INVALID, 2, NULL},
-        {"server: &s\n  title: x\nvector: *s\n", BRAID_E_INVALID, 3, NULL},
-        {"server:\n  title: &t x\n  listen: *t\n", BRAID_E_INVALID, 3,
-         "server.listen is an alias; aliases are not supported"},
-        {"server:\n  title: \"a\\0b\"\n", BRAID_E_INVALID, 2, "server.title has a NUL character in it"},
-        {"server:\n  <<: {title: x}\n", BRAID_E_UNKNOWN_FIELD, 2, NULL},
-        {"server:\n  [title]: x\n", BRAID_E_INVALID, 2, NULL},
-        {"? [a]\n: b\n", BRAID_E_INVALID, 1, NULL},
-        {"- server\n", BRAID_E_INVALID, 1, "the file must hold sections (\"name:\")"},
-        {"just text\n", BRAID_E_INVALID, 1, NULL},
-        {"server:\n  title: x\n---\nserver:\n  title: y\n", BRAID_E_INVALID, 3, "a second document begins here"},
-        {"server:\n  title: \"open\n", BRAID_E_INVALID, 3, NULL},
-        {"server:\n\ttitle: x\n", BRAID_E_INVALID, 2, NULL},
-        {"server:\n  title: x\n listen: y\n", BRAID_E_INVALID, 3, NULL},
-        {"server: {title: x\n", BRAID_E_INVALID, 2, NULL}};
+    static const struct {
+        const char *text;
+        int code, line;
+        const char *message;
+    } bad[] = {{"server:\n  listen: x\nvector:\n  dimention: 8\n", BRAID_E_UNKNOWN_FIELD, 4,
+                "there is no option \"vector.dimention\"; the nearest is \"vector.dimension\""},
+               {"\n\nvectr:\n  dimension: 8\n", BRAID_E_UNKNOWN_FIELD, 3,
+                "there is no section \"vectr\"; the nearest is \"vector\""},
+               {"dimension: 8\n", BRAID_E_UNKNOWN_FIELD, 1,
+                "there is no section \"dimension\"; the nearest is \"vector.dimension\""},
+               {"vector:\n  index: hnsw\n  dimension: 9999\n", BRAID_E_INVALID, 3,
+                "vector.dimension must be a whole number from 1 to 4096, not \"9999\""},
+               {"vector:\n  dimension: 8\n  dimension: 9\n", BRAID_E_INVALID, 3,
+                "vector.dimension is given twice, first in line 2"},
+               {"vector:\n  dimension: 8\nvector:\n  ef_search: 9\n", BRAID_E_INVALID, 3,
+                "section \"vector\" is given twice, first in line 1"},
+               {"vector:\n  dimension:\n", BRAID_E_INVALID, 2,
+                "vector.dimension has no value; remove the line, or write \"\" for an empty text"},
+               {"vector:\n  dimension: [1, 2]\n", BRAID_E_INVALID, 2,
+                "vector.dimension must be one plain value, not a list or a mapping"},
+               {"vector:\n  dimension: {a: 1}\n", BRAID_E_INVALID, 2, NULL},
+               {"vector: 8\n", BRAID_E_INVALID, 1, "section \"vector\" must hold lines of \"  name: value\""},
+               {"vector:\n  - dimension: 8\n", BRAID_E_INVALID, 2, NULL},
+               {"server: &s\n  title: x\nvector: *s\n", BRAID_E_INVALID, 3, NULL},
+               {"server:\n  title: &t x\n  listen: *t\n", BRAID_E_INVALID, 3,
+                "server.listen is an alias; aliases are not supported"},
+               {"server:\n  title: \"a\\0b\"\n", BRAID_E_INVALID, 2, "server.title has a NUL character in it"},
+               {"server:\n  <<: {title: x}\n", BRAID_E_UNKNOWN_FIELD, 2, NULL},
+               {"server:\n  [title]: x\n", BRAID_E_INVALID, 2, NULL},
+               {"? [a]\n: b\n", BRAID_E_INVALID, 1, NULL},
+               {"- server\n", BRAID_E_INVALID, 1, "the file must hold sections (\"name:\")"},
+               {"just text\n", BRAID_E_INVALID, 1, NULL},
+               {"server:\n  title: x\n---\nserver:\n  title: y\n", BRAID_E_INVALID, 3, "a second document begins here"},
+               {"server:\n  title: \"open\n", BRAID_E_INVALID, 3, NULL},
+               {"server:\n\ttitle: x\n", BRAID_E_INVALID, 2, NULL},
+               {"server:\n  title: x\n listen: y\n", BRAID_E_INVALID, 3, NULL},
+               {"server: {title: x\n", BRAID_E_INVALID, 2, NULL}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         option_set *set = new_set();
         assert_int_equal(option_set_value(set, "server.title", "before", NULL), BRAID_OK);
@@ -295,8 +333,7 @@ static void a_bad_file_is_refused_with_its_line(void **state) {
         int n = snprintf(want, sizeof want, "%s:%d: ", yaml_path, bad[i].line);
         if (code != bad[i].code || strncmp(err.message, want, (size_t)n) != 0)
             fail_msg("case %zu: %s \"%s\", wanted line %d", i, error_name(code), err.message, bad[i].line);
-        if (bad[i].message != NULL)
-            assert_string_equal(err.message + n, bad[i].message);
+        if (bad[i].message != NULL) assert_string_equal(err.message + n, bad[i].message);
         assert_string_equal(err.store, "options");
         assert_string_equal(option_get(set, "server.title"), "before"); /* all or nothing */
         assert_true(option_is_default(set, "vector.index"));
@@ -403,8 +440,7 @@ static void the_defaults_in_the_sample_are_legal_when_uncommented(void **state) 
     buf_init(&text, 0);
     option_set_print_yaml(set, &text);
     for (char *at = strstr(text.data, "\n  #"); at != NULL; at = strstr(at + 1, "\n  #"))
-        if (at[4] != ' ')
-            memmove(at + 3, at + 4, strlen(at + 4) + 1);
+        if (at[4] != ' ') memmove(at + 3, at + 4, strlen(at + 4) + 1);
     braid_error err = {0};
     load(set, text.data, &err);
     assert_string_equal(err.message, "");

@@ -30,19 +30,16 @@ static void gate_init(gate *g) {
 static void gate_pass(gate *g) {
     pthread_mutex_lock(&g->lock);
     g->waiting++;
-    if (g->waiting > g->waiting_max)
-        g->waiting_max = g->waiting;
+    if (g->waiting > g->waiting_max) g->waiting_max = g->waiting;
     pthread_cond_broadcast(&g->change);
-    while (!g->open)
-        pthread_cond_wait(&g->change, &g->lock);
+    while (!g->open) pthread_cond_wait(&g->change, &g->lock);
     g->waiting--;
     pthread_mutex_unlock(&g->lock);
 }
 
 static void gate_await(gate *g, int waiting) {
     pthread_mutex_lock(&g->lock);
-    while (g->waiting < waiting)
-        pthread_cond_wait(&g->change, &g->lock);
+    while (g->waiting < waiting) pthread_cond_wait(&g->change, &g->lock);
     pthread_mutex_unlock(&g->lock);
 }
 
@@ -66,8 +63,7 @@ typedef struct test_job {
 
 static void run(pool_job *job) {
     test_job *t = (test_job *)job;
-    if (t->gate != NULL)
-        gate_pass(t->gate);
+    if (t->gate != NULL) gate_pass(t->gate);
     t->ran++;
 }
 
@@ -121,12 +117,10 @@ static void a_stalled_slow_lane_does_not_starve_the_fast_one(void **state) {
         fast[i] = job_at(NULL);
         assert_true(pool_submit(p, &fast[i].job, POOL_FAST));
     }
-    for (int i = 0; i < 50; i++)
-        assert_true(pool_wait(p, &fast[i].job, 0));
+    for (int i = 0; i < 50; i++) assert_true(pool_wait(p, &fast[i].job, 0));
     assert_false(pool_wait(p, &slow[19].job, clock_mono_ns(&clock_system) + 1000000));
     gate_open(&g);
-    for (int i = 0; i < 20; i++)
-        assert_true(pool_wait(p, &slow[i].job, 0));
+    for (int i = 0; i < 20; i++) assert_true(pool_wait(p, &slow[i].job, 0));
     assert_int_equal(g.waiting_max, 2); /* never more than half */
     pool_free(p);
     gate_destroy(&g);
@@ -154,8 +148,7 @@ static void a_full_queue_refuses_at_once(void **state) {
     gate_init(&g);
     pool *p = pool_new(2, 3, &clock_system);
     test_job held[2] = {job_at(&g), job_at(&g)}, queued[3], extra = job_at(NULL), slow = job_at(NULL);
-    for (int i = 0; i < 2; i++)
-        assert_true(pool_submit(p, &held[i].job, POOL_FAST));
+    for (int i = 0; i < 2; i++) assert_true(pool_submit(p, &held[i].job, POOL_FAST));
     gate_await(&g, 2);
     for (int i = 0; i < 3; i++) {
         queued[i] = job_at(NULL);
@@ -164,8 +157,7 @@ static void a_full_queue_refuses_at_once(void **state) {
     assert_false(pool_submit(p, &extra.job, POOL_FAST));
     assert_true(pool_submit(p, &slow.job, POOL_SLOW)); /* the lanes have a bound each */
     gate_open(&g);
-    for (int i = 0; i < 3; i++)
-        assert_true(pool_wait(p, &queued[i].job, 0));
+    for (int i = 0; i < 3; i++) assert_true(pool_wait(p, &queued[i].job, 0));
     assert_int_equal(extra.ran, 0);
     assert_true(pool_submit(p, &extra.job, POOL_FAST));
     assert_true(pool_wait(p, &extra.job, 0));
@@ -181,8 +173,7 @@ static void a_job_that_has_not_started_can_be_taken_back(void **state) {
         gate_init(&g);
         pool *p = pool_new(2, 10, &clock_system);
         test_job held[2] = {job_at(&g), job_at(&g)}, queued[3];
-        for (int i = 0; i < 2; i++)
-            assert_true(pool_submit(p, &held[i].job, POOL_FAST));
+        for (int i = 0; i < 2; i++) assert_true(pool_submit(p, &held[i].job, POOL_FAST));
         gate_await(&g, 2);
         for (int i = 0; i < 3; i++) {
             queued[i] = job_at(NULL);
@@ -195,8 +186,7 @@ static void a_job_that_has_not_started_can_be_taken_back(void **state) {
         assert_true(pool_submit(p, &late.job, POOL_FAST)); /* the queue is whole */
         gate_open(&g);
         for (int i = 0; i < 3; i++)
-            if (i != victim)
-                assert_true(pool_wait(p, &queued[i].job, 0));
+            if (i != victim) assert_true(pool_wait(p, &queued[i].job, 0));
         assert_true(pool_wait(p, &late.job, 0));
         assert_true(pool_wait(p, &held[0].job, 0));
         assert_false(pool_cancel(p, &held[0].job)); /* it has run */
@@ -268,8 +258,7 @@ static void freeing_runs_what_is_queued(void **state) {
             assert_true(pool_submit(p, &jobs[i].job, i % 2 ? POOL_SLOW : POOL_FAST));
         }
         pool_free(p);
-        for (int i = 0; i < 200; i++)
-            assert_int_equal(jobs[i].ran, 1);
+        for (int i = 0; i < 200; i++) assert_int_equal(jobs[i].ran, 1);
     }
 }
 
@@ -313,16 +302,14 @@ static void submit_round(submitter *s, rng *r) {
         s->refused += !taken[i];
     }
     for (int i = BATCH - 1; i >= 0; i--) {
-        if (!taken[i])
-            continue;
+        if (!taken[i]) continue;
         deadline until = rng_below(r, 2) ? 0 : clock_mono_ns(&clock_system) + (int64_t)rng_below(r, 20000);
         bool done = pool_wait(s->pool, &jobs[i].job, until);
         if (!done && pool_cancel(s->pool, &jobs[i].job)) {
             s->cancelled++;
             continue;
         }
-        if (!done)
-            pool_wait(s->pool, &jobs[i].job, 0);
+        if (!done) pool_wait(s->pool, &jobs[i].job, 0);
         s->ran += jobs[i].ran;
     }
     free(jobs);
@@ -332,8 +319,7 @@ static void *submit_from_a_thread(void *arg) {
     submitter *s = arg;
     rng r;
     rng_seed(&r, s->seed);
-    for (int i = 0; i < ROUNDS; i++)
-        submit_round(s, &r);
+    for (int i = 0; i < ROUNDS; i++) submit_round(s, &r);
     return NULL;
 }
 

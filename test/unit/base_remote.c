@@ -11,15 +11,18 @@
 
 static void an_address_is_split_into_host_and_port(void **state) {
     (void)state;
-    static const struct { const char *address, *host; unsigned port; } good[] = {
-        {"127.0.0.1:6379", "127.0.0.1", 6379}, {"localhost:1", "localhost", 1}, {"db.example:65535", "db.example", 65535},
-        {"[::1]:7687", "::1", 7687}, {"[fe80::1%eth0]:19530", "fe80::1%eth0", 19530}, {"x:80", "x", 80},
+    static const struct {
+        const char *address, *host;
+        unsigned port;
+    } good[] = {
+        {"127.0.0.1:6379", "127.0.0.1", 6379},           {"localhost:1", "localhost", 1},
+        {"db.example:65535", "db.example", 65535},       {"[::1]:7687", "::1", 7687},
+        {"[fe80::1%eth0]:19530", "fe80::1%eth0", 19530}, {"x:80", "x", 80},
     };
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         char host[64];
         unsigned port = 0;
-        if (!remote_split(good[i].address, host, sizeof host, &port))
-            fail_msg("%s was refused", good[i].address);
+        if (!remote_split(good[i].address, host, sizeof host, &port)) fail_msg("%s was refused", good[i].address);
         assert_string_equal(host, good[i].host);
         assert_int_equal(port, good[i].port);
     }
@@ -28,9 +31,33 @@ static void an_address_is_split_into_host_and_port(void **state) {
 static void anything_else_is_refused(void **state) {
     (void)state;
     static const char *const bad[] = {
-        "", ":", "host", "host:", ":6379", "host:0", "host:65536", "host:99999999999", "host:-1", "host:+1", "host: 1", "host:1 ",
-        "host:1x", "host:01", "::1:6379", "fe80::1", "[::1]", "[::1]6379", "[::1", "[]:1", "[::1]:", "a b:1", "host:1:2", "/run/redis.sock",
-        "http://host:1", "a]b:1", "a\nb:1",
+        "",
+        ":",
+        "host",
+        "host:",
+        ":6379",
+        "host:0",
+        "host:65536",
+        "host:99999999999",
+        "host:-1",
+        "host:+1",
+        "host: 1",
+        "host:1 ",
+        "host:1x",
+        "host:01",
+        "::1:6379",
+        "fe80::1",
+        "[::1]",
+        "[::1]6379",
+        "[::1",
+        "[]:1",
+        "[::1]:",
+        "a b:1",
+        "host:1:2",
+        "/run/redis.sock",
+        "http://host:1",
+        "a]b:1",
+        "a\nb:1",
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char host[64];

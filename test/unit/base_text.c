@@ -52,8 +52,7 @@ static void a_long_message_is_cut_between_characters(void **state) {
         for (size_t count = 60; count < 700; count += 317) {
             char text[3000] = "";
             memset(text, 'x', lead);
-            for (size_t i = 0; i < count; i++)
-                memcpy(text + lead + 3 * i, "\xe2\x82\xac", 3);
+            for (size_t i = 0; i < count; i++) memcpy(text + lead + 3 * i, "\xe2\x82\xac", 3);
             text[lead + 3 * count] = '\0';
             braid_error err = {0};
             error_set(&err, BRAID_E_INVALID, text, "%s", text);
@@ -62,8 +61,7 @@ static void a_long_message_is_cut_between_characters(void **state) {
             assert_true(utf8_valid(err.store, store_len));
             assert_memory_equal(err.message, text, len);
             assert_null(strchr(err.message, '?'));
-            if (lead + 3 * count >= sizeof err.message)
-                assert_true(len > sizeof err.message - 4);
+            if (lead + 3 * count >= sizeof err.message) assert_true(len > sizeof err.message - 4);
             assert_true(store_len > sizeof err.store - 4);
         }
     }
@@ -80,7 +78,7 @@ static void every_code_has_its_row(void **state) {
     assert_int_equal(error_http_status(BRAID_OK), 200);
     assert_string_equal(error_name(42), "UNKNOWN");
     assert_int_equal(error_http_status(42), 500);
-#define SANE(name, code, http, exit, text) \
+#define SANE(name, code, http, exit, text)                                                                             \
     assert_true((code) <= -30700 && (http) >= 400 && (exit) >= 1 && *(text) != 0);
     BRAID_ERROR_MAP(SANE)
 #undef SANE
@@ -199,8 +197,7 @@ static void numbers_are_the_shortest_text_that_reads_back(void **state) {
         uint64_t bits = rng_next(&r);
         double value;
         memcpy(&value, &bits, sizeof value);
-        if (!isfinite(value))
-            continue;
+        if (!isfinite(value)) continue;
         buf b;
         buf_init(&b, 0);
         buf_json_real(&b, value);
@@ -257,8 +254,7 @@ static void every_code_point_is_read_and_no_surrogate(void **state) {
         if (step != (legal ? len : 0) || (legal && got != point))
             fail_msg("U+%04X: %zu bytes, U+%04X", point, step, got);
         for (size_t cut = 0; cut < len; cut++)
-            if (utf8_decode((char *)text, cut, &got) != 0)
-                fail_msg("U+%04X was read from %zu bytes", point, cut);
+            if (utf8_decode((char *)text, cut, &got) != 0) fail_msg("U+%04X was read from %zu bytes", point, cut);
     }
 }
 
@@ -278,12 +274,19 @@ static void only_the_canonical_form_is_valid(void **state) {
                 assert_true(text[0] >= 0x80);
         }
     }
-    static const char *const bad[] = {"\x80", "\xc0\x80", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80",
-        "\xf0\x8f\xbf\xbf",
-                                      "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xfe", "\xff", "\xe2\x82",
+    static const char *const bad[] = {"\x80",
+                                      "\xc0\x80",
+                                      "\xc1\xbf",
+                                      "\xe0\x9f\xbf",
+                                      "\xed\xa0\x80",
+                                      "\xf0\x8f\xbf\xbf",
+                                      "\xf4\x90\x80\x80",
+                                      "\xf5\x80\x80\x80",
+                                      "\xfe",
+                                      "\xff",
+                                      "\xe2\x82",
                                       "abcdefgh\xc3"};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_false(utf8_valid(bad[i], strlen(bad[i])));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_false(utf8_valid(bad[i], strlen(bad[i])));
     assert_true(utf8_valid("", 0));
     assert_true(utf8_valid("a\0b", 3));
     const char *good = "0123456789abcdef caf\xc3\xa9 \xf0\x9f\x8e\xac 01234567 "
@@ -316,7 +319,7 @@ static void folding_forgets_case_accents_and_punctuation(void **state) {
     assert_fold("\xc5\x92uvre \xc3\x86on Stra\xc3\x9f"
                 "e",
                 "oeuvre aeon strasse");
-    assert_fold("e\xcc\x81t\xc3\xa9", "ete");                                     /* decomposed and composed */
+    assert_fold("e\xcc\x81t\xc3\xa9", "ete"); /* decomposed and composed */
     assert_fold("\xc3\x87"
                 "a \xe2\x80\x94 l\xe2\x80\x99"
                 "ann\xc3\xa9"
@@ -328,14 +331,18 @@ static void folding_forgets_case_accents_and_punctuation(void **state) {
                 "d\xc5\xba",
                 "lodz");
     assert_fold("\xce\x9f\xce\xb4\xcf\x8d\xcf\x83\xcf\x83\xce\xb5\xce\xb9\xce\xb1\xcf\x82",
-                "\xce\xbf\xce\xb4\xcf\x85\xcf\x83\xcf\x83\xce\xb5\xce\xb9\xce\xb1\xcf\x83");   /* Οδύσσειας */
+                "\xce\xbf\xce\xb4\xcf\x85\xcf\x83\xcf\x83\xce\xb5\xce\xb9\xce\xb1\xcf\x83"); /* Οδύσσειας */
     assert_fold("\xd0\x9c\xd0\xbe\xd1\x81\xd0\xba\xd0\xb2\xd0\xb0", "\xd0\xbc\xd0\xbe\xd1\x81\xd0\xba\xd0\xb2\xd0\xb0");
     assert_fold("\xe4\xb8\x83\xe4\xba\xba\xe3\x81\xae\xe4\xbe\x8d\xe3\x80\x82",
                 "\xe4\xb8\x83\xe4\xba\xba\xe3\x81\xae\xe4\xbe\x8d");
-    assert_fold("\xe1\xbb\x87t", "et");                                           /* Vietnamese */
+    assert_fold("\xe1\xbb\x87t", "et"); /* Vietnamese */
     assert_fold("\xef\xac\x81lm \xf0\x9f\x8e\xac \xef\xbc\x92", "film 2");
-    assert_fold("a\xff\xfe" "b", "a b");
-    assert_fold("WALL\xc2\xb7" "E", "wall e");
+    assert_fold("a\xff\xfe"
+                "b",
+                "a b");
+    assert_fold("WALL\xc2\xb7"
+                "E",
+                "wall e");
 }
 
 /* Folding twice is folding once; the result is UTF-8 without double, leading or trailing spaces, whatever came in. */
@@ -388,8 +395,8 @@ static void a_log_line_cannot_be_forged(void **state) {
     char line[8192];
     log_write(&l, LOG_WARN, "feed", "user \"%s\"", "x\n2026-01-01T00:00:00Z error root: \x1b[2J\xff caf\xc3\xa9");
     read_lines(fds[0], line, sizeof line);
-    assert_non_null(strstr(line,
-                    "Z warn feed: user \"x\\n2026-01-01T00:00:00Z error root: \\x1b[2J\\xff caf\xc3\xa9\"\n"));
+    assert_non_null(
+        strstr(line, "Z warn feed: user \"x\\n2026-01-01T00:00:00Z error root: \\x1b[2J\\xff caf\xc3\xa9\"\n"));
     assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
     int64_t at;
     line[strcspn(line, " ")] = '\0';

@@ -1,4 +1,5 @@
-/* base: clock, rng and turns. The calendar is held against gmtime_r, the generators against published vectors and moments. */
+/* base: clock, rng and turns. The calendar is held against gmtime_r, the generators against published vectors and
+ * moments. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -44,22 +45,43 @@ static void dates_and_times_are_read(void **state) {
 
 static void what_is_no_date_is_refused(void **state) {
     (void)state;
-    static const char *const bad[] = {
-        "", "2026", "2026-11", "2026-1-1", "2026-13-01", "2026-00-01", "2026-11-31", "2026-02-29", "1900-02-29",
-        "0000-01-01",
-        "2026-11-21T", "2026-11-21T20", "2026-11-21T20:15", "2026-11-21T20:15:00", "2026-11-21 20:15:00Z",
-        "2026-11-21T24:00:00Z",
-        "2026-11-21T20:60:00Z", "2026-11-21T20:15:61Z", "2026-11-21T20:15:60Z", "2026-11-21T20:15:00.Z",
-        "2026-11-21T20:15:00+1:00",
-        "2026-11-21T20:15:00+0100", "2026-11-21T20:15:00+24:00", "2026-11-21T20:15:00+01:60", "2026-11-21T20:15:00Zx",
-        "2026-11-21x", " 2026-11-21", "+2026-11-21", "20261121", "12026-11-21", "yesterday",
-        "0001-01-01T00:00:00+00:01",
-        "0000-12-31T23:59:59-00:01",
-        "9999-12-31T23:59:59-00:01"};
+    static const char *const bad[] = {"",
+                                      "2026",
+                                      "2026-11",
+                                      "2026-1-1",
+                                      "2026-13-01",
+                                      "2026-00-01",
+                                      "2026-11-31",
+                                      "2026-02-29",
+                                      "1900-02-29",
+                                      "0000-01-01",
+                                      "2026-11-21T",
+                                      "2026-11-21T20",
+                                      "2026-11-21T20:15",
+                                      "2026-11-21T20:15:00",
+                                      "2026-11-21 20:15:00Z",
+                                      "2026-11-21T24:00:00Z",
+                                      "2026-11-21T20:60:00Z",
+                                      "2026-11-21T20:15:61Z",
+                                      "2026-11-21T20:15:60Z",
+                                      "2026-11-21T20:15:00.Z",
+                                      "2026-11-21T20:15:00+1:00",
+                                      "2026-11-21T20:15:00+0100",
+                                      "2026-11-21T20:15:00+24:00",
+                                      "2026-11-21T20:15:00+01:60",
+                                      "2026-11-21T20:15:00Zx",
+                                      "2026-11-21x",
+                                      " 2026-11-21",
+                                      "+2026-11-21",
+                                      "20261121",
+                                      "12026-11-21",
+                                      "yesterday",
+                                      "0001-01-01T00:00:00+00:01",
+                                      "0000-12-31T23:59:59-00:01",
+                                      "9999-12-31T23:59:59-00:01"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         int64_t at = 42;
-        if (clock_parse_rfc3339(bad[i], &at))
-            fail_msg("\"%s\" was read as %lld", bad[i], (long long)at);
+        if (clock_parse_rfc3339(bad[i], &at)) fail_msg("\"%s\" was read as %lld", bad[i], (long long)at);
         assert_int_equal(at, 42);
     }
 }
@@ -73,8 +95,7 @@ static void what_is_written_reads_back(void **state) {
     const int64_t first = INT64_C(-62135596800000), last = INT64_C(253402300799999);
     for (int i = 0; i < 50000; i++) {
         int64_t at = first + (int64_t)rng_below(&r, (uint64_t)(last - first) + 1);
-        if (i % 3 == 0)
-            at -= ((at % 1000) + 1000) % 1000;
+        if (i % 3 == 0) at -= ((at % 1000) + 1000) % 1000;
         char text[32], want[64];
         clock_format_rfc3339(at, text);
         assert_reads(text, at);
@@ -83,10 +104,8 @@ static void what_is_written_reads_back(void **state) {
         struct tm tm;
         gmtime_r(&seconds, &tm);
         int n = snprintf(want, sizeof want, "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1,
-                         tm.tm_mday, tm.tm_hour,
-                         tm.tm_min, tm.tm_sec);
-        if (ms != 0)
-            n += snprintf(want + n, sizeof want - (size_t)n, ".%03d", ms);
+                         tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+        if (ms != 0) n += snprintf(want + n, sizeof want - (size_t)n, ".%03d", ms);
         snprintf(want + n, sizeof want - (size_t)n, "Z");
         assert_string_equal(text, want);
     }
@@ -121,11 +140,14 @@ static void deadlines_follow_the_clock_that_is_passed(void **state) {
 
 static void the_generator_gives_the_published_numbers(void **state) {
     (void)state;
-    static const uint64_t want[] = {UINT64_C(11520), 0, UINT64_C(1509978240), UINT64_C(1215971899390074240),
-                                    UINT64_C(1216172134540287360), UINT64_C(607988272756665600)};
+    static const uint64_t want[] = {UINT64_C(11520),
+                                    0,
+                                    UINT64_C(1509978240),
+                                    UINT64_C(1215971899390074240),
+                                    UINT64_C(1216172134540287360),
+                                    UINT64_C(607988272756665600)};
     rng r = {.s = {1, 2, 3, 4}};
-    for (size_t i = 0; i < sizeof want / sizeof *want; i++)
-        assert_true(rng_next(&r) == want[i]);
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) assert_true(rng_next(&r) == want[i]);
     rng_seed(&r, 1234567); /* splitmix64 fills the state */
     assert_true(r.s[0] == UINT64_C(6457827717110365317));
     assert_true(r.s[1] == UINT64_C(3203168211198807973));
@@ -152,7 +174,9 @@ static void equal_seeds_give_equal_numbers(void **state) {
 enum { DRAWS = 200000 };
 
 /* Mean and variance of `draw` must be within five standard errors; the fourth moment is bounded by kurtosis. */
-typedef struct moments { double mean, var, kurtosis; } moments;
+typedef struct moments {
+    double mean, var, kurtosis;
+} moments;
 
 static void assert_moments(const char *what, double (*draw)(rng *, double, double), double a, double b, moments want) {
     rng r;
@@ -237,13 +261,10 @@ static void below_is_even_and_in_bounds(void **state) {
     rng r;
     rng_seed(&r, 13);
     double cells[10] = {0}, chi = 0;
-    for (int i = 0; i < DRAWS; i++)
-        cells[rng_below(&r, 10)]++;
-    for (int i = 0; i < 10; i++)
-        chi += (cells[i] - DRAWS / 10.0) * (cells[i] - DRAWS / 10.0) / (DRAWS / 10.0);
+    for (int i = 0; i < DRAWS; i++) cells[rng_below(&r, 10)]++;
+    for (int i = 0; i < 10; i++) chi += (cells[i] - DRAWS / 10.0) * (cells[i] - DRAWS / 10.0) / (DRAWS / 10.0);
     assert_true(chi < 27.9); /* 9 degrees of freedom, p = 0.001 */
-    for (int i = 0; i < 1000; i++)
-        assert_true(rng_below(&r, 1) == 0);
+    for (int i = 0; i < 1000; i++) assert_true(rng_below(&r, 1) == 0);
     /* with a bound of 3 * 2^62 a plain modulus would favour the first third, a plain product every third number */
     const uint64_t third = UINT64_C(1) << 62;
     double low = 0, by_three = 0, error = 5 * sqrt(2.0 / 9 / DRAWS);
@@ -258,7 +279,9 @@ static void below_is_even_and_in_bounds(void **state) {
 
 /* ---- turns ---- */
 
-typedef struct manners { int policy, nice; } manners;
+typedef struct manners {
+    int policy, nice;
+} manners;
 
 static void *give_way(void *out) {
     turn_give_way(3);

@@ -159,13 +159,16 @@ static inline void stub_answer(stub_conn *c, uint8_t tag, const char *key, const
     } else if (tag == 0x70) {
         ps_put_map(&b, key != NULL ? 1 : 0);
         if (key != NULL) ps_put_str(&b, key);
-        if (key != NULL && strcmp(key, "fields") == 0) ps_put_strs(&b, &value, 1);
-        else if (key != NULL && strcmp(key, "has_more") == 0) ps_put_bool(&b, true);
+        if (key != NULL && strcmp(key, "fields") == 0)
+            ps_put_strs(&b, &value, 1);
+        else if (key != NULL && strcmp(key, "has_more") == 0)
+            ps_put_bool(&b, true);
         else if (key != NULL && strcmp(key, "hints") == 0) {
             ps_put_map(&b, 1);
             ps_put_str(&b, "connection.recv_timeout_seconds");
             ps_put_int(&b, atoll(value));
-        } else if (key != NULL) ps_put_str(&b, value);
+        } else if (key != NULL)
+            ps_put_str(&b, value);
     }
     bolt_chunk_close(&b, at);
     stub_send(c, b.data, b.len);
@@ -184,8 +187,10 @@ static inline void stub_up(stub_conn *c, int major, int minor, const char *hint,
     if (!stub_expect(c, "HELLO")) return;
     stub_success(c, hint != NULL ? "hints" : "server", hint != NULL ? hint : "Neo4j/stub");
     if (major == 4 || !stub_expect(c, "LOGON")) return;
-    if (refuse) stub_answer(c, 0x7F, NULL, "Neo.ClientError.Security.Unauthorized");
-    else stub_success(c, NULL, NULL);
+    if (refuse)
+        stub_answer(c, 0x7F, NULL, "Neo.ClientError.Security.Unauthorized");
+    else
+        stub_success(c, NULL, NULL);
 }
 
 static inline int64_t stub_owner(const uint8_t *run, size_t len) {
@@ -195,7 +200,8 @@ static inline int64_t stub_owner(const uint8_t *run, size_t len) {
     int64_t owner = -1;
     uint32_t pairs;
     ps_reader_init(&r, run, len);
-    if (ps_next(&r, &v) && ps_skip(&r, NULL) && ps_read_map(&r, &pairs) && pairs > 0 && ps_read_text(&r, &key)) ps_read_int(&r, &owner);
+    if (ps_next(&r, &v) && ps_skip(&r, NULL) && ps_read_map(&r, &pairs) && pairs > 0 && ps_read_text(&r, &key))
+        ps_read_int(&r, &owner);
     return owner;
 }
 
@@ -251,27 +257,48 @@ static inline void stub_one(stub_conn *c, const char *count) {
 static inline void stub_word(stub_conn *c, char *word) {
     char *value = strchr(word, '=');
     if (value != NULL) *value++ = '\0';
-    if (word[0] >= 'A' && word[0] <= 'Z') stub_expect(c, word);
-    else if (strcmp(word, "up") == 0) stub_up(c, 5, 4, NULL, false);
-    else if (strcmp(word, "up44") == 0) stub_up(c, 4, 4, NULL, false);
-    else if (strcmp(word, "hint") == 0) stub_up(c, 5, 4, value, false);
-    else if (strcmp(word, "refuse") == 0) stub_up(c, 5, 4, NULL, true);
-    else if (strcmp(word, "ok") == 0) stub_success(c, NULL, NULL);
-    else if (strcmp(word, "fields") == 0) stub_success(c, "fields", "x");
-    else if (strcmp(word, "more") == 0) stub_success(c, "has_more", "");
-    else if (strcmp(word, "mark") == 0) stub_success(c, "bookmark", value);
-    else if (strcmp(word, "row") == 0) stub_answer(c, 0x71, NULL, value);
-    else if (strcmp(word, "fail") == 0) stub_answer(c, 0x7F, NULL, value);
-    else if (strcmp(word, "ign") == 0) stub_answer(c, 0x7E, NULL, NULL);
-    else if (strcmp(word, "noop") == 0) stub_send(c, "\0\0", 2);
-    else if (strcmp(word, "half") == 0) stub_send(c, "\0\x03\xB1", 3);
-    else if (strcmp(word, "wait") == 0) stub_wait(c->s, atoi(value));
-    else if (strcmp(word, "drip") == 0) c->drip_ms = atoi(value);
-    else if (strcmp(word, "raw") == 0) stub_raw(c, value);
-    else if (strcmp(word, "one") == 0) stub_one(c, value);
-    else if (strcmp(word, "echo") == 0) stub_echo(c);
-    else if (strcmp(word, "close") == 0) c->gone = true;
-    else stub_complain(c->s, "no such word", word);
+    if (word[0] >= 'A' && word[0] <= 'Z')
+        stub_expect(c, word);
+    else if (strcmp(word, "up") == 0)
+        stub_up(c, 5, 4, NULL, false);
+    else if (strcmp(word, "up44") == 0)
+        stub_up(c, 4, 4, NULL, false);
+    else if (strcmp(word, "hint") == 0)
+        stub_up(c, 5, 4, value, false);
+    else if (strcmp(word, "refuse") == 0)
+        stub_up(c, 5, 4, NULL, true);
+    else if (strcmp(word, "ok") == 0)
+        stub_success(c, NULL, NULL);
+    else if (strcmp(word, "fields") == 0)
+        stub_success(c, "fields", "x");
+    else if (strcmp(word, "more") == 0)
+        stub_success(c, "has_more", "");
+    else if (strcmp(word, "mark") == 0)
+        stub_success(c, "bookmark", value);
+    else if (strcmp(word, "row") == 0)
+        stub_answer(c, 0x71, NULL, value);
+    else if (strcmp(word, "fail") == 0)
+        stub_answer(c, 0x7F, NULL, value);
+    else if (strcmp(word, "ign") == 0)
+        stub_answer(c, 0x7E, NULL, NULL);
+    else if (strcmp(word, "noop") == 0)
+        stub_send(c, "\0\0", 2);
+    else if (strcmp(word, "half") == 0)
+        stub_send(c, "\0\x03\xB1", 3);
+    else if (strcmp(word, "wait") == 0)
+        stub_wait(c->s, atoi(value));
+    else if (strcmp(word, "drip") == 0)
+        c->drip_ms = atoi(value);
+    else if (strcmp(word, "raw") == 0)
+        stub_raw(c, value);
+    else if (strcmp(word, "one") == 0)
+        stub_one(c, value);
+    else if (strcmp(word, "echo") == 0)
+        stub_echo(c);
+    else if (strcmp(word, "close") == 0)
+        c->gone = true;
+    else
+        stub_complain(c->s, "no such word", word);
 }
 
 static inline void stub_play(stub_conn *c, const char *script) {
@@ -281,8 +308,10 @@ static inline void stub_play(stub_conn *c, const char *script) {
         size_t n = strcspn(script + at, " ");
         snprintf(word, sizeof word, "%.*s", (int)n, script + at);
         at += n + strspn(script + at + n, " ");
-        if (strcmp(word, "again") == 0) at = begin;
-        else if (n > 0) stub_word(c, word);
+        if (strcmp(word, "again") == 0)
+            at = begin;
+        else if (n > 0)
+            stub_word(c, word);
         if (begin == 0) begin = at;
     }
 }

@@ -39,8 +39,7 @@ static int open_at(const char *address, const remote_options *more, cache **out,
 static cache *open_cache(const char *address) {
     cache *c;
     braid_error err = {0};
-    if (open_at(address, NULL, &c, &err) != BRAID_OK)
-        fail_msg("%s", err.message);
+    if (open_at(address, NULL, &c, &err) != BRAID_OK) fail_msg("%s", err.message);
     return c;
 }
 
@@ -59,7 +58,7 @@ static int get(cache *c, const char *key, deadline until, char text[64], braid_e
 
 typedef struct script {
     const char *_Atomic reply; /* to everything but the handshake; NULL: by key */
-    const char *other;        /* address that redirects name */
+    const char *other;         /* address that redirects name */
     atomic_int commands, gets, asking, evals, evalshas;
     atomic_bool redirects, hangs, noscript;
     const char *run_id, *password;
@@ -67,11 +66,14 @@ typedef struct script {
     int trickle_ms, late_ms; /* late for keys that end in an odd digit */
 } script;
 
-static bool say(stub_conn *c, const char *text) { return stub_write(c, text, strlen(text)); }
+static bool say(stub_conn *c, const char *text) {
+    return stub_write(c, text, strlen(text));
+}
 
 static bool answer_info(stub_conn *c, const script *s) {
     char info[200], reply[256];
-    snprintf(info, sizeof info, "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nrun_id:%s\r\n", s->run_id ? s->run_id : "1");
+    snprintf(info, sizeof info, "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\nrun_id:%s\r\n",
+             s->run_id ? s->run_id : "1");
     snprintf(reply, sizeof reply, "$%zu\r\n%s\r\n", strlen(info), info);
     return say(c, reply);
 }
@@ -81,8 +83,7 @@ static bool answer_get(stub_conn *c, script *s, const char *command, bool asked)
     char reply[512];
     s->gets++;
     const char *key = strchr(command, '}');
-    if (s->hangs)
-        return stub_sleep_ms(c, 3600 * 1000);
+    if (s->hangs) return stub_sleep_ms(c, 3600 * 1000);
     if (s->redirects && !asked) {
         unsigned slot = redis_slot(command + 4, strlen(command) - 4);
         const char *to = s->moved_without_host ? strchr(s->other, ':') : s->other;
@@ -93,8 +94,7 @@ static bool answer_get(stub_conn *c, script *s, const char *command, bool asked)
     if (s->late_ms > 0 && command[strlen(command) - 1] % 2 == 1 && !stub_sleep_ms(c, (unsigned)s->late_ms))
         return false;
     for (const char *at = reply; s->trickle_ms > 0 && *at; at++)
-        if (!stub_sleep_ms(c, (unsigned)s->trickle_ms) || !stub_write(c, at, 1))
-            return false;
+        if (!stub_sleep_ms(c, (unsigned)s->trickle_ms) || !stub_write(c, at, 1)) return false;
     return s->trickle_ms > 0 || say(c, reply);
 }
 
@@ -224,10 +224,8 @@ static void *late_run_canary(void *arg) {
 
 static void run_late(late *l, void *(*run)(void *)) {
     pthread_t threads[LATE_THREADS];
-    for (int i = 0; i < LATE_THREADS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, run, l), 0);
-    for (int i = 0; i < LATE_THREADS; i++)
-        pthread_join(threads[i], NULL);
+    for (int i = 0; i < LATE_THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, run, l), 0);
+    for (int i = 0; i < LATE_THREADS; i++) pthread_join(threads[i], NULL);
 }
 
 static void a_late_reply_never_reaches_another_request(void **state) {
@@ -236,7 +234,8 @@ static void a_late_reply_never_reaches_another_request(void **state) {
     stub_server *server = stub_start(handle, &s, NULL);
     cache_ops unbroken = cache_redis_ops;
     unbroken.caps = 0; /* the forwarder then has no breaker, which would spare the server most of it */
-    remote_options r = {.address = stub_address(server), .connections = LATE_THREADS, .timeout_ms = LONG_MS, .retries = 1};
+    remote_options r = {
+        .address = stub_address(server), .connections = LATE_THREADS, .timeout_ms = LONG_MS, .retries = 1};
     cache_options o = {.remote = &r, .clock = &clock_system};
     late l = {.address = stub_address(server)};
     assert_int_equal(cache_open(&unbroken, &o, &l.c, NULL), BRAID_OK);
@@ -258,8 +257,21 @@ static void an_answer_that_makes_no_sense_is_corrupt_and_closes_the_connection(v
     (void)state;
     static const char deep[] = "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n";
     static const char *const replies[] = {
-        "HTTP/1.1 400 Bad Request\r\n\r\n", ":5\r\n", "+OK\r\n", "*0\r\n", "*-1000\r\n", "*2147483647\r\n", "*131073\r\n",
-        "*2\r\n*131000\r\n*131000\r\n", "*99999999999999999999\r\n", "$-2\r\n", "$x\r\n", "*1\r\n$1\r\na\r\n", "%1\r\n+a\r\n+b\r\n", deep, "\r\n\r\n",
+        "HTTP/1.1 400 Bad Request\r\n\r\n",
+        ":5\r\n",
+        "+OK\r\n",
+        "*0\r\n",
+        "*-1000\r\n",
+        "*2147483647\r\n",
+        "*131073\r\n",
+        "*2\r\n*131000\r\n*131000\r\n",
+        "*99999999999999999999\r\n",
+        "$-2\r\n",
+        "$x\r\n",
+        "*1\r\n$1\r\na\r\n",
+        "%1\r\n+a\r\n+b\r\n",
+        deep,
+        "\r\n\r\n",
     };
     for (size_t i = 0; i < sizeof replies / sizeof replies[0]; i++) {
         script s = {.reply = replies[i]};
@@ -269,8 +281,7 @@ static void an_answer_that_makes_no_sense_is_corrupt_and_closes_the_connection(v
         char text[64];
         unsigned before = stub_connections(server);
         int rc = get(c, "k", in_ms(LONG_MS), text, &err);
-        if (rc != BRAID_E_CORRUPT)
-            fail_msg("\"%.20s\": %s (%s)", replies[i], error_name(rc), err.message);
+        if (rc != BRAID_E_CORRUPT) fail_msg("\"%.20s\": %s (%s)", replies[i], error_name(rc), err.message);
         assert_non_null(strstr(err.message, stub_address(server)));
         assert_string_equal(err.store, "cache/redis");
         s.reply = "$-1\r\n";
@@ -287,16 +298,14 @@ static void handle_flood(stub_conn *c) {
     static char lots[1 << 20];
     script s = {0};
     for (int i = 0; i < 2 && stub_read_command(c, command, sizeof command); i++)
-        if (i == 0 ? !say(c, "+OK\r\n") : !answer_info(c, &s))
-            return;
+        if (i == 0 ? !say(c, "+OK\r\n") : !answer_info(c, &s)) return;
     while (stub_read_command(c, command, sizeof command)) {
         if (strncmp(command, "PING", 4) == 0) {
             say(c, "+PONG\r\n");
             continue;
         }
         say(c, "$4611686018427387904\r\n");
-        while (stub_write(c, lots, sizeof lots)) {
-        }
+        while (stub_write(c, lots, sizeof lots)) {}
     }
 }
 
@@ -316,8 +325,12 @@ static void a_reply_without_end_is_cut(void **state) {
 
 static void a_value_that_is_not_ours_is_a_miss(void **state) {
     (void)state;
-    static const char *const values[] = {"", "B1", "B2000000000000000018446744073709551615x", "B100000000000000001844674407370955161xy",
-                                         "B1000000000000000099999999999999999999x", "B1zzzzzzzzzzzzzzzz00000000000000000001x"};
+    static const char *const values[] = {"",
+                                         "B1",
+                                         "B2000000000000000018446744073709551615x",
+                                         "B100000000000000001844674407370955161xy",
+                                         "B1000000000000000099999999999999999999x",
+                                         "B1zzzzzzzzzzzzzzzz00000000000000000001x"};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         char reply[100], text[64];
         snprintf(reply, sizeof reply, "$%zu\r\n%s\r\n", strlen(values[i]), values[i]);
@@ -334,9 +347,13 @@ static void a_value_that_is_not_ours_is_a_miss(void **state) {
 static void what_the_server_refuses_is_unavailable_and_the_connection_stays(void **state) {
     (void)state;
     static const char *const replies[] = {
-        "-LOADING Redis is loading the dataset in memory\r\n", "-BUSY Redis is busy running a script\r\n", "-CLUSTERDOWN The cluster is down\r\n",
-        "-TRYAGAIN Multiple keys request during rehashing of slot\r\n", "-READONLY You can't write against a read only replica.\r\n",
-        "-NOPERM this user has no permissions\r\n", "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+        "-LOADING Redis is loading the dataset in memory\r\n",
+        "-BUSY Redis is busy running a script\r\n",
+        "-CLUSTERDOWN The cluster is down\r\n",
+        "-TRYAGAIN Multiple keys request during rehashing of slot\r\n",
+        "-READONLY You can't write against a read only replica.\r\n",
+        "-NOPERM this user has no permissions\r\n",
+        "-OOM command not allowed when used memory > 'maxmemory'.\r\n",
     };
     for (size_t i = 0; i < sizeof replies / sizeof replies[0]; i++) {
         script s = {.reply = replies[i]};
@@ -345,8 +362,7 @@ static void what_the_server_refuses_is_unavailable_and_the_connection_stays(void
         braid_error err = {0};
         char text[64];
         unsigned before = stub_connections(server);
-        for (int n = 0; n < 3; n++)
-            assert_int_equal(get(c, "k", in_ms(LONG_MS), text, &err), BRAID_E_UNAVAILABLE);
+        for (int n = 0; n < 3; n++) assert_int_equal(get(c, "k", in_ms(LONG_MS), text, &err), BRAID_E_UNAVAILABLE);
         assert_non_null(strstr(err.message, "refuses"));
         assert_int_equal(stub_connections(server), before);
         cache_close(c);
@@ -431,14 +447,14 @@ static void a_redirect_without_a_host_means_the_same_host_and_a_senseless_one_is
     cache_close(c);
     stub_stop(sa);
     stub_stop(sb);
-    static const char *const replies[] = {"-MOVED 99999 127.0.0.1:1\r\n", "-MOVED x\r\n", "-MOVED 5 nowhere\r\n", "-ASK 5 127.0.0.1:99999\r\n", "-MOVED \r\n"};
+    static const char *const replies[] = {"-MOVED 99999 127.0.0.1:1\r\n", "-MOVED x\r\n", "-MOVED 5 nowhere\r\n",
+                                          "-ASK 5 127.0.0.1:99999\r\n", "-MOVED \r\n"};
     for (size_t i = 0; i < sizeof replies / sizeof replies[0]; i++) {
         script s = {.reply = replies[i]};
         stub_server *server = stub_start(handle, &s, NULL);
         c = open_cache(stub_address(server));
         int rc = get(c, "k", in_ms(LONG_MS), text, NULL);
-        if (rc != BRAID_E_CORRUPT)
-            fail_msg("%s: %s", replies[i], error_name(rc));
+        if (rc != BRAID_E_CORRUPT) fail_msg("%s: %s", replies[i], error_name(rc));
         cache_close(c);
         stub_stop(server);
     }
@@ -456,8 +472,7 @@ static void a_node_that_is_gone_is_asked_for_at_the_others(void **state) {
     stub_stop(sb); /* its slots fail over to a */
     a.redirects = false;
     int rc = BRAID_E_UNAVAILABLE;
-    for (int i = 0; i < 3 && rc != BRAID_OK; i++)
-        rc = get(c, "k", in_ms(LONG_MS), text, NULL);
+    for (int i = 0; i < 3 && rc != BRAID_OK; i++) rc = get(c, "k", in_ms(LONG_MS), text, NULL);
     assert_int_equal(rc, BRAID_OK);
     assert_string_equal(text, "k");
     cache_close(c);
@@ -569,7 +584,9 @@ static void over_tls_too(void **state) {
 
 /* ---- down ---- */
 
-static int64_t stopped_mono(void *ctx) { return *(int64_t *)ctx; }
+static int64_t stopped_mono(void *ctx) {
+    return *(int64_t *)ctx;
+}
 
 static void a_server_that_is_down_at_the_start_is_a_miss_and_leases_hold_in_this_process(void **state) {
     (void)state;
@@ -606,7 +623,8 @@ static void a_server_that_is_down_at_the_start_is_a_miss_and_leases_hold_in_this
     buf text_of_metrics;
     buf_init(&text_of_metrics, 0);
     metrics_print(o.metrics, &text_of_metrics);
-    assert_non_null(strstr(text_of_metrics.data, "breaker_refused_total{store=\"redis\",calls=\"read\"} 995\n")); /* all but five */
+    assert_non_null(
+        strstr(text_of_metrics.data, "breaker_refused_total{store=\"redis\",calls=\"read\"} 995\n")); /* all but five */
     buf_free(&text_of_metrics);
     cache_stats stats;
     cache_get_stats(c, &stats);
@@ -644,7 +662,8 @@ static void an_invalidation_that_could_not_be_told_is_owed_and_believed_here_at_
     cache *c = open_cache(stub_address(server));
     snprintf(key, sizeof key, "k");
     assert_int_equal(cache_invalidate(c, key, 1, 7, NULL), BRAID_E_UNAVAILABLE);
-    s.reply = "$39\r\nB1000000000000000000000000000000000007x\r\n"; /* what an older fill left; EVALSHA gets it too: refused */
+    s.reply =
+        "$39\r\nB1000000000000000000000000000000000007x\r\n"; /* what an older fill left; EVALSHA gets it too: refused */
     int rc = get(c, key, in_ms(LONG_MS), text, NULL);
     (void)rc;
     assert_string_equal(text, "");

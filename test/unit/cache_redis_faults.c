@@ -1,8 +1,8 @@
-/* cache: Redis, with a proxy in between that misbehaves (BRAID_TEST_REDIS and BRAID_TEST_TOXIPROXY). Whatever happens on the
- * way, a get is in time, an error is a miss, no value is another's, and hits come back.
+/* cache: Redis, with a proxy in between that misbehaves (BRAID_TEST_REDIS and BRAID_TEST_TOXIPROXY). Whatever happens
+ * on the way, a get is in time, an error is a miss, no value is another's, and hits come back.
  *
- * Lateness is measured against what the machine itself held up at that time: a thread that only sleeps notes by how much
- * it overslept. */
+ * Lateness is measured against what the machine itself held up at that time: a thread that only sleeps notes by how
+ * much it overslept. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,8 +31,12 @@ int main(void) {
 
 enum { SLACK_MS = 50 };
 
-static deadline in_ms(int64_t ms) { return clock_mono_ns(&clock_system) + ms * 1000000; }
-static int64_t elapsed_ms(int64_t since) { return (clock_mono_ns(&clock_system) - since) / 1000000; }
+static deadline in_ms(int64_t ms) {
+    return clock_mono_ns(&clock_system) + ms * 1000000;
+}
+static int64_t elapsed_ms(int64_t since) {
+    return (clock_mono_ns(&clock_system) - since) / 1000000;
+}
 static void sleep_ms(int64_t ms) {
     struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
     nanosleep(&t, NULL);
@@ -52,8 +56,7 @@ static void *hiccups_run(void *arg) {
         int64_t begun = clock_mono_ns(&clock_system);
         sleep_ms(2);
         int64_t over = elapsed_ms(begun) - 2;
-        if (over > h->worst_ms)
-            h->worst_ms = over;
+        if (over > h->worst_ms) h->worst_ms = over;
     }
     return NULL;
 }
@@ -86,11 +89,14 @@ static void place_open(place *p, const cache_ops *ops, unsigned connections) {
     }
     assert_true(toxiproxy_create(&p->proxy, "braid-redis", getenv("BRAID_TEST_REDIS")));
     snprintf(p->prefix, sizeof p->prefix, "faults-%d-%d:", (int)getpid(), number++);
-    remote_options r = {.address = p->proxy.address, .database = p->prefix, .connections = connections, .timeout_ms = 1000, .retries = 1};
+    remote_options r = {.address = p->proxy.address,
+                        .database = p->prefix,
+                        .connections = connections,
+                        .timeout_ms = 1000,
+                        .retries = 1};
     cache_options o = {.remote = &r, .clock = &clock_system};
     braid_error err = {0};
-    if (cache_open(ops, &o, &p->c, &err) != BRAID_OK)
-        fail_msg("%s", err.message);
+    if (cache_open(ops, &o, &p->c, &err) != BRAID_OK) fail_msg("%s", err.message);
 }
 
 static void place_close(place *p) {
@@ -105,8 +111,7 @@ static int get(cache *c, const char *key, deadline until, char text[64], braid_e
     bool found;
     buf_init(&out, 0);
     int rc = cache_get(c, key, strlen(key), 0, until, &out, NULL, &found, err);
-    if (found && rc != BRAID_OK)
-        rc = BRAID_E_INTERNAL; /* an error is a miss: both at once is neither */
+    if (found && rc != BRAID_OK) rc = BRAID_E_INTERNAL; /* an error is a miss: both at once is neither */
     snprintf(text, 64, "%s", found ? out.data : "");
     buf_free(&out);
     return rc;
@@ -134,8 +139,7 @@ static void *reader_run(void *arg) {
         int64_t begun = clock_mono_ns(&clock_system);
         int rc = get(r->c, "k", in_ms(GET_MS), text, NULL);
         int64_t took = elapsed_ms(begun);
-        if (took > r->worst_ms)
-            r->worst_ms = took;
+        if (took > r->worst_ms) r->worst_ms = took;
         r->calls++;
         r->hits += text[0] != '\0';
         r->errors += rc != BRAID_OK;
@@ -159,19 +163,19 @@ static void suffer(const toxiproxy_fault *fault) {
     assert_string_equal(text, "the value");
     assert_true(toxiproxy_inflict(&p.proxy, fault));
     hiccups_begin(&h);
-    for (int i = 0; i < READERS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, reader_run, &r), 0);
+    for (int i = 0; i < READERS; i++) assert_int_equal(pthread_create(&threads[i], NULL, reader_run, &r), 0);
     sleep_ms(FAULT_MS);
     r.stop = true;
-    for (int i = 0; i < READERS; i++)
-        pthread_join(threads[i], NULL);
+    for (int i = 0; i < READERS; i++) pthread_join(threads[i], NULL);
     int64_t machine = hiccups_end(&h);
     assert_true(toxiproxy_heal(&p.proxy));
     int64_t begun = clock_mono_ns(&clock_system);
     while ((get(p.c, "k", in_ms(GET_MS), text, NULL) != BRAID_OK || text[0] == '\0') && elapsed_ms(begun) < HEAL_MS)
         sleep_ms(5);
-    print_message("%-30s %5d gets, %5d hits, %5d errors, the longest %lld ms (the machine %lld), hits again after %lld ms\n", fault->name,
-                  (int)r.calls, (int)r.hits, (int)r.errors, (long long)r.worst_ms, (long long)machine, (long long)elapsed_ms(begun));
+    print_message(
+        "%-30s %5d gets, %5d hits, %5d errors, the longest %lld ms (the machine %lld), hits again after %lld ms\n",
+        fault->name, (int)r.calls, (int)r.hits, (int)r.errors, (long long)r.worst_ms, (long long)machine,
+        (long long)elapsed_ms(begun));
     assert_true(r.calls > 0);
     assert_int_equal(r.wrong, 0);
     assert_int_equal(r.broken, 0);
@@ -183,8 +187,7 @@ static void suffer(const toxiproxy_fault *fault) {
 
 static void in_each_fault_a_get_is_in_time_and_an_error_is_a_miss(void **state) {
     (void)state;
-    for (size_t i = 0; i < TOXIPROXY_FAULTS; i++)
-        suffer(toxiproxy_fault_at(i));
+    for (size_t i = 0; i < TOXIPROXY_FAULTS; i++) suffer(toxiproxy_fault_at(i));
 }
 
 /* An invalidation during the fault holds after it, also against what the server still has. */
@@ -244,8 +247,7 @@ static void *owner_run(void *arg) {
         o->late += rc == BRAID_E_DEADLINE;
         o->other += rc != BRAID_OK && rc != BRAID_E_DEADLINE;
         o->wrong += (rc == BRAID_OK || text[0] != '\0') && strcmp(text, key) != 0;
-        if (rc != BRAID_OK)
-            sleep_ms(1);
+        if (rc != BRAID_OK) sleep_ms(1);
     }
     return NULL;
 }
@@ -268,8 +270,7 @@ static void *canary_run(void *arg) {
         o->late += r == NULL;
         o->right += r != NULL && r->type == REDIS_REPLY_STRING && strcmp(r->str, key) == 0;
         o->wrong += r != NULL && r->type == REDIS_REPLY_STRING && strcmp(r->str, key) != 0;
-        if (r != NULL)
-            freeReplyObject(r);
+        if (r != NULL) freeReplyObject(r);
         c->err = 0; /* "it was only a time-out" */
         c->errstr[0] = '\0';
         c->reader->err = 0;
@@ -281,10 +282,8 @@ static void *canary_run(void *arg) {
 static void run_owners(owners *o, void *(*run)(void *), int n) {
     pthread_t threads[OWNERS];
     o->begun = clock_mono_ns(&clock_system);
-    for (int i = 0; i < n; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, run, o), 0);
-    for (int i = 0; i < n; i++)
-        pthread_join(threads[i], NULL);
+    for (int i = 0; i < n; i++) assert_int_equal(pthread_create(&threads[i], NULL, run, o), 0);
+    for (int i = 0; i < n; i++) pthread_join(threads[i], NULL);
 }
 
 static void a_late_reply_never_reaches_another_user(void **state) {
@@ -301,7 +300,8 @@ static void a_late_reply_never_reaches_another_user(void **state) {
     owners o = {.c = p.c}, canary = {.address = p.proxy.address};
     assert_true(toxiproxy_toxic(&p.proxy, "latency", false, 1.0, "\"latency\":10"));
     run_owners(&o, owner_run, OWNERS);
-    print_message("%d right, %d late, %d not connected, %d wrong\n", (int)o.right, (int)o.late, (int)o.other, (int)o.wrong);
+    print_message("%d right, %d late, %d not connected, %d wrong\n", (int)o.right, (int)o.late, (int)o.other,
+                  (int)o.wrong);
     assert_int_equal(o.wrong, 0);
     assert_true(o.right + o.late >= OWNED_CALLS);
     assert_true(o.right > OWNED_CALLS / 5 && o.late > OWNED_CALLS / 5);
@@ -321,15 +321,14 @@ static struct counted { /* what gets past the breaker */
     atomic_int calls, probing, most_probing;
 } counted;
 
-static int counted_get(void *self, const void *key, size_t key_len, uint64_t min_version, deadline until, buf *out, uint64_t *version,
-                       bool *found, braid_error *err) {
+static int counted_get(void *self, const void *key, size_t key_len, uint64_t min_version, deadline until, buf *out,
+                       uint64_t *version, bool *found, braid_error *err) {
     cache *c = counted.c;
     bool probe = c != NULL && cache_breaker(c, false) == BREAKER_HALF_OPEN;
     counted.calls++;
     if (probe) {
         int now = ++counted.probing, most = counted.most_probing;
-        while (now > most && !atomic_compare_exchange_weak(&counted.most_probing, &most, now)) {
-        }
+        while (now > most && !atomic_compare_exchange_weak(&counted.most_probing, &most, now)) {}
     }
     int rc = cache_redis_ops.get(self, key, key_len, min_version, until, out, version, found, err);
     counted.probing -= probe;
@@ -358,21 +357,18 @@ static void the_breaker_spares_a_server_that_does_not_answer_and_closes_soon_aft
     readers r = {.c = p.c};
     pthread_t threads[BREAKER_THREADS];
     counted.calls = 0;
-    for (int i = 0; i < BREAKER_THREADS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, reader_run, &r), 0);
+    for (int i = 0; i < BREAKER_THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, reader_run, &r), 0);
     sleep_ms(BREAKER_FAULT_MS);
     int reached = counted.calls, tried = r.calls;
     assert_true(toxiproxy_heal(&p.proxy));
     int64_t begun = clock_mono_ns(&clock_system);
-    while (cache_breaker(p.c, false) != BREAKER_CLOSED && elapsed_ms(begun) < 2 * OPEN_MS_MAX)
-        sleep_ms(5);
+    while (cache_breaker(p.c, false) != BREAKER_CLOSED && elapsed_ms(begun) < 2 * OPEN_MS_MAX) sleep_ms(5);
     int64_t closed = elapsed_ms(begun);
     r.stop = true;
-    for (int i = 0; i < BREAKER_THREADS; i++)
-        pthread_join(threads[i], NULL);
+    for (int i = 0; i < BREAKER_THREADS; i++) pthread_join(threads[i], NULL);
     counted.c = NULL;
-    print_message("%d tried, %d reached the server, at most %d probed at once; closed %lld ms after it was healed\n", tried, reached,
-                  (int)counted.most_probing, (long long)closed);
+    print_message("%d tried, %d reached the server, at most %d probed at once; closed %lld ms after it was healed\n",
+                  tried, reached, (int)counted.most_probing, (long long)closed);
     assert_true(tried > 100);
     assert_in_range(reached, BREAKER_VOLUME, BREAKER_VOLUME + BREAKER_THREADS + BREAKER_PROBES_MAX);
     assert_int_equal(counted.most_probing, 1);

@@ -34,8 +34,12 @@ int main(void) {
 
 extern char **environ;
 
-static deadline in_ms(int64_t ms) { return clock_mono_ns(&clock_system) + ms * 1000000; }
-static int64_t elapsed_ms(int64_t since) { return (clock_mono_ns(&clock_system) - since) / 1000000; }
+static deadline in_ms(int64_t ms) {
+    return clock_mono_ns(&clock_system) + ms * 1000000;
+}
+static int64_t elapsed_ms(int64_t since) {
+    return (clock_mono_ns(&clock_system) - since) / 1000000;
+}
 static void sleep_ms(int64_t ms) {
     struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
     nanosleep(&t, NULL);
@@ -47,8 +51,7 @@ enum { SERVERS_MAX = 2 };
 static pid_t running[SERVERS_MAX]; /* a test that failed leaves none behind */
 static void end_running(void) {
     for (int i = 0; i < SERVERS_MAX; i++)
-        if (running[i] != 0)
-            kill(running[i], SIGKILL);
+        if (running[i] != 0) kill(running[i], SIGKILL);
 }
 
 typedef struct server {
@@ -74,8 +77,7 @@ static redisReply *raw(server *s, const char *format, ...) {
     va_start(args, format);
     redisReply *r = redisvCommand(s->raw, format, args);
     va_end(args);
-    if (r == NULL || r->type == REDIS_REPLY_ERROR)
-        fail_msg("%s: %s", format, r != NULL ? r->str : s->raw->errstr);
+    if (r == NULL || r->type == REDIS_REPLY_ERROR) fail_msg("%s: %s", format, r != NULL ? r->str : s->raw->errstr);
     return r;
 }
 
@@ -84,8 +86,7 @@ static void raw_do(server *s, const char *format, ...) {
     va_start(args, format);
     redisReply *r = redisvCommand(s->raw, format, args);
     va_end(args);
-    if (r == NULL || r->type == REDIS_REPLY_ERROR)
-        fail_msg("%s: %s", format, r != NULL ? r->str : s->raw->errstr);
+    if (r == NULL || r->type == REDIS_REPLY_ERROR) fail_msg("%s: %s", format, r != NULL ? r->str : s->raw->errstr);
     freeReplyObject(r);
 }
 
@@ -116,15 +117,15 @@ static void server_start(server *s, const char *host) {
     free_port(s->bus);
     snprintf(s->address, sizeof s->address, "127.0.0.1:%s", s->port);
     snprintf(s->tls_address, sizeof s->tls_address, "127.0.0.1:%s", s->tls_port);
-    const char *argv[40] = {"redis-server", "--port", s->port, "--bind", "127.0.0.1", "--dir", s->folder, "--save", "",
-                            "--logfile", "log", "--appendonly", "no"};
+    const char *argv[40] = {"redis-server", "--port", s->port,     "--bind", "127.0.0.1",    "--dir", s->folder,
+                            "--save",       "",       "--logfile", "log",    "--appendonly", "no"};
     int n = 13;
     if (s->tls) {
         write_certificate(s, host, cert, key);
-        const char *const more[] = {"--tls-port", s->tls_port, "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file",
-                                    s->ca, "--tls-auth-clients", "no"};
-        for (size_t i = 0; i < sizeof more / sizeof more[0]; i++)
-            argv[n++] = more[i];
+        const char *const more[] = {"--tls-port",         s->tls_port, "--tls-cert-file",    cert,
+                                    "--tls-key-file",     key,         "--tls-ca-cert-file", s->ca,
+                                    "--tls-auth-clients", "no"};
+        for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) argv[n++] = more[i];
     }
     if (s->cluster) {
         argv[n++] = "--cluster-enabled", argv[n++] = "yes", argv[n++] = "--cluster-port", argv[n++] = s->bus;
@@ -136,24 +137,18 @@ static void server_start(server *s, const char *host) {
     posix_spawn_file_actions_addopen(&silent, 2, "/dev/null", O_WRONLY, 0);
     int spawned = posix_spawnp(&pid, "redis-server", &silent, NULL, (char **)argv, environ);
     posix_spawn_file_actions_destroy(&silent);
-    if (spawned != 0)
-        skip();
-    if (running[s->number] != 0)
-        kill(running[s->number], SIGKILL); /* of a test that failed */
+    if (spawned != 0) skip();
+    if (running[s->number] != 0) kill(running[s->number], SIGKILL); /* of a test that failed */
     running[s->number] = pid;
     int64_t begun = clock_mono_ns(&clock_system);
     for (bool up = false; !up;) {
-        if (s->raw != NULL)
-            redisFree(s->raw);
+        if (s->raw != NULL) redisFree(s->raw);
         s->raw = redisConnect("127.0.0.1", atoi(s->port));
         redisReply *r = s->raw->err == 0 ? redisCommand(s->raw, "PING") : NULL;
         up = r != NULL && r->type == REDIS_REPLY_STATUS;
-        if (r != NULL)
-            freeReplyObject(r);
-        if (elapsed_ms(begun) > 10000)
-            fail_msg("redis-server on port %s does not answer", s->port);
-        if (!up)
-            sleep_ms(20);
+        if (r != NULL) freeReplyObject(r);
+        if (elapsed_ms(begun) > 10000) fail_msg("redis-server on port %s does not answer", s->port);
+        if (!up) sleep_ms(20);
     }
 }
 
@@ -168,8 +163,7 @@ static void server_end(server *s) {
         snprintf(path, sizeof path, "%s/%s", s->folder, files[i]);
         unlink(path);
     }
-    if (s->ca[0] != '\0')
-        unlink(s->ca);
+    if (s->ca[0] != '\0') unlink(s->ca);
     rmdir(s->folder);
 }
 
@@ -184,8 +178,7 @@ static int open_with(remote_options r, cache **out, braid_error *err) {
 static cache *must_open(remote_options r) {
     cache *c;
     braid_error err = {0};
-    if (open_with(r, &c, &err) != BRAID_OK)
-        fail_msg("%s", err.message);
+    if (open_with(r, &c, &err) != BRAID_OK) fail_msg("%s", err.message);
     return c;
 }
 
@@ -209,8 +202,7 @@ static void serves(cache *c) {
     char text[64];
     braid_error err = {0};
     put(c, "k", "v");
-    if (get(c, "k", text, &err) != BRAID_OK)
-        fail_msg("%s", err.message);
+    if (get(c, "k", text, &err) != BRAID_OK) fail_msg("%s", err.message);
     assert_string_equal(text, "v");
 }
 
@@ -221,13 +213,10 @@ static void refused(remote_options r, const char *word) {
     braid_error err = {0};
     int64_t begun = clock_mono_ns(&clock_system);
     int rc = open_with(r, &c, &err);
-    if (rc == BRAID_OK)
-        rc = get(c, "k", text, &err);
+    if (rc == BRAID_OK) rc = get(c, "k", text, &err);
     assert_int_not_equal(rc, BRAID_OK);
-    if (strstr(err.message, word) == NULL)
-        fail_msg("\"%s\" does not say \"%s\"", err.message, word);
-    if (r.password != NULL)
-        assert_null(strstr(err.message, r.password));
+    if (strstr(err.message, word) == NULL) fail_msg("\"%s\" does not say \"%s\"", err.message, word);
+    if (r.password != NULL) assert_null(strstr(err.message, r.password));
     assert_true(elapsed_ms(begun) < 10000);
     cache_close(c);
 }
@@ -247,8 +236,10 @@ static void a_user_and_a_password_are_used_and_wrong_ones_told(void **state) {
     c = must_open((remote_options){.address = s.address, .password = "default-secret"});
     serves(c);
     cache_close(c);
-    refused((remote_options){.address = s.address, .user = "ann", .password = "battery-staple"}, "check redis.user and redis.password");
-    refused((remote_options){.address = s.address, .user = "bob", .password = "correct-horse"}, "check redis.user and redis.password");
+    refused((remote_options){.address = s.address, .user = "ann", .password = "battery-staple"},
+            "check redis.user and redis.password");
+    refused((remote_options){.address = s.address, .user = "bob", .password = "correct-horse"},
+            "check redis.user and redis.password");
     refused((remote_options){.address = s.address}, "set redis.password");
     refused((remote_options){.address = s.address, .user = "guest", .password = "let-me-in"}, "needs more rights");
     server_end(&s);
@@ -262,9 +253,9 @@ static void tls_is_spoken_with_the_servers_authority_and_with_no_other(void **st
     server_start(&s, "127.0.0.1");
     server_start(&other, "127.0.0.1");
     raw_do(&s, "ACL SETUSER ann on >%s ~* &* +@all", "correct-horse");
-    cache *c = must_open((remote_options){.address = s.tls_address, .tls = true, .tls_ca = s.ca, .user = "ann", .password = "correct-horse"});
-    for (int i = 0; i < 50; i++)
-        serves(c);
+    cache *c = must_open((remote_options){
+        .address = s.tls_address, .tls = true, .tls_ca = s.ca, .user = "ann", .password = "correct-horse"});
+    for (int i = 0; i < 50; i++) serves(c);
     cache_close(c);
     redisReply *r = raw(&s, "INFO stats");
     const char *at = strstr(r->str, "total_connections_received:");
@@ -320,8 +311,7 @@ static void cluster_start(server nodes[2]) {
             up += strstr(r->str, "cluster_state:ok") != NULL && strstr(r->str, "cluster_slots_assigned:16384") != NULL;
             freeReplyObject(r);
         }
-        if (elapsed_ms(begun) > 20000)
-            fail_msg("the two nodes do not find each other");
+        if (elapsed_ms(begun) > 20000) fail_msg("the two nodes do not find each other");
     }
 }
 
@@ -336,8 +326,7 @@ static unsigned slot_of(const char *key) {
 
 /* The next key, from "k0" on, whose slot is on the side of the first or of the second node. */
 static void key_on(int node, int *number, char key[16]) {
-    do
-        snprintf(key, 16, "k%d", (*number)++);
+    do snprintf(key, 16, "k%d", (*number)++);
     while ((slot_of(key) >= 8192) != node);
 }
 
@@ -389,8 +378,7 @@ static void a_slot_on_its_way_is_asked_for_at_both_nodes_and_then_at_the_new_one
     cache *c = must_open((remote_options){.address = nodes[1].address});
     key_on(0, &number, key);
     unsigned slot = slot_of(key);
-    for (int i = 0; i < 2; i++)
-        node_id(&nodes[i], ids[i]);
+    for (int i = 0; i < 2; i++) node_id(&nodes[i], ids[i]);
     put(c, key, "before");
     raw_do(&nodes[1], "CLUSTER SETSLOT %u IMPORTING %s", slot, ids[0]);
     raw_do(&nodes[0], "CLUSTER SETSLOT %u MIGRATING %s", slot, ids[1]);
@@ -406,8 +394,7 @@ static void a_slot_on_its_way_is_asked_for_at_both_nodes_and_then_at_the_new_one
     braid_error err = {0}; /* a script of several keys has to wait until all of them are there */
     assert_int_equal(cache_put(c, key, strlen(key), CACHE_FIXED, "meanwhile", 9, 60000, &err), BRAID_E_UNAVAILABLE);
     assert_non_null(strstr(err.message, "TRYAGAIN"));
-    for (int i = 1; i >= 0; i--)
-        raw_do(&nodes[i], "CLUSTER SETSLOT %u NODE %s", slot, ids[1]);
+    for (int i = 1; i >= 0; i--) raw_do(&nodes[i], "CLUSTER SETSLOT %u NODE %s", slot, ids[1]);
     put(c, key, "meanwhile");
     for (int i = 0; i < 20; i++) {
         assert_int_equal(get(c, key, text, NULL), BRAID_OK); /* MOVED, once */

@@ -32,8 +32,12 @@ int main(void) {
 
 extern char **environ;
 
-static deadline in_ms(int64_t ms) { return clock_mono_ns(&clock_system) + ms * 1000000; }
-static int64_t elapsed_ms(int64_t since) { return (clock_mono_ns(&clock_system) - since) / 1000000; }
+static deadline in_ms(int64_t ms) {
+    return clock_mono_ns(&clock_system) + ms * 1000000;
+}
+static int64_t elapsed_ms(int64_t since) {
+    return (clock_mono_ns(&clock_system) - since) / 1000000;
+}
 static void sleep_ms(int64_t ms) {
     struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
     nanosleep(&t, NULL);
@@ -51,8 +55,7 @@ typedef struct server {
 
 static pid_t running; /* one at a time; a test that failed leaves none behind */
 static void end_running(void) {
-    if (running != 0)
-        kill(running, SIGKILL);
+    if (running != 0) kill(running, SIGKILL);
 }
 
 static void free_port(char port[8]) {
@@ -70,40 +73,32 @@ static redisReply *raw(server *s, const char *format, ...) {
     va_start(args, format);
     redisReply *r = redisvCommand(s->raw, format, args);
     va_end(args);
-    if (r == NULL || r->type == REDIS_REPLY_ERROR)
-        fail_msg("%s: %s", format, r != NULL ? r->str : s->raw->errstr);
+    if (r == NULL || r->type == REDIS_REPLY_ERROR) fail_msg("%s: %s", format, r != NULL ? r->str : s->raw->errstr);
     return r;
 }
 static void server_run(server *s) {
     char bus[8] = "0";
-    const char *argv[32] = {"redis-server", "--port", s->port, "--bind", "127.0.0.1", "--dir", s->folder, "--save", "3600 1000000",
-                            "--logfile", "log", "--loglevel", "notice"};
+    const char *argv[32] = {"redis-server", "--port",       s->port,     "--bind", "127.0.0.1",  "--dir", s->folder,
+                            "--save",       "3600 1000000", "--logfile", "log",    "--loglevel", "notice"};
     int n = 13;
-    if (s->password != NULL)
-        argv[n++] = "--requirepass", argv[n++] = s->password;
+    if (s->password != NULL) argv[n++] = "--requirepass", argv[n++] = s->password;
     if (s->cluster) {
         free_port(bus);
         argv[n++] = "--cluster-enabled", argv[n++] = "yes", argv[n++] = "--cluster-port", argv[n++] = bus;
     }
-    if (posix_spawnp(&s->pid, "redis-server", NULL, NULL, (char **)argv, environ) != 0)
-        skip();
+    if (posix_spawnp(&s->pid, "redis-server", NULL, NULL, (char **)argv, environ) != 0) skip();
     running = s->pid;
     int64_t begun = clock_mono_ns(&clock_system);
     for (bool up = false; !up;) {
-        if (s->raw != NULL)
-            redisFree(s->raw);
+        if (s->raw != NULL) redisFree(s->raw);
         s->raw = redisConnect("127.0.0.1", atoi(s->port));
         redisReply *r = s->raw->err == 0 && s->password != NULL ? redisCommand(s->raw, "AUTH %s", s->password) : NULL;
-        if (r != NULL)
-            freeReplyObject(r);
+        if (r != NULL) freeReplyObject(r);
         r = s->raw->err == 0 ? redisCommand(s->raw, "PING") : NULL;
         up = r != NULL && r->type == REDIS_REPLY_STATUS;
-        if (r != NULL)
-            freeReplyObject(r);
-        if (elapsed_ms(begun) > 10000)
-            fail_msg("redis-server on port %s does not answer", s->port);
-        if (!up)
-            sleep_ms(20);
+        if (r != NULL) freeReplyObject(r);
+        if (elapsed_ms(begun) > 10000) fail_msg("redis-server on port %s does not answer", s->port);
+        if (!up) sleep_ms(20);
     }
 }
 
@@ -136,8 +131,7 @@ static void server_start(server *s) {
 static void server_end(server *s) {
     static const char *const files[] = {"log", "dump.rdb", "nodes.conf"};
     char path[128];
-    if (s->pid != 0)
-        server_kill(s);
+    if (s->pid != 0) server_kill(s);
     redisFree(s->raw);
     for (size_t i = 0; i < 3; i++) {
         snprintf(path, sizeof path, "%s/%s", s->folder, files[i]);
@@ -147,12 +141,16 @@ static void server_end(server *s) {
 }
 
 static cache *open_cache(const server *s, const char *prefix) {
-    remote_options r = {.address = s->address, .database = prefix, .password = s->password, .connections = 16, .timeout_ms = 1000, .retries = 1};
+    remote_options r = {.address = s->address,
+                        .database = prefix,
+                        .password = s->password,
+                        .connections = 16,
+                        .timeout_ms = 1000,
+                        .retries = 1};
     cache_options o = {.remote = &r, .clock = &clock_system};
     cache *c;
     braid_error err = {0};
-    if (cache_open(&cache_redis_ops, &o, &c, &err) != BRAID_OK)
-        fail_msg("%s", err.message);
+    if (cache_open(&cache_redis_ops, &o, &c, &err) != BRAID_OK) fail_msg("%s", err.message);
     return c;
 }
 
@@ -217,8 +215,7 @@ static void clear_takes_what_is_ours_and_nothing_else(void **state) {
     static const char *const prefixes[] = {"a*", "ab", "a?[x]", "a\\", "^", "-"};
     cache *caches[6];
     char text[64], key[16];
-    for (int i = 0; i < 6; i++)
-        caches[i] = open_cache(&s, prefixes[i]);
+    for (int i = 0; i < 6; i++) caches[i] = open_cache(&s, prefixes[i]);
     freeReplyObject(raw(&s, "SET a*foreign 1"));
     freeReplyObject(raw(&s, "SET a*{0123456789abcdef} 1"));
     for (int round = 0; round < 6; round++) {
@@ -237,8 +234,7 @@ static void clear_takes_what_is_ours_and_nothing_else(void **state) {
     redisReply *r = raw(&s, "EXISTS a*foreign a*{0123456789abcdef}");
     assert_int_equal(r->integer, 2);
     freeReplyObject(r);
-    for (int i = 0; i < 6; i++)
-        cache_close(caches[i]);
+    for (int i = 0; i < 6; i++) cache_close(caches[i]);
     server_end(&s);
 }
 
@@ -284,7 +280,8 @@ static void a_password_is_used(void **state) {
 
 /* ---- killed ---- */
 
-/* The disk brings back a value whose invalidation it had not heard of, and the slow filler of that time comes as well. */
+/* The disk brings back a value whose invalidation it had not heard of, and the slow filler of that time comes as
+ * well. */
 static void what_a_restart_brings_back_from_disk_is_not_believed(void **state) {
     (void)state;
     server s = {0};
@@ -342,15 +339,13 @@ static void *load_run(void *arg) {
         int rc = cache_get(l->c, key, strlen(key), 0, in_ms(100), &out, NULL, &found, NULL);
         snprintf(text, sizeof text, "%s", found ? out.data : "");
         buf_free(&out);
-        if (!found)
-            cache_put_until(l->c, key, strlen(key), CACHE_FIXED, key, strlen(key), 60000, in_ms(100), NULL);
+        if (!found) cache_put_until(l->c, key, strlen(key), CACHE_FIXED, key, strlen(key), 60000, in_ms(100), NULL);
         l->late += elapsed_ms(begun) > 2 * (100 + 50);
         l->hits += found;
         l->wrong += found && strcmp(text, key) != 0;
         l->errors += rc != BRAID_OK;
         l->calls++;
-        if (rc != BRAID_OK)
-            sleep_ms(1);
+        if (rc != BRAID_OK) sleep_ms(1);
     }
     return NULL;
 }
@@ -361,8 +356,7 @@ static void killed_and_started_again_during_use_nothing_is_wrong_or_late_and_hit
     server_start(&s);
     user_load l = {.c = open_cache(&s, "")};
     pthread_t threads[6];
-    for (int i = 0; i < 6; i++)
-        pthread_create(&threads[i], NULL, load_run, &l);
+    for (int i = 0; i < 6; i++) pthread_create(&threads[i], NULL, load_run, &l);
     for (int round = 0; round < 4; round++) {
         sleep_ms(300);
         if (round == 3)
@@ -376,23 +370,21 @@ static void killed_and_started_again_during_use_nothing_is_wrong_or_late_and_hit
             server_run(&s);
         int hits = l.hits;
         int64_t begun = clock_mono_ns(&clock_system);
-        while (l.hits < hits + 100 && elapsed_ms(begun) < 10000)
-            sleep_ms(5);
+        while (l.hits < hits + 100 && elapsed_ms(begun) < 10000) sleep_ms(5);
         print_message("hits again after %lld ms\n", (long long)elapsed_ms(begun));
         assert_true(elapsed_ms(begun) < 5000);
     }
     l.stop = true;
-    for (int i = 0; i < 6; i++)
-        pthread_join(threads[i], NULL);
-    print_message("%d calls, %d hits, %d errors, %d wrong, %d late\n", (int)l.calls, (int)l.hits, (int)l.errors, (int)l.wrong, (int)l.late);
+    for (int i = 0; i < 6; i++) pthread_join(threads[i], NULL);
+    print_message("%d calls, %d hits, %d errors, %d wrong, %d late\n", (int)l.calls, (int)l.hits, (int)l.errors,
+                  (int)l.wrong, (int)l.late);
     assert_true(l.errors > 0); /* the test saw the server down */
     assert_int_equal(l.wrong, 0);
     assert_int_equal(l.late, 0);
     cache_close(l.c);
     redisReply *r = raw(&s, "CLIENT LIST");
     int clients = 0;
-    for (const char *at = r->str; (at = strstr(at, "name=braid")) != NULL; at++)
-        clients++;
+    for (const char *at = r->str; (at = strstr(at, "name=braid")) != NULL; at++) clients++;
     freeReplyObject(r);
     assert_int_equal(clients, 0); /* no connection is left behind */
     server_end(&s);
@@ -413,13 +405,11 @@ static void a_cluster_of_one_node_works_in_every_call(void **state) {
     buf_init(&out, 0);
     for (int i = 0; i < N; i++) {
         snprintf(keys[i], sizeof keys[i], "key-%d", i);
-        if (i % 4 != 0)
-            put(c, keys[i], 1, keys[i], 0);
+        if (i % 4 != 0) put(c, keys[i], 1, keys[i], 0);
         l[i] = (cache_lookup){.key = keys[i], .key_len = strlen(keys[i])};
     }
     braid_error err = {0};
-    if (cache_get_many(c, l, N, in_ms(1000), &out, &err) != BRAID_OK)
-        fail_msg("%s", err.message);
+    if (cache_get_many(c, l, N, in_ms(1000), &out, &err) != BRAID_OK) fail_msg("%s", err.message);
     for (int i = 0; i < N; i++) {
         assert_int_equal(l[i].found, i % 4 != 0);
         assert_true(!l[i].found || (l[i].len == strlen(keys[i]) && memcmp(out.data + l[i].at, keys[i], l[i].len) == 0));

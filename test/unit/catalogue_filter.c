@@ -26,8 +26,15 @@ static const char *const paths[] = {"a", "b", "n", "n.deep", "n.deep.er", "list"
 static const char *const times[] = {"2020-01-01T00:00:00Z", "2021-06-01T12:00:00Z", "1969-12-31T23:59:59.999Z",
                                     "2030-01-01"};
 
-typedef struct held { arena *mem; item *it; } held;
-typedef struct world { catalogue *c; held items[NUMS]; rng r; } world;
+typedef struct held {
+    arena *mem;
+    item *it;
+} held;
+typedef struct world {
+    catalogue *c;
+    held items[NUMS];
+    rng r;
+} world;
 
 static size_t below(rng *r, size_t n) {
     return (size_t)rng_below(r, n);
@@ -54,22 +61,17 @@ static json_t *random_scalar(rng *r) {
 }
 
 static json_t *random_attribute(rng *r) {
-    if (below(r, 3) != 0)
-        return random_scalar(r);
+    if (below(r, 3) != 0) return random_scalar(r);
     json_t *list = json_array();
-    for (size_t n = below(r, 4); n > 0; n--)
-        json_array_append_new(list, random_scalar(r));
+    for (size_t n = below(r, 4); n > 0; n--) json_array_append_new(list, random_scalar(r));
     return list;
 }
 
 static json_t *random_attributes(rng *r) {
     json_t *o = json_object();
-    if (below(r, 2))
-        json_object_set_new(o, "a", random_attribute(r));
-    if (below(r, 2))
-        json_object_set_new(o, "b", random_attribute(r));
-    if (below(r, 3) == 0)
-        json_object_set_new(o, "list", json_array());
+    if (below(r, 2)) json_object_set_new(o, "a", random_attribute(r));
+    if (below(r, 2)) json_object_set_new(o, "b", random_attribute(r));
+    if (below(r, 3) == 0) json_object_set_new(o, "list", json_array());
     if (below(r, 2)) {
         json_t *n = below(r, 3) ? json_object() : random_attribute(r);
         if (json_is_object(n) && below(r, 2))
@@ -86,8 +88,7 @@ static json_t *random_attributes(rng *r) {
 static json_t *random_list(rng *r) {
     json_t *list = json_array();
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        if (below(r, 4) == 0)
-            json_array_append_new(list, json_string(words[i]));
+        if (below(r, 4) == 0) json_array_append_new(list, json_string(words[i]));
     return list;
 }
 
@@ -98,11 +99,9 @@ static json_t *random_item(rng *r, uint32_t num) {
     json_object_set_new(o, "id", json_string(id));
     json_object_set_new(o, "title", json_string(PICK(r, words)));
     for (size_t i = 1; i < sizeof texts / sizeof texts[0]; i++)
-        if (below(r, 3))
-            json_object_set_new(o, texts[i], json_string(PICK(r, words)));
+        if (below(r, 3)) json_object_set_new(o, texts[i], json_string(PICK(r, words)));
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
-        if (below(r, 3))
-            json_object_set_new(o, lists[i], random_list(r));
+        if (below(r, 3)) json_object_set_new(o, lists[i], random_list(r));
     if (below(r, 3)) {
         json_t *people = json_array();
         for (size_t n = below(r, 4); n > 0; n--)
@@ -111,18 +110,12 @@ static json_t *random_item(rng *r, uint32_t num) {
     }
     if (below(r, 4))
         json_object_set_new(o, "year", json_integer((json_int_t)below(r, 8) - 3 + (below(r, 2) ? 1990 : 0)));
-    if (below(r, 4))
-        json_object_set_new(o, "duration_s", json_integer((json_int_t)below(r, 5)));
-    if (below(r, 2))
-        json_object_set_new(o, "age_rating", json_integer((json_int_t)below(r, 4) * 6));
-    if (below(r, 2))
-        json_object_set_new(o, "tier", json_integer((json_int_t)below(r, 3)));
-    if (below(r, 3) == 0)
-        json_object_set_new(o, "available_from", json_string(times[below(r, 3)]));
-    if (below(r, 3) == 0)
-        json_object_set_new(o, "available_until", json_string("2030-01-01"));
-    if (below(r, 3))
-        json_object_set_new(o, "attributes", random_attributes(r));
+    if (below(r, 4)) json_object_set_new(o, "duration_s", json_integer((json_int_t)below(r, 5)));
+    if (below(r, 2)) json_object_set_new(o, "age_rating", json_integer((json_int_t)below(r, 4) * 6));
+    if (below(r, 2)) json_object_set_new(o, "tier", json_integer((json_int_t)below(r, 3)));
+    if (below(r, 3) == 0) json_object_set_new(o, "available_from", json_string(times[below(r, 3)]));
+    if (below(r, 3) == 0) json_object_set_new(o, "available_until", json_string("2030-01-01"));
+    if (below(r, 3)) json_object_set_new(o, "attributes", random_attributes(r));
     return o;
 }
 
@@ -130,13 +123,16 @@ static json_t *random_item(rng *r, uint32_t num) {
 
 static json_t *value_list(rng *r, json_t *(*one)(rng *r)) {
     json_t *list = json_array();
-    for (size_t n = below(r, 7); n > 0; n--)
-        json_array_append_new(list, one(r));
+    for (size_t n = below(r, 7); n > 0; n--) json_array_append_new(list, one(r));
     return list;
 }
 
-static json_t *word_value(rng *r) { return json_string(PICK(r, words)); }
-static json_t *time_value(rng *r) { return json_string(PICK(r, times)); }
+static json_t *word_value(rng *r) {
+    return json_string(PICK(r, words));
+}
+static json_t *time_value(rng *r) {
+    return json_string(PICK(r, times));
+}
 static json_t *number_value(rng *r) {
     json_int_t n = (json_int_t)below(r, 8) - 3 + (below(r, 3) == 0 ? 1990 : 0);
     return below(r, 4) ? json_integer(n) : json_real((double)n + 0.5);
@@ -169,8 +165,9 @@ static json_t *random_condition(rng *r) {
     case 0: return json_pack("{s:o}", PICK(r, lists), random_test(r, word_value, false, NULL));
     case 1: return json_pack("{s:o}", below(r, 4) ? PICK(r, texts) : "people", random_test(r, word_value, false, NULL));
     case 2: return json_pack("{s:o}", PICK(r, numbers_of_fields), random_test(r, number_value, true, number_value));
-    case 3: return json_pack("{s:o}", below(r, 2) ? "available_from" : "available_until",
-                             random_test(r, time_value, true, time_value));
+    case 3:
+        return json_pack("{s:o}", below(r, 2) ? "available_from" : "available_until",
+                         random_test(r, time_value, true, time_value));
     case 4: return json_pack("{s:o}", "id", random_test(r, id_value, false, NULL));
     default:
         snprintf(path, sizeof path, "attributes.%s", PICK(r, paths));
@@ -182,20 +179,17 @@ static json_t *random_filter(rng *r, unsigned depth) {
     size_t what = depth == 0 ? 9 : below(r, 10);
     if (what < 4) {
         json_t *list = json_array();
-        for (size_t n = below(r, 4); n > 0; n--)
-            json_array_append_new(list, random_filter(r, depth - 1));
+        for (size_t n = below(r, 4); n > 0; n--) json_array_append_new(list, random_filter(r, depth - 1));
         return json_pack("{s:o}", what < 2 ? "all" : "any", list);
     }
-    if (what == 4)
-        return json_pack("{s:o}", "not", random_filter(r, depth - 1));
+    if (what == 4) return json_pack("{s:o}", "not", random_filter(r, depth - 1));
     return random_condition(r);
 }
 
 /* ---- the world ---- */
 
 static void drop(held *h) {
-    if (h->it != NULL)
-        item_release(h->it);
+    if (h->it != NULL) item_release(h->it);
     arena_free(h->mem);
     *h = (held){0};
 }
@@ -205,8 +199,7 @@ static void put(world *w, uint32_t num, uint64_t version) {
     json_t *json = random_item(&w->r, num);
     held h = {.mem = arena_new(4096)};
     int rc = item_from_json(json, &limits, h.mem, &h.it, &err);
-    if (rc != BRAID_OK)
-        fail_msg("the test made an item that is none: %s", err.message);
+    if (rc != BRAID_OK) fail_msg("the test made an item that is none: %s", err.message);
     json_decref(json);
     assert_int_equal(catalogue_upsert(w->c, num, version, h.it, &err), BRAID_OK);
     drop(&w->items[num]);
@@ -231,8 +224,7 @@ static void compare(world *w, const filter *f, const char *text) {
     for (uint32_t num = 0; num < NUMS; num++) {
         bool want = w->items[num].it != NULL && filter_matches(f, w->items[num].it);
         expected += want;
-        if (bitset_has(&got, num) != want)
-            fail_msg("item %u is %s by %s", num, want ? "missed" : "found", text);
+        if (bitset_has(&got, num) != want) fail_msg("item %u is %s by %s", num, want ? "missed" : "found", text);
     }
     assert_int_equal(bitset_count(&got), expected);
     assert_int_equal(catalogue_filter_count(w->c, f, &count, &err), BRAID_OK);
@@ -249,11 +241,9 @@ static void a_filter_finds_exactly_what_its_definition_says(void **state) {
     rng_seed(&w->r, seed);
     assert_int_equal(catalogue_open(&clock_system, NULL, &w->c, NULL), BRAID_OK);
     uint64_t version = 1;
-    for (uint32_t num = 1; num < NUMS; num++)
-        put(w, num, version++);
+    for (uint32_t num = 1; num < NUMS; num++) put(w, num, version++);
     for (uint64_t i = 0; i < cases; i++) {
-        for (size_t n = below(&w->r, 4); n > 0; n--)
-            change(w, version++);
+        for (size_t n = below(&w->r, 4); n > 0; n--) change(w, version++);
         braid_error err = {0};
         arena *mem = arena_new(4096);
         filter *f;
@@ -271,8 +261,7 @@ static void a_filter_finds_exactly_what_its_definition_says(void **state) {
     }
     assert_true(matched * 10 > cases * 9);
     catalogue_close(w->c);
-    for (uint32_t num = 0; num < NUMS; num++)
-        drop(&w->items[num]);
+    for (uint32_t num = 0; num < NUMS; num++) drop(&w->items[num]);
     free(w);
 }
 

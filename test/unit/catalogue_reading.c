@@ -26,15 +26,13 @@ static catalogue *open_empty(void) {
 /* `text` with ' for ". */
 static int put(catalogue *c, uint32_t num, uint64_t version, const char *text) {
     char *json_text = strdup(text);
-    for (char *at = json_text; *at != '\0'; at++)
-        *at = *at == '\'' ? '"' : *at;
+    for (char *at = json_text; *at != '\0'; at++) *at = *at == '\'' ? '"' : *at;
     json_t *json = json_loads(json_text, 0, NULL);
     assert_non_null(json);
     arena *a = arena_new(4096);
     item *it;
     braid_error err = {0};
-    if (item_from_json(json, &limits, a, &it, &err) != BRAID_OK)
-        fail_msg("%s: %s", text, err.message);
+    if (item_from_json(json, &limits, a, &it, &err) != BRAID_OK) fail_msg("%s: %s", text, err.message);
     int rc = catalogue_upsert(c, num, version, it, NULL);
     item_release(it);
     arena_free(a);
@@ -80,10 +78,11 @@ static void a_card_says_what_the_item_said_and_outlives_it(void **state) {
     (void)state;
     catalogue *c = open_empty();
     arena *a = arena_new(4096);
-    put(c, 3, 4, "{'id':'x','title':'T','original_title':'O','kind':'film','language':'fr','year':1999,'duration_s':60,"
-                 "'genres':['g1','g2'],'themes':['t'],'moods':['m'],'contexts':['c'],'people':[{'name':'P','role':'cast'},"
-                 "{'name':'P','role':'director'}],'age_rating':12,'tier':2,'available_from':'2020-01-01','countries':['FR'],"
-                 "'regions':['FR']}");
+    put(c, 3, 4,
+        "{'id':'x','title':'T','original_title':'O','kind':'film','language':'fr','year':1999,'duration_s':60,"
+        "'genres':['g1','g2'],'themes':['t'],'moods':['m'],'contexts':['c'],'people':[{'name':'P','role':'cast'},"
+        "{'name':'P','role':'director'}],'age_rating':12,'tier':2,'available_from':'2020-01-01','countries':['FR'],"
+        "'regions':['FR']}");
     catalogue_set_stats(c, 3, 4, 3.5, 2.5, 77);
     catalogue_card *cards;
     const uint32_t nums[] = {3, 4, 9000};
@@ -106,9 +105,11 @@ static void a_card_says_what_the_item_said_and_outlives_it(void **state) {
     assert_int_equal(card->available_from, 1577836800000);
     assert_true(card->available_until == TIME_NONE);
     assert_true(card->interactions == 4 && card->reward_sum == 3.5 && card->recent == 2.5 && card->last_at == 77);
-    const struct { filter_field field; const char *name; } wanted[] = {
-        {FIELD_GENRES, "g1"}, {FIELD_GENRES, "g2"}, {FIELD_THEMES, "t"}, {FIELD_MOODS, "m"}, {FIELD_CONTEXTS, "c"},
-        {FIELD_PEOPLE, "P"}};
+    const struct {
+        filter_field field;
+        const char *name;
+    } wanted[] = {{FIELD_GENRES, "g1"}, {FIELD_GENRES, "g2"},  {FIELD_THEMES, "t"},
+                  {FIELD_MOODS, "m"},   {FIELD_CONTEXTS, "c"}, {FIELD_PEOPLE, "P"}};
     assert_int_equal(card->facet_count, 6);
     for (size_t i = 0; i < 6; i++) {
         filter_field field;
@@ -149,13 +150,11 @@ static void facets_come_by_falling_count_and_list_their_members(void **state) {
     assert_int_equal(catalogue_facets(c, FIELD_YEAR, 2, a, &list, &n, NULL), BRAID_E_INVALID);
     uint32_t members[5];
     assert_int_equal(catalogue_facet_members(c, FIELD_GENRES, "third", members, 5), 100);
-    for (uint32_t i = 0; i < 5; i++)
-        assert_int_equal(members[i], 3 * (i + 1));
+    for (uint32_t i = 0; i < 5; i++) assert_int_equal(members[i], 3 * (i + 1));
     assert_int_equal(catalogue_facet_members(c, FIELD_GENRES, "seven", members, 5), 1);
     assert_int_equal(members[0], 7);
     assert_int_equal(catalogue_facet_count(c, FIELD_THEMES, "all"), 0);
-    for (uint32_t num = 1; num <= 300; num++)
-        assert_int_equal(catalogue_remove(c, num, 1000, NULL), BRAID_OK);
+    for (uint32_t num = 1; num <= 300; num++) assert_int_equal(catalogue_remove(c, num, 1000, NULL), BRAID_OK);
     assert_int_equal(catalogue_facets(c, FIELD_GENRES, 10, a, &list, &n, NULL), BRAID_OK);
     assert_int_equal(n, 0);
     arena_free(a);
@@ -170,16 +169,13 @@ static void the_popular_are_the_best_liked_spread_over_genres(void **state) {
         snprintf(text, sizeof text, "{'id':'i%u','title':'t','year':%u,'genres':['g%u','other']}", num, 1950 + num % 2,
                  num % 4);
         put(c, num, num, text);
-        if (num <= 20)
-            catalogue_set_stats(c, num, num * 5, num % 4 == 0 ? num * 5 : num, 0, 0);
+        if (num <= 20) catalogue_set_stats(c, num, num * 5, num % 4 == 0 ? num * 5 : num, 0, 0);
     }
     candidate out[40];
     bitset allow;
     assert_int_equal(catalogue_popular(c, NULL, 40, 0, out), 40);
-    for (uint32_t i = 0; i < 5; i++)
-        assert_int_equal(out[i].num, 20 - 4 * i); /* well liked: 20, 16, 12, 8, 4 */
-    for (uint32_t i = 1; i < 40; i++)
-        assert_true(out[i].score <= out[i - 1].score);
+    for (uint32_t i = 0; i < 5; i++) assert_int_equal(out[i].num, 20 - 4 * i); /* well liked: 20, 16, 12, 8, 4 */
+    for (uint32_t i = 1; i < 40; i++) assert_true(out[i].score <= out[i - 1].score);
     float expected = (float)((100 + 5) / 110.0 * log(101));
     assert_true(fabsf(out[0].score - expected) < 1e-4f);
     for (uint32_t i = 20; i < 40; i++) /* without interactions: newest year, then lower number */
@@ -220,10 +216,11 @@ static void titles_are_found_by_the_beginnings_of_their_words_page_by_page(void 
     put(c, 1, 2, "{'id':'b','title':'L’Été meurtrier'}");
     put(c, 3, 3, "{'id':'a','title':'Nostalgia','original_title':'Ностальгия'}");
     put(c, 2, 4, "{'id':'c','title':'The 400 Blows','original_title':'Les Quatre Cents Coups'}");
-    const struct { const char *q, *want; } cases[] = {
-        {"quatre", "c d "}, {"COUP qua", "c d "}, {"oup", ""}, {"ete", "b "}, {"l été", "b "}, {"l", "b c d "},
-        {"400", "c "}, {"ностал", "a "}, {"", "a b c d "}, {" ! ", "a b c d "}, {"nostalgia ", "a "}, {"quatre x", ""},
-        {"nostalgias", ""}};
+    const struct {
+        const char *q, *want;
+    } cases[] = {{"quatre", "c d "},   {"COUP qua", "c d "}, {"oup", ""},       {"ete", "b "},    {"l été", "b "},
+                 {"l", "b c d "},      {"400", "c "},        {"ностал", "a "},  {"", "a b c d "}, {" ! ", "a b c d "},
+                 {"nostalgia ", "a "}, {"quatre x", ""},     {"nostalgias", ""}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         find(c, cases[i].q, "", 10, got);
         if (strcmp(got, cases[i].want) != 0)
@@ -241,8 +238,7 @@ static void titles_are_found_by_the_beginnings_of_their_words_page_by_page(void 
     assert_string_equal(got, "");
     buf long_query;
     buf_init(&long_query, 0);
-    for (int i = 0; i < 65; i++)
-        buf_puts(&long_query, "a ");
+    for (int i = 0; i < 65; i++) buf_puts(&long_query, "a ");
     arena *a = arena_new(4096);
     const char **ids;
     size_t n;
@@ -255,7 +251,11 @@ static void titles_are_found_by_the_beginnings_of_their_words_page_by_page(void 
 /* ---- readers beside the feed ---- */
 
 enum { SHARED_NUMS = 64, ROUNDS = 60 };
-typedef struct together { catalogue *c; atomic_bool done; atomic_int wrong; } together;
+typedef struct together {
+    catalogue *c;
+    atomic_bool done;
+    atomic_int wrong;
+} together;
 
 /* Every item always holds genre and mood of the same name: a reader that sees one without the other has seen half a
  * change. */
@@ -274,8 +274,7 @@ static void *read_on(void *arg) {
     arena *a = arena_new(4096);
     while (!t->done) {
         uint64_t count = 0;
-        if (catalogue_filter_count(t->c, &all, &count, NULL) != BRAID_OK || count != 0)
-            t->wrong++;
+        if (catalogue_filter_count(t->c, &all, &count, NULL) != BRAID_OK || count != 0) t->wrong++;
         bitset set;
         bitset_init(&set, SHARED_NUMS);
         bitset_fill(&set);
@@ -298,16 +297,15 @@ static void readers_see_no_half_change_while_the_feed_writes(void **state) {
     (void)state;
     together t = {.c = open_empty()};
     pthread_t threads[3];
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, read_on, &t), 0);
+    for (int i = 0; i < 3; i++) assert_int_equal(pthread_create(&threads[i], NULL, read_on, &t), 0);
     char text[200];
     uint64_t version = 1;
     for (int round = 0; round < ROUNDS; round++) {
         for (uint32_t num = 1; num < SHARED_NUMS; num++) {
             const char *name = (num + (uint32_t)round) % 2 ? "odd" : "even";
             snprintf(text, sizeof text,
-                     "{'id':'i%u','title':'t','genres':['%s','g%d'],'moods':['%s'],'regions':['FR']}", num,
-                     name, round, name);
+                     "{'id':'i%u','title':'t','genres':['%s','g%d'],'moods':['%s'],'regions':['FR']}", num, name, round,
+                     name);
             if ((num + (uint32_t)round) % 7 == 0)
                 catalogue_remove(t.c, num, version++, NULL);
             else
@@ -316,8 +314,7 @@ static void readers_see_no_half_change_while_the_feed_writes(void **state) {
         }
     }
     t.done = true;
-    for (int i = 0; i < 3; i++)
-        pthread_join(threads[i], NULL);
+    for (int i = 0; i < 3; i++) pthread_join(threads[i], NULL);
     assert_int_equal(t.wrong, 0);
     catalogue_close(t.c);
 }

@@ -15,7 +15,12 @@
 enum { NUMS = 3000 };
 
 /* regions: bits into names */
-typedef struct facts { bool there; int64_t from, until; int32_t age, tier; unsigned regions; } facts;
+typedef struct facts {
+    bool there;
+    int64_t from, until;
+    int32_t age, tier;
+    unsigned regions;
+} facts;
 
 static const char *const names[] = {"FR", "CA", "BE", "JP"};
 
@@ -25,10 +30,17 @@ static item *make_item(const facts *f, uint32_t num, const char *regions[4]) {
     size_t n = 0;
     snprintf(id, sizeof id, "i%u", num);
     for (unsigned i = 0; i < 4; i++)
-        if (f->regions & (1u << i))
-            regions[n++] = names[i];
-    it = (item){.id = id, .title = "t", .original_title = "", .kind = "film", .language = "fr", .synopsis = "",
-                .available_from = f->from, .available_until = f->until, .age_rating = f->age, .tier = f->tier,
+        if (f->regions & (1u << i)) regions[n++] = names[i];
+    it = (item){.id = id,
+                .title = "t",
+                .original_title = "",
+                .kind = "film",
+                .language = "fr",
+                .synopsis = "",
+                .available_from = f->from,
+                .available_until = f->until,
+                .age_rating = f->age,
+                .tier = f->tier,
                 .regions = {regions, n}};
     return &it;
 }
@@ -40,22 +52,21 @@ static void put(catalogue *c, const facts *f, uint32_t num, uint64_t version) {
 
 static bool may(const facts *f, const viewer_rights *r) {
     bool region = f->regions == 0;
-    for (unsigned i = 0; i < 4; i++)
-        region = region || ((f->regions & (1u << i)) && strcmp(names[i], r->region) == 0);
+    for (unsigned i = 0; i < 4; i++) region = region || ((f->regions & (1u << i)) && strcmp(names[i], r->region) == 0);
     return f->there && region && (f->from == TIME_NONE || r->now >= f->from) &&
            (f->until == TIME_NONE || r->now < f->until) && (r->age < 0 || f->age <= r->age) &&
            (r->tier < 0 || f->tier <= r->tier);
 }
 
 static facts random_facts(rng *r) {
-    facts f = {.there = true, .from = TIME_NONE, .until = TIME_NONE, .age = (int32_t)rng_below(r, 4) * 6,
+    facts f = {.there = true,
+               .from = TIME_NONE,
+               .until = TIME_NONE,
+               .age = (int32_t)rng_below(r, 4) * 6,
                .tier = (int32_t)rng_below(r, 3)};
-    if (rng_below(r, 2))
-        f.from = (int64_t)rng_below(r, 2000);
-    if (rng_below(r, 2))
-        f.until = (int64_t)rng_below(r, 2000);
-    if (rng_below(r, 2))
-        f.regions = (unsigned)rng_below(r, 16);
+    if (rng_below(r, 2)) f.from = (int64_t)rng_below(r, 2000);
+    if (rng_below(r, 2)) f.until = (int64_t)rng_below(r, 2000);
+    if (rng_below(r, 2)) f.regions = (unsigned)rng_below(r, 16);
     return f;
 }
 
@@ -67,9 +78,9 @@ static void compare(catalogue *c, const facts *all, const viewer_rights *r) {
     for (uint32_t num = 0; num < NUMS; num++) {
         bool want = may(&all[num], r);
         if (bitset_has(&set, num) != want || catalogue_may_show(c, r, num) != want)
-            fail_msg("item %u: set %d, single %d, right %d (now %lld region %s age %d tier %d)", num, bitset_has(&set,
-                                                                                                                 num),
-                     catalogue_may_show(c, r, num), want, (long long)r->now, r->region, r->age, r->tier);
+            fail_msg("item %u: set %d, single %d, right %d (now %lld region %s age %d tier %d)", num,
+                     bitset_has(&set, num), catalogue_may_show(c, r, num), want, (long long)r->now, r->region, r->age,
+                     r->tier);
     }
     bitset_free(&set);
 }
@@ -79,8 +90,7 @@ static int64_t next_edge(const facts *all, int64_t now) {
     for (uint32_t num = 0; num < NUMS; num++) {
         int64_t edges[2] = {all[num].from, all[num].until};
         for (int i = 0; all[num].there && i < 2; i++)
-            if (edges[i] != TIME_NONE && edges[i] > now && edges[i] < next)
-                next = edges[i];
+            if (edges[i] != TIME_NONE && edges[i] > now && edges[i] < next) next = edges[i];
     }
     return next;
 }
@@ -111,8 +121,10 @@ static void rights_hold_for_every_viewer_while_the_clock_jumps_and_items_change(
                 put(c, &all[num], num, version++);
             }
         }
-        viewer_rights who = {.region = regions[rng_below(&r, 6)], .age = (int32_t)rng_below(&r, 20) - 1,
-                             .tier = (int32_t)rng_below(&r, 4) - 1, .now = (int64_t)rng_below(&r, 2100) - 50};
+        viewer_rights who = {.region = regions[rng_below(&r, 6)],
+                             .age = (int32_t)rng_below(&r, 20) - 1,
+                             .tier = (int32_t)rng_below(&r, 4) - 1,
+                             .now = (int64_t)rng_below(&r, 2100) - 50};
         compare(c, all, &who);
         assert_int_equal(catalogue_next_window_edge(c, who.now), next_edge(all, who.now));
     }
@@ -139,9 +151,12 @@ static void a_title_is_gone_from_the_very_millisecond_its_window_ends(void **sta
     catalogue *c;
     assert_int_equal(catalogue_open(&clock_system, NULL, &c, NULL), BRAID_OK);
     put(c, &f, 7, 1);
-    const struct { int64_t now; bool shown; } steps[] = {
-        {from - 1, false}, {from, true}, {from - 1, false}, {from, true}, {until - 1, true}, {until, false},
-        {until - 1, true}, {until, false}, {INT64_MAX, false}, {from, true}, {INT64_MIN, false}, {until - 1, true}};
+    const struct {
+        int64_t now;
+        bool shown;
+    } steps[] = {{from - 1, false},  {from, true},   {from - 1, false},  {from, true},
+                 {until - 1, true},  {until, false}, {until - 1, true},  {until, false},
+                 {INT64_MAX, false}, {from, true},   {INT64_MIN, false}, {until - 1, true}};
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
         assert_int_equal(shown(c, steps[i].now), steps[i].shown);
     assert_int_equal(catalogue_next_window_edge(c, from - 1), from);
@@ -167,8 +182,15 @@ static void a_remembered_region_learns_of_new_titles_and_more_regions_than_are_r
             const char *one[] = {region};
             char id[32];
             snprintf(id, sizeof id, "r%d-%d", round, i);
-            item it = {.id = id, .title = "t", .original_title = "", .kind = "", .language = "", .synopsis = "",
-                       .available_from = TIME_NONE, .available_until = TIME_NONE, .regions = {one, 1}};
+            item it = {.id = id,
+                       .title = "t",
+                       .original_title = "",
+                       .kind = "",
+                       .language = "",
+                       .synopsis = "",
+                       .available_from = TIME_NONE,
+                       .available_until = TIME_NONE,
+                       .regions = {one, 1}};
             uint32_t num = (uint32_t)(10 + round * 100 + i);
             viewer_rights who = {.region = region, .age = -1, .tier = -1};
             bitset set;

@@ -1,5 +1,6 @@
-/* What the evaluation rests on: numpy's permutations, the splits, the slates, the figures. Expected values come from numpy 2.4 and
- * from programs in Python that were written from the protocols' text alone; small ones are computed by hand. */
+/* What the evaluation rests on: numpy's permutations, the splits, the slates, the figures. Expected values come from
+ * numpy 2.4 and from programs in Python that were written from the protocols' text alone; small ones are computed by
+ * hand. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,5 @@
-/* The reader of matrices: what numpy writes is read to the bit, and whatever it cannot hold as a matrix is refused with the reason. */
+/* The reader of matrices: what numpy writes is read to the bit, and whatever it cannot hold as a matrix is refused
+ * with the reason. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

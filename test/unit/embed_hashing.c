@@ -9,29 +9,25 @@ enum { DIM = 384 };
 
 static embedder *e;
 
-static int open_embedder(void **state)
-{
+static int open_embedder(void **state) {
     (void)state;
     return embed_open(embed_find("hashing"), DIM, &e, NULL);
 }
 
-static int close_embedder(void **state)
-{
+static int close_embedder(void **state) {
     (void)state;
     embed_close(e);
     return 0;
 }
 
-static void embed(const char *text, float *out)
-{
+static void embed(const char *text, float *out) {
     braid_error err = {0};
     if (embed_text(e, text, strlen(text), out, &err)) {
         fail_msg("%s", err.message);
     }
 }
 
-static double dot(const float *x, const float *y)
-{
+static double dot(const float *x, const float *y) {
     double sum = 0;
     for (int i = 0; i < DIM; i++) {
         sum += (double)x[i] * y[i];
@@ -39,16 +35,14 @@ static double dot(const float *x, const float *y)
     return sum;
 }
 
-static double likeness(const char *x, const char *y)
-{
+static double likeness(const char *x, const char *y) {
     float vx[DIM], vy[DIM];
     embed(x, vx);
     embed(y, vy);
     return dot(vx, vy);
 }
 
-static void the_registry_knows_hashing_only(void **state)
-{
+static void the_registry_knows_hashing_only(void **state) {
     (void)state;
     assert_non_null(embed_find("hashing"));
     assert_null(embed_find("Hashing"));
@@ -58,11 +52,13 @@ static void the_registry_knows_hashing_only(void **state)
 }
 
 /* Written down on x86-64; another machine or version must find the same bits. */
-static void the_values_are_the_same_on_every_machine(void **state)
-{
+static void the_values_are_the_same_on_every_machine(void **state) {
     (void)state;
-    static const struct { int at; float value; } golden[] = {
-        {0, 0x1.9ecb3p-4f}, {1, 0}, {69, -0x1.5ecad6p-3f}, {183, -0x1.5ecad6p-3f}, {252, 0x1.ccee9p-3f},
+    static const struct {
+        int at;
+        float value;
+    } golden[] = {
+        {0, 0x1.9ecb3p-4f},    {1, 0}, {69, -0x1.5ecad6p-3f}, {183, -0x1.5ecad6p-3f}, {252, 0x1.ccee9p-3f},
         {345, -0x1.9ecb3p-4f},
     };
     float v[DIM];
@@ -82,11 +78,10 @@ static void the_values_are_the_same_on_every_machine(void **state)
     assert_true(digest == UINT64_C(0xeddfe31221f60a27));
 }
 
-static void vectors_have_length_1_and_texts_without_words_none(void **state)
-{
+static void vectors_have_length_1_and_texts_without_words_none(void **state) {
     (void)state;
-    static const char *const words[] = {"a", "le", "x", "9", "œ", "東京", "Ночь", "l'",
-                                        "a a a a a a a a a a a a a a a a a a a a"};
+    static const char *const words[] = {
+        "a", "le", "x", "9", "œ", "東京", "Ночь", "l'", "a a a a a a a a a a a a a a a a a a a a"};
     static const char *const none[] = {"", " ", "!?…", "\n\t", "— « » —", "\xCC\x81"};
     float v[DIM];
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
@@ -101,8 +96,7 @@ static void vectors_have_length_1_and_texts_without_words_none(void **state)
     }
 }
 
-static void case_accents_and_punctuation_do_not_matter(void **state)
-{
+static void case_accents_and_punctuation_do_not_matter(void **state) {
     (void)state;
     assert_true(likeness("Les Misérables", "LES MISERABLES!") > 0.9999);
     assert_true(likeness("Œdipe roi", "oedipe, ROI") > 0.9999);
@@ -110,16 +104,15 @@ static void case_accents_and_punctuation_do_not_matter(void **state)
     assert_true(likeness("Ame\xCC\x81lie", "Amélie") > 0.9999);
 }
 
-static void a_slip_of_one_letter_ranks_above_unrelated_texts(void **state)
-{
+static void a_slip_of_one_letter_ranks_above_unrelated_texts(void **state) {
     (void)state;
     static const char *const titles[] = {
-        "Les Misérables", "Hiroshima mon amour", "Casablanca", "Persepolis", "La Jetée", "Metropolis",
-        "Le Mépris", "Vertigo", "Incendies", "Timbuktu", "Cléo de 5 à 7", "Nosferatu",
+        "Les Misérables", "Hiroshima mon amour", "Casablanca", "Persepolis",    "La Jetée",  "Metropolis", "Le Mépris",
+        "Vertigo",        "Incendies",           "Timbuktu",   "Cléo de 5 à 7", "Nosferatu",
     };
     static const char *const slips[] = {
-        "les miserbles", "hirosima mon amour", "cassablanca", "persopolis", "la jetee", "metroplois",
-        "le mepri", "vertgio", "incendie", "tombuktu", "cleo de 5 a 7", "nosferattu",
+        "les miserbles", "hirosima mon amour", "cassablanca", "persopolis",    "la jetee",   "metroplois", "le mepri",
+        "vertgio",       "incendie",           "tombuktu",    "cleo de 5 a 7", "nosferattu",
     };
     enum { TITLES = sizeof titles / sizeof titles[0] };
     for (size_t i = 0; i < TITLES; i++) {
@@ -134,8 +127,7 @@ static void a_slip_of_one_letter_ranks_above_unrelated_texts(void **state)
     }
 }
 
-static void stop_words_carry_little(void **state)
-{
+static void stop_words_carry_little(void **state) {
     (void)state;
     assert_true(likeness("l'histoire de la guerre", "histoire guerre") > 0.98);
     assert_true(likeness("the story of the war", "story war") > 0.98);
@@ -143,8 +135,7 @@ static void stop_words_carry_little(void **state)
     assert_true(fabs(likeness("it was in the house of the dead", "it was in the forest of the bear")) < 0.2);
 }
 
-static void repeating_a_word_is_sub_linear(void **state)
-{
+static void repeating_a_word_is_sub_linear(void **state) {
     (void)state;
     char text[4096] = "guerre";
     double once = likeness("guerre et paix", "guerre");
@@ -157,8 +148,7 @@ static void repeating_a_word_is_sub_linear(void **state)
     assert_true(hundred > 0.1); /* 1:100 linearly would be 0.01 */
 }
 
-static void unrelated_texts_are_nearly_orthogonal(void **state)
-{
+static void unrelated_texts_are_nearly_orthogonal(void **state) {
     (void)state;
     rng r = test_rng("orthogonal");
     double sum = 0;
@@ -174,8 +164,7 @@ static void unrelated_texts_are_nearly_orthogonal(void **state)
     assert_true(fabs(sum / 200) < 0.02);
 }
 
-static void any_utf8_is_embedded_and_anything_else_refused(void **state)
-{
+static void any_utf8_is_embedded_and_anything_else_refused(void **state) {
     (void)state;
     rng r = test_rng("texts");
     arena *a = arena_new(4096);
@@ -201,8 +190,7 @@ static void any_utf8_is_embedded_and_anything_else_refused(void **state)
     free(big);
 }
 
-static void any_dimension_up_to_the_limit_works(void **state)
-{
+static void any_dimension_up_to_the_limit_works(void **state) {
     (void)state;
     float v[MODEL_DIM_MAX];
     for (uint32_t dim = 1; dim <= MODEL_DIM_MAX; dim = dim < 20 ? dim + 1 : dim * 2) {
@@ -226,8 +214,7 @@ static void any_dimension_up_to_the_limit_works(void **state)
 
 /* ---- items ---- */
 
-static void embed_json(const char *text, float *out)
-{
+static void embed_json(const char *text, float *out) {
     arena *a = arena_new(4096);
     json_t *json = parse(text);
     item *it;
@@ -254,13 +241,16 @@ static const char *const films[] = {
     "Flaherty\"],\"synopsis\":\"A year in the life of a hunter and his family in the Canadian Arctic.\"}",
 };
 
-static void an_item_is_found_by_each_of_its_fields(void **state)
-{
+static void an_item_is_found_by_each_of_its_fields(void **state) {
     (void)state;
-    static const struct { const char *query; int film; } cases[] = {
-        {"miserables", 0}, {"harry baur", 0}, {"exil", 0}, {"forçat orpheline", 0}, {"drames", 0},
-        {"métropolis", 1}, {"Fritz Lang", 1}, {"science fiction", 1}, {"machines", 1}, {"ouvriers sous terre", 1},
-        {"nanouk", 2}, {"flaherty", 2}, {"documentary", 2}, {"arctic hunter", 2}, {"nature", 2},
+    static const struct {
+        const char *query;
+        int film;
+    } cases[] = {
+        {"miserables", 0},  {"harry baur", 0},          {"exil", 0},       {"forçat orpheline", 0},
+        {"drames", 0},      {"métropolis", 1},          {"Fritz Lang", 1}, {"science fiction", 1},
+        {"machines", 1},    {"ouvriers sous terre", 1}, {"nanouk", 2},     {"flaherty", 2},
+        {"documentary", 2}, {"arctic hunter", 2},       {"nature", 2},
     };
     float v[3][DIM], q[DIM];
     for (int i = 0; i < 3; i++) {
@@ -272,21 +262,21 @@ static void an_item_is_found_by_each_of_its_fields(void **state)
         for (int film = 0; film < 3; film++) {
             if (film != cases[i].film && dot(q, v[film]) >= dot(q, v[cases[i].film])) {
                 fail_msg("\"%s\" finds film %d (%g) before %d (%g)", cases[i].query, film, dot(q, v[film]),
-                         cases[i].film,
-                         dot(q, v[cases[i].film]));
+                         cases[i].film, dot(q, v[cases[i].film]));
             }
         }
     }
 }
 
-static void a_title_weighs_more_than_a_mood_or_a_word_of_the_synopsis(void **state)
-{
+static void a_title_weighs_more_than_a_mood_or_a_word_of_the_synopsis(void **state) {
     (void)state;
     float title[DIM], synopsis[DIM], q[DIM];
     embed_json("{\"id\":\"1\",\"title\":\"Solaris\",\"synopsis\":\"Un psychologue arrive dans une station "
-               "lointaine.\"}", title);
+               "lointaine.\"}",
+               title);
     embed_json("{\"id\":\"2\",\"title\":\"Stalker\",\"synopsis\":\"Trois hommes parlent de Solaris en marchant dans "
-               "la zone.\"}", synopsis);
+               "la zone.\"}",
+               synopsis);
     embed("solaris", q);
     assert_true(dot(q, title) > 2 * dot(q, synopsis));
     float mood[DIM];
@@ -296,8 +286,7 @@ static void a_title_weighs_more_than_a_mood_or_a_word_of_the_synopsis(void **sta
     assert_true(dot(q, mood) > 0.1);
 }
 
-static void an_item_without_words_is_zero(void **state)
-{
+static void an_item_without_words_is_zero(void **state) {
     (void)state;
     float v[DIM];
     embed_json("{\"id\":\"x\",\"title\":\"…\",\"year\":1990}", v);
@@ -306,8 +295,7 @@ static void an_item_without_words_is_zero(void **state)
     }
 }
 
-int main(void)
-{
+int main(void) {
 #define WITH_EMBEDDER(test) cmocka_unit_test_setup_teardown(test, open_embedder, close_embedder)
     const struct CMUnitTest tests[] = {
         WITH_EMBEDDER(the_registry_knows_hashing_only),

@@ -1,4 +1,5 @@
-/* Answers, as a caller sees them: strategies that differ, filters that are exact, k that is filled, pages that do not repeat, reasons that are true. */
+/* Answers, as a caller sees them: strategies that differ, filters that are exact, k that is filled, pages that do
+ * not repeat, reasons that are true. */
 #include "engine_test.h"
 
 static const char *const settings[] = {"vector.dimension", "64", "query.deadline_ms", "20000", NULL};
@@ -8,19 +9,26 @@ enum { ITEMS = 600 };
 static int setup(void **state) {
     fixture *f = calloc(1, sizeof *f);
     fixture_start(f, settings);
-    static const char *const words[] = {"mer bateau île", "montagne neige sommet", "ville nuit taxi", "désert sable soleil", "forêt loup arbre",
-                                        "guerre soldat front", "cuisine repas chef", "musique piano scène", "école enfant cour", "train voyage gare"};
+    static const char *const words[] = {"mer bateau île",      "montagne neige sommet", "ville nuit taxi",
+                                        "désert sable soleil", "forêt loup arbre",      "guerre soldat front",
+                                        "cuisine repas chef",  "musique piano scène",   "école enfant cour",
+                                        "train voyage gare"};
     char *text = malloc(ITEMS * 600);
     size_t n = 0;
     for (int i = 0; i < ITEMS; i++)
-        n += (size_t)sprintf(text + n,
-                             "{\"id\":\"i%03d\",\"title\":\"Film %d %s\",\"kind\":\"%s\",\"year\":%d,\"duration_s\":6000,\"language\":\"%s\",\"genres\":[\"g%d\"],\"themes\":[\"t%d\",\"t%d\"],"
-                             "\"synopsis\":\"%s, histoire numéro %d.\",\"attributes\":{\"bucket\":%d,\"rare\":%s}}\n",
-                             i, i, words[i % 10], i % 7 ? "film" : "documentary", 1950 + i % 70, i % 3 ? "fr" : "en", i % 5, i % 11, i % 13, words[i % 10], i, i % 100,
-                             i % 100 == 0 ? "true" : "false");
+        n += (size_t)sprintf(
+            text + n,
+            "{\"id\":\"i%03d\",\"title\":\"Film %d %s\",\"kind\":\"%s\",\"year\":%d,\"duration_s\":6000,\"language\":\"%s\",\"genres\":[\"g%d\"],\"themes\":[\"t%d\",\"t%d\"],"
+            "\"synopsis\":\"%s, histoire numéro %d.\",\"attributes\":{\"bucket\":%d,\"rare\":%s}}\n",
+            i, i, words[i % 10], i % 7 ? "film" : "documentary", 1950 + i % 70, i % 3 ? "fr" : "en", i % 5, i % 11,
+            i % 13, words[i % 10], i, i % 100, i % 100 == 0 ? "true" : "false");
     for (int i = 0; i + 10 < ITEMS; i += 10)
-        n += (size_t)sprintf(text + n, "{\"relation\":{\"from\":\"i%03d\",\"to\":\"i%03d\",\"type\":\"SEQUEL_OF\",\"strength\":0.9}}\n", i + 10, i);
-    for (int i = 0; i < 5; i++) n += (size_t)sprintf(text + n, "{\"interaction\":{\"user\":\"ana\",\"item\":\"i%03d\",\"type\":\"complete\"}}\n", i * 10);
+        n += (size_t)sprintf(
+            text + n, "{\"relation\":{\"from\":\"i%03d\",\"to\":\"i%03d\",\"type\":\"SEQUEL_OF\",\"strength\":0.9}}\n",
+            i + 10, i);
+    for (int i = 0; i < 5; i++)
+        n += (size_t)sprintf(text + n,
+                             "{\"interaction\":{\"user\":\"ana\",\"item\":\"i%03d\",\"type\":\"complete\"}}\n", i * 10);
     put_all(f, text);
     free(text);
     settle(f);
@@ -53,7 +61,7 @@ static void a_recommendation_weaves_three_strands(void **state) {
     bool history = false;
     size_t i;
     json_t *why;
-    json_array_foreach(json_object_get(json_array_get(json_object_get(a, "results"), 0), "because"), i, why)
+    json_array_foreach (json_object_get(json_array_get(json_object_get(a, "results"), 0), "because"), i, why)
         history |= strstr(json_string_value(why), "Film ") != NULL;
     assert_true(history);
     json_decref(a);
@@ -68,12 +76,16 @@ static int of_topic(const json_t *a, int topic) {
 
 static void what_a_session_liked_leads_its_next_answer_and_is_not_shown_again(void **state) {
     fixture *f = *state;
-    put_all(f, "{\"interaction\":{\"user\":\"zoe\",\"item\":\"i020\",\"type\":\"complete\"}}\n{\"interaction\":{\"user\":\"zoe\",\"item\":\"i030\",\"type\":\"complete\"}}\n"
-               "{\"interaction\":{\"user\":\"zoe\",\"item\":\"i040\",\"type\":\"complete\"}}\n"
-               "{\"interaction\":{\"user\":\"zoe\",\"item\":\"i007\",\"type\":\"complete\",\"session\":\"tonight\"}}");
+    put_all(
+        f,
+        "{\"interaction\":{\"user\":\"zoe\",\"item\":\"i020\",\"type\":\"complete\"}}\n{\"interaction\":{\"user\":\"zoe\",\"item\":\"i030\",\"type\":\"complete\"}}\n"
+        "{\"interaction\":{\"user\":\"zoe\",\"item\":\"i040\",\"type\":\"complete\"}}\n"
+        "{\"interaction\":{\"user\":\"zoe\",\"item\":\"i007\",\"type\":\"complete\",\"session\":\"tonight\"}}");
     json_t *any = ask(f, BRAID_RECOMMEND, "{\"user\":\"zoe\",\"k\":10,\"diversity\":0,\"seed\":1}");
-    json_t *now = ask(f, BRAID_RECOMMEND, "{\"user\":\"zoe\",\"k\":10,\"diversity\":0,\"seed\":1,\"context\":{\"session\":\"tonight\"}}");
-    json_t *other = ask(f, BRAID_RECOMMEND, "{\"user\":\"zoe\",\"k\":10,\"diversity\":0,\"seed\":1,\"context\":{\"session\":\"another\"}}");
+    json_t *now = ask(f, BRAID_RECOMMEND,
+                      "{\"user\":\"zoe\",\"k\":10,\"diversity\":0,\"seed\":1,\"context\":{\"session\":\"tonight\"}}");
+    json_t *other = ask(f, BRAID_RECOMMEND,
+                        "{\"user\":\"zoe\",\"k\":10,\"diversity\":0,\"seed\":1,\"context\":{\"session\":\"another\"}}");
     print_message("of the session's topic: %d of 10 without it, %d with it\n", of_topic(any, 7), of_topic(now, 7));
     assert_true(of_topic(now, 7) > of_topic(any, 7));
     assert_int_equal(of_topic(other, 7), of_topic(any, 7));
@@ -85,12 +97,16 @@ static void what_a_session_liked_leads_its_next_answer_and_is_not_shown_again(vo
 
 static void the_mood_and_context_of_a_persons_state_move_their_answers(void **state) {
     fixture *f = *state;
-    put_all(f, "{\"id\":\"mood-film\",\"title\":\"Un soir\",\"genres\":[\"g1\"],\"moods\":[\"wistful\"],\"contexts\":[\"acadie\"]}");
+    put_all(
+        f,
+        "{\"id\":\"mood-film\",\"title\":\"Un soir\",\"genres\":[\"g1\"],\"moods\":[\"wistful\"],\"contexts\":[\"acadie\"]}");
     settle(f);
     double score[2];
     for (int i = 0; i < 2; i++) {
-        put_all(f, i ? "{\"user\":{\"id\":\"leo\",\"preferences\":{\"genres\":{\"g1\":0.6}},\"state\":{\"mood\":\"wistful\",\"context\":\"acadie\"}}}"
-                     : "{\"user\":{\"id\":\"leo\",\"preferences\":{\"genres\":{\"g1\":0.6}}}}");
+        put_all(
+            f,
+            i ? "{\"user\":{\"id\":\"leo\",\"preferences\":{\"genres\":{\"g1\":0.6}},\"state\":{\"mood\":\"wistful\",\"context\":\"acadie\"}}}"
+              : "{\"user\":{\"id\":\"leo\",\"preferences\":{\"genres\":{\"g1\":0.6}}}}");
         json_t *a = ask(f, BRAID_SEARCH, "{\"text\":\"un soir\",\"user\":\"leo\",\"k\":3,\"seed\":1}");
         assert_string_equal(result_id(a, 0), "mood-film");
         score[i] = json_number_value(json_object_get(json_array_get(json_object_get(a, "results"), 0), "score"));
@@ -106,18 +122,23 @@ static void strategies_differ_in_what_they_run(void **state) {
     const struct {
         const char *name;
         bool vector, graph, policy;
-    } want[] = {{"vector_only", true, false, false}, {"graph_only", false, true, false}, {"hybrid_parallel", true, true, true},
-                {"hybrid_sequential", true, true, true}, {"cached_only", false, false, true}};
+    } want[] = {{"vector_only", true, false, false},
+                {"graph_only", false, true, false},
+                {"hybrid_parallel", true, true, true},
+                {"hybrid_sequential", true, true, true},
+                {"cached_only", false, false, true}};
     for (size_t i = 0; i < 5; i++) {
         char request[160];
-        snprintf(request, sizeof request, "{\"like\":\"i010\",\"user\":\"ana\",\"k\":5,\"strategy\":\"%s\",\"cache\":false}", want[i].name);
+        snprintf(request, sizeof request,
+                 "{\"like\":\"i010\",\"user\":\"ana\",\"k\":5,\"strategy\":\"%s\",\"cache\":false}", want[i].name);
         json_t *a = ask(*state, BRAID_SEARCH, request);
         assert_string_equal(text_at(a, "strategy"), want[i].name);
         assert_int_equal(has_step(a, "vector"), want[i].vector);
         assert_int_equal(has_step(a, "graph"), want[i].graph);
         assert_int_equal(has_step(a, "policy"), want[i].policy);
         json_t *step = json_array_get(json_object_get(json_object_get(a, "plan"), "steps"), 0);
-        assert_true(json_is_number(json_object_get(step, "estimate_us")) && json_is_number(json_object_get(step, "actual_us")));
+        assert_true(json_is_number(json_object_get(step, "estimate_us")) &&
+                    json_is_number(json_object_get(step, "actual_us")));
         json_decref(a);
     }
 }
@@ -127,7 +148,9 @@ static void the_plan_says_what_was_weighed(void **state) {
     braid_error err = {0};
     braid_query *q;
     char *text;
-    assert_int_equal(braid_query_new(f->db, BRAID_RECOMMEND, "{\"user\":\"ana\",\"filter\":{\"attributes.rare\":true}}", 0, &q, &err), BRAID_OK);
+    assert_int_equal(braid_query_new(f->db, BRAID_RECOMMEND, "{\"user\":\"ana\",\"filter\":{\"attributes.rare\":true}}",
+                                     0, &q, &err),
+                     BRAID_OK);
     assert_int_equal(braid_explain(f->db, q, &text, &err), BRAID_OK);
     json_t *whole = json_loads(text, 0, NULL), *plan = json_object_get(whole, "plan");
     assert_int_equal(json_array_size(json_object_get(plan, "candidates")), 5);
@@ -150,10 +173,12 @@ static void a_short_deadline_takes_a_single_strand(void **state) {
 
 /* ---- filters and k ---- */
 static void filters_are_exact_in_membership(void **state) {
-    json_t *a = ask(*state, BRAID_SEARCH,
-                    "{\"text\":\"ville nuit\",\"k\":50,\"filter\":{\"all\":[{\"genres\":{\"in\":[\"g2\"]}},{\"year\":{\"gte\":1990,\"lt\":2000}},{\"not\":{\"language\":\"en\"}}]}}");
+    json_t *a = ask(
+        *state, BRAID_SEARCH,
+        "{\"text\":\"ville nuit\",\"k\":50,\"filter\":{\"all\":[{\"genres\":{\"in\":[\"g2\"]}},{\"year\":{\"gte\":1990,\"lt\":2000}},{\"not\":{\"language\":\"en\"}}]}}");
     size_t expected = 0;
-    for (int i = 0; i < ITEMS; i++) expected += i % 5 == 2 && 1950 + i % 70 >= 1990 && 1950 + i % 70 < 2000 && i % 3 != 0;
+    for (int i = 0; i < ITEMS; i++)
+        expected += i % 5 == 2 && 1950 + i % 70 >= 1990 && 1950 + i % 70 < 2000 && i % 3 != 0;
     assert_int_equal(result_count(a), expected < 50 ? expected : 50);
     for (size_t r = 0; r < result_count(a); r++) {
         int i = atoi(result_id(a, r) + 1);
@@ -163,7 +188,8 @@ static void filters_are_exact_in_membership(void **state) {
 }
 
 static void k_is_filled_under_a_one_percent_filter(void **state) {
-    json_t *a = ask(*state, BRAID_RECOMMEND, "{\"user\":\"ana\",\"k\":6,\"include_seen\":true,\"filter\":{\"attributes.rare\":true}}");
+    json_t *a = ask(*state, BRAID_RECOMMEND,
+                    "{\"user\":\"ana\",\"k\":6,\"include_seen\":true,\"filter\":{\"attributes.rare\":true}}");
     assert_int_equal(result_count(a), 6);
     json_decref(a);
 }
@@ -208,7 +234,8 @@ static void the_next_page_repeats_nothing(void **state) {
     char after[64] = "";
     for (int page = 0; page < 4; page++) {
         char request[200];
-        snprintf(request, sizeof request, "{\"user\":\"ana\",\"k\":20%s%s%s}", page ? ",\"after\":\"" : "", after, page ? "\"" : "");
+        snprintf(request, sizeof request, "{\"user\":\"ana\",\"k\":20%s%s%s}", page ? ",\"after\":\"" : "", after,
+                 page ? "\"" : "");
         json_t *a = ask(*state, BRAID_RECOMMEND, request);
         assert_int_equal(result_count(a), 20);
         for (size_t i = 0; i < 20; i++) {
@@ -228,7 +255,8 @@ static void the_next_page_repeats_nothing(void **state) {
 static void a_cached_answer_is_the_same_but_has_an_id_of_its_own(void **state) {
     json_t *a = ask(*state, BRAID_SEARCH, "{\"text\":\"piano et musique\",\"k\":7}"), *b = NULL;
     assert_false(json_is_true(json_object_get(a, "cached")));
-    for (int tries = 0; tries < 200; tries++) { /* over a store that may be late, answers are not kept until it has caught up for sure */
+    /* over a store that may be late, answers are not kept until it has caught up for sure */
+    for (int tries = 0; tries < 200; tries++) {
         b = ask(*state, BRAID_SEARCH, "{\"k\":7,\"text\":\"piano et musique\"}");
         if (json_is_true(json_object_get(b, "cached"))) break;
         json_decref(a);
@@ -261,8 +289,10 @@ static void a_cold_user_gets_a_diverse_start_and_is_told(void **state) {
 }
 
 static void reciprocal_ranks_and_weights_change_the_order(void **state) {
-    json_t *a = ask(*state, BRAID_SEARCH, "{\"like\":\"i010\",\"k\":20,\"fusion\":{\"method\":\"weighted\",\"weights\":{\"vector\":1}}}");
-    json_t *b = ask(*state, BRAID_SEARCH, "{\"like\":\"i010\",\"k\":20,\"fusion\":{\"method\":\"weighted\",\"weights\":{\"graph\":1}}}");
+    json_t *a = ask(*state, BRAID_SEARCH,
+                    "{\"like\":\"i010\",\"k\":20,\"fusion\":{\"method\":\"weighted\",\"weights\":{\"vector\":1}}}");
+    json_t *b = ask(*state, BRAID_SEARCH,
+                    "{\"like\":\"i010\",\"k\":20,\"fusion\":{\"method\":\"weighted\",\"weights\":{\"graph\":1}}}");
     json_t *c = ask(*state, BRAID_SEARCH, "{\"like\":\"i010\",\"k\":20,\"fusion\":\"rrf\"}");
     assert_string_not_equal(result_id(a, 0), result_id(b, 0));
     assert_int_equal(result_count(c), 20);
@@ -290,7 +320,8 @@ static void english_is_spoken_on_request(void **state) {
     json_t *a = ask(*state, BRAID_SEARCH, "{\"like\":\"i010\",\"k\":3,\"lang\":\"en\"}");
     json_t *why = json_object_get(json_array_get(json_object_get(a, "results"), 0), "because");
     char *text = json_dumps(why, JSON_ENCODE_ANY);
-    assert_true(strstr(text, "shares") || strstr(text, "sequel") || strstr(text, "close") || strstr(text, "comes before"));
+    assert_true(strstr(text, "shares") || strstr(text, "sequel") || strstr(text, "close") ||
+                strstr(text, "comes before"));
     free(text);
     json_decref(a);
 }
@@ -354,7 +385,8 @@ static void bad_questions_are_refused_with_what_is_wrong(void **state) {
         {BRAID_SEARCH, "{\"text\":\"\xff\xfe\"}", BRAID_E_UTF8, ""},
         {BRAID_RECOMMEND, "{\"user\":\"ana\",\"text\":\"a\"}", BRAID_E_UNKNOWN_FIELD, "text"},
     };
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) refuses(*state, bad[i].question, bad[i].request, bad[i].code, bad[i].word);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        refuses(*state, bad[i].question, bad[i].request, bad[i].code, bad[i].word);
     char *deep = malloc(200100);
     memset(deep, '[', 200000);
     deep[200000] = 0;
@@ -364,16 +396,24 @@ static void bad_questions_are_refused_with_what_is_wrong(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_search_finds_its_words_and_says_why), cmocka_unit_test(a_recommendation_weaves_three_strands),
+        cmocka_unit_test(a_search_finds_its_words_and_says_why),
+        cmocka_unit_test(a_recommendation_weaves_three_strands),
         cmocka_unit_test(what_a_session_liked_leads_its_next_answer_and_is_not_shown_again),
         cmocka_unit_test(the_mood_and_context_of_a_persons_state_move_their_answers),
-        cmocka_unit_test(strategies_differ_in_what_they_run), cmocka_unit_test(the_plan_says_what_was_weighed),
-        cmocka_unit_test(a_short_deadline_takes_a_single_strand), cmocka_unit_test(filters_are_exact_in_membership),
-        cmocka_unit_test(k_is_filled_under_a_one_percent_filter), cmocka_unit_test(an_answer_that_is_short_says_why),
-        cmocka_unit_test(k_is_filled_under_long_exclusion_lists), cmocka_unit_test(what_was_seen_is_not_shown_again_unless_asked),
-        cmocka_unit_test(the_next_page_repeats_nothing), cmocka_unit_test(a_cached_answer_is_the_same_but_has_an_id_of_its_own),
-        cmocka_unit_test(a_cold_user_gets_a_diverse_start_and_is_told), cmocka_unit_test(reciprocal_ranks_and_weights_change_the_order),
-        cmocka_unit_test(diversity_spreads_genres), cmocka_unit_test(english_is_spoken_on_request),
+        cmocka_unit_test(strategies_differ_in_what_they_run),
+        cmocka_unit_test(the_plan_says_what_was_weighed),
+        cmocka_unit_test(a_short_deadline_takes_a_single_strand),
+        cmocka_unit_test(filters_are_exact_in_membership),
+        cmocka_unit_test(k_is_filled_under_a_one_percent_filter),
+        cmocka_unit_test(an_answer_that_is_short_says_why),
+        cmocka_unit_test(k_is_filled_under_long_exclusion_lists),
+        cmocka_unit_test(what_was_seen_is_not_shown_again_unless_asked),
+        cmocka_unit_test(the_next_page_repeats_nothing),
+        cmocka_unit_test(a_cached_answer_is_the_same_but_has_an_id_of_its_own),
+        cmocka_unit_test(a_cold_user_gets_a_diverse_start_and_is_told),
+        cmocka_unit_test(reciprocal_ranks_and_weights_change_the_order),
+        cmocka_unit_test(diversity_spreads_genres),
+        cmocka_unit_test(english_is_spoken_on_request),
         cmocka_unit_test(a_theme_that_moves_is_seen_by_the_next_walk),
         cmocka_unit_test(bad_questions_are_refused_with_what_is_wrong),
     };

@@ -1,5 +1,6 @@
-/* The engine over its cache: a stampede is one load, what changes is never served from before, and a cache that several
- * databases share, that restarts with them or that is not there changes no answer. Over Redis where BRAID_TEST_REDIS is set. */
+/* The engine over its cache: a stampede is one load, what changes is never served from before, and a cache that
+ * several databases share, that restarts with them or that is not there changes no answer. Over Redis where
+ * BRAID_TEST_REDIS is set. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
@@ -26,7 +27,8 @@ static bool cached(fixture *f, const char *request, char first[64]) {
     return yes;
 }
 
-/* Over Milvus an answer is not kept while the store may still miss a write: some seconds, so there the tests run once. */
+/* Over Milvus an answer is not kept while the store may still miss a write: some seconds, so there the tests run
+ * once. */
 static bool over_milvus(void) {
     const char *mix = getenv("BRAID_TEST_MIX");
     return mix && (strcmp(mix, "remote") == 0 || strcmp(mix, "milvus") == 0);
@@ -49,8 +51,21 @@ static const char *const *settings(const char *address, const char *ttl_ms) {
     static const char *list[32];
     static int number;
     if (!address) snprintf(prefix, sizeof prefix, "engine-%d-%d:", (int)getpid(), number++);
-    const char *const all[] = {"vector.dimension", "16", "query.deadline_ms", "20000", "cache.result_ttl_ms", ttl_ms, "cache.store", remote ? "redis" : "local",
-                               "redis.address", address ? address : remote ? getenv("BRAID_TEST_REDIS") : "127.0.0.1:1", "redis.database", prefix, NULL};
+    const char *const all[] = {"vector.dimension",
+                               "16",
+                               "query.deadline_ms",
+                               "20000",
+                               "cache.result_ttl_ms",
+                               ttl_ms,
+                               "cache.store",
+                               remote ? "redis" : "local",
+                               "redis.address",
+                               address  ? address
+                               : remote ? getenv("BRAID_TEST_REDIS")
+                                        : "127.0.0.1:1",
+                               "redis.database",
+                               prefix,
+                               NULL};
     memcpy(list, all, sizeof all);
     return list;
 }
@@ -70,7 +85,8 @@ static const char *const *personal_settings(const char *ttl_ms) {
 static void fill(fixture *f, const char *word) {
     char text[256];
     for (int i = 0; i < FILMS; i++) {
-        snprintf(text, sizeof text, "{\"id\":\"f%d\",\"title\":\"%s %d\",\"genres\":[\"g%d\"],\"themes\":[\"t%d\"]}", i, word, i, i % 7, i % 11);
+        snprintf(text, sizeof text, "{\"id\":\"f%d\",\"title\":\"%s %d\",\"genres\":[\"g%d\"],\"themes\":[\"t%d\"]}", i,
+                 word, i, i % 7, i % 11);
         put_all(f, text);
     }
     settle_whole(f);
@@ -194,7 +210,8 @@ static void a_change_of_a_relation_ends_every_answer_also_after_a_restart(void *
     fixture f;
     braid_error err = {0};
     char first[64];
-    const char *request = "{\"like\":\"f0\",\"k\":3,\"strategy\":\"graph_only\"}", *const *set = settings(NULL, "600000");
+    const char *request = "{\"like\":\"f0\",\"k\":3,\"strategy\":\"graph_only\"}", *const *set =
+                                                                                       settings(NULL, "600000");
     fixture_start(&f, set);
     fill(&f, "delta");
     for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
@@ -215,7 +232,8 @@ static void a_change_of_a_relation_ends_every_answer_also_after_a_restart(void *
     fixture_end(&f);
 }
 
-/* The catalogue is the quickest of the stores: while the vectors are behind, an answer has the fingerprint of what is to come. */
+/* The catalogue is the quickest of the stores: while the vectors are behind, an answer has the fingerprint of what
+ * is to come. */
 static void an_answer_from_before_every_store_had_caught_up_is_not_kept(void **state) {
     (void)state;
     skip_without_redis();
@@ -225,7 +243,8 @@ static void an_answer_from_before_every_store_had_caught_up_is_not_kept(void **s
     size_t cap = MANY * 64, n = 0;
     char *many = malloc(cap);
     assert_non_null(many);
-    for (int i = 0; i < MANY; i++) n += (size_t)snprintf(many + n, cap - n, "{\"id\":\"q%d\",\"title\":\"quarry %d\"}\n", i, i);
+    for (int i = 0; i < MANY; i++)
+        n += (size_t)snprintf(many + n, cap - n, "{\"id\":\"q%d\",\"title\":\"quarry %d\"}\n", i, i);
     fixture_start(&f, settings(NULL, "600000"));
     put_all(&f, many);
     put_all(&f, "{\"id\":\"last\",\"title\":\"xylophone\"}");
@@ -349,7 +368,9 @@ static spent ask_for_people(fixture *f, const char *prefix) {
     spent s = {0};
     for (int i = 0; i < ASKED; i++) {
         int64_t at = now_ms();
-        snprintf(request, sizeof request, "{\"user\":\"%s%d\",\"k\":5,\"deadline_ms\":%d,\"context\":{\"session\":\"s\"}}", prefix, i, DEADLINE_MS);
+        snprintf(request, sizeof request,
+                 "{\"user\":\"%s%d\",\"k\":5,\"deadline_ms\":%d,\"context\":{\"session\":\"s\"}}", prefix, i,
+                 DEADLINE_MS);
         json_t *a = ask(f, BRAID_RECOMMEND, request);
         assert_int_equal(result_count(a), 5);
         json_decref(a);

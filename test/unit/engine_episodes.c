@@ -1,4 +1,5 @@
-/* Episodes as they are read back, compared by their states, counted by the hour, and forgotten in time; over whichever record store the mix names. */
+/* Episodes as they are read back, compared by their states, counted by the hour, and forgotten in time; over
+ * whichever record store the mix names. */
 #include "engine_test.h"
 
 static const char *const settings[] = {"vector.dimension", "16", NULL};
@@ -35,12 +36,13 @@ static void expect(fixture *f, const char *request, const char *wanted) {
     char got[256] = "";
     double last = 1;
     size_t i;
-    json_array_foreach(json_object_get(answer, "episodes"), i, e) {
+    json_array_foreach (json_object_get(answer, "episodes"), i, e) {
         size_t n = strlen(got);
         double similarity = json_number_value(json_object_get(e, "similarity"));
         assert_true(similarity <= last && similarity >= -1);
         last = similarity;
-        snprintf(got + n, sizeof got - n, "%s%s/%s/%s", n ? " " : "", text_at(e, "user"), text_at(e, "state"), text_at(e, "action"));
+        snprintf(got + n, sizeof got - n, "%s%s/%s/%s", n ? " " : "", text_at(e, "user"), text_at(e, "state"),
+                 text_at(e, "action"));
     }
     if (strcmp(got, wanted)) fail_msg("%s: expected [%s], got [%s]", request, wanted, got);
     assert_true(json_is_false(json_object_get(answer, "partial")));
@@ -52,13 +54,14 @@ static void like_states_are_found_by_vector_and_by_person(void **state) {
     fixture f = {0};
     fixture_start(&f, settings);
     put_films(&f);
-    put_episodes(&f,
-                 "{\"user\":\"ana\",\"item\":\"a\",\"reward\":1,\"agent\":\"x\",\"state\":\"s1\",\"state_vector\":[1,0],\"at\":\"2025-01-01T00:00:00Z\"}\n"
-                 "{\"user\":\"bob\",\"item\":\"b\",\"reward\":0,\"agent\":\"x\",\"state\":\"s2\",\"state_vector\":[0.9,0.1],\"at\":\"2025-02-01T00:00:00Z\"}\n"
-                 "{\"user\":\"cyd\",\"item\":\"a\",\"reward\":1,\"agent\":\"y\",\"state\":\"s3\",\"state_vector\":[0,1],\"at\":\"2025-03-01T00:00:00Z\"}\n"
-                 "{\"user\":\"cyd\",\"item\":\"b\",\"reward\":1,\"agent\":\"y\",\"state\":\"s4\",\"state_vector\":[1,2,3],\"at\":\"2025-03-02T00:00:00Z\"}\n"
-                 "{\"user\":\"cyd\",\"item\":\"b\",\"reward\":1,\"agent\":\"y\",\"state\":\"bare\",\"at\":\"2025-03-03T00:00:00Z\"}\n",
-                 5);
+    put_episodes(
+        &f,
+        "{\"user\":\"ana\",\"item\":\"a\",\"reward\":1,\"agent\":\"x\",\"state\":\"s1\",\"state_vector\":[1,0],\"at\":\"2025-01-01T00:00:00Z\"}\n"
+        "{\"user\":\"bob\",\"item\":\"b\",\"reward\":0,\"agent\":\"x\",\"state\":\"s2\",\"state_vector\":[0.9,0.1],\"at\":\"2025-02-01T00:00:00Z\"}\n"
+        "{\"user\":\"cyd\",\"item\":\"a\",\"reward\":1,\"agent\":\"y\",\"state\":\"s3\",\"state_vector\":[0,1],\"at\":\"2025-03-01T00:00:00Z\"}\n"
+        "{\"user\":\"cyd\",\"item\":\"b\",\"reward\":1,\"agent\":\"y\",\"state\":\"s4\",\"state_vector\":[1,2,3],\"at\":\"2025-03-02T00:00:00Z\"}\n"
+        "{\"user\":\"cyd\",\"item\":\"b\",\"reward\":1,\"agent\":\"y\",\"state\":\"bare\",\"at\":\"2025-03-03T00:00:00Z\"}\n",
+        5);
     expect(&f, "{\"vector\":[1,0]}", "ana/s1/a bob/s2/b cyd/s3/a"); /* of other dimensions: not comparable */
     expect(&f, "{\"vector\":[1,0],\"k\":1}", "ana/s1/a");
     expect(&f, "{\"vector\":[0,1],\"agent\":\"x\"}", "bob/s2/b ana/s1/a");
@@ -66,7 +69,10 @@ static void like_states_are_found_by_vector_and_by_person(void **state) {
     expect(&f, "{\"user\":\"ana\"}", "bob/s2/b cyd/s3/a"); /* not the very state that was asked about */
     expect(&f, "{\"user\":\"bob\",\"k\":1}", "ana/s1/a");
     expect(&f, "{\"user\":\"cyd\"}", "");
-    put_episodes(&f, "{\"user\":\"cyd\",\"item\":\"a\",\"reward\":1,\"agent\":\"x\",\"state\":\"s5\",\"state_vector\":[0,2],\"at\":\"2025-04-01T00:00:00Z\"}", 1);
+    put_episodes(
+        &f,
+        "{\"user\":\"cyd\",\"item\":\"a\",\"reward\":1,\"agent\":\"x\",\"state\":\"s5\",\"state_vector\":[0,2],\"at\":\"2025-04-01T00:00:00Z\"}",
+        1);
     expect(&f, "{\"user\":\"cyd\",\"k\":1}", "cyd/s3/a"); /* of now, not of then */
     expect(&f, "{\"user\":\"cyd\",\"agent\":\"y\"}", "");
     fixture_end(&f);
@@ -126,10 +132,11 @@ static void the_latest_of_a_person_are_listed(void **state) {
     char *text;
     fixture_start(&f, settings);
     put_films(&f);
-    put_episodes(&f,
-                 "{\"user\":\"ana\",\"item\":\"a\",\"reward\":0.25,\"state\":\"s1\",\"session\":\"t\",\"at\":\"2025-01-01T00:00:00Z\"}\n"
-                 "{\"user\":\"ana\",\"item\":\"b\",\"reward\":-2,\"done\":true,\"at\":\"2025-01-02T00:00:00Z\"}\n",
-                 2);
+    put_episodes(
+        &f,
+        "{\"user\":\"ana\",\"item\":\"a\",\"reward\":0.25,\"state\":\"s1\",\"session\":\"t\",\"at\":\"2025-01-01T00:00:00Z\"}\n"
+        "{\"user\":\"ana\",\"item\":\"b\",\"reward\":-2,\"done\":true,\"at\":\"2025-01-02T00:00:00Z\"}\n",
+        2);
     assert_int_equal(braid_user_episodes(f.db, "ana", 1, &text, NULL), BRAID_OK);
     json_t *page = parsed(text), *e = json_array_get(json_object_get(page, "episodes"), 0);
     assert_int_equal(json_array_size(json_object_get(page, "episodes")), 1);
@@ -172,11 +179,13 @@ static void old_episodes_are_forgotten_when_that_is_wanted(void **state) {
     fixture f = {0};
     fixture_start(&f, settings);
     put_films(&f);
-    put_episodes(&f,
-                 "{\"user\":\"ana\",\"item\":\"a\",\"reward\":1,\"state_vector\":[1,0],\"at\":\"2020-01-01T00:00:00Z\"}\n"
-                 "{\"user\":\"ana\",\"item\":\"b\",\"reward\":1,\"state_vector\":[1,0],\"at\":\"2020-06-01T00:00:00Z\",\"idempotency_key\":\"k\"}\n"
-                 "{\"user\":\"ana\",\"item\":\"b\",\"reward\":1,\"state\":\"new\",\"state_vector\":[1,0],\"at\":\"" FRESH "\"}\n",
-                 3);
+    put_episodes(
+        &f,
+        "{\"user\":\"ana\",\"item\":\"a\",\"reward\":1,\"state_vector\":[1,0],\"at\":\"2020-01-01T00:00:00Z\"}\n"
+        "{\"user\":\"ana\",\"item\":\"b\",\"reward\":1,\"state_vector\":[1,0],\"at\":\"2020-06-01T00:00:00Z\",\"idempotency_key\":\"k\"}\n"
+        "{\"user\":\"ana\",\"item\":\"b\",\"reward\":1,\"state\":\"new\",\"state_vector\":[1,0],\"at\":\"" FRESH
+        "\"}\n",
+        3);
     await(&f, "braid_slates_forgotten_total", 0); /* the keeper has been round */
     assert_int_equal(count_of(&f, "ana"), 3);     /* nobody said that they should go */
     reopen(&f, a_month);
@@ -184,7 +193,8 @@ static void old_episodes_are_forgotten_when_that_is_wanted(void **state) {
     assert_true(metric(&f, "braid_episodes_forgotten_total") == 2);
     assert_int_equal(count_of(&f, "ana"), 1);
     expect(&f, "{\"vector\":[1,0]}", "ana/new/b"); /* their states went with them */
-    put_episodes(&f, "{\"user\":\"ana\",\"item\":\"b\",\"reward\":1,\"at\":\"" FRESH "\",\"idempotency_key\":\"k\"}", 1);
+    put_episodes(&f, "{\"user\":\"ana\",\"item\":\"b\",\"reward\":1,\"at\":\"" FRESH "\",\"idempotency_key\":\"k\"}",
+                 1);
     assert_int_equal(count_of(&f, "ana"), 2); /* the key is free again */
     fixture_end(&f);
 }
@@ -196,11 +206,12 @@ static size_t hours_of(fixture *f, const char *agent, const char *until, char go
     json_t *answer = parsed(text), *hours = json_object_get(answer, "hours"), *h;
     size_t i, n = json_array_size(hours);
     *got = 0;
-    json_array_foreach(hours, i, h) {
+    json_array_foreach (hours, i, h) {
         const json_t *mean = json_object_get(h, "reward_mean");
         size_t used = strlen(got);
         snprintf(got + used, 512 - used, "%.13s %s %lld %g; ", text_at(h, "hour"), text_at(h, "agent"),
-                 (long long)json_integer_value(json_object_get(h, "episodes")), json_is_null(mean) ? -1 : json_number_value(mean));
+                 (long long)json_integer_value(json_object_get(h, "episodes")),
+                 json_is_null(mean) ? -1 : json_number_value(mean));
     }
     json_decref(answer);
     return n;
@@ -224,8 +235,10 @@ static void hours_are_counted_by_agent_also_what_people_did_and_what_was_shown(v
     f.db = NULL;
     braid_error err = {0};
     if (fixture_open(&f, settings, &err)) fail_msg("open: %s", err.message);
-    for (int i = 0; i < 6000 && hours_of(&f, NULL, NULL, got) < 2; i++) usleep(10000); /* a server counts when the keeper comes round */
-    assert_int_equal(hours_of(&f, "x", "2999-01-01T00:00:00Z", got), f.mix ? 0 : 1); /* years late: a file's count has them all */
+    /* a server counts when the keeper comes round */
+    for (int i = 0; i < 6000 && hours_of(&f, NULL, NULL, got) < 2; i++) usleep(10000);
+    assert_int_equal(hours_of(&f, "x", "2999-01-01T00:00:00Z", got),
+                     f.mix ? 0 : 1); /* years late: a file's count has them all */
     if (!f.mix) assert_string_equal(got, "2020-02-01T10 x 2 0.5; ");
     assert_int_equal(hours_of(&f, "x", NULL, got), f.mix ? 1 : 2);
     assert_non_null(strstr(got, "2999-01-01T00 x 1 3; "));

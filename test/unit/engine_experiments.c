@@ -25,9 +25,10 @@ static int setup(void **state) {
                 film = (int)(draw >> 16) % (FILMS / CIRCLES) * CIRCLES + (k < 10 ? u : u + k) % CIRCLES;
             } while (taken[film]);
             taken[film] = true;
-            n += (size_t)snprintf(text + n, room - n,
-                                  "{\"interaction\":{\"user\":\"p%02d\",\"item\":\"f%03d\",\"type\":\"%s\",\"at\":\"2026-01-01T%02d:%02d:00Z\"}}\n", u, film,
-                                  k < 10 ? "like" : "dislike", k, u % 60);
+            n += (size_t)snprintf(
+                text + n, room - n,
+                "{\"interaction\":{\"user\":\"p%02d\",\"item\":\"f%03d\",\"type\":\"%s\",\"at\":\"2026-01-01T%02d:%02d:00Z\"}}\n",
+                u, film, k < 10 ? "like" : "dislike", k, u % 60);
         }
     }
     put_all(f, text);
@@ -111,8 +112,9 @@ static const char *arm_of(const json_t *answer) {
 
 static void react(fixture *f, const json_t *answer, const char *user, const char *item, const char *type) {
     char text[300];
-    snprintf(text, sizeof text, "{\"interaction\":{\"user\":\"%s\",\"item\":\"%s\",\"type\":\"%s\",\"recommendation_id\":\"%s\"}}", user, item, type,
-             text_at(answer, "recommendation_id"));
+    snprintf(text, sizeof text,
+             "{\"interaction\":{\"user\":\"%s\",\"item\":\"%s\",\"type\":\"%s\",\"recommendation_id\":\"%s\"}}", user,
+             item, type, text_at(answer, "recommendation_id"));
     put_all(f, text);
 }
 
@@ -140,7 +142,8 @@ static void people_are_parted_and_stay_where_they_are(void **state) {
         char user[16];
         snprintf(user, sizeof user, "u%d", u);
         a = recommend(f, user, "");
-        json_t *again = recommend(f, user, ""), *out = recommend(f, user, ",\"experiments\":false"), *other = recommend(f, user, ",\"agent\":\"other\"");
+        json_t *again = recommend(f, user, ""), *out = recommend(f, user, ",\"experiments\":false"),
+               *other = recommend(f, user, ",\"agent\":\"other\"");
         assert_string_equal(text_at(json_object_get(a, "experiment"), "id"), "e");
         assert_string_equal(arm_of(a), arm_of(again));
         assert_null(json_object_get(out, "experiment"));
@@ -162,7 +165,8 @@ static void people_are_parted_and_stay_where_they_are(void **state) {
 static void a_share_leaves_the_others_alone(void **state) {
     fixture *f = *state;
     unsigned in = 0;
-    decide(f, "experiment", "e", "{\"status\":\"running\",\"share\":0.25,\"arms\":[{\"name\":\"a\"},{\"name\":\"b\"}]}");
+    decide(f, "experiment", "e",
+           "{\"status\":\"running\",\"share\":0.25,\"arms\":[{\"name\":\"a\"},{\"name\":\"b\"}]}");
     for (int u = 0; u < ASKED; u++) {
         char user[16];
         snprintf(user, sizeof user, "u%d", u);
@@ -176,14 +180,17 @@ static void a_share_leaves_the_others_alone(void **state) {
 /* The same person and question, in another arm: no answer of the one is repeated in the other. */
 static void kept_answers_do_not_leak_over_arms(void **state) {
     fixture *f = *state;
-    decide(f, "rule", "pin", "{\"pin\":{\"item\":\"f077\",\"position\":1},\"for\":{\"experiment\":\"e\",\"arms\":[\"b\"]}}");
-    decide(f, "experiment", "e", "{\"status\":\"running\",\"arms\":[{\"name\":\"a\",\"share\":1},{\"name\":\"b\",\"share\":0.000001}]}");
+    decide(f, "rule", "pin",
+           "{\"pin\":{\"item\":\"f077\",\"position\":1},\"for\":{\"experiment\":\"e\",\"arms\":[\"b\"]}}");
+    decide(f, "experiment", "e",
+           "{\"status\":\"running\",\"arms\":[{\"name\":\"a\",\"share\":1},{\"name\":\"b\",\"share\":0.000001}]}");
     json_t *a = recommend(f, "leak", "");
     assert_string_equal(arm_of(a), "a");
     assert_string_not_equal(result_id(a, 0), "f077");
     json_decref(a);
     set_status(f, "e", "stopped");
-    decide(f, "experiment", "e", "{\"status\":\"running\",\"arms\":[{\"name\":\"a\",\"share\":0.000001},{\"name\":\"b\",\"share\":1}]}");
+    decide(f, "experiment", "e",
+           "{\"status\":\"running\",\"arms\":[{\"name\":\"a\",\"share\":0.000001},{\"name\":\"b\",\"share\":1}]}");
     for (int i = 0; i < 3; i++) {
         a = recommend(f, "leak", "");
         assert_string_equal(arm_of(a), "b");
@@ -204,10 +211,14 @@ static void what_runs_is_not_changed_but_stopped(void **state) {
     json_t *e = document(f, "experiment", "e");
     assert_true(*text_at(e, "from") != 0);
     json_decref(e);
-    assert_int_equal(braid_put_document(f->db, "experiment", "e", "{\"status\":\"running\",\"arms\":[{\"name\":\"a\"},{\"name\":\"c\"}]}", 0, &text, &err),
+    assert_int_equal(braid_put_document(f->db, "experiment", "e",
+                                        "{\"status\":\"running\",\"arms\":[{\"name\":\"a\"},{\"name\":\"c\"}]}", 0,
+                                        &text, &err),
                      BRAID_E_CONFLICT);
     assert_non_null(strstr(err.message, "arms"));
-    decide(f, "experiment", "e", "{\"status\":\"running\",\"note\":\"seen\",\"arms\":[{\"name\":\"a\"},{\"name\":\"b\"}]}"); /* a note is not the experiment */
+    decide(
+        f, "experiment", "e",
+        "{\"status\":\"running\",\"note\":\"seen\",\"arms\":[{\"name\":\"a\"},{\"name\":\"b\"}]}"); /* a note is not the experiment */
     set_status(f, "e", "stopped");
     e = document(f, "experiment", "e");
     assert_true(*text_at(e, "from") != 0 && *text_at(e, "until") != 0);
@@ -239,12 +250,14 @@ static void what_is_no_experiment_is_refused(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char *text;
         braid_error err = {0};
-        if (braid_put_document(f->db, "experiment", "bad", bad[i].body, 0, &text, &err) == BRAID_OK) fail_msg("accepted: %s", bad[i].body);
+        if (braid_put_document(f->db, "experiment", "bad", bad[i].body, 0, &text, &err) == BRAID_OK)
+            fail_msg("accepted: %s", bad[i].body);
         if (!strstr(err.message, bad[i].word)) fail_msg("%s: \"%s\"", bad[i].body, err.message);
     }
 }
 
-/* In arm b the third of each list is liked, in arm a of every fifth person's: that is found; and by nobody's second look less. */
+/* In arm b the third of each list is liked, in arm a of every fifth person's: that is found; and by nobody's second
+ * look less. */
 static void a_difference_is_found_by_the_standing(void **state) {
     fixture *f = *state;
     decide(f, "experiment", "e", "{\"status\":\"running\",\"scale\":0.3,\"arms\":[{\"name\":\"a\"},{\"name\":\"b\"}]}");
@@ -265,7 +278,8 @@ static void a_difference_is_found_by_the_standing(void **state) {
     s = standing(f, "e");
     const json_t *arms = json_object_get(s, "arms"), *a = json_array_get(arms, 0), *b = json_array_get(arms, 1);
     assert_int_equal(json_integer_value(json_object_get(s, "slates")), 4 * ASKED);
-    assert_int_equal(json_integer_value(json_object_get(a, "people")) + json_integer_value(json_object_get(b, "people")), 2 * ASKED);
+    assert_int_equal(
+        json_integer_value(json_object_get(a, "people")) + json_integer_value(json_object_get(b, "people")), 2 * ASKED);
     assert_true(fabs(json_number_value(json_object_get(b, "reward")) - 0.5) < 1e-6); /* one of two lists */
     assert_true(json_number_value(json_object_get(a, "reward")) < 0.25);
     const json_t *d = json_object_get(b, "difference");
@@ -279,8 +293,10 @@ static void a_difference_is_found_by_the_standing(void **state) {
 static void two_rankings_share_a_list_and_the_better_wins(void **state) {
     fixture *f = *state;
     unsigned first = 0;
-    decide(f, "rule", "pin", "{\"pin\":{\"item\":\"f077\",\"position\":1},\"for\":{\"experiment\":\"i\",\"arms\":[\"new\"]}}");
-    decide(f, "experiment", "i", "{\"status\":\"running\",\"interleave\":true,\"arms\":[{\"name\":\"old\"},{\"name\":\"new\"}]}");
+    decide(f, "rule", "pin",
+           "{\"pin\":{\"item\":\"f077\",\"position\":1},\"for\":{\"experiment\":\"i\",\"arms\":[\"new\"]}}");
+    decide(f, "experiment", "i",
+           "{\"status\":\"running\",\"interleave\":true,\"arms\":[{\"name\":\"old\"},{\"name\":\"new\"}]}");
     for (int u = 0; u < ASKED; u++) {
         char user[16];
         snprintf(user, sizeof user, "i%d", u);
@@ -322,9 +338,14 @@ static void what_was_shown_goes_with_its_person(void **state) {
 static void keeping_can_be_turned_off_and_never_holds_up_an_answer(void **state) {
     (void)state;
     fixture f = {0};
-    static const char *const off[] = {"vector.dimension", "16", "slates.share", "0", NULL}, *const full[] = {"vector.dimension", "16", "slates.queue", "1", NULL};
+    static const char *const off[] = {"vector.dimension", "16", "slates.share", "0", NULL}, *const full[] = {
+                                                                                                "vector.dimension",
+                                                                                                "16", "slates.queue",
+                                                                                                "1", NULL};
     fixture_start(&f, off);
-    put_all(&f, "{\"id\":\"a\",\"title\":\"A\"}\n{\"id\":\"b\",\"title\":\"B\"}\n{\"user\":{\"id\":\"ana\",\"name\":\"Ana\"}}");
+    put_all(
+        &f,
+        "{\"id\":\"a\",\"title\":\"A\"}\n{\"id\":\"b\",\"title\":\"B\"}\n{\"user\":{\"id\":\"ana\",\"name\":\"Ana\"}}");
     settle(&f);
     for (int i = 0; i < 20; i++) json_decref(recommend(&f, "ana", ",\"cache\":false"));
     braid_close(f.db);
@@ -334,11 +355,14 @@ static void keeping_can_be_turned_off_and_never_holds_up_an_answer(void **state)
     for (int i = 0; i < 200; i++) json_decref(recommend(&f, "ana", ",\"cache\":false"));
     json_decref(recommend(&f, "nobody", "")); /* who is not known leaves no trace */
     char *text;
-    if (braid_evaluate(f.db, "{\"policy\":\"popular\"}", 0, &text, &err)) fail_msg("evaluate: %s", err.message); /* waits for the log */
+    if (braid_evaluate(f.db, "{\"policy\":\"popular\"}", 0, &text, &err))
+        fail_msg("evaluate: %s", err.message); /* waits for the log */
     json_t *e = parsed(text), *skipped = json_object_get(e, "skipped");
-    double kept = metric(&f, "braid_slates_logged_total"), dropped = metric(&f, "braid_slates_dropped_total{reason=\"full\"}");
+    double kept = metric(&f, "braid_slates_logged_total"),
+           dropped = metric(&f, "braid_slates_dropped_total{reason=\"full\"}");
     assert_true(kept >= 1 && kept + dropped == 200);
-    assert_int_equal(json_integer_value(json_object_get(skipped, "unranked")), (json_int_t)kept); /* nothing was learned to rank by */
+    assert_int_equal(json_integer_value(json_object_get(skipped, "unranked")),
+                     (json_int_t)kept); /* nothing was learned to rank by */
     json_decref(e);
     fixture_end(&f);
 }
@@ -353,13 +377,18 @@ static void what_was_shown_is_forgotten_in_time(void **state) {
         fixture_end(&f);
         return;
     }
-    put_all(&f, "{\"id\":\"a\",\"title\":\"A\"}\n{\"id\":\"b\",\"title\":\"B\"}\n{\"user\":{\"id\":\"ana\",\"name\":\"Ana\"}}");
+    put_all(
+        &f,
+        "{\"id\":\"a\",\"title\":\"A\"}\n{\"id\":\"b\",\"title\":\"B\"}\n{\"user\":{\"id\":\"ana\",\"name\":\"Ana\"}}");
     settle(&f);
     for (int i = 0; i < 3; i++) json_decref(recommend(&f, "ana", ",\"cache\":false"));
     braid_close(f.db);
     sqlite3 *db;
     assert_int_equal(sqlite3_open(f.path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "UPDATE slates SET at = at - 31 * 86400000 WHERE id IN (SELECT id FROM slates LIMIT 2)", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(db, "UPDATE slates SET at = at - 31 * 86400000 WHERE id IN (SELECT id FROM slates LIMIT 2)", NULL,
+                     NULL, NULL),
+        SQLITE_OK);
     assert_int_equal(sqlite3_changes(db), 2);
     sqlite3_close(db);
     braid_error err = {0};
@@ -369,7 +398,8 @@ static void what_was_shown_is_forgotten_in_time(void **state) {
     char *text;
     if (braid_evaluate(f.db, "{\"policy\":\"popular\"}", 0, &text, &err)) fail_msg("evaluate: %s", err.message);
     json_t *e = parsed(text);
-    assert_int_equal(json_integer_value(json_object_get(json_object_get(e, "skipped"), "unranked")), 1); /* the one that is left */
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(e, "skipped"), "unranked")),
+                     1); /* the one that is left */
     json_decref(e);
     fixture_end(&f);
 }
@@ -386,8 +416,8 @@ static double value_of(const json_t *e, const char *key, const char *end) {
     return json_number_value(json_object_get(json_object_get(e, key), end));
 }
 
-/* People like what is of their circle, and look at the first three. The ranking finds it; one that turns its back on what it
- * knows does not. All is judged by what the ranking showed. */
+/* People like what is of their circle, and look at the first three. The ranking finds it; one that turns its back on
+ * what it knows does not. All is judged by what the ranking showed. */
 static void estimates_tell_a_good_policy_from_a_bad_one(void **state) {
     fixture *f = *state;
     char *text;
@@ -398,26 +428,36 @@ static void estimates_tell_a_good_policy_from_a_bad_one(void **state) {
         for (int u = 0; u < PEOPLE; u++) {
             char user[16], more[100];
             snprintf(user, sizeof user, "p%02d", u);
-            snprintf(more, sizeof more, ",\"agent\":\"judged\",\"cache\":false,\"diversity\":0,\"include_seen\":true,\"seed\":%d", round * PEOPLE + u);
+            snprintf(more, sizeof more,
+                     ",\"agent\":\"judged\",\"cache\":false,\"diversity\":0,\"include_seen\":true,\"seed\":%d",
+                     round * PEOPLE + u);
             json_t *a = recommend(f, user, more);
             for (size_t i = 0; i < 3; i++)
                 if (atoi(result_id(a, i) + 1) % CIRCLES == u % CIRCLES) react(f, a, user, result_id(a, i), "click");
             json_decref(a);
         }
     settle(f);
-    json_t *same = evaluate(f, "{\"agent\":\"judged\",\"policy\":{\"ranker\":\"learned\",\"explore\":0.1},\"places\":3}");
-    json_t *bad = evaluate(f, "{\"agent\":\"judged\",\"policy\":{\"weights\":{\"slim\":-1,\"together\":-1},\"explore\":0.9},\"places\":1}");
+    json_t *same =
+        evaluate(f, "{\"agent\":\"judged\",\"policy\":{\"ranker\":\"learned\",\"explore\":0.1},\"places\":3}");
+    json_t *bad = evaluate(
+        f,
+        "{\"agent\":\"judged\",\"policy\":{\"weights\":{\"slim\":-1,\"together\":-1},\"explore\":0.9},\"places\":1}");
     json_t *one = evaluate(f, "{\"agent\":\"judged\",\"policy\":\"learned\",\"places\":1,\"model\":\"position\"}");
     assert_int_equal(json_integer_value(json_object_get(same, "slates")), 20 * PEOPLE);
     assert_int_equal(json_integer_value(json_object_get(same, "people")), PEOPLE);
     double logged = value_of(same, "logged", "value");
-    print_message("as it was %.3f, the same policy: IPS %.3f (%.3f..%.3f), SNIPS %.3f, DR %.3f (%.3f..%.3f), worth %.0f; the contrary on one place: "
-                  "DR %.3f of %.3f\n", logged, value_of(same, "ips", "value"), value_of(same, "ips", "low"), value_of(same, "ips", "high"),
-                  value_of(same, "snips", "value"), value_of(same, "dr", "value"), value_of(same, "dr", "low"), value_of(same, "dr", "high"),
-                  json_number_value(json_object_get(same, "effective")), value_of(bad, "dr", "value"), value_of(bad, "logged", "value"));
+    print_message(
+        "as it was %.3f, the same policy: IPS %.3f (%.3f..%.3f), SNIPS %.3f, DR %.3f (%.3f..%.3f), worth %.0f; the contrary on one place: "
+        "DR %.3f of %.3f\n",
+        logged, value_of(same, "ips", "value"), value_of(same, "ips", "low"), value_of(same, "ips", "high"),
+        value_of(same, "snips", "value"), value_of(same, "dr", "value"), value_of(same, "dr", "low"),
+        value_of(same, "dr", "high"), json_number_value(json_object_get(same, "effective")),
+        value_of(bad, "dr", "value"), value_of(bad, "logged", "value"));
     assert_true(logged > 0.3);
-    assert_true(fabs(value_of(same, "dr", "value") - logged) < 0.15 * logged && fabs(value_of(same, "snips", "value") - logged) < 0.15 * logged);
-    assert_true(value_of(same, "dr", "low") < value_of(same, "dr", "value") && value_of(same, "dr", "value") < value_of(same, "dr", "high"));
+    assert_true(fabs(value_of(same, "dr", "value") - logged) < 0.15 * logged &&
+                fabs(value_of(same, "snips", "value") - logged) < 0.15 * logged);
+    assert_true(value_of(same, "dr", "low") < value_of(same, "dr", "value") &&
+                value_of(same, "dr", "value") < value_of(same, "dr", "high"));
     assert_true(value_of(bad, "snips", "value") < 0.8 * value_of(bad, "logged", "value"));
     assert_true(value_of(one, "dr", "value") >= value_of(bad, "dr", "value"));
     json_decref(same);
@@ -438,8 +478,14 @@ static void estimates_tell_a_good_policy_from_a_bad_one(void **state) {
     assert_int_equal(json_integer_value(json_object_get(same, "slates")), PEOPLE);
     assert_true(fabs(value_of(same, "ips", "value") - 0.5) < 1e-6 && fabs(value_of(same, "dr", "value") - 0.5) < 1e-6);
     json_decref(same);
-    static const char *const wrong[] = {"{}", "{\"policy\":\"magic\"}", "{\"policy\":{\"weights\":{\"luck\":1}}}", "{\"policy\":\"learned\",\"places\":0}",
-                                        "{\"policy\":\"learned\",\"from\":\"now\"}", "{\"policy\":\"learned\",\"colour\":1}", "[]", "{\"policy\":7}"};
+    static const char *const wrong[] = {"{}",
+                                        "{\"policy\":\"magic\"}",
+                                        "{\"policy\":{\"weights\":{\"luck\":1}}}",
+                                        "{\"policy\":\"learned\",\"places\":0}",
+                                        "{\"policy\":\"learned\",\"from\":\"now\"}",
+                                        "{\"policy\":\"learned\",\"colour\":1}",
+                                        "[]",
+                                        "{\"policy\":7}"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         if (braid_evaluate(f->db, wrong[i], 0, &text, NULL) == BRAID_OK) fail_msg("accepted: %s", wrong[i]);
 }

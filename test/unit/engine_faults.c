@@ -60,7 +60,8 @@ REPLACED ssize_t pwrite64(int fd, const void *data, size_t len, off64_t at) {
     return write_at(fd, data, len, at);
 }
 
-/* The machine does not die here, so a sync that succeeds has nothing to do; a disk that is shared would make this slow. */
+/* The machine does not die here, so a sync that succeeds has nothing to do; a disk that is shared would make this
+ * slow. */
 REPLACED int fdatasync(int fd) {
     (void)fd;
     return struck(CALL_SYNC) ? -1 : 0;

@@ -1,4 +1,5 @@
-/* Learning, as a caller sees it: the next answer shows what was just done; repeats change nothing; a deleted person is gone. */
+/* Learning, as a caller sees it: the next answer shows what was just done; repeats change nothing; a deleted person
+ * is gone. */
 #include "engine_test.h"
 
 static const char *const settings[] = {"vector.dimension", "32", "query.deadline_ms", "20000", NULL};
@@ -11,7 +12,10 @@ static int setup(void **state) {
     char *text = malloc(ITEMS * 300);
     size_t n = 0;
     for (int i = 0; i < ITEMS; i++)
-        n += (size_t)sprintf(text + n, "{\"id\":\"i%02d\",\"title\":\"Film %d\",\"duration_s\":6000,\"genres\":[\"%s\"],\"themes\":[\"t%d\"]}\n", i, i, genres[i % 4], i % 6);
+        n += (size_t)sprintf(
+            text + n,
+            "{\"id\":\"i%02d\",\"title\":\"Film %d\",\"duration_s\":6000,\"genres\":[\"%s\"],\"themes\":[\"t%d\"]}\n",
+            i, i, genres[i % 4], i % 6);
     put_all(f, text);
     free(text);
     settle(f);
@@ -38,10 +42,10 @@ static json_t *policy_of(fixture *f, const char *user) {
 static double action_count(const json_t *policy, const char *action) {
     size_t i, j;
     json_t *p, *a;
-    json_array_foreach(json_object_get(policy, "policies"), i, p) {
+    json_array_foreach (json_object_get(policy, "policies"), i, p) {
         if (text_at(p, "state_hash")[0]) continue;
-        json_array_foreach(json_object_get(p, "actions"), j, a) if (strcmp(text_at(a, "action"), action) == 0)
-            return json_number_value(json_object_get(a, "count"));
+        json_array_foreach (json_object_get(p, "actions"), j, a)
+            if (strcmp(text_at(a, "action"), action) == 0) return json_number_value(json_object_get(a, "count"));
     }
     return 0;
 }
@@ -52,9 +56,12 @@ static void what_was_watched_is_gone_from_the_next_answer(void **state) {
     snprintf(first, sizeof first, "%s", result_id(a, 0));
     snprintf(id, sizeof id, "%s", text_at(a, "recommendation_id"));
     json_decref(a);
-    snprintf(text, sizeof text, "{\"interaction\":{\"user\":\"eve\",\"item\":\"%s\",\"type\":\"complete\",\"recommendation_id\":\"%s\"}}", first, id);
+    snprintf(text, sizeof text,
+             "{\"interaction\":{\"user\":\"eve\",\"item\":\"%s\",\"type\":\"complete\",\"recommendation_id\":\"%s\"}}",
+             first, id);
     put_all(*state, text);
-    a = ask(*state, BRAID_RECOMMEND, "{\"user\":\"eve\",\"k\":60}"); /* without waiting: the person's own writes are visible */
+    a = ask(*state, BRAID_RECOMMEND,
+            "{\"user\":\"eve\",\"k\":60}"); /* without waiting: the person's own writes are visible */
     assert_false(has_result(a, first));
     assert_int_equal(result_count(a), ITEMS - 1);
     assert_int_equal(json_array_size(json_object_get(a, "degraded")), 0);
@@ -65,9 +72,11 @@ static void liking_a_genre_brings_more_of_it_and_skipping_less(void **state) {
     fixture *f = *state;
     char text[200];
     for (int i = 0; i < 6; i++) {
-        snprintf(text, sizeof text, "{\"interaction\":{\"user\":\"fan\",\"item\":\"i%02d\",\"type\":\"like\"}}", 1 + i * 4);
+        snprintf(text, sizeof text, "{\"interaction\":{\"user\":\"fan\",\"item\":\"i%02d\",\"type\":\"like\"}}",
+                 1 + i * 4);
         put_all(f, text);
-        snprintf(text, sizeof text, "{\"interaction\":{\"user\":\"fan\",\"item\":\"i%02d\",\"type\":\"dislike\"}}", 3 + i * 4);
+        snprintf(text, sizeof text, "{\"interaction\":{\"user\":\"fan\",\"item\":\"i%02d\",\"type\":\"dislike\"}}",
+                 3 + i * 4);
         put_all(f, text);
     }
     json_t *a = ask(f, BRAID_RECOMMEND, "{\"user\":\"fan\",\"k\":6,\"diversity\":0,\"seed\":7}");
@@ -87,8 +96,10 @@ static void liking_a_genre_brings_more_of_it_and_skipping_less(void **state) {
 
 static void a_repeated_key_changes_nothing(void **state) {
     fixture *f = *state;
-    const char *line = "{\"user\":\"rep\",\"item\":\"i01\",\"type\":\"like\"}\n{\"user\":\"rep\",\"item\":\"i05\",\"type\":\"like\"}";
-    json_t *one = put_as(f, BRAID_LINE_INTERACTION, "call-1", line), *two = put_as(f, BRAID_LINE_INTERACTION, "call-1", line);
+    const char *line =
+        "{\"user\":\"rep\",\"item\":\"i01\",\"type\":\"like\"}\n{\"user\":\"rep\",\"item\":\"i05\",\"type\":\"like\"}";
+    json_t *one = put_as(f, BRAID_LINE_INTERACTION, "call-1", line),
+           *two = put_as(f, BRAID_LINE_INTERACTION, "call-1", line);
     assert_int_equal(json_integer_value(json_object_get(one, "accepted")), 2);
     assert_int_equal(json_integer_value(json_object_get(one, "duplicates")), 0);
     assert_int_equal(json_integer_value(json_object_get(two, "accepted")), 2);
@@ -104,8 +115,9 @@ static void a_reward_finds_its_slate(void **state) {
     fixture *f = *state;
     json_t *a = ask(f, BRAID_RECOMMEND, "{\"user\":\"attr\",\"k\":5}");
     char text[300];
-    snprintf(text, sizeof text, "{\"interaction\":{\"user\":\"attr\",\"item\":\"%s\",\"type\":\"like\",\"recommendation_id\":\"%s\"}}", result_id(a, 2),
-             text_at(a, "recommendation_id"));
+    snprintf(text, sizeof text,
+             "{\"interaction\":{\"user\":\"attr\",\"item\":\"%s\",\"type\":\"like\",\"recommendation_id\":\"%s\"}}",
+             result_id(a, 2), text_at(a, "recommendation_id"));
     put_all(f, text);
     char *json;
     braid_error err = {0};
@@ -118,15 +130,17 @@ static void a_reward_finds_its_slate(void **state) {
 }
 
 static void an_interaction_with_an_unknown_item_is_named_and_the_rest_is_kept(void **state) {
-    json_t *r = put_as(*state, BRAID_LINE_INTERACTION, NULL,
-                       "{\"user\":\"x\",\"item\":\"i01\",\"type\":\"like\"}\n{\"user\":\"x\",\"item\":\"nowhere\",\"type\":\"like\"}\n{\"user\":\"x\",\"item\":\"i02\",\"type\":\"bite\"}\n{\"user\":\"x\",\"it");
+    json_t *r = put_as(
+        *state, BRAID_LINE_INTERACTION, NULL,
+        "{\"user\":\"x\",\"item\":\"i01\",\"type\":\"like\"}\n{\"user\":\"x\",\"item\":\"nowhere\",\"type\":\"like\"}\n{\"user\":\"x\",\"item\":\"i02\",\"type\":\"bite\"}\n{\"user\":\"x\",\"it");
     assert_int_equal(json_integer_value(json_object_get(r, "accepted")), 1);
     json_t *rejected = json_object_get(r, "rejected");
     assert_int_equal(json_array_size(rejected), 3);
     static const int lines[] = {2, 3, 4};
     for (size_t i = 0; i < 3; i++) {
         bool there = false;
-        for (size_t j = 0; j < 3; j++) there |= json_integer_value(json_object_get(json_array_get(rejected, j), "line")) == lines[i];
+        for (size_t j = 0; j < 3; j++)
+            there |= json_integer_value(json_object_get(json_array_get(rejected, j), "line")) == lines[i];
         assert_true(there);
     }
     json_decref(r);
@@ -136,7 +150,9 @@ static void a_deleted_person_is_gone_from_everywhere(void **state) {
     fixture *f = *state;
     char *json = NULL;
     braid_error err = {0};
-    put_all(f, "{\"user\":{\"id\":\"gone-person\",\"name\":\"Unusualname\"}}\n{\"interaction\":{\"user\":\"gone-person\",\"item\":\"i01\",\"type\":\"like\"}}");
+    put_all(
+        f,
+        "{\"user\":{\"id\":\"gone-person\",\"name\":\"Unusualname\"}}\n{\"interaction\":{\"user\":\"gone-person\",\"item\":\"i01\",\"type\":\"like\"}}");
     json_decref(ask(f, BRAID_RECOMMEND, "{\"user\":\"gone-person\"}"));
     settle(f);
     put_all(f, "{\"delete\":{\"user\":\"gone-person\"}}");
@@ -185,9 +201,12 @@ static void a_token_makes_a_write_visible_or_says_that_it_is_not(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_was_watched_is_gone_from_the_next_answer), cmocka_unit_test(liking_a_genre_brings_more_of_it_and_skipping_less),
-        cmocka_unit_test(a_repeated_key_changes_nothing), cmocka_unit_test(a_reward_finds_its_slate),
-        cmocka_unit_test(an_interaction_with_an_unknown_item_is_named_and_the_rest_is_kept), cmocka_unit_test(a_deleted_person_is_gone_from_everywhere),
+        cmocka_unit_test(what_was_watched_is_gone_from_the_next_answer),
+        cmocka_unit_test(liking_a_genre_brings_more_of_it_and_skipping_less),
+        cmocka_unit_test(a_repeated_key_changes_nothing),
+        cmocka_unit_test(a_reward_finds_its_slate),
+        cmocka_unit_test(an_interaction_with_an_unknown_item_is_named_and_the_rest_is_kept),
+        cmocka_unit_test(a_deleted_person_is_gone_from_everywhere),
         cmocka_unit_test(a_token_makes_a_write_visible_or_says_that_it_is_not),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

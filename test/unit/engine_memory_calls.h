@@ -7,7 +7,8 @@
 
 #include "../support/failing_memory.h"
 
-/* One call. `n` makes it different each time where that matters; *answer is what must be the same each time, or NULL. */
+/* One call. `n` makes it different each time where that matters; *answer is what must be the same each time, or
+ * NULL. */
 typedef int call_fn(fixture *f, long n, char **answer, braid_error *err);
 
 typedef struct claim {

@@ -1,5 +1,5 @@
-/* What is learned from everybody, as a caller sees it: people of five circles, films that nothing but their viewers tells
- * apart; after learning, three likes are enough to be led to one's circle. */
+/* What is learned from everybody, as a caller sees it: people of five circles, films that nothing but their viewers
+ * tells apart; after learning, three likes are enough to be led to one's circle. */
 #include <math.h>
 #include <sqlite3.h>
 #include <time.h>
@@ -9,7 +9,8 @@
 static const char *const settings[] = {"vector.dimension", "16", "query.deadline_ms", "20000", NULL};
 enum { CIRCLES = 5, FILMS = 100, PEOPLE = 60, WATCHED = 12 };
 
-/* Film i is of circle i % 5, person u of circle u % 5; of a dozen films ten are of the person's own circle and liked. */
+/* Film i is of circle i % 5, person u of circle u % 5; of a dozen films ten are of the person's own circle and
+ * liked. */
 static void everybody_watches(fixture *f) {
     size_t room = (size_t)FILMS * 80 + (size_t)PEOPLE * WATCHED * 140, n = 0;
     char *text = malloc(room);
@@ -25,9 +26,10 @@ static void everybody_watches(fixture *f) {
                 film = (int)(draw >> 16) % (FILMS / CIRCLES) * CIRCLES + (k < 10 ? u : u + k) % CIRCLES;
             } while (taken[film]);
             taken[film] = true;
-            n += (size_t)snprintf(text + n, room - n,
-                                  "{\"interaction\":{\"user\":\"p%02d\",\"item\":\"f%03d\",\"type\":\"%s\",\"at\":\"2026-01-01T%02d:%02d:00Z\"}}\n", u, film,
-                                  k < 10 ? "like" : "dislike", k, u % 60);
+            n += (size_t)snprintf(
+                text + n, room - n,
+                "{\"interaction\":{\"user\":\"p%02d\",\"item\":\"f%03d\",\"type\":\"%s\",\"at\":\"2026-01-01T%02d:%02d:00Z\"}}\n",
+                u, film, k < 10 ? "like" : "dislike", k, u % 60);
         }
     }
     put_all(f, text);
@@ -62,10 +64,11 @@ static json_t *learn(fixture *f, const char *what) {
 /* Somebody new, who liked three films of circle 2. */
 static void three_likes(fixture *f, const char *user) {
     char text[400];
-    snprintf(text, sizeof text,
-             "{\"interaction\":{\"user\":\"%s\",\"item\":\"f002\",\"type\":\"like\"}}\n{\"interaction\":{\"user\":\"%s\",\"item\":\"f007\",\"type\":\"like\"}}\n"
-             "{\"interaction\":{\"user\":\"%s\",\"item\":\"f012\",\"type\":\"like\"}}\n",
-             user, user, user);
+    snprintf(
+        text, sizeof text,
+        "{\"interaction\":{\"user\":\"%s\",\"item\":\"f002\",\"type\":\"like\"}}\n{\"interaction\":{\"user\":\"%s\",\"item\":\"f007\",\"type\":\"like\"}}\n"
+        "{\"interaction\":{\"user\":\"%s\",\"item\":\"f012\",\"type\":\"like\"}}\n",
+        user, user, user);
     put_all(f, text);
     settle(f);
 }
@@ -76,7 +79,8 @@ static unsigned of_circle(const json_t *answer, int circle) {
     return n;
 }
 
-static const char asked[] = "{\"user\":\"new\",\"k\":10,\"explore\":false,\"diversity\":0,\"cache\":false,\"lang\":\"en\"%s}";
+static const char asked[] =
+    "{\"user\":\"new\",\"k\":10,\"explore\":false,\"diversity\":0,\"cache\":false,\"lang\":\"en\"%s}";
 
 static json_t *recommend(fixture *f, const char *more) {
     char text[300];
@@ -102,7 +106,8 @@ static void a_reason_names_what_spoke_for_it(void **state) {
     three_likes(f, "new");
     json_decref(learn(f, "all"));
     json_t *a = recommend(f, "");
-    const char *reason = json_string_value(json_array_get(json_object_get(json_array_get(json_object_get(a, "results"), 0), "because"), 0));
+    const char *reason = json_string_value(
+        json_array_get(json_object_get(json_array_get(json_object_get(a, "results"), 0), "because"), 0));
     bool named = strstr(reason, "Film 2”") || strstr(reason, "Film 7”") || strstr(reason, "Film 12”");
     if (strncmp(reason, "liked by people who liked “Film ", 30) != 0 || !named) fail_msg("%s", reason);
     json_decref(a);
@@ -190,7 +195,7 @@ static void what_is_similar_tells_what_was_learned_of_it(void **state) {
     double last = INFINITY;
     assert_in_range(json_array_size(learned), 3, 10);
     assert_int_equal(json_array_size(json_object_get(few, "learned")), 3);
-    json_array_foreach(learned, i, one) {
+    json_array_foreach (learned, i, one) {
         double strength = json_number_value(json_object_get(one, "strength"));
         assert_true(strength > 0 && strength <= last);
         last = strength;
@@ -233,7 +238,8 @@ static void a_refresh_learns_of_what_has_moved_as_a_whole_learning_would(void **
         for (size_t i = 0; i < json_array_size(a); i++) {
             const json_t *x = json_array_get(a, i), *y = json_array_get(b, i);
             assert_string_equal(text_at(x, "id"), text_at(y, "id"));
-            assert_true(fabs(json_number_value(json_object_get(x, "strength")) - json_number_value(json_object_get(y, "strength"))) < 1e-3);
+            assert_true(fabs(json_number_value(json_object_get(x, "strength")) -
+                             json_number_value(json_object_get(y, "strength"))) < 1e-3);
         }
         json_decref(whole);
     }
@@ -333,7 +339,9 @@ static weights_row weights_of(fixture *f, const char *agent) {
     sqlite3_stmt *st;
     settle(f);
     assert_int_equal(sqlite3_open_v2(f->path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(db, "SELECT actions FROM policies WHERE agent = ?1 AND state = 'the ranking'", -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "SELECT actions FROM policies WHERE agent = ?1 AND state = 'the ranking'",
+                                        -1, &st, NULL),
+                     SQLITE_OK);
     sqlite3_bind_text(st, 1, agent, -1, SQLITE_STATIC);
     if (sqlite3_step(st) == SQLITE_ROW) {
         row.len = sqlite3_column_bytes(st, 0);
@@ -347,9 +355,10 @@ static weights_row weights_of(fixture *f, const char *agent) {
 
 static void choose(fixture *f, const json_t *answer, const char *item, const char *type, const char *key) {
     char text[400];
-    snprintf(text, sizeof text,
-             "{\"interaction\":{\"user\":\"new\",\"item\":\"%s\",\"type\":\"%s\",\"idempotency_key\":\"%s\",\"recommendation_id\":\"%s\"}}", item, type, key,
-             text_at(answer, "recommendation_id"));
+    snprintf(
+        text, sizeof text,
+        "{\"interaction\":{\"user\":\"new\",\"item\":\"%s\",\"type\":\"%s\",\"idempotency_key\":\"%s\",\"recommendation_id\":\"%s\"}}",
+        item, type, key, text_at(answer, "recommendation_id"));
     put_all(f, text);
 }
 

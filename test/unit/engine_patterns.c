@@ -1,18 +1,20 @@
-/* Patterns, as a caller meets them: nothing leans before they are learned; afterwards a month, a mood, what others like and what the
- * person prefers move the scores a little, and say so; they are there after a restart, and noise leaves answers as they were. */
+/* Patterns, as a caller meets them: nothing leans before they are learned; afterwards a month, a mood, what others
+ * like and what the person prefers move the scores a little, and say so; they are there after a restart, and noise
+ * leaves answers as they were. */
 #include <math.h>
 #include <time.h>
 
 #include "engine_test.h"
 
 static const char *const settings[] = {"vector.dimension", "32", "query.deadline_ms", "20000", NULL};
-static const char *const without[] = {"vector.dimension", "32", "query.deadline_ms", "20000", "learn.patterns", "false", NULL};
+static const char *const without[] = {
+    "vector.dimension", "32", "query.deadline_ms", "20000", "learn.patterns", "false", NULL};
 static const char *const genres[] = {"drame", "western", "conte", "horreur", "danse", "histoire", "crime", "voyage"};
 enum { GENRES = 8, ITEMS = 160, PEOPLE = 150, EACH = 24 };
 
-static char moment[32];           /* of every question: now, as it was at the beginning */
+static char moment[32];             /* of every question: now, as it was at the beginning */
 static int this_month, other_month; /* 1..12 */
-static uint32_t dice; /* the same throws in every run */
+static uint32_t dice;               /* the same throws in every run */
 
 static uint32_t throw_of(uint32_t sides) {
     dice = dice * UINT32_C(1664525) + UINT32_C(1013904223);
@@ -31,7 +33,8 @@ static int setup(void **state) {
     char *text = malloc(ITEMS * 200);
     size_t n = 0;
     for (int i = 0; i < ITEMS; i++)
-        n += (size_t)sprintf(text + n, "{\"id\":\"i%03d\",\"title\":\"Film %d\",\"genres\":[\"%s\"]}\n", i, i, genres[i % GENRES]);
+        n += (size_t)sprintf(text + n, "{\"id\":\"i%03d\",\"title\":\"Film %d\",\"genres\":[\"%s\"]}\n", i, i,
+                             genres[i % GENRES]);
     put_all(f, text);
     free(text);
     settle(f);
@@ -49,7 +52,8 @@ static int item_of(int genre) {
     return genre + GENRES * (int)throw_of(ITEMS / GENRES);
 }
 
-/* Likings over three years. Planted: tales in this month, journeys in another, horror in a gloomy mood, and who likes westerns likes crime. */
+/* Likings over three years. Planted: tales in this month, journeys in another, horror in a gloomy mood, and who
+ * likes westerns likes crime. */
 static void likings(fixture *f, const char *prefix, bool planted) {
     char *text = malloc((size_t)PEOPLE * EACH * 200);
     size_t n = 0;
@@ -64,10 +68,11 @@ static void likings(fixture *f, const char *prefix, bool planted) {
             if (planted && month == other_month && luck < 5) item = item_of(7);
             if (planted && strcmp(mood, "sombre") == 0 && luck < 5) item = item_of(3);
             if (planted && p % 3 == 0 && luck >= 5 && luck < 9) item = item_of(luck < 7 ? 1 : 6);
-            n += (size_t)sprintf(text + n,
-                                 "{\"interaction\":{\"user\":\"%s%d\",\"item\":\"i%03d\",\"type\":\"like\",\"at\":\"%d-%02d-1%dT12:00:00Z\","
-                                 "\"context\":{\"mood\":\"%s\"}}}\n",
-                                 prefix, p, item, year, month, i % 10, mood[0] ? mood : "calme");
+            n += (size_t)sprintf(
+                text + n,
+                "{\"interaction\":{\"user\":\"%s%d\",\"item\":\"i%03d\",\"type\":\"like\",\"at\":\"%d-%02d-1%dT12:00:00Z\","
+                "\"context\":{\"mood\":\"%s\"}}}\n",
+                prefix, p, item, year, month, i % 10, mood[0] ? mood : "calme");
         }
     put_all(f, text);
     free(text);
@@ -95,7 +100,8 @@ static json_t *patterns_of(fixture *f, const char *kind, const char *user) {
 static const json_t *pattern(const json_t *list, const char *kind, const char *facet) {
     size_t i;
     const json_t *p;
-    json_array_foreach(json_object_get(list, "patterns"), i, p) if (strcmp(text_at(p, "kind"), kind) == 0 && strcmp(text_at(p, "facet"), facet) == 0) return p;
+    json_array_foreach (json_object_get(list, "patterns"), i, p)
+        if (strcmp(text_at(p, "kind"), kind) == 0 && strcmp(text_at(p, "facet"), facet) == 0) return p;
     return NULL;
 }
 
@@ -108,17 +114,19 @@ static double best_of(const json_t *answer, int genre, const char *words, bool *
         size_t j;
         if (atoi(text_at(r, "id") + 1) % GENRES != genre) continue;
         best = fmax(best, json_number_value(json_object_get(r, "score")));
-        json_array_foreach(json_object_get(r, "because"), j, b) if (strstr(json_string_value(b), words)) *said = true;
+        json_array_foreach (json_object_get(r, "because"), j, b)
+            if (strstr(json_string_value(b), words)) *said = true;
     }
     return best;
 }
 
 static json_t *asked(fixture *f, const char *user, const char *mood) {
     char text[300];
-    snprintf(text, sizeof text,
-             "{\"user\":\"%s\",\"k\":160,\"diversity\":0,\"explore\":false,\"seed\":5,\"lang\":\"en\",\"include_seen\":true,"
-             "\"context\":{\"at\":\"%s\"%s%s%s}}",
-             user, moment, mood ? ",\"mood\":\"" : "", mood ? mood : "", mood ? "\"" : "");
+    snprintf(
+        text, sizeof text,
+        "{\"user\":\"%s\",\"k\":160,\"diversity\":0,\"explore\":false,\"seed\":5,\"lang\":\"en\",\"include_seen\":true,"
+        "\"context\":{\"at\":\"%s\"%s%s%s}}",
+        user, moment, mood ? ",\"mood\":\"" : "", mood ? mood : "", mood ? "\"" : "");
     return ask(f, BRAID_RECOMMEND, text);
 }
 
@@ -132,7 +140,8 @@ static void noise_is_no_pattern_and_moves_nothing(void **state) {
     assert_int_equal(json_integer_value(json_object_get(report, "interactions")), PEOPLE * EACH);
     assert_int_equal(json_array_size(json_object_get(found, "patterns")), 0);
     const json_t *tested = json_object_get(json_object_get(found, "learned"), "tested");
-    assert_true(json_integer_value(json_object_get(tested, "seasonal_trend")) > 50 && json_integer_value(json_object_get(tested, "genre_affinity")) > 30);
+    assert_true(json_integer_value(json_object_get(tested, "seasonal_trend")) > 50 &&
+                json_integer_value(json_object_get(tested, "genre_affinity")) > 30);
     for (size_t i = 0; i < result_count(before); i++) assert_string_equal(result_id(before, i), result_id(after, i));
     json_decref(none);
     json_decref(report);
@@ -155,7 +164,8 @@ static void what_was_planted_is_found_listed_and_leant_on(void **state) {
     json_t *before = asked(f, "anna", NULL);
     json_decref(learn(f, "patterns"));
     json_t *list = patterns_of(f, NULL, NULL);
-    const json_t *season = pattern(list, "seasonal_trend", "genres=conte"), *mood = pattern(list, "mood_correlation", "genres=horreur"),
+    const json_t *season = pattern(list, "seasonal_trend", "genres=conte"),
+                 *mood = pattern(list, "mood_correlation", "genres=horreur"),
                  *affinity = pattern(list, "genre_affinity", "genres=crime");
     assert_non_null(season);
     assert_non_null(mood);
@@ -197,14 +207,16 @@ static void a_person_is_told_what_they_prefer(void **state) {
     bool said;
     braid_error err = {0};
     for (int i = 0; i < 9; i++) {
-        snprintf(text, sizeof text, "{\"interaction\":{\"user\":\"bea\",\"item\":\"i%03d\",\"type\":\"like\"}}", 4 + i * GENRES);
+        snprintf(text, sizeof text, "{\"interaction\":{\"user\":\"bea\",\"item\":\"i%03d\",\"type\":\"like\"}}",
+                 4 + i * GENRES);
         put_all(f, text);
     }
     json_t *own = patterns_of(f, NULL, "bea"); /* at once, without learning again */
     assert_int_equal(json_array_size(json_object_get(own, "patterns")), 1);
     const json_t *p = pattern(own, "user_preference", "genres=danse");
     assert_non_null(p);
-    assert_true(json_integer_value(json_object_get(p, "evidence")) == 9 && json_number_value(json_object_get(p, "lift")) > 3);
+    assert_true(json_integer_value(json_object_get(p, "evidence")) == 9 &&
+                json_number_value(json_object_get(p, "lift")) > 3);
     json_decref(own);
     json_t *a = asked(f, "bea", NULL);
     best_of(a, 4, "more often than others", &said);

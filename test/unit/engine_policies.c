@@ -1,4 +1,5 @@
-/* What agents believe: shown as answers use it, taken out, put back; and lists that explore, through the whole engine. */
+/* What agents believe: shown as answers use it, taken out, put back; and lists that explore, through the whole
+ * engine. */
 #include <math.h>
 #include <time.h>
 
@@ -11,14 +12,17 @@ static void fill(fixture *f) {
     fixture_start(f, NULL);
     for (int i = 0; i < ITEMS; i++) {
         char text[200];
-        snprintf(text, sizeof text, "{\"id\":\"i%d\",\"title\":\"Film %d\",\"genres\":[\"%s\"],\"year\":%d}", i, i, genres[i % 4], 1960 + i);
+        snprintf(text, sizeof text, "{\"id\":\"i%d\",\"title\":\"Film %d\",\"genres\":[\"%s\"],\"year\":%d}", i, i,
+                 genres[i % 4], 1960 + i);
         put_all(f, text);
     }
     for (int p = 0; p < PEOPLE; p++)
         for (int i = 0; i < 12; i++) {
             char text[200];
-            snprintf(text, sizeof text, "{\"interaction\":{\"user\":\"p%d\",\"item\":\"i%d\",\"type\":\"%s\",\"context\":{\"region\":\"CA\"}}}", p,
-                     (p * 5 + i * 3) % ITEMS, i % 3 ? "like" : "skip");
+            snprintf(
+                text, sizeof text,
+                "{\"interaction\":{\"user\":\"p%d\",\"item\":\"i%d\",\"type\":\"%s\",\"context\":{\"region\":\"CA\"}}}",
+                p, (p * 5 + i * 3) % ITEMS, i % 3 ? "like" : "skip");
             put_all(f, text);
         }
     settle(f);
@@ -30,8 +34,9 @@ static void choose(fixture *f, const char *person, size_t place) {
     snprintf(text, sizeof text, "{\"user\":\"%s\",\"k\":8,\"seed\":7,\"cache\":false}", person);
     json_t *answer = ask(f, BRAID_RECOMMEND, text);
     assert_true(result_count(answer) == 8);
-    snprintf(text, sizeof text, "{\"interaction\":{\"user\":\"%s\",\"item\":\"%s\",\"type\":\"like\",\"recommendation_id\":\"%s\"}}", person,
-             result_id(answer, place), text_at(answer, "recommendation_id"));
+    snprintf(text, sizeof text,
+             "{\"interaction\":{\"user\":\"%s\",\"item\":\"%s\",\"type\":\"like\",\"recommendation_id\":\"%s\"}}",
+             person, result_id(answer, place), text_at(answer, "recommendation_id"));
     put_all(f, text);
     json_decref(answer);
     settle(f);
@@ -70,8 +75,8 @@ static int put_back(fixture *f, const json_t *rows, bool force, double *written,
 static json_t *figures(const json_t *rows) {
     json_t *copy = json_deep_copy(rows), *row, *action;
     size_t i, k;
-    json_array_foreach(json_object_get(copy, "policies"), i, row)
-        json_array_foreach(json_object_get(row, "actions"), k, action) json_object_del(action, "version");
+    json_array_foreach (json_object_get(copy, "policies"), i, row)
+        json_array_foreach (json_object_get(row, "actions"), k, action) json_object_del(action, "version");
     json_object_del(copy, "database");
     return copy;
 }
@@ -94,7 +99,8 @@ static void what_is_put_back_is_what_was_taken_out_and_undoes_nothing_newer(void
     learn(&f);
     choose(&f, "p1", 2);
     json_t *before = taken_out(&f, "p1"), *population = taken_out(&f, NULL);
-    assert_true(json_array_size(json_object_get(before, "policies")) >= 3); /* any state, this one, and what is their own */
+    assert_true(json_array_size(json_object_get(before, "policies")) >=
+                3); /* any state, this one, and what is their own */
     /* At once, it is no change at all. */
     assert_int_equal(put_back(&f, before, false, &written, &stale, &err), BRAID_OK);
     assert_true(written == (double)json_array_size(json_object_get(before, "policies")) && stale == 0);
@@ -108,16 +114,18 @@ static void what_is_put_back_is_what_was_taken_out_and_undoes_nothing_newer(void
     assert_int_equal(put_back(&f, before, true, &written, &stale, &err), BRAID_OK);
     assert_true(stale == 0);
     json_t *again = taken_out(&f, "p1");
-    assert_true(json_array_size(json_object_get(again, "policies")) >= json_array_size(json_object_get(before, "policies")));
+    assert_true(json_array_size(json_object_get(again, "policies")) >=
+                json_array_size(json_object_get(before, "policies")));
     json_t *row;
     size_t i;
-    json_array_foreach(json_object_get(before, "policies"), i, row) {
+    json_array_foreach (json_object_get(before, "policies"), i, row) {
         json_t *now = NULL, *other;
         size_t k;
-        json_array_foreach(json_object_get(again, "policies"), k, other)
+        json_array_foreach (json_object_get(again, "policies"), k, other)
             if (strcmp(text_at(row, "state_hash"), text_at(other, "state_hash")) == 0) now = other;
         assert_non_null(now);
-        assert_int_equal(json_array_size(json_object_get(now, "actions")), json_array_size(json_object_get(row, "actions")));
+        assert_int_equal(json_array_size(json_object_get(now, "actions")),
+                         json_array_size(json_object_get(row, "actions")));
     }
     choose(&f, "p1", 4); /* and learning goes on upon it */
     json_t *on = taken_out(&f, "p1");
@@ -157,7 +165,9 @@ static void another_database_takes_what_it_knows_nothing_of(void **state) {
 static void nonsense_is_refused_whole(void **state) {
     (void)state;
     static const char *const bad[] = {
-        "{}", "[]", "{\"format\":\"braid-policy-1\",\"agent\":\"default\",\"user\":\"\"}",
+        "{}",
+        "[]",
+        "{\"format\":\"braid-policy-1\",\"agent\":\"default\",\"user\":\"\"}",
         "{\"format\":\"braid-policy-2\",\"agent\":\"default\",\"user\":\"\",\"policies\":[]}",
         "{\"format\":\"braid-policy-1\",\"agent\":\"\",\"user\":\"\",\"policies\":[]}",
         "{\"format\":\"braid-policy-1\",\"agent\":\"default\",\"user\":\"\",\"policies\":[{\"state_hash\":\"\",\"state\":\"\",\"actions\":[]}]}",
@@ -173,10 +183,13 @@ static void nonsense_is_refused_whole(void **state) {
     json_t *before = taken_out(&f, NULL);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         err = (braid_error){0};
-        assert_true(braid_policy_import(f.db, bad[i], 0, true, &json, &err) == BRAID_E_INVALID && !json && err.message[0]);
+        assert_true(braid_policy_import(f.db, bad[i], 0, true, &json, &err) == BRAID_E_INVALID && !json &&
+                    err.message[0]);
     }
     /* A version of the future would stop the learning of everything before it. */
-    json_t *rows = taken_out(&f, NULL), *action = json_array_get(json_object_get(json_array_get(json_object_get(rows, "policies"), 0), "actions"), 0);
+    json_t *rows = taken_out(&f, NULL),
+           *action =
+               json_array_get(json_object_get(json_array_get(json_object_get(rows, "policies"), 0), "actions"), 0);
     double written;
     size_t stale;
     json_object_set_new(action, "version", json_integer(INT64_C(1) << 60));
@@ -204,17 +217,21 @@ static void a_policy_is_shown_as_answers_use_it(void **state) {
     assert_true(json_integer_value(json_object_get(shown, "choices")) == 1);
     double own = 0, known = 0;
     size_t i;
-    json_array_foreach(json_object_get(shown, "weights"), i, row) own += fabs(json_number_value(json_object_get(row, "own")));
-    json_array_foreach(json_object_get(shown, "actions"), i, row) known += json_number_value(json_object_get(row, "count"));
+    json_array_foreach (json_object_get(shown, "weights"), i, row)
+        own += fabs(json_number_value(json_object_get(row, "own")));
+    json_array_foreach (json_object_get(shown, "actions"), i, row)
+        known += json_number_value(json_object_get(row, "count"));
     assert_true(own > 0 && known >= 13); /* twelve things done, and the choice */
     json_decref(shown);
     if (braid_policy_show(f.db, "default", "nobody", NULL, &json, &err)) fail_msg("%s", err.message);
     shown = json_loads(json, 0, NULL);
     braid_free(json);
-    json_array_foreach(json_object_get(shown, "weights"), i, row) assert_true(json_number_value(json_object_get(row, "own")) == 0);
+    json_array_foreach (json_object_get(shown, "weights"), i, row)
+        assert_true(json_number_value(json_object_get(row, "own")) == 0);
     assert_true(json_array_size(json_object_get(shown, "actions")) >= 4); /* what everybody is known to like */
     json_decref(shown);
-    assert_int_equal(braid_policy_show(f.db, "default", "p1", "{\"weather\":\"rain\"}", &json, &err), BRAID_E_UNKNOWN_FIELD);
+    assert_int_equal(braid_policy_show(f.db, "default", "p1", "{\"weather\":\"rain\"}", &json, &err),
+                     BRAID_E_UNKNOWN_FIELD);
     fixture_end(&f);
 }
 
@@ -230,7 +247,7 @@ static void a_list_explores_within_its_budget_and_tells_its_chances(void **state
         json_t *hit;
         snprintf(text, sizeof text, "{\"user\":\"p2\",\"k\":10,\"seed\":%u,\"cache\":false,\"lang\":\"en\"}", seed);
         json_t *answer = ask(&f, BRAID_RECOMMEND, text), *again = ask(&f, BRAID_RECOMMEND, text);
-        json_array_foreach(json_object_get(answer, "results"), i, hit) {
+        json_array_foreach (json_object_get(answer, "results"), i, hit) {
             double chance = json_number_value(json_object_get(hit, "propensity"));
             bool tried = json_is_true(json_object_get(hit, "explored"));
             const json_t *because = json_object_get(hit, "because");
@@ -244,11 +261,13 @@ static void a_list_explores_within_its_budget_and_tells_its_chances(void **state
         json_decref(answer);
         json_decref(again);
     }
-    assert_true(explored > lists / 6 && explored < lists); /* nine in ten would be 1 - 0.9^10 of them, less what drew the best */
+    /* nine in ten would be 1 - 0.9^10 of them, less what drew the best */
+    assert_true(explored > lists / 6 && explored < lists);
     json_t *plain = ask(&f, BRAID_RECOMMEND, "{\"user\":\"p2\",\"k\":10,\"explore\":false,\"cache\":false}"), *hit;
     size_t i;
-    json_array_foreach(json_object_get(plain, "results"), i, hit)
-        assert_true(json_number_value(json_object_get(hit, "propensity")) == 1 && json_is_false(json_object_get(hit, "explored")));
+    json_array_foreach (json_object_get(plain, "results"), i, hit)
+        assert_true(json_number_value(json_object_get(hit, "propensity")) == 1 &&
+                    json_is_false(json_object_get(hit, "explored")));
     json_decref(plain);
     fixture_end(&f);
 }
@@ -278,9 +297,10 @@ static unsigned explored_by(fixture *f, const char *who, unsigned lists, int *ol
         char text[200];
         size_t i;
         json_t *hit;
-        snprintf(text, sizeof text, "{\"user\":\"p2\",\"agent\":\"%s\",\"k\":10,\"seed\":%u,\"cache\":false}", who, seed);
+        snprintf(text, sizeof text, "{\"user\":\"p2\",\"agent\":\"%s\",\"k\":10,\"seed\":%u,\"cache\":false}", who,
+                 seed);
         json_t *answer = ask(f, BRAID_RECOMMEND, text);
-        json_array_foreach(json_object_get(answer, "results"), i, hit) {
+        json_array_foreach (json_object_get(answer, "results"), i, hit) {
             double chance = json_number_value(json_object_get(hit, "propensity"));
             assert_true(chance > 0 && chance <= 1);
             if (!json_is_true(json_object_get(hit, "explored"))) continue;
@@ -304,19 +324,22 @@ static void an_agent_does_as_its_document_says(void **state) {
     for (size_t i = 0; i < 6; i++) choose(&f, "p2", i);
     json_t *unsaid = agent(&f, "nobody");
     assert_string_equal(text_at(unsaid, "learner"), "softmax");
-    assert_true(json_integer_value(json_object_get(unsaid, "version")) == 0 && json_is_true(json_object_get(unsaid, "personal")));
+    assert_true(json_integer_value(json_object_get(unsaid, "version")) == 0 &&
+                json_is_true(json_object_get(unsaid, "personal")));
     json_decref(unsaid);
     assert_int_equal(put_agent(&f, "none", "{\"exploration\":{\"budget\":0}}", &err), BRAID_OK);
     assert_true(explored_by(&f, "none", LISTS, &oldest) == 0);
     static const char *const learners[] = {"softmax", "linucb", "thompson"};
     for (size_t i = 0; i < 3; i++) {
         char text[160];
-        snprintf(text, sizeof text, "{\"learner\":\"%s\",\"exploration\":{\"budget\":0.4,\"strength\":2}}", learners[i]);
+        snprintf(text, sizeof text, "{\"learner\":\"%s\",\"exploration\":{\"budget\":0.4,\"strength\":2}}",
+                 learners[i]);
         assert_int_equal(put_agent(&f, learners[i], text, &err), BRAID_OK);
         unsigned explored = explored_by(&f, learners[i], LISTS, &oldest);
         assert_true(explored > LISTS / 2 && explored <= 4 * LISTS);
         /* Only what is young: films are of the years 1960 to 2019. */
-        snprintf(text, sizeof text, "{\"learner\":\"%s\",\"exploration\":{\"budget\":0.4,\"age_days_max\":18262}}", learners[i]);
+        snprintf(text, sizeof text, "{\"learner\":\"%s\",\"exploration\":{\"budget\":0.4,\"age_days_max\":18262}}",
+                 learners[i]);
         assert_int_equal(put_agent(&f, learners[i], text, &err), BRAID_OK);
         explored_by(&f, learners[i], LISTS, &oldest);
         assert_true(oldest >= 1976);
@@ -346,14 +369,16 @@ static void an_agent_is_checked_and_its_versions_are_kept(void **state) {
     assert_int_equal(put_agent(&f, "a", "{\"version\":0,\"learner\":\"thompson\"}", &err), BRAID_E_CONFLICT);
     json_t *first = agent(&f, "a");
     assert_string_equal(text_at(first, "learner"), "linucb");
-    snprintf(text, sizeof text, "{\"version\":%lld,\"learner\":\"thompson\"}", (long long)json_integer_value(json_object_get(first, "version")));
+    snprintf(text, sizeof text, "{\"version\":%lld,\"learner\":\"thompson\"}",
+             (long long)json_integer_value(json_object_get(first, "version")));
     assert_int_equal(put_agent(&f, "a", text, &err), BRAID_OK);
     assert_int_equal(put_agent(&f, "a", text, &err), BRAID_E_CONFLICT);
     json_decref(first);
     assert_int_equal(braid_delete_document(f.db, "agent", "a", &json, &err), BRAID_OK);
     braid_free(json);
     first = agent(&f, "a");
-    assert_true(strcmp(text_at(first, "learner"), "softmax") == 0 && json_integer_value(json_object_get(first, "version")) == 0);
+    assert_true(strcmp(text_at(first, "learner"), "softmax") == 0 &&
+                json_integer_value(json_object_get(first, "version")) == 0);
     json_decref(first);
     fixture_end(&f);
 }
@@ -385,7 +410,8 @@ static void another_setting_is_another_answer_at_once(void **state) {
     json_t *now = ask(&f, BRAID_RECOMMEND, question);
     assert_false(json_is_true(json_object_get(now, "cached")));
     for (size_t i = 0; i < result_count(now); i++)
-        assert_true(json_number_value(json_object_get(json_array_get(json_object_get(now, "results"), i), "propensity")) == 1);
+        assert_true(
+            json_number_value(json_object_get(json_array_get(json_object_get(now, "results"), i), "propensity")) == 1);
     json_decref(first);
     json_decref(kept);
     json_decref(now);

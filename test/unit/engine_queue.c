@@ -64,7 +64,9 @@ static double metric(fixture *f, const char *name) {
 
 static void what_is_queued_is_soon_there_and_counted(void **state) {
     fixture *f = *state;
-    json_t *report = queue(f, NULL, "{\"user\":\"ana\",\"item\":\"f1\",\"type\":\"like\"}\n{\"user\":\"ana\",\"item\":\"f2\",\"type\":\"skip\"}\n");
+    json_t *report = queue(
+        f, NULL,
+        "{\"user\":\"ana\",\"item\":\"f1\",\"type\":\"like\"}\n{\"user\":\"ana\",\"item\":\"f2\",\"type\":\"skip\"}\n");
     assert_int_equal(number(report, "accepted"), 2);
     json_decref(report);
     until_known(f, "ana", 2);
@@ -76,9 +78,11 @@ static void what_is_queued_is_soon_there_and_counted(void **state) {
 
 static void bad_lines_are_named_at_once(void **state) {
     fixture *f = *state;
-    json_t *report = queue(f, NULL, "{\"user\":\"ana\",\"item\":\"nowhere\",\"type\":\"like\"}\n"
-                                    "{\"user\":\"ana\",\"item\":\"f2\",\"type\":\"hum\"}\n"
-                                    "{\"item\":{\"id\":\"x\",\"title\":\"X\"}}\n{\"user\":\"ana\",\"item\":\"f1\",\"type\":\"like\"}\n");
+    json_t *report =
+        queue(f, NULL,
+              "{\"user\":\"ana\",\"item\":\"nowhere\",\"type\":\"like\"}\n"
+              "{\"user\":\"ana\",\"item\":\"f2\",\"type\":\"hum\"}\n"
+              "{\"item\":{\"id\":\"x\",\"title\":\"X\"}}\n{\"user\":\"ana\",\"item\":\"f1\",\"type\":\"like\"}\n");
     const json_t *no = json_object_get(report, "rejected");
     static const char *const words[] = {"there is no item 'nowhere'", "type", "only interactions may be queued"};
     assert_int_equal(number(report, "accepted"), 1);
@@ -105,12 +109,15 @@ static void more_than_may_wait_are_told_to_come_again(void **state) {
     fixture *f = *state;
     char text[120 * 60];
     size_t n = 0;
-    for (int i = 0; i < 90; i++) n += (size_t)snprintf(text + n, sizeof text - n, "{\"user\":\"cy\",\"item\":\"f1\",\"type\":\"view\"}\n");
+    for (int i = 0; i < 90; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "{\"user\":\"cy\",\"item\":\"f1\",\"type\":\"view\"}\n");
     json_t *report = queue(f, NULL, text);
     json_int_t accepted = number(report, "accepted");
     const json_t *no = json_object_get(report, "rejected");
-    assert_true(accepted >= 50 && accepted + (json_int_t)json_array_size(no) == 90); /* the writer may have been at work meanwhile */
-    for (size_t i = 0; i < json_array_size(no); i++) assert_string_equal(json_string_value(json_object_get(json_array_get(no, i), "code")), "BUSY");
+    /* the writer may have been at work meanwhile */
+    assert_true(accepted >= 50 && accepted + (json_int_t)json_array_size(no) == 90);
+    for (size_t i = 0; i < json_array_size(no); i++)
+        assert_string_equal(json_string_value(json_object_get(json_array_get(no, i), "code")), "BUSY");
     json_decref(report);
     until_known(f, "cy", (size_t)accepted);
 }
@@ -128,7 +135,8 @@ static void a_person_who_is_deleted_does_not_come_back(void **state) {
     fixture *f = *state;
     json_decref(queue(f, NULL, "{\"user\":\"ed\",\"item\":\"f1\",\"type\":\"like\"}"));
     json_decref(put(f, "{\"delete\":{\"user\":\"ed\"}}"));
-    json_decref(queue(f, NULL, "{\"user\":\"flo\",\"item\":\"f1\",\"type\":\"like\"}")); /* written after whatever waited */
+    json_decref(
+        queue(f, NULL, "{\"user\":\"flo\",\"item\":\"f1\",\"type\":\"like\"}")); /* written after whatever waited */
     until_known(f, "flo", 1);
     assert_int_equal(known_of(f, "ed"), 0);
 }

@@ -1,4 +1,5 @@
-/* Rights are one rule, declared once an item: regions x window x age x tier. It holds on every path, cached answers included, to the second. */
+/* Rights are one rule, declared once an item: regions x window x age x tier. It holds on every path, cached answers
+ * included, to the second. */
 #include <time.h>
 
 #include "engine_test.h"
@@ -14,15 +15,17 @@ static void stamp(char out[32], time_t at) {
 static int setup(void **state) {
     fixture *f = calloc(1, sizeof *f);
     fixture_start(f, settings);
-    put_all(f, "{\"id\":\"free\",\"title\":\"Libre partout\",\"genres\":[\"drame\"]}\n"
-               "{\"id\":\"ca\",\"title\":\"Libre au Canada\",\"genres\":[\"drame\"],\"regions\":[\"CA\"]}\n"
-               "{\"id\":\"adult\",\"title\":\"Libre aux adultes\",\"genres\":[\"drame\"],\"age_rating\":18}\n"
-               "{\"id\":\"premium\",\"title\":\"Libre aux abonnés\",\"genres\":[\"drame\"],\"tier\":2}\n"
-               "{\"id\":\"past\",\"title\":\"Libre autrefois\",\"genres\":[\"drame\"],\"available_until\":\"2020-01-01T00:00:00Z\"}\n"
-               "{\"id\":\"future\",\"title\":\"Libre un jour\",\"genres\":[\"drame\"],\"available_from\":\"2999-01-01T00:00:00Z\"}\n"
-               "{\"user\":{\"id\":\"kid\",\"name\":\"Kid\",\"constraints\":{\"region\":\"CA\",\"age\":10,\"tier\":0}}}\n"
-               "{\"user\":{\"id\":\"mum\",\"name\":\"Mum\",\"constraints\":{\"region\":\"CA\",\"tier\":2,\"exclude\":{\"genres\":[\"horreur\"]},\"block\":[\"free\"]}}}\n"
-               "{\"relation\":{\"from\":\"ca\",\"to\":\"past\",\"type\":\"RELATED_TO\"}}\n{\"relation\":{\"from\":\"ca\",\"to\":\"future\",\"type\":\"RELATED_TO\"}}\n");
+    put_all(
+        f,
+        "{\"id\":\"free\",\"title\":\"Libre partout\",\"genres\":[\"drame\"]}\n"
+        "{\"id\":\"ca\",\"title\":\"Libre au Canada\",\"genres\":[\"drame\"],\"regions\":[\"CA\"]}\n"
+        "{\"id\":\"adult\",\"title\":\"Libre aux adultes\",\"genres\":[\"drame\"],\"age_rating\":18}\n"
+        "{\"id\":\"premium\",\"title\":\"Libre aux abonnés\",\"genres\":[\"drame\"],\"tier\":2}\n"
+        "{\"id\":\"past\",\"title\":\"Libre autrefois\",\"genres\":[\"drame\"],\"available_until\":\"2020-01-01T00:00:00Z\"}\n"
+        "{\"id\":\"future\",\"title\":\"Libre un jour\",\"genres\":[\"drame\"],\"available_from\":\"2999-01-01T00:00:00Z\"}\n"
+        "{\"user\":{\"id\":\"kid\",\"name\":\"Kid\",\"constraints\":{\"region\":\"CA\",\"age\":10,\"tier\":0}}}\n"
+        "{\"user\":{\"id\":\"mum\",\"name\":\"Mum\",\"constraints\":{\"region\":\"CA\",\"tier\":2,\"exclude\":{\"genres\":[\"horreur\"]},\"block\":[\"free\"]}}}\n"
+        "{\"relation\":{\"from\":\"ca\",\"to\":\"past\",\"type\":\"RELATED_TO\"}}\n{\"relation\":{\"from\":\"ca\",\"to\":\"future\",\"type\":\"RELATED_TO\"}}\n");
     settle(f);
     *state = f;
     return 0;
@@ -55,10 +58,13 @@ static void region_age_and_tier_hold_on_every_strategy(void **state) {
     static const char *const strategies[] = {"vector_only", "hybrid_parallel", "hybrid_sequential", "cached_only"};
     for (size_t i = 0; i < 4; i++) {
         char request[200];
-        snprintf(request, sizeof request, "{\"text\":\"libre\",\"strategy\":\"%s\",\"context\":{\"region\":\"CA\",\"age\":12,\"tier\":0}}", strategies[i]);
+        snprintf(request, sizeof request,
+                 "{\"text\":\"libre\",\"strategy\":\"%s\",\"context\":{\"region\":\"CA\",\"age\":12,\"tier\":0}}",
+                 strategies[i]);
         expect(*state, BRAID_SEARCH, request, "ca free ");
     }
-    expect(*state, BRAID_SEARCH, "{\"text\":\"libre\",\"context\":{\"region\":\"CA\",\"age\":18,\"tier\":2}}", "adult ca free premium ");
+    expect(*state, BRAID_SEARCH, "{\"text\":\"libre\",\"context\":{\"region\":\"CA\",\"age\":18,\"tier\":2}}",
+           "adult ca free premium ");
 }
 
 static void the_request_narrows_the_persons_rights_and_never_widens_them(void **state) {
@@ -87,7 +93,9 @@ static void a_title_is_in_no_answer_from_the_second_its_window_ends(void **state
     char until[32], text[300];
     time_t end = time(NULL) + 3;
     stamp(until, end);
-    snprintf(text, sizeof text, "{\"id\":\"soon\",\"title\":\"Bientôt parti zigzag\",\"genres\":[\"western\"],\"available_until\":\"%s\"}", until);
+    snprintf(text, sizeof text,
+             "{\"id\":\"soon\",\"title\":\"Bientôt parti zigzag\",\"genres\":[\"western\"],\"available_until\":\"%s\"}",
+             until);
     put_all(f, text);
     settle(f);
     bool seen_before = false;
@@ -113,9 +121,12 @@ static void a_title_is_in_no_answer_from_the_second_its_window_ends(void **state
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_unknown_region_sees_only_what_is_free_everywhere), cmocka_unit_test(region_age_and_tier_hold_on_every_strategy),
-        cmocka_unit_test(the_request_narrows_the_persons_rights_and_never_widens_them), cmocka_unit_test(blocked_items_never_come),
-        cmocka_unit_test(the_neighbourhood_keeps_to_rights_too), cmocka_unit_test(a_title_is_in_no_answer_from_the_second_its_window_ends),
+        cmocka_unit_test(an_unknown_region_sees_only_what_is_free_everywhere),
+        cmocka_unit_test(region_age_and_tier_hold_on_every_strategy),
+        cmocka_unit_test(the_request_narrows_the_persons_rights_and_never_widens_them),
+        cmocka_unit_test(blocked_items_never_come),
+        cmocka_unit_test(the_neighbourhood_keeps_to_rights_too),
+        cmocka_unit_test(a_title_is_in_no_answer_from_the_second_its_window_ends),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,5 +1,5 @@
-/* The editors' rules as a caller sees them: pins stand where they should, boosts move, quotas hold; never against rights or what
- * was seen; from the next answer on, kept answers included. */
+/* The editors' rules as a caller sees them: pins stand where they should, boosts move, quotas hold; never against
+ * rights or what was seen; from the next answer on, kept answers included. */
 #include "engine_test.h"
 
 static const char *const settings[] = {"vector.dimension", "16", "query.deadline_ms", "20000", NULL};
@@ -12,12 +12,18 @@ static int setup(void **state) {
     size_t n = 0, room = 64 * 1024;
     fixture_start(f, settings);
     for (int i = 0; i < FILMS; i++)
-        n += (size_t)snprintf(text + n, room - n, "{\"id\":\"f%02d\",\"title\":\"Film %d\",\"year\":%d,\"language\":\"%s\",\"genres\":[\"%s\"]%s}\n", i, i,
-                              2000 + i % 20, i % 6 == 0 ? "fr" : "en", i % 2 ? "drame" : "western",
-                              i == 50 ? ",\"regions\":[\"CA\"]" : i == 51 ? ",\"available_until\":\"2020-01-01T00:00:00Z\"" : i == 52 ? ",\"age_rating\":18" : "");
+        n += (size_t)snprintf(
+            text + n, room - n,
+            "{\"id\":\"f%02d\",\"title\":\"Film %d\",\"year\":%d,\"language\":\"%s\",\"genres\":[\"%s\"]%s}\n", i, i,
+            2000 + i % 20, i % 6 == 0 ? "fr" : "en", i % 2 ? "drame" : "western",
+            i == 50   ? ",\"regions\":[\"CA\"]"
+            : i == 51 ? ",\"available_until\":\"2020-01-01T00:00:00Z\""
+            : i == 52 ? ",\"age_rating\":18"
+                      : "");
     for (int i = 0; i < 20; i++)
         for (int u = 0; u < 10; u++)
-            n += (size_t)snprintf(text + n, room - n, "{\"interaction\":{\"user\":\"w%d\",\"item\":\"f%02d\",\"type\":\"like\"}}\n", u, i);
+            n += (size_t)snprintf(text + n, room - n,
+                                  "{\"interaction\":{\"user\":\"w%d\",\"item\":\"f%02d\",\"type\":\"like\"}}\n", u, i);
     put_all(f, text);
     free(text);
     settle(f);
@@ -59,7 +65,8 @@ static void refused(fixture *f, const char *kind, const char *body, int code, co
     char *report;
     braid_error err = {0};
     if (braid_put_document(f->db, kind, "bad", body, 0, &report, &err) == BRAID_OK) fail_msg("accepted: %s", body);
-    if (err.code != code || !strstr(err.message, word)) fail_msg("%s: %d \"%s\" does not say \"%s\"", body, err.code, err.message, word);
+    if (err.code != code || !strstr(err.message, word))
+        fail_msg("%s: %d \"%s\" does not say \"%s\"", body, err.code, err.message, word);
 }
 
 static json_t *recommend(fixture *f, const char *user, const char *more) {
@@ -85,7 +92,8 @@ static size_t place(fixture *f, const char *user, const char *more, const char *
 }
 
 static const char *first_reason(const json_t *answer, size_t at) {
-    return json_string_value(json_array_get(json_object_get(json_array_get(json_object_get(answer, "results"), at), "because"), 0));
+    return json_string_value(
+        json_array_get(json_object_get(json_array_get(json_object_get(answer, "results"), at), "because"), 0));
 }
 
 static void a_pin_stands_at_its_place_and_says_so(void **state) {
@@ -99,12 +107,14 @@ static void a_pin_stands_at_its_place_and_says_so(void **state) {
     assert_int_equal(place_of(a, "f47"), 1);
     assert_int_equal(place_of(a, "f48"), 10);
     assert_string_equal(first_reason(a, 2), "pinned by the editors");
-    assert_true(json_number_value(json_object_get(json_array_get(json_object_get(a, "results"), 2), "propensity")) == 1);
+    assert_true(json_number_value(json_object_get(json_array_get(json_object_get(a, "results"), 2), "propensity")) ==
+                1);
     json_decref(a);
     assert_int_equal(place(f, "ana", ",\"diversity\":0", "f45"), 3);
     assert_int_equal(place(f, "ana", ",\"strategy\":\"hybrid_sequential\"", "f45"), 3);
     assert_int_equal(place(f, "ana", ",\"rules\":false", "f45"), 0);
-    a = ask(f, BRAID_RECOMMEND, "{\"user\":\"ana\",\"k\":2,\"lang\":\"fr\"}"); /* a list that ends above the other pins */
+    a = ask(f, BRAID_RECOMMEND,
+            "{\"user\":\"ana\",\"k\":2,\"lang\":\"fr\"}"); /* a list that ends above the other pins */
     assert_int_equal(place_of(a, "f47"), 1);
     assert_int_equal(place_of(a, "f45"), 0);
     assert_string_equal(first_reason(a, 0), "choisi par la rédaction");
@@ -128,7 +138,8 @@ static void what_is_explored_stands_around_the_pins(void **state) {
         for (size_t i = 0; i < 10; i++) {
             french += atoi(result_id(a, i) + 1) % 6 == 0;
             for (size_t k = 0; k < i; k++) assert_string_not_equal(result_id(a, i), result_id(a, k));
-            double p = json_number_value(json_object_get(json_array_get(json_object_get(a, "results"), i), "propensity"));
+            double p =
+                json_number_value(json_object_get(json_array_get(json_object_get(a, "results"), i), "propensity"));
             assert_true(p > 0 && p <= 1);
         }
         assert_true(french >= 5);
@@ -192,11 +203,14 @@ static void a_quota_is_filled_as_late_as_it_can_be(void **state) {
     assert_string_equal(first_reason(a, 7), "placed here by a rule of the editors");
     json_decref(a);
     json_decref(plain);
-    rule(f, "p", "{\"pin\":{\"item\":\"f47\",\"position\":8}}"); /* takes one of the places: there is room for six of seven */
+    rule(f, "p",
+         "{\"pin\":{\"item\":\"f47\",\"position\":8}}"); /* takes one of the places: there is room for six of seven */
     assert_int_equal(french_of(f, "", 8), 6);
     rule(f, "p", "{\"pin\":{\"item\":\"f54\",\"position\":8}}"); /* counts itself */
     assert_int_equal(french_of(f, "", 8), 6);
-    rule(f, "q2", "{\"quota\":{\"filter\":{\"genres\":\"drame\"},\"least\":4,\"within\":10}}"); /* together: none of the ten is left to chance */
+    rule(
+        f, "q2",
+        "{\"quota\":{\"filter\":{\"genres\":\"drame\"},\"least\":4,\"within\":10}}"); /* together: none of the ten is left to chance */
     assert_int_equal(french_of(f, "", 8), 6);
     json_t *full = recommend(f, "zoe", "");
     size_t dramas = 0;
@@ -213,17 +227,23 @@ static void a_rule_holds_for_whom_and_when_it_says(void **state) {
     fixture *f = *state;
     rule(f, "user", "{\"pin\":{\"item\":\"f40\",\"position\":1},\"for\":{\"users\":[\"ana\",\"eva\"]}}");
     rule(f, "agent", "{\"pin\":{\"item\":\"f41\",\"position\":2},\"for\":{\"agents\":[\"kids\"]}}");
-    rule(f, "device", "{\"pin\":{\"item\":\"f43\",\"position\":3},\"for\":{\"devices\":[\"tv\"],\"dayparts\":[\"evening\"],\"moods\":[\"calm\"]}}");
+    rule(
+        f, "device",
+        "{\"pin\":{\"item\":\"f43\",\"position\":3},\"for\":{\"devices\":[\"tv\"],\"dayparts\":[\"evening\"],\"moods\":[\"calm\"]}}");
     rule(f, "past", "{\"pin\":{\"item\":\"f44\",\"position\":4},\"until\":\"2020-01-01T00:00:00Z\"}");
     rule(f, "future", "{\"pin\":{\"item\":\"f46\",\"position\":5},\"from\":\"2999-01-01T00:00:00Z\"}");
     rule(f, "off", "{\"pin\":{\"item\":\"f49\",\"position\":6},\"enabled\":false}");
-    rule(f, "now", "{\"pin\":{\"item\":\"f53\",\"position\":7},\"from\":\"2020-01-01T00:00:00Z\",\"until\":\"2999-01-01T00:00:00Z\",\"for\":{\"regions\":[\"CA\"]}}");
+    rule(
+        f, "now",
+        "{\"pin\":{\"item\":\"f53\",\"position\":7},\"from\":\"2020-01-01T00:00:00Z\",\"until\":\"2999-01-01T00:00:00Z\",\"for\":{\"regions\":[\"CA\"]}}");
     assert_int_equal(place(f, "ana", "", "f40"), 1);
     assert_int_equal(place(f, "bob", "", "f40"), 0);
     assert_int_equal(place(f, "bob", ",\"agent\":\"kids\"", "f41"), 2);
     assert_int_equal(place(f, "bob", "", "f41"), 0);
-    assert_int_equal(place(f, "bob", ",\"context\":{\"device\":\"tv\",\"daypart\":\"evening\",\"mood\":\"calm\"}", "f43"), 3);
-    assert_int_equal(place(f, "bob", ",\"context\":{\"device\":\"tv\",\"daypart\":\"morning\",\"mood\":\"calm\"}", "f43"), 0);
+    assert_int_equal(
+        place(f, "bob", ",\"context\":{\"device\":\"tv\",\"daypart\":\"evening\",\"mood\":\"calm\"}", "f43"), 3);
+    assert_int_equal(
+        place(f, "bob", ",\"context\":{\"device\":\"tv\",\"daypart\":\"morning\",\"mood\":\"calm\"}", "f43"), 0);
     assert_int_equal(place(f, "bob", "", "f44"), 0);
     assert_int_equal(place(f, "bob", "", "f46"), 0);
     assert_int_equal(place(f, "bob", "", "f49"), 0);
@@ -279,7 +299,8 @@ static void the_next_page_repeats_no_pin(void **state) {
 static void what_makes_no_sense_is_refused(void **state) {
     fixture *f = *state;
     refused(f, "rule", "{}", BRAID_E_INVALID, "one of");
-    refused(f, "rule", "{\"pin\":{\"item\":\"a\"},\"boost\":{\"filter\":{\"year\":1},\"factor\":2}}", BRAID_E_INVALID, "one of");
+    refused(f, "rule", "{\"pin\":{\"item\":\"a\"},\"boost\":{\"filter\":{\"year\":1},\"factor\":2}}", BRAID_E_INVALID,
+            "one of");
     refused(f, "rule", "{\"pin\":{\"item\":\"a\"},\"colour\":1}", BRAID_E_UNKNOWN_FIELD, "colour");
     refused(f, "rule", "{\"pin\":{\"item\":\"a\",\"position\":0}}", BRAID_E_INVALID, "position");
     refused(f, "rule", "{\"pin\":{\"item\":\"a\",\"place\":1}}", BRAID_E_UNKNOWN_FIELD, "place");
@@ -289,7 +310,9 @@ static void what_makes_no_sense_is_refused(void **state) {
     refused(f, "rule", "{\"boost\":{\"filter\":{\"year\":1990},\"factor\":-1}}", BRAID_E_INVALID, "factor");
     refused(f, "rule", "{\"quota\":{\"filter\":{\"year\":1990},\"least\":5,\"within\":4}}", BRAID_E_INVALID, "least");
     refused(f, "rule", "{\"pin\":{\"item\":\"a\"},\"from\":\"tomorrow\"}", BRAID_E_INVALID, "from");
-    refused(f, "rule", "{\"pin\":{\"item\":\"a\"},\"from\":\"2026-01-02T00:00:00Z\",\"until\":\"2026-01-01T00:00:00Z\"}", BRAID_E_INVALID, "until");
+    refused(f, "rule",
+            "{\"pin\":{\"item\":\"a\"},\"from\":\"2026-01-02T00:00:00Z\",\"until\":\"2026-01-01T00:00:00Z\"}",
+            BRAID_E_INVALID, "until");
     refused(f, "rule", "{\"pin\":{\"item\":\"a\"},\"for\":{\"arms\":[\"b\"]}}", BRAID_E_INVALID, "experiment");
     refused(f, "rule", "{\"pin\":{\"item\":\"a\"},\"for\":{\"users\":[]}}", BRAID_E_INVALID, "users");
     refused(f, "rule", "[1]", BRAID_E_INVALID, "object");
@@ -316,7 +339,9 @@ static void two_editors_never_undo_each_other_unseen(void **state) {
     rule(f, "r", body);
     assert_int_equal(braid_put_document(f->db, "rule", "r", body, 0, &text, &err), BRAID_E_CONFLICT);
     err = (braid_error){0};
-    assert_int_equal(braid_put_document(f->db, "rule", "r", "{\"version\":0,\"pin\":{\"item\":\"f46\"}}", 0, &text, &err), BRAID_E_CONFLICT);
+    assert_int_equal(
+        braid_put_document(f->db, "rule", "r", "{\"version\":0,\"pin\":{\"item\":\"f46\"}}", 0, &text, &err),
+        BRAID_E_CONFLICT);
     assert_int_equal(braid_delete_document(f->db, "rule", "none", &text, NULL), BRAID_E_NOT_FOUND);
 }
 

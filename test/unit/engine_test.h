@@ -1,4 +1,5 @@
-/* What the engine's tests share: a database in a folder of its own, writing and asking in one line, over braid.h alone. */
+/* What the engine's tests share: a database in a folder of its own, writing and asking in one line, over braid.h
+ * alone. */
 #ifndef ENGINE_TEST_H
 #define ENGINE_TEST_H
 
@@ -27,8 +28,10 @@ typedef struct fixture {
 static inline int fixture_open(fixture *f, const char *const *settings, braid_error *err) {
     braid_options *o;
     int rc = braid_options_new(&o, err);
-    for (size_t i = 0; rc == BRAID_OK && f->mix && f->mix[i]; i += 2) rc = braid_options_set(o, f->mix[i], f->mix[i + 1], err);
-    for (size_t i = 0; rc == BRAID_OK && settings && settings[i]; i += 2) rc = braid_options_set(o, settings[i], settings[i + 1], err);
+    for (size_t i = 0; rc == BRAID_OK && f->mix && f->mix[i]; i += 2)
+        rc = braid_options_set(o, f->mix[i], f->mix[i + 1], err);
+    for (size_t i = 0; rc == BRAID_OK && settings && settings[i]; i += 2)
+        rc = braid_options_set(o, settings[i], settings[i + 1], err);
     if (rc == BRAID_OK) rc = braid_options_set(o, "log.level", "off", err);
     if (rc == BRAID_OK) rc = braid_open(f->mix && test_mix_has_no_file() ? NULL : f->path, o, &f->db, err);
     braid_options_free(o);
@@ -131,7 +134,8 @@ static inline bool has_result(const json_t *answer, const char *id) {
 }
 
 static inline double strand_of(const json_t *answer, size_t i, const char *strand) {
-    return json_number_value(json_object_get(json_object_get(json_array_get(json_object_get(answer, "results"), i), "strands"), strand));
+    return json_number_value(
+        json_object_get(json_object_get(json_array_get(json_object_get(answer, "results"), i), "strands"), strand));
 }
 
 static inline const char *text_at(const json_t *o, const char *key) {
@@ -142,7 +146,8 @@ static inline const char *text_at(const json_t *o, const char *key) {
 static inline bool has_step(const json_t *answer, const char *step) {
     size_t i;
     json_t *s;
-    json_array_foreach(json_object_get(json_object_get(answer, "plan"), "steps"), i, s) if (strcmp(text_at(s, "step"), step) == 0) return true;
+    json_array_foreach (json_object_get(json_object_get(answer, "plan"), "steps"), i, s)
+        if (strcmp(text_at(s, "step"), step) == 0) return true;
     return false;
 }
 

@@ -1,5 +1,6 @@
-/* Many callers at once: writers, askers and deleters on one database. No dead item is shown, own writes are read back, and in the end every store agrees
- * with the record store. Run under ThreadSanitizer too, where it is the engine's race test. */
+/* Many callers at once: writers, askers and deleters on one database. No dead item is shown, own writes are read
+ * back, and in the end every store agrees with the record store. Run under ThreadSanitizer too, where it is the
+ * engine's race test. */
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -43,9 +44,12 @@ static void *put_ask_delete(void *ctx) {
     for (int i = 0; i < ROUNDS && !w->problem; i++) {
         char text[300], lsn[64], request[300], id[32];
         snprintf(id, sizeof id, "w%u-%d", w->number, i);
-        snprintf(text, sizeof text, "{\"id\":\"%s\",\"title\":\"unique%ux%d marmotte\",\"genres\":[\"g%d\"],\"themes\":[\"t%d\"]}", id, w->number, i, i % 3, i % 5);
+        snprintf(text, sizeof text,
+                 "{\"id\":\"%s\",\"title\":\"unique%ux%d marmotte\",\"genres\":[\"g%d\"],\"themes\":[\"t%d\"]}", id,
+                 w->number, i, i % 3, i % 5);
         if (!write_quietly(w, text, lsn)) break;
-        snprintf(request, sizeof request, "{\"text\":\"marmotte\",\"k\":1,\"filter\":{\"id\":\"%s\"},\"min_lsn\":\"%s\"}", id, lsn);
+        snprintf(request, sizeof request,
+                 "{\"text\":\"marmotte\",\"k\":1,\"filter\":{\"id\":\"%s\"},\"min_lsn\":\"%s\"}", id, lsn);
         json_t *a = ask_quietly(w->f, BRAID_SEARCH, request, w);
         if (a && !has_result(a, id)) w->problem = "an own write is not read back";
         json_decref(a);
@@ -64,13 +68,15 @@ static void *ask_and_record(void *ctx) {
     worker *w = ctx;
     while (!atomic_load(w->stop) && !w->problem) {
         char request[160], text[200], lsn[64];
-        snprintf(request, sizeof request, "{\"user\":\"asker%u\",\"k\":5,\"cache\":%s}", w->number, w->number % 2 ? "true" : "false");
+        snprintf(request, sizeof request, "{\"user\":\"asker%u\",\"k\":5,\"cache\":%s}", w->number,
+                 w->number % 2 ? "true" : "false");
         json_t *a = ask_quietly(w->f, BRAID_RECOMMEND, request, w);
         if (!a) break;
         /* A base item, so that no writer deletes it meanwhile. */
         for (size_t i = 0; i < result_count(a) && !w->problem; i++) {
             if (result_id(a, i)[0] != 'b') continue;
-            snprintf(text, sizeof text, "{\"interaction\":{\"user\":\"asker%u\",\"item\":\"%s\",\"type\":\"%s\"}}", w->number, result_id(a, i), i % 2 ? "like" : "skip");
+            snprintf(text, sizeof text, "{\"interaction\":{\"user\":\"asker%u\",\"item\":\"%s\",\"type\":\"%s\"}}",
+                     w->number, result_id(a, i), i % 2 ? "like" : "skip");
             write_quietly(w, text, lsn);
             break;
         }
@@ -90,7 +96,9 @@ static void writers_askers_and_deleters_agree(void **state) {
     char *text = malloc(200 * 200);
     size_t n = 0;
     for (int i = 0; i < 200; i++)
-        n += (size_t)sprintf(text + n, "{\"id\":\"b%d\",\"title\":\"Base %d\",\"genres\":[\"g%d\"],\"themes\":[\"t%d\"]}\n", i, i, i % 3, i % 5);
+        n += (size_t)sprintf(text + n,
+                             "{\"id\":\"b%d\",\"title\":\"Base %d\",\"genres\":[\"g%d\"],\"themes\":[\"t%d\"]}\n", i, i,
+                             i % 3, i % 5);
     put_all(&f, text);
     free(text);
     settle(&f);

@@ -1,4 +1,5 @@
-/* Verify finds every kind of damage planted behind the engine's back, counts it exactly, and repair leaves nothing of it (R10 for the embedded stores). */
+/* Verify finds every kind of damage planted behind the engine's back, counts it exactly, and repair leaves nothing
+ * of it (R10 for the embedded stores). */
 #include "engine/db.h"
 #include "engine_test.h"
 
@@ -9,8 +10,12 @@ static void start(fixture *f) {
     char text[8000];
     size_t n = 0;
     for (int i = 0; i < 40; i++)
-        n += (size_t)sprintf(text + n, "{\"id\":\"i%d\",\"title\":\"Film %d\",\"genres\":[\"g%d\"],\"themes\":[\"t%d\"]}\n", i, i, i % 3, i % 5);
-    for (int i = 0; i < 20; i++) n += (size_t)sprintf(text + n, "{\"relation\":{\"from\":\"i%d\",\"to\":\"i%d\",\"type\":\"SEQUEL_OF\"}}\n", i, i + 1);
+        n += (size_t)sprintf(text + n,
+                             "{\"id\":\"i%d\",\"title\":\"Film %d\",\"genres\":[\"g%d\"],\"themes\":[\"t%d\"]}\n", i, i,
+                             i % 3, i % 5);
+    for (int i = 0; i < 20; i++)
+        n += (size_t)sprintf(text + n, "{\"relation\":{\"from\":\"i%d\",\"to\":\"i%d\",\"type\":\"SEQUEL_OF\"}}\n", i,
+                             i + 1);
     put_all(f, text);
     settle(f);
 }
@@ -27,7 +32,8 @@ static json_t *verify(fixture *f, bool repair) {
 static int64_t counted(const json_t *report, const char *store, const char *what) {
     size_t i;
     json_t *s;
-    json_array_foreach(json_object_get(report, "stores"), i, s) if (strcmp(text_at(s, "role"), store) == 0) return json_integer_value(json_object_get(s, what));
+    json_array_foreach (json_object_get(report, "stores"), i, s)
+        if (strcmp(text_at(s, "role"), store) == 0) return json_integer_value(json_object_get(s, what));
     return -1;
 }
 
@@ -111,7 +117,8 @@ static void a_store_that_is_made_anew_agrees_again(void **state) {
     (void)state;
     fixture f;
     start(&f);
-    /* The graph first: where Neo4j is both, its removal of an item, planted here, holds for the vector too until the graph is made anew. */
+    /* The graph first: where Neo4j is both, its removal of an item, planted here, holds for the vector too until the
+     * graph is made anew. */
     static const char *const stores[] = {"graph", "vector", "cache"};
     braid_error err = {0};
     char *json = NULL;

@@ -16,10 +16,12 @@ static adjacency *open_sample(void) {
     void *self;
     const char *genres[] = {"drame", "noir"};
     item it = {.id = "x", .title = "x", .genres = {genres, 2}};
-    graph_edge e = {.from = 1, .to = 2, .type = "SEQUEL_OF", .strength = 0.5f}, f = {.from = 1, .to = 3, .type = "SEQUEL_OF", .strength = 0.5f};
+    graph_edge e = {.from = 1, .to = 2, .type = "SEQUEL_OF", .strength = 0.5f},
+               f = {.from = 1, .to = 3, .type = "SEQUEL_OF", .strength = 0.5f};
     assert_int_equal(graph_adjacency_ops.open(&o, &self, NULL), BRAID_OK);
     for (uint32_t num = 1; num <= 3; num++)
-        assert_int_equal(graph_adjacency_ops.upsert_items(self, &(graph_item){.num = num, .it = &it}, 1, NULL), BRAID_OK);
+        assert_int_equal(graph_adjacency_ops.upsert_items(self, &(graph_item){.num = num, .it = &it}, 1, NULL),
+                         BRAID_OK);
     assert_int_equal(graph_adjacency_ops.upsert_relations(self, &e, 1, NULL), BRAID_OK);
     assert_int_equal(graph_adjacency_ops.upsert_relations(self, &f, 1, NULL), BRAID_OK);
     return self;

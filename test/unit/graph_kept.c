@@ -1,4 +1,5 @@
-/* Members of facets kept of a remote graph: never others than those that the server has, once the feeds are past a change. */
+/* Members of facets kept of a remote graph: never others than those that the server has, once the feeds are past a
+ * change. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

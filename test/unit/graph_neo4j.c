@@ -24,8 +24,7 @@ static remote_options server;
 static bool have_server;
 
 static void must(int code, const braid_error *err) {
-    if (code != BRAID_OK)
-        fail_msg("%s: %s", err->store, err->message);
+    if (code != BRAID_OK) fail_msg("%s: %s", err->store, err->message);
 }
 
 /* What is kept of a remote store has to be dropped by our own writes alone here: there is no log. */
@@ -37,16 +36,15 @@ static uint64_t all_applied(void *ctx) {
 static graph_store *open_store(const graph_ops *ops, uint32_t hub_max) {
     braid_error err = {0};
     graph_store *s;
-    graph_options o = {.hub_max = hub_max, .clock = &clock_system, .remote = &server, .kept_bytes = 1 << 20,
-                       .applied = all_applied};
+    graph_options o = {
+        .hub_max = hub_max, .clock = &clock_system, .remote = &server, .kept_bytes = 1 << 20, .applied = all_applied};
     must(graph_open(ops, &o, &s, &err), &err);
     must(graph_clear(s, &err), &err);
     return s;
 }
 
 static graph_store *open_empty(void) {
-    if (!have_server)
-        skip();
+    if (!have_server) skip();
     return open_store(&graph_neo4j_ops, 0);
 }
 
@@ -77,7 +75,11 @@ static void put(graph_store *s, uint32_t num, uint64_t version, const char *cons
     braid_error err = {0};
     char id[32];
     snprintf(id, sizeof id, "i%u", num);
-    item it = {.id = id, .title = id, .kind = "film", .language = "fr", .year = 1995,
+    item it = {.id = id,
+               .title = id,
+               .kind = "film",
+               .language = "fr",
+               .year = 1995,
                .genres = {(const char **)(uintptr_t)genres, genre_count},
                .themes = {(const char **)(uintptr_t)themes, theme_count}};
     must(graph_upsert_items(s, &(graph_item){num, version, &it}, 1, &err), &err);
@@ -101,8 +103,7 @@ static void random_items(graph_store *const stores[2], rng *r, uint64_t version)
     static const char *lists[NUMS][5][4];
     static item_person people[NUMS][4];
     memset(its, 0, sizeof its);
-    for (size_t f = 0; f < FACETS; f++)
-        snprintf(names[f], sizeof names[f], "name %zu", f);
+    for (size_t f = 0; f < FACETS; f++) snprintf(names[f], sizeof names[f], "name %zu", f);
     for (uint32_t i = 0; i < NUMS; i++) {
         string_list *fields[] = {&its[i].genres, &its[i].themes, &its[i].moods, &its[i].contexts};
         snprintf(ids[i], sizeof ids[i], "id%u", i);
@@ -121,17 +122,19 @@ static void random_items(graph_store *const stores[2], rng *r, uint64_t version)
     }
     graph_edge edges[NUMS];
     for (size_t i = 0; i < NUMS; i++)
-        edges[i] = (graph_edge){.from = 1 + (uint32_t)rng_below(r, NUMS) * 7, .to = 1 + (uint32_t)rng_below(r, NUMS) * 7,
-                                .type = types[rng_below(r, 3)], .strength = (float)rng_below(r, 17) / 16,
+        edges[i] = (graph_edge){.from = 1 + (uint32_t)rng_below(r, NUMS) * 7,
+                                .to = 1 + (uint32_t)rng_below(r, NUMS) * 7,
+                                .type = types[rng_below(r, 3)],
+                                .strength = (float)rng_below(r, 17) / 16,
                                 .version = version + NUMS + i};
-    graph_edge cut[20]; /* removed after all of the batch, whatever came twice in it: the store in memory knows no versions */
+    /* removed after all of the batch, whatever came twice in it: the store in memory knows no versions */
+    graph_edge cut[20];
     for (size_t i = 0; i < 20; i++) {
         cut[i] = edges[i];
         cut[i].version = version + 2 * NUMS;
     }
     uint32_t gone[10];
-    for (size_t i = 0; i < 10; i++)
-        gone[i] = 1 + (uint32_t)rng_below(r, NUMS) * 7;
+    for (size_t i = 0; i < 10; i++) gone[i] = 1 + (uint32_t)rng_below(r, NUMS) * 7;
     for (size_t s = 0; s < 2; s++) {
         braid_error err = {0};
         must(graph_upsert_items(stores[s], rows, NUMS, &err), &err);
@@ -174,7 +177,8 @@ static void same_shared(graph_store *const stores[2], rng *r) {
     size_t counts[2][PAIRS];
     arena *mem = arena_new(4096);
     for (size_t i = 0; i < PAIRS; i++)
-        pairs[i] = (graph_pair){1 + (uint32_t)rng_below(r, i < 20 ? 2 : NUMS) * 7, 1 + (uint32_t)rng_below(r, NUMS) * 7};
+        pairs[i] =
+            (graph_pair){1 + (uint32_t)rng_below(r, i < 20 ? 2 : NUMS) * 7, 1 + (uint32_t)rng_below(r, NUMS) * 7};
     for (size_t s = 0; s < 2; s++) {
         braid_error err = {0};
         must(graph_shared(stores[s], pairs, PAIRS, MOST, 0, out[s], counts[s], mem, &err), &err);
@@ -204,15 +208,13 @@ static void walks_and_evidence_are_those_of_the_store_in_memory(void **state) {
     print_message("GRAPH_SEED=%llu\n", (unsigned long long)seed);
     rng r;
     rng_seed(&r, seed);
-    if (!have_server)
-        skip();
+    if (!have_server) skip();
     for (int round = 0; round < 3; round++) {
         uint32_t hub_max = round == 0 ? 200 : 25;
         graph_store *stores[2] = {NULL, open_store(&graph_neo4j_ops, hub_max)};
         graph_options o = {.hub_max = hub_max, .clock = &clock_system};
         assert_int_equal(graph_open(&graph_adjacency_ops, &o, &stores[0], NULL), BRAID_OK);
-        for (uint64_t change = 0; change < 3; change++)
-            random_items(stores, &r, 1 + change * 1000);
+        for (uint64_t change = 0; change < 3; change++) random_items(stores, &r, 1 + change * 1000);
         for (int i = 0; i < 25; i++) {
             uint32_t seeds[4];
             float weights[4];
@@ -223,18 +225,19 @@ static void walks_and_evidence_are_those_of_the_store_in_memory(void **state) {
             }
             assert_true(bitset_init(&allow, NUMS * 7));
             for (uint32_t n = 0; n < NUMS * 7; n++)
-                if (rng_below(&r, 2))
-                    bitset_set(&allow, n);
-            graph_walk w = {.seeds = seeds, .seed_weights = i % 2 ? weights : NULL, .seed_count = 1 + rng_below(&r, 4),
-                            .depth = 1 + (unsigned)i % 3, .k = 1 + rng_below(&r, NUMS),
+                if (rng_below(&r, 2)) bitset_set(&allow, n);
+            graph_walk w = {.seeds = seeds,
+                            .seed_weights = i % 2 ? weights : NULL,
+                            .seed_count = 1 + rng_below(&r, 4),
+                            .depth = 1 + (unsigned)i % 3,
+                            .k = 1 + rng_below(&r, NUMS),
                             .allow = rng_below(&r, 3) == 0 ? &allow : NULL};
             same_walk(stores, &w);
             bitset_free(&allow);
         }
         same_shared(stores, &r);
         graph_info info[2];
-        for (size_t s = 0; s < 2; s++)
-            graph_get_info(stores[s], &info[s]);
+        for (size_t s = 0; s < 2; s++) graph_get_info(stores[s], &info[s]);
         assert_int_equal(info[0].items, info[1].items);
         assert_int_equal(info[0].relations, info[1].relations);
         assert_int_equal(info[0].memberships, info[1].memberships);
@@ -320,7 +323,8 @@ static void a_batch_holds_the_newest_of_each_key(void **state) {
     graph_store *s = open_empty();
     braid_error err = {0};
     const char *a[] = {"a"}, *b[] = {"b"}, *c[] = {"c"};
-    item its[] = {{.id = "i1", .title = "t", .genres = {a, 1}}, {.id = "i1", .title = "t", .genres = {b, 1}},
+    item its[] = {{.id = "i1", .title = "t", .genres = {a, 1}},
+                  {.id = "i1", .title = "t", .genres = {b, 1}},
                   {.id = "i1", .title = "t", .genres = {c, 1}}};
     graph_item rows[] = {{1, 7, &its[0]}, {1, 8, &its[1]}, {1, 6, &its[2]}};
     must(graph_upsert_items(s, rows, 3, &err), &err);
@@ -375,7 +379,8 @@ static void an_item_and_its_vector_leave_one_node_each_in_its_time(void **state)
     ask("MATCH (m:MediaContent {num: 1}) SET m.embedding = [1.0, 0.0], m.embedding_version = 1 RETURN 1");
     remove_item(s, 1);
     assert_int_equal(ask("MATCH (m:MediaContent {num: 1}) WHERE m.embedding IS NOT NULL AND m.version IS NULL AND "
-                         "m.id IS NULL RETURN count(m)"), 1);
+                         "m.id IS NULL RETURN count(m)"),
+                     1);
     assert_neighbours(s, 1, "nothing");
     must(graph_clear(s, &err), &err);
     assert_int_equal(ask("MATCH (n) RETURN count(n)"), 1);
@@ -387,7 +392,10 @@ static void an_item_and_its_vector_leave_one_node_each_in_its_time(void **state)
 
 enum { WRITERS = 8 };
 
-typedef struct writer { graph_store *s; int wrong; } writer;
+typedef struct writer {
+    graph_store *s;
+    int wrong;
+} writer;
 
 static void *write_the_same(void *arg) {
     writer *w = arg;
@@ -435,8 +443,11 @@ static void *relate_the_same(void *arg) {
         graph_edge edges[EDGES];
         braid_error err = {0};
         for (size_t i = 0; i < EDGES; i++)
-            edges[i] = (graph_edge){.from = 1 + (uint32_t)rng_below(&r, ENDS), .to = 1 + (uint32_t)rng_below(&r, ENDS),
-                                    .type = rng_below(&r, 2) ? "SIMILAR_TO" : "RELATED_TO", .strength = 1, .version = version};
+            edges[i] = (graph_edge){.from = 1 + (uint32_t)rng_below(&r, ENDS),
+                                    .to = 1 + (uint32_t)rng_below(&r, ENDS),
+                                    .type = rng_below(&r, 2) ? "SIMILAR_TO" : "RELATED_TO",
+                                    .strength = 1,
+                                    .version = version};
         if (graph_upsert_relations(w->s, edges, EDGES, &err) != BRAID_OK && w->wrong++ == 0)
             fprintf(stderr, "%s\n", err.message);
     }
@@ -453,8 +464,7 @@ static void relations_made_by_many_at_once_stay_single(void **state) {
     again.retries = 20; /* they may wait for each other in a circle: the server refuses one, and it is done again */
     graph_options o = {.clock = &clock_system, .remote = &again};
     must(graph_open(&graph_neo4j_ops, &o, &patient, &err), &err);
-    for (uint32_t num = 1; num <= 20; num++)
-        put(s, num, num, NULL, 0, NULL, 0);
+    for (uint32_t num = 1; num <= 20; num++) put(s, num, num, NULL, 0, NULL, 0);
     for (int i = 0; i < WRITERS; i++) {
         writers[i] = (writer){.s = patient};
         assert_int_equal(pthread_create(&threads[i], NULL, relate_the_same, &writers[i]), 0);
@@ -463,7 +473,9 @@ static void relations_made_by_many_at_once_stay_single(void **state) {
         pthread_join(threads[i], NULL);
         assert_int_equal(writers[i].wrong, 0);
     }
-    assert_int_equal(ask("MATCH (a:MediaContent)-[r]->(b:MediaContent) WITH a, b, type(r) AS type, count(*) AS c WHERE c > 1 RETURN count(*)"), 0);
+    assert_int_equal(
+        ask("MATCH (a:MediaContent)-[r]->(b:MediaContent) WITH a, b, type(r) AS type, count(*) AS c WHERE c > 1 RETURN count(*)"),
+        0);
     assert_true(ask("MATCH (:MediaContent)-[r]->(:MediaContent) RETURN count(r)") > 0);
     graph_close(patient);
     graph_close(s);
@@ -475,20 +487,65 @@ enum { PAYLOAD = 160, PAYLOADS = 200 };
 
 /* Each way out of a literal, a name or a map, with each thing that one would do outside; and oddities. */
 static size_t make_payloads(char (*out)[PAYLOAD]) {
-    static const char *const ways[] = {"%s", "X]->(b) %s //", "A`]->(b) %s //", "A`]->(b) %s WITH 1 AS x MATCH ()-[:`B", "'}) %s //", "\"}) %s //", "`}) %s //",
-                                       "\\' %s //", "\\u0027}) %s //", "x' OR 1=1 %s //", "x\n%s", "*/ %s /*", "}) %s UNION ALL RETURN 1 //"};
-    static const char *const deeds[] = {"DETACH DELETE b", "MATCH (n) DETACH DELETE n", "MATCH (c:Canary) DELETE c", "MATCH (c:Canary) SET c.alive = false",
-                                        "CREATE (:Evil)-[:EVIL]->(:Evil)", "CALL dbms.shutdown()", "WITH 1 AS x MATCH (c:Canary) REMOVE c.alive", "; MATCH (n) DETACH DELETE n;"};
-    static const char *const odd[] = {"$rows", "${num}", "$($type)", "`", "``", "\\`", "null", "{num: 1}", "x\ny", "\xE2\x80\xA8", "A B", "a", "_A", "1A", "", "\xEF\xBC\x87",
-                                      "A|B", "A*1..99", "A {strength: 1}", "\xCA\xBC OR 1=1", "A\tB", "A;B", "A//", "A--B", "A/*", "\\", "'", "\"", "]", ")", "}"};
+    static const char *const ways[] = {"%s",
+                                       "X]->(b) %s //",
+                                       "A`]->(b) %s //",
+                                       "A`]->(b) %s WITH 1 AS x MATCH ()-[:`B",
+                                       "'}) %s //",
+                                       "\"}) %s //",
+                                       "`}) %s //",
+                                       "\\' %s //",
+                                       "\\u0027}) %s //",
+                                       "x' OR 1=1 %s //",
+                                       "x\n%s",
+                                       "*/ %s /*",
+                                       "}) %s UNION ALL RETURN 1 //"};
+    static const char *const deeds[] = {"DETACH DELETE b",
+                                        "MATCH (n) DETACH DELETE n",
+                                        "MATCH (c:Canary) DELETE c",
+                                        "MATCH (c:Canary) SET c.alive = false",
+                                        "CREATE (:Evil)-[:EVIL]->(:Evil)",
+                                        "CALL dbms.shutdown()",
+                                        "WITH 1 AS x MATCH (c:Canary) REMOVE c.alive",
+                                        "; MATCH (n) DETACH DELETE n;"};
+    static const char *const odd[] = {"$rows",
+                                      "${num}",
+                                      "$($type)",
+                                      "`",
+                                      "``",
+                                      "\\`",
+                                      "null",
+                                      "{num: 1}",
+                                      "x\ny",
+                                      "\xE2\x80\xA8",
+                                      "A B",
+                                      "a",
+                                      "_A",
+                                      "1A",
+                                      "",
+                                      "\xEF\xBC\x87",
+                                      "A|B",
+                                      "A*1..99",
+                                      "A {strength: 1}",
+                                      "\xCA\xBC OR 1=1",
+                                      "A\tB",
+                                      "A;B",
+                                      "A//",
+                                      "A--B",
+                                      "A/*",
+                                      "\\",
+                                      "'",
+                                      "\"",
+                                      "]",
+                                      ")",
+                                      "}"};
     size_t n = 0;
     for (size_t w = 0; w < sizeof ways / sizeof ways[0]; w++)
         for (size_t d = 0; d < sizeof deeds / sizeof deeds[0]; d++) {
             const char *at = strstr(ways[w], "%s");
             snprintf(out[n++], PAYLOAD, "%.*s%s%s", (int)(at - ways[w]), ways[w], deeds[d], at + 2);
         }
-    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++)
-        snprintf(out[n++], PAYLOAD, "%s", odd[i]);
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) snprintf(out[n++], PAYLOAD, "%s", odd[i]);
     assert_true(n <= PAYLOADS);
     return n;
 }
@@ -496,7 +553,7 @@ static size_t make_payloads(char (*out)[PAYLOAD]) {
 static void nothing_from_outside_becomes_cypher(void **state) {
     (void)state;
     graph_store *s = open_empty();
-    char (*payloads)[PAYLOAD] = calloc(PAYLOADS, sizeof *payloads);
+    char(*payloads)[PAYLOAD] = calloc(PAYLOADS, sizeof *payloads);
     size_t count_of = make_payloads(payloads);
     assert_true(count_of >= 100);
     braid_error err = {0};
@@ -512,12 +569,19 @@ static void nothing_from_outside_becomes_cypher(void **state) {
         assert_false(graph_neo4j_put_relations_text(p, &text) || graph_neo4j_remove_relations_text(p, &text));
         assert_int_equal(text.len, 0);
         buf_free(&text);
-        if (p[0] == '\0')
-            continue;
+        if (p[0] == '\0') continue;
         const char *list[] = {p};
         item_person people[] = {{p, p}};
-        item it = {.id = p, .title = p, .kind = p, .language = p, .genres = {list, 1}, .themes = {list, 1},
-                   .moods = {list, 1}, .contexts = {list, 1}, .people = people, .people_count = 1};
+        item it = {.id = p,
+                   .title = p,
+                   .kind = p,
+                   .language = p,
+                   .genres = {list, 1},
+                   .themes = {list, 1},
+                   .moods = {list, 1},
+                   .contexts = {list, 1},
+                   .people = people,
+                   .people_count = 1};
         must(graph_upsert_items(s, &(graph_item){1000 + (uint32_t)i, 1, &it}, 1, &err), &err);
         arena *mem = arena_new(1024);
         graph_neighbour out[8];
@@ -525,12 +589,13 @@ static void nothing_from_outside_becomes_cypher(void **state) {
         must(graph_upsert_items(s, &(graph_item){200, i + 1, &it}, 1, &err), &err);
         must(graph_shared(s, &(graph_pair){1000 + (uint32_t)i, 200}, 1, 8, 0, out, &count, mem, &err), &err);
         assert_int_equal(count, 5);
-        for (size_t j = 0; j < count; j++)
-            assert_string_equal(out[j].label, p); /* it came back as it went in */
+        for (size_t j = 0; j < count; j++) assert_string_equal(out[j].label, p); /* it came back as it went in */
         arena_free(mem);
     }
     assert_int_equal(ask("MATCH (c:Canary {alive: true}) RETURN count(c)"), 1);
-    assert_int_equal(ask("MATCH ()-[r]->() WHERE NOT type(r) IN ['BELONGS_TO', 'HAS_THEME', 'HAS_MOOD', 'IN_CONTEXT', 'HAS_PERSON'] RETURN count(r)"), 0);
+    assert_int_equal(
+        ask("MATCH ()-[r]->() WHERE NOT type(r) IN ['BELONGS_TO', 'HAS_THEME', 'HAS_MOOD', 'IN_CONTEXT', 'HAS_PERSON'] RETURN count(r)"),
+        0);
     ask("MATCH (c:Canary) DELETE c RETURN 1");
     free(payloads);
     graph_close(s);
@@ -576,7 +641,8 @@ static void what_the_server_says_and_makes_no_sense_is_an_error(void **state) {
     graph_close(s);
 }
 
-/* A statement that meets what another transaction deletes reads null for its properties: here such nodes simply stand there. */
+/* A statement that meets what another transaction deletes reads null for its properties: here such nodes simply
+ * stand there. */
 static void what_goes_while_it_is_looked_at_is_left_out(void **state) {
     (void)state;
     graph_store *s = open_empty();
@@ -630,8 +696,7 @@ static void check_names_what_was_damaged_behind_its_back(void **state) {
                                         "item 2 is not known and yet has facets", "without a number: 1",
                                         "no strength of 0..1"};
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
-        if (strstr(b.data, lines[i]) == NULL)
-            fail_msg("\"%s\" is not told: %s", lines[i], b.data);
+        if (strstr(b.data, lines[i]) == NULL) fail_msg("\"%s\" is not told: %s", lines[i], b.data);
     buf_free(&b);
     graph_close(s);
 }
@@ -669,8 +734,7 @@ static void a_walk_is_never_later_than_its_deadline(void **state) {
     (void)state;
     graph_store *s = open_empty();
     const char *drame[] = {"drame"};
-    for (uint32_t i = 1; i <= 100; i++)
-        put(s, i, i, drame, 1, NULL, 0);
+    for (uint32_t i = 1; i <= 100; i++) put(s, i, i, drame, 1, NULL, 0);
     for (int64_t us = 100; us < 20000; us += 400) {
         uint32_t seed = 1 + (uint32_t)us % 100;
         graph_hit hits[100];
@@ -681,8 +745,7 @@ static void a_walk_is_never_later_than_its_deadline(void **state) {
         graph_walk w = {.seeds = &seed, .seed_count = 1, .depth = 3, .k = 100, .until = start + us * 1000};
         int rc = graph_walk_from(s, &w, hits, &count, &stats, &err);
         assert_true(elapsed_ms(start) < SOON_MS);
-        if (rc != BRAID_OK)
-            assert_true(rc == BRAID_E_DEADLINE || rc == BRAID_E_UNAVAILABLE);
+        if (rc != BRAID_OK) assert_true(rc == BRAID_E_DEADLINE || rc == BRAID_E_UNAVAILABLE);
     }
     /* The breaker may be open now; it tries again by itself. */
     int rc = BRAID_E_UNAVAILABLE;
@@ -732,8 +795,14 @@ static void opening_without_a_server_says_where_it_looked(void **state) {
     (void)state;
     braid_error err = {0};
     graph_store *s;
-    remote_options nobody = {.address = "127.0.0.1:1", .database = "", .user = "", .password = "", .token = "",
-                             .tls_ca = "", .connections = 1, .timeout_ms = 500};
+    remote_options nobody = {.address = "127.0.0.1:1",
+                             .database = "",
+                             .user = "",
+                             .password = "",
+                             .token = "",
+                             .tls_ca = "",
+                             .connections = 1,
+                             .timeout_ms = 500};
     graph_options o = {.clock = &clock_system, .remote = &nobody};
     uint32_t seed = 1;
     graph_hit hit;
@@ -754,14 +823,12 @@ static void opening_without_a_server_says_where_it_looked(void **state) {
 /* The statements of a file, without comments and with single spaces; ';' ends one. */
 static char *statements_of(const char *path) {
     FILE *f = fopen(path, "r");
-    if (f == NULL)
-        fail_msg("run this from the root of the sources: no %s", path);
+    if (f == NULL) fail_msg("run this from the root of the sources: no %s", path);
     buf b;
     char line[1024];
     buf_init(&b, 0);
     while (fgets(line, sizeof line, f) != NULL)
-        if (strncmp(line, "//", 2) != 0)
-            buf_puts(&b, line);
+        if (strncmp(line, "//", 2) != 0) buf_puts(&b, line);
     fclose(f);
     return buf_steal(&b);
 }
@@ -809,7 +876,6 @@ int main(void) {
         cmocka_unit_test(opening_fails_clearly_when_a_constraint_cannot_be_made),
     };
     have_server = test_neo4j(&server);
-    if (have_server && !test_neo4j_wipe(&server))
-        return 1;
+    if (have_server && !test_neo4j_wipe(&server)) return 1;
     return cmocka_run_group_tests_name("graph_neo4j", tests, NULL, NULL);
 }

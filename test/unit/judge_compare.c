@@ -1,5 +1,5 @@
-/* Arms and rankings compared: the error rate holds however often somebody looks, differences are found, drafts and assignments
- * are fair. Bounds are those of the binomial distribution, four deviations wide, under fixed seeds. */
+/* Arms and rankings compared: the error rate holds however often somebody looks, differences are found, drafts and
+ * assignments are fair. Bounds are those of the binomial distribution, four deviations wide, under fixed seeds. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -60,8 +60,10 @@ static void looking_often_does_not_find_what_is_not_there(void **state) {
     (void)state;
     double valid, naive, covered;
     run_experiments(0, &valid, &naive, &covered);
-    print_message("no difference, %d looks: the always valid test errs in %.1f %% of %d runs, one for a single look in %.1f %%; "
-                  "all intervals of a run hold in %.1f %%\n", PEOPLE / LOOK_EVERY, valid * 100, RUNS, naive * 100, covered * 100);
+    print_message(
+        "no difference, %d looks: the always valid test errs in %.1f %% of %d runs, one for a single look in %.1f %%; "
+        "all intervals of a run hold in %.1f %%\n",
+        PEOPLE / LOOK_EVERY, valid * 100, RUNS, naive * 100, covered * 100);
     assert_true(valid <= 0.05 + four_deviations(0.05, RUNS));
     assert_true(covered >= 0.95 - four_deviations(0.05, RUNS));
     assert_true(naive > 0.15); /* else the looks would not have been a temptation */
@@ -71,7 +73,8 @@ static void a_difference_is_found(void **state) {
     (void)state;
     double valid, naive, covered;
     run_experiments(0.06, &valid, &naive, &covered);
-    print_message("a difference of 0.06 on 0.3: found in %.1f %% of %d runs of %d people an arm\n", valid * 100, RUNS, PEOPLE);
+    print_message("a difference of 0.06 on 0.3: found in %.1f %% of %d runs of %d people an arm\n", valid * 100, RUNS,
+                  PEOPLE);
     assert_true(valid >= 0.95);
     assert_true(covered >= 0.95 - four_deviations(0.05, RUNS));
 }
@@ -154,8 +157,8 @@ static void a_duel_of_equals_is_undecided_at_every_look(void **state) {
         held += all;
         won += judge_duel_of(a, b).decided;
     }
-    print_message("equals: decided at some look of 600 in %.1f %% of %d runs; 62 %% against 38 %%: in %.1f %%\n", 100.0 * (double)decided / RUNS,
-                  RUNS, 100.0 * (double)won / RUNS);
+    print_message("equals: decided at some look of 600 in %.1f %% of %d runs; 62 %% against 38 %%: in %.1f %%\n",
+                  100.0 * (double)decided / RUNS, RUNS, 100.0 * (double)won / RUNS);
     assert_true((double)decided / RUNS <= 0.05 + four_deviations(0.05, RUNS) && held == RUNS - decided);
     assert_true((double)won / RUNS > 0.95);
 }

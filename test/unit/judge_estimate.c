@@ -37,8 +37,8 @@ static double choice(score_fn *score, size_t kind, const bool *gone, size_t item
     return exp(score(kind, item)) / all;
 }
 
-/* What is earned from place `depth` on, exactly, if the person has got that far. `cascade`: they go with half a chance after
- * something they liked. */
+/* What is earned from place `depth` on, exactly, if the person has got that far. `cascade`: they go with half a
+ * chance after something they liked. */
 static double value_from(score_fn *score, size_t kind, bool *gone, size_t depth, bool cascade) {
     double sum = 0;
     if (depth == DEPTH) return 0;
@@ -107,7 +107,9 @@ static void draw_slate(world *w, size_t i, judge_model model, rng *r) {
         judge_slot *s = &w->slots[i][d];
         *s = (judge_slot){.predicted = predicted(kind, item, d)};
         for (size_t k = 0; k < ITEMS; k++) {
-            double p = model == JUDGE_POSITION ? w->target[kind][d][k] : gone[k] ? 0 : choice(target_score, kind, gone, k);
+            double p = model == JUDGE_POSITION ? w->target[kind][d][k]
+                       : gone[k]               ? 0
+                                               : choice(target_score, kind, gone, k);
             s->expected += p * predicted(kind, k, d);
         }
         s->logged = model == JUDGE_POSITION ? w->logging[kind][d][item] : choice(logging_score, kind, gone, item);
@@ -126,7 +128,8 @@ static bool holds(judge_value v, double truth) {
 static void assert_covers(judge_model model) {
     world *w = calloc(1, sizeof *w);
     know_marginals(w);
-    double truth = true_value(target_score, model == JUDGE_CASCADE), logged = true_value(logging_score, model == JUDGE_CASCADE);
+    double truth = true_value(target_score, model == JUDGE_CASCADE),
+           logged = true_value(logging_score, model == JUDGE_CASCADE);
     size_t by_ips = 0, by_snips = 0, by_dr = 0, by_logged = 0;
     double ips_width = 0, dr_width = 0, effective = 0;
     assert_true(truth > logged * 1.05); /* else it would be no test */
@@ -146,10 +149,12 @@ static void assert_covers(judge_model model) {
         assert_int_equal(e.people, SLATES / A_PERSON);
         assert_int_equal(e.warnings & ~JUDGE_EXPLODED, 0);
     }
-    print_message("model %d: true value %.4f (logged %.4f); of %d intervals cover: logged %zu, IPS %zu, SNIPS %zu, DR %zu; width of DR %.2f of "
-                  "IPS; effective %.0f of %d\n", (int)model, truth, logged, SEEDS, by_logged, by_ips, by_snips, by_dr, dr_width / ips_width,
-                  effective, SLATES);
-    assert_true(by_logged >= SEEDS * 9 / 10 && by_ips >= SEEDS * 9 / 10 && by_snips >= SEEDS * 9 / 10 && by_dr >= SEEDS * 9 / 10);
+    print_message(
+        "model %d: true value %.4f (logged %.4f); of %d intervals cover: logged %zu, IPS %zu, SNIPS %zu, DR %zu; width of DR %.2f of "
+        "IPS; effective %.0f of %d\n",
+        (int)model, truth, logged, SEEDS, by_logged, by_ips, by_snips, by_dr, dr_width / ips_width, effective, SLATES);
+    assert_true(by_logged >= SEEDS * 9 / 10 && by_ips >= SEEDS * 9 / 10 && by_snips >= SEEDS * 9 / 10 &&
+                by_dr >= SEEDS * 9 / 10);
     assert_true(dr_width < ips_width);
     free(w);
 }
@@ -167,11 +172,13 @@ static void of_places_alone_cover_the_truth(void **state) {
 /* Without the weights the logged mean would be the answer: a policy that is the same is estimated as exactly that. */
 static void of_the_same_policy_is_what_was_earned(void **state) {
     (void)state;
-    judge_slot slots[4] = {{1, 0.5, 0.5, 0.3, 0.3}, {0, 0.2, 0.2, 0.3, 0.3}, {1, 0.1, 0.1, 0.3, 0.3}, {1, 0.9, 0.9, 0.3, 0.3}};
+    judge_slot slots[4] = {
+        {1, 0.5, 0.5, 0.3, 0.3}, {0, 0.2, 0.2, 0.3, 0.3}, {1, 0.1, 0.1, 0.3, 0.3}, {1, 0.9, 0.9, 0.3, 0.3}};
     judge_slate slates[2] = {{1, slots, 2}, {2, slots + 2, 2}};
     judge_estimate e;
     assert_int_equal(judge_estimate_value(JUDGE_CASCADE, slates, 2, &e, NULL), BRAID_OK);
-    assert_true(fabs(e.logged.value - 1.5) < 1e-12 && fabs(e.ips.value - 1.5) < 1e-12 && fabs(e.snips.value - 1.5) < 1e-12);
+    assert_true(fabs(e.logged.value - 1.5) < 1e-12 && fabs(e.ips.value - 1.5) < 1e-12 &&
+                fabs(e.snips.value - 1.5) < 1e-12);
     assert_true(fabs(e.doubly_robust.value - 1.5) < 1e-12 && e.effective == 2);
 }
 
@@ -217,7 +224,8 @@ static void say_what_is_wrong_with_them(void **state) {
 
 static void refuse_what_is_no_propensity(void **state) {
     (void)state;
-    const judge_slot bad[] = {{1, 0, 0.5, 0, 0}, {1, 1.5, 0.5, 0, 0}, {1, 0.5, -0.1, 0, 0}, {1, NAN, 0.5, 0, 0}, {NAN, 0.5, 0.5, 0, 0}};
+    const judge_slot bad[] = {
+        {1, 0, 0.5, 0, 0}, {1, 1.5, 0.5, 0, 0}, {1, 0.5, -0.1, 0, 0}, {1, NAN, 0.5, 0, 0}, {NAN, 0.5, 0.5, 0, 0}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         judge_slate s = {1, &bad[i], 1};
         judge_estimate e;

@@ -51,7 +51,8 @@ static void weights_that_made_the_choices_are_found(void **state) {
     braid_error err = {0};
     assert_int_equal(learn_listwise_fit(&l, 1e-6, w, &used, &err), BRAID_OK);
     assert_int_equal(used, LISTS);
-    for (int f = 0; f < FEATURES; f++) assert_float_equal(w[f], truth[f], 0.08); /* four standard errors at 3,000 choices */
+    /* four standard errors at 3,000 choices */
+    for (int f = 0; f < FEATURES; f++) assert_float_equal(w[f], truth[f], 0.08);
     free(c);
 }
 

@@ -1,4 +1,5 @@
-/* Matrices, edges and the item-item models: what they promise, on data small enough to check by hand or by brute force. */
+/* Matrices, edges and the item-item models: what they promise, on data small enough to check by hand or by brute
+ * force. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -96,7 +97,8 @@ static void turned_round_twice_a_table_says_the_same(void **state) {
     braid_error err = {0};
     assert_int_equal(learn_edges_of(4, targets, list, 4, &e, &err), BRAID_OK);
     assert_int_equal(learn_edges_transpose(e, &t, &err), BRAID_OK);
-    assert_true(edge(t, 1, 0) == 0.5 && edge(t, 1, 3) == 2 && edge(t, 3, 0) == 0.25 && edge(t, 0, 2) == 1 && t->count == 4);
+    assert_true(edge(t, 1, 0) == 0.5 && edge(t, 1, 3) == 2 && edge(t, 3, 0) == 0.25 && edge(t, 0, 2) == 1 &&
+                t->count == 4);
     assert_int_equal(learn_edges_transpose(t, &back, &err), BRAID_OK);
     for (uint32_t i = 0; i < 4; i++)
         for (uint32_t k = 0; k < 4; k++) assert_true(edge(e, i, k) == edge(back, i, k));
@@ -160,7 +162,8 @@ static double *gram(const learn_matrix *m) {
     return g;
 }
 
-/* The minimum of a convex problem is known by its slope: zero where a weight is positive, not below zero where it is zero. */
+/* The minimum of a convex problem is known by its slope: zero where a weight is positive, not below zero where it is
+ * zero. */
 static void linear_weights_stand_at_the_minimum(void **state) {
     (void)state;
     rng r;

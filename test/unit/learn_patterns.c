@@ -1,4 +1,5 @@
-/* Patterns: what was planted is found, with its direction; noise gives none; who does much of everything plants nothing. */
+/* Patterns: what was planted is found, with its direction; noise gives none; who does much of everything plants
+ * nothing. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,8 +40,11 @@ static void world_make(world *w, uint64_t seed) {
 }
 
 static learn_liking by_chance(world *w, uint64_t person) {
-    return (learn_liking){.person = person, .item = (uint32_t)rng_below(&w->r, ITEMS), .year = (uint16_t)(2021 + rng_below(&w->r, 3)),
-                          .month = (uint8_t)rng_below(&w->r, 12), .mood = (uint8_t)rng_below(&w->r, MOODS + 1)};
+    return (learn_liking){.person = person,
+                          .item = (uint32_t)rng_below(&w->r, ITEMS),
+                          .year = (uint16_t)(2021 + rng_below(&w->r, 3)),
+                          .month = (uint8_t)rng_below(&w->r, 12),
+                          .mood = (uint8_t)rng_below(&w->r, MOODS + 1)};
 }
 
 static uint32_t item_of(world *w, uint8_t facet) {
@@ -108,7 +112,8 @@ static void who_likes_one_likes_the_other(void **state) {
     assert_true(there->lift > 1.2 && there->low > 1 && there->low < there->lift && there->people >= 20);
     for (size_t i = 0; i < p->count; i++) /* and not with what everybody likes alike */
         if (p->list[i].kind == LEARN_GENRE_AFFINITY)
-            assert_true((p->list[i].facet == 7 && p->list[i].given == 3) || (p->list[i].facet == 3 && p->list[i].given == 7));
+            assert_true((p->list[i].facet == 7 && p->list[i].given == 3) ||
+                        (p->list[i].facet == 3 && p->list[i].given == 7));
     assert_true(count_of(p, LEARN_SEASONAL_TREND) + count_of(p, LEARN_MOOD_CORRELATION) <= 1);
     learn_patterns_free(p);
 }
@@ -182,7 +187,8 @@ static void a_few_who_do_much_are_few(void **state) {
         for (size_t i = 0; i < EACH; i++) w.list[w.count++] = by_chance(&w, person);
     for (uint64_t person = 0; person < 3; person++)
         for (uint32_t i = 0; i < ITEMS / FACETS; i++)
-            w.list[w.count++] = (learn_liking){.person = person, .item = 2 + FACETS * i, .year = (uint16_t)(2021 + i % 3), .month = 11, .mood = 1};
+            w.list[w.count++] = (learn_liking){
+                .person = person, .item = 2 + FACETS * i, .year = (uint16_t)(2021 + i % 3), .month = 11, .mood = 1};
     learn_patterns *p = find(&w);
     assert_null(pattern(p, LEARN_SEASONAL_TREND, 2, 11));
     assert_null(pattern(p, LEARN_MOOD_CORRELATION, 2, 1));

@@ -16,16 +16,18 @@ static void what_is_not_said_has_its_absent_value(void **state) {
     given_episode *e = NULL;
     assert_int_equal(read_one("{\"user\":\"u\",\"item\":\"m\",\"reward\":0.5}", a, &e, NULL), BRAID_OK);
     assert_string_equal(e->agent, "default");
-    assert_true(e->session[0] == '\0' && e->state[0] == '\0' && e->next_state[0] == '\0' && e->idempotency_key[0] == '\0');
+    assert_true(e->session[0] == '\0' && e->state[0] == '\0' && e->next_state[0] == '\0' &&
+                e->idempotency_key[0] == '\0');
     assert_true(e->at == TIME_NONE && !e->done && e->vector == NULL && e->dim == 0 && e->reward == 0.5);
     arena_free(a);
 }
 
 static void what_is_read_is_written_again(void **state) {
     (void)state;
-    const char *text = "{\"user\":\"u\",\"item\":\"m\",\"reward\":-2,\"done\":true,\"at\":\"2026-01-02T03:04:05Z\",\"agent\":\"x\","
-                       "\"session\":\"s\",\"state\":\"a=1\",\"next_state\":\"a=2\",\"state_vector\":[1,0.5,-3],"
-                       "\"idempotency_key\":\"k\"}";
+    const char *text =
+        "{\"user\":\"u\",\"item\":\"m\",\"reward\":-2,\"done\":true,\"at\":\"2026-01-02T03:04:05Z\",\"agent\":\"x\","
+        "\"session\":\"s\",\"state\":\"a=1\",\"next_state\":\"a=2\",\"state_vector\":[1,0.5,-3],"
+        "\"idempotency_key\":\"k\"}";
     arena *a = arena_new(4096);
     given_episode *e = NULL;
     buf out;

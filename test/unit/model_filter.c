@@ -3,22 +3,19 @@
 
 static arena *a;
 
-static int with_arena(void **state)
-{
+static int with_arena(void **state) {
     (void)state;
     a = arena_new(4096);
     return a ? 0 : -1;
 }
 
-static int without_arena(void **state)
-{
+static int without_arena(void **state) {
     (void)state;
     arena_free(a);
     return 0;
 }
 
-static filter *filter_of(const json_t *json)
-{
+static filter *filter_of(const json_t *json) {
     braid_error err = {0};
     filter *f = NULL;
     if (filter_from_json(json, a, &f, &err)) {
@@ -28,8 +25,7 @@ static filter *filter_of(const json_t *json)
 }
 
 /* The canonical text, in the arena. */
-static const char *printed(const json_t *json)
-{
+static const char *printed(const json_t *json) {
     buf out;
     buf_init(&out, 0);
     assert_true(filter_print(filter_of(json), &out));
@@ -38,16 +34,14 @@ static const char *printed(const json_t *json)
     return text;
 }
 
-static const char *canonical(const char *text)
-{
+static const char *canonical(const char *text) {
     json_t *json = parse(text);
     const char *out = printed(json);
     json_decref(json);
     return out;
 }
 
-static item *item_of(const json_t *json)
-{
+static item *item_of(const json_t *json) {
     braid_error err = {0};
     item *it = NULL;
     if (item_from_json(json, &test_limits, a, &it, &err)) {
@@ -56,8 +50,7 @@ static item *item_of(const json_t *json)
     return it;
 }
 
-static bool matches(const char *filter_text, const char *item_text)
-{
+static bool matches(const char *filter_text, const char *item_text) {
     json_t *fj = parse(filter_text), *ij = parse(item_text);
     item *it = item_of(ij);
     bool yes = filter_matches(filter_of(fj), it);
@@ -67,8 +60,7 @@ static bool matches(const char *filter_text, const char *item_text)
     return yes;
 }
 
-static void refused_json(const json_t *json, int code, const char *part)
-{
+static void refused_json(const json_t *json, int code, const char *part) {
     braid_error err = {0};
     filter *f = (filter *)&err;
     int rc = filter_from_json(json, a, &f, &err);
@@ -76,15 +68,13 @@ static void refused_json(const json_t *json, int code, const char *part)
     assert_null(f);
 }
 
-static void refused(const char *text, int code, const char *part)
-{
+static void refused(const char *text, int code, const char *part) {
     json_t *json = parse(text);
     refused_json(json, code, part);
     json_decref(json);
 }
 
-static void the_same_meaning_has_the_same_text(void **state)
-{
+static void the_same_meaning_has_the_same_text(void **state) {
     (void)state;
     static const char *const cases[][2] = {
         {"{}", "{}"},
@@ -107,7 +97,7 @@ static void the_same_meaning_has_the_same_text(void **state)
                                                                      "{\"year\":{\"lt\":1}}]}"},
         {"{\"year\":{\"lte\":1990.0}}", "{\"year\":{\"lte\":1990}}"},
         {"{\"available_until\":{\"gt\":\"2026-01-01T01:00:00+01:00\"}}",
-            "{\"available_until\":{\"gt\":\"2026-01-01T00:00:00Z\"}}"},
+         "{\"available_until\":{\"gt\":\"2026-01-01T00:00:00Z\"}}"},
         {"{\"all\":[{\"kind\":\"b\"},{\"all\":[{\"year\":1},{\"kind\":\"b\"}]},{}]}",
          "{\"all\":[{\"kind\":{\"in\":[\"b\"]}},{\"year\":{\"in\":[1]}}]}"},
         {"{\"year\":1,\"kind\":\"b\"}", "{\"all\":[{\"kind\":{\"in\":[\"b\"]}},{\"year\":{\"in\":[1]}}]}"},
@@ -124,8 +114,7 @@ static void the_same_meaning_has_the_same_text(void **state)
     assert_string_equal(printed(NULL), "{}");
 }
 
-static void what_cannot_be_meant_is_refused_with_its_place(void **state)
-{
+static void what_cannot_be_meant_is_refused_with_its_place(void **state) {
     (void)state;
     refused("[]", BRAID_E_INVALID, "filter: must be an object, not a list");
     refused("{\"genre\":\"x\"}", BRAID_E_UNKNOWN_FIELD, "filter: unknown field \"genre\"; did you mean \"genres\"?");
@@ -156,8 +145,7 @@ static void what_cannot_be_meant_is_refused_with_its_place(void **state)
             "filter.all[1].not: unknown field");
 }
 
-static void nodes_depth_and_values_are_bounded(void **state)
-{
+static void nodes_depth_and_values_are_bounded(void **state) {
     (void)state;
     json_t *deep = json_object();
     for (int i = 1; i < MODEL_FILTER_DEPTH_MAX; i++) {
@@ -189,18 +177,27 @@ static void nodes_depth_and_values_are_bounded(void **state)
     json_decref(in);
 }
 
-static void a_missing_value_matches_no_in_and_no_range_but_its_opposite(void **state)
-{
+static void a_missing_value_matches_no_in_and_no_range_but_its_opposite(void **state) {
     (void)state;
     static const char *const conditions[] = {
-        "{\"title\":\"a\"}", "{\"kind\":{\"in\":[\"a\",\"b\"]}}", "{\"year\":0}", "{\"year\":{\"gte\":-9999}}",
+        "{\"title\":\"a\"}",
+        "{\"kind\":{\"in\":[\"a\",\"b\"]}}",
+        "{\"year\":0}",
+        "{\"year\":{\"gte\":-9999}}",
         "{\"year\":{\"lt\":1}}",
-        "{\"duration_s\":{\"lte\":10}}", "{\"genres\":\"a\"}", "{\"people\":\"a\"}", "{\"regions\":\"FR\"}",
-        "{\"available_from\":{\"lt\":\"2030-01-01\"}}", "{\"available_until\":{\"gt\":\"1970-01-01\"}}",
+        "{\"duration_s\":{\"lte\":10}}",
+        "{\"genres\":\"a\"}",
+        "{\"people\":\"a\"}",
+        "{\"regions\":\"FR\"}",
+        "{\"available_from\":{\"lt\":\"2030-01-01\"}}",
+        "{\"available_until\":{\"gt\":\"1970-01-01\"}}",
         "{\"attributes.a\":1}",
-        "{\"attributes.n\":0}", "{\"attributes.a.b\":{\"gte\":0}}", "{\"title\":{\"exists\":true}}",
+        "{\"attributes.n\":0}",
+        "{\"attributes.a.b\":{\"gte\":0}}",
+        "{\"title\":{\"exists\":true}}",
         "{\"year\":{\"exists\":true}}",
-        "{\"people\":{\"exists\":true}}", "{\"available_from\":{\"exists\":true}}",
+        "{\"people\":{\"exists\":true}}",
+        "{\"available_from\":{\"exists\":true}}",
         "{\"attributes.n\":{\"exists\":true}}",
     };
     const char *bare = "{\"id\":\"x\",\"attributes\":{\"n\":null}}";
@@ -214,30 +211,48 @@ static void a_missing_value_matches_no_in_and_no_range_but_its_opposite(void **s
     assert_true(matches("{\"tier\":{\"exists\":true}}", bare));
 }
 
-static void every_operator_means_what_it_says(void **state)
-{
+static void every_operator_means_what_it_says(void **state) {
     (void)state;
     const char *it = "{\"id\":\"m1\",\"title\":\"Été\",\"year\":1990,\"genres\":[\"drame\",\"noir\"],"
                      "\"people\":[{\"name\":\"Ana\",\"role\":"
                      "\"cast\"}],\"available_until\":\"2026-01-01\",\"attributes\":{\"n\":[1,5],\"b\":true,"
                      "\"s\":\"1\",\"o\":{\"p\":2.5}}}";
     static const char *const yes[] = {
-        "{}", "{\"id\":\"m1\"}", "{\"title\":\"Été\"}", "{\"year\":{\"gte\":1990,\"lte\":1990}}",
+        "{}",
+        "{\"id\":\"m1\"}",
+        "{\"title\":\"Été\"}",
+        "{\"year\":{\"gte\":1990,\"lte\":1990}}",
         "{\"year\":{\"gt\":1989.5}}",
-        "{\"genres\":\"noir\"}", "{\"genres\":{\"in\":[\"x\",\"drame\"]}}", "{\"people\":\"Ana\"}",
-        "{\"available_until\":\"2026-01-01T01:00:00+01:00\"}", "{\"available_until\":{\"lte\":\"2026-01-01\"}}",
-        "{\"attributes.n\":5}", "{\"attributes.n\":{\"gt\":4}}", "{\"attributes.b\":true}", "{\"attributes.s\":\"1\"}",
-        "{\"attributes.o.p\":{\"in\":[2.5]}}", "{\"attributes.o\":{\"exists\":true}}",
+        "{\"genres\":\"noir\"}",
+        "{\"genres\":{\"in\":[\"x\",\"drame\"]}}",
+        "{\"people\":\"Ana\"}",
+        "{\"available_until\":\"2026-01-01T01:00:00+01:00\"}",
+        "{\"available_until\":{\"lte\":\"2026-01-01\"}}",
+        "{\"attributes.n\":5}",
+        "{\"attributes.n\":{\"gt\":4}}",
+        "{\"attributes.b\":true}",
+        "{\"attributes.s\":\"1\"}",
+        "{\"attributes.o.p\":{\"in\":[2.5]}}",
+        "{\"attributes.o\":{\"exists\":true}}",
         "{\"any\":[{\"year\":1},{\"id\":\"m1\"}]}",
     };
     static const char *const no[] = {
-        "{\"not\":{}}", "{\"id\":\"M1\"}", "{\"title\":\"été\"}", "{\"year\":{\"gt\":1990}}",
+        "{\"not\":{}}",
+        "{\"id\":\"M1\"}",
+        "{\"title\":\"été\"}",
+        "{\"year\":{\"gt\":1990}}",
         "{\"year\":{\"lt\":1990}}",
-        "{\"genres\":\"dram\"}", "{\"people\":\"cast\"}", "{\"available_until\":{\"lt\":\"2026-01-01\"}}",
+        "{\"genres\":\"dram\"}",
+        "{\"people\":\"cast\"}",
+        "{\"available_until\":{\"lt\":\"2026-01-01\"}}",
         "{\"attributes.n\":{\"gt\":5}}",
-        "{\"attributes.n\":{\"gt\":1,\"lt\":5}}", "{\"attributes.b\":1}", "{\"attributes.s\":1}",
+        "{\"attributes.n\":{\"gt\":1,\"lt\":5}}",
+        "{\"attributes.b\":1}",
+        "{\"attributes.s\":1}",
         "{\"attributes.s\":{\"gte\":0}}",
-        "{\"attributes.o\":2.5}", "{\"attributes.o.p.q\":2.5}", "{\"attributes.n.x\":1}",
+        "{\"attributes.o\":2.5}",
+        "{\"attributes.o.p.q\":2.5}",
+        "{\"attributes.n.x\":1}",
         "{\"year\":1990,\"id\":\"m2\"}",
     };
     for (size_t i = 0; i < sizeof yes / sizeof yes[0]; i++) {
@@ -252,8 +267,7 @@ static void every_operator_means_what_it_says(void **state)
     assert_false(matches(issue, "{\"id\":\"x\",\"genres\":[\"drame\"],\"year\":1995,\"language\":\"en\"}"));
 }
 
-static void a_full_buffer_is_reported_when_printing(void **state)
-{
+static void a_full_buffer_is_reported_when_printing(void **state) {
     (void)state;
     json_t *json = parse("{\"kind\":{\"in\":[\"a\",\"b\"]},\"year\":{\"gt\":1},\"not\":{\"title\":\"x\"}}");
     for (size_t max = 1; max < 80; max++) {
@@ -265,8 +279,7 @@ static void a_full_buffer_is_reported_when_printing(void **state)
     json_decref(json);
 }
 
-int main(void)
-{
+int main(void) {
 #define WITH_ARENA(test) cmocka_unit_test_setup_teardown(test, with_arena, without_arena)
     const struct CMUnitTest tests[] = {
         WITH_ARENA(the_same_meaning_has_the_same_text),

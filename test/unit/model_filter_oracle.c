@@ -6,22 +6,19 @@
 
 static arena *a;
 
-static int with_arena(void **state)
-{
+static int with_arena(void **state) {
     (void)state;
     a = arena_new(4096);
     return a ? 0 : -1;
 }
 
-static int without_arena(void **state)
-{
+static int without_arena(void **state) {
     (void)state;
     arena_free(a);
     return 0;
 }
 
-static filter *filter_of(const json_t *json)
-{
+static filter *filter_of(const json_t *json) {
     braid_error err = {0};
     filter *f = NULL;
     if (filter_from_json(json, a, &f, &err)) {
@@ -31,8 +28,7 @@ static filter *filter_of(const json_t *json)
 }
 
 /* The canonical text, in the arena. */
-static const char *printed(const json_t *json)
-{
+static const char *printed(const json_t *json) {
     buf out;
     buf_init(&out, 0);
     assert_true(filter_print(filter_of(json), &out));
@@ -41,8 +37,7 @@ static const char *printed(const json_t *json)
     return text;
 }
 
-static item *item_of(const json_t *json)
-{
+static item *item_of(const json_t *json) {
     braid_error err = {0};
     item *it = NULL;
     if (item_from_json(json, &test_limits, a, &it, &err)) {
@@ -53,8 +48,7 @@ static item *item_of(const json_t *json)
 
 /* ---- the second definition, over raw JSON ---- */
 
-static json_t *raw_field(const json_t *it, const char *name)
-{
+static json_t *raw_field(const json_t *it, const char *name) {
     if (strcmp(name, "attributes.k") == 0) {
         return json_object_get(json_object_get(it, "attributes"), "k");
     }
@@ -64,13 +58,11 @@ static json_t *raw_field(const json_t *it, const char *name)
     return json_object_get(it, name);
 }
 
-static bool raw_same(const json_t *x, const json_t *y)
-{
+static bool raw_same(const json_t *x, const json_t *y) {
     return json_is_number(x) && json_is_number(y) ? json_number_value(x) == json_number_value(y) : json_equal(x, y);
 }
 
-static bool raw_bounds(const json_t *ops, const json_t *x)
-{
+static bool raw_bounds(const json_t *ops, const json_t *x) {
     double v = json_number_value(x);
     const json_t *gt = json_object_get(ops, "gt"), *gte = json_object_get(ops, "gte");
     const json_t *lt = json_object_get(ops, "lt"), *lte = json_object_get(ops, "lte");
@@ -79,8 +71,7 @@ static bool raw_bounds(const json_t *ops, const json_t *x)
 }
 
 /* Does the value, or one of its elements, equal `wanted` (bounds: lie within `wanted`)? */
-static bool raw_holds(const json_t *value, const json_t *wanted, bool bounds)
-{
+static bool raw_holds(const json_t *value, const json_t *wanted, bool bounds) {
     if (!json_is_array(value)) {
         return value && (bounds ? raw_bounds(wanted, value) : raw_same(value, wanted));
     }
@@ -92,8 +83,7 @@ static bool raw_holds(const json_t *value, const json_t *wanted, bool bounds)
     return false;
 }
 
-static bool raw_in(const json_t *value, const json_t *list)
-{
+static bool raw_in(const json_t *value, const json_t *list) {
     for (size_t i = 0; i < json_array_size(list); i++) {
         if (raw_holds(value, json_array_get(list, i), false)) {
             return true;
@@ -102,15 +92,14 @@ static bool raw_in(const json_t *value, const json_t *list)
     return false;
 }
 
-static bool raw_condition(const json_t *condition, const json_t *value)
-{
+static bool raw_condition(const json_t *condition, const json_t *value) {
     const char *op;
     json_t *operand;
     if (!json_is_object(condition)) {
         return raw_holds(value, condition, false);
     }
     bool bounds = false, all = true;
-    json_object_foreach((json_t *)condition, op, operand) {
+    json_object_foreach ((json_t *)condition, op, operand) {
         if (strcmp(op, "eq") == 0) {
             all = all && raw_holds(value, operand, false);
         } else if (strcmp(op, "ne") == 0) {
@@ -128,12 +117,11 @@ static bool raw_condition(const json_t *condition, const json_t *value)
     return all && (!bounds || raw_holds(value, condition, true));
 }
 
-static bool raw_matches(const json_t *f, const json_t *it)
-{
+static bool raw_matches(const json_t *f, const json_t *it) {
     const char *key;
     json_t *value;
     bool all = true;
-    json_object_foreach((json_t *)f, key, value) {
+    json_object_foreach ((json_t *)f, key, value) {
         bool one = strcmp(key, "any") != 0;
         if (strcmp(key, "all") == 0 || strcmp(key, "any") == 0) {
             for (size_t i = 0; i < json_array_size(value); i++) {
@@ -157,13 +145,11 @@ static const char *const text_fields[] = {"title", "kind", "language", "genres",
 static const char *const number_fields[] = {"year", "duration_s", "age_rating", "tier"};
 static const char *const attribute_fields[] = {"attributes.k", "attributes.o.k"};
 
-static json_t *random_name(rng *r)
-{
+static json_t *random_name(rng *r) {
     return json_string(names[rng_below(r, 4)]);
 }
 
-static json_t *random_scalar(rng *r)
-{
+static json_t *random_scalar(rng *r) {
     switch (rng_below(r, 4)) {
     case 0: return json_boolean(rng_below(r, 2));
     case 1: return json_real((double)rng_below(r, 4));
@@ -174,13 +160,11 @@ static json_t *random_scalar(rng *r)
 
 typedef json_t *make(rng *r);
 
-static json_t *random_number(rng *r)
-{
+static json_t *random_number(rng *r) {
     return json_integer(1 + (json_int_t)rng_below(r, 4));
 }
 
-static json_t *list_of(rng *r, make *value, uint64_t max)
-{
+static json_t *list_of(rng *r, make *value, uint64_t max) {
     json_t *list = json_array();
     for (uint64_t n = rng_below(r, max + 1); n > 0; n--) {
         json_array_append_new(list, value(r));
@@ -188,8 +172,7 @@ static json_t *list_of(rng *r, make *value, uint64_t max)
     return list;
 }
 
-static json_t *random_operators(rng *r, make *value, bool range)
-{
+static json_t *random_operators(rng *r, make *value, bool range) {
     json_t *ops = json_object();
     switch (rng_below(r, range ? 7 : 5)) {
     case 0: json_object_set_new(ops, "eq", value(r)); break;
@@ -207,8 +190,7 @@ static json_t *random_operators(rng *r, make *value, bool range)
     return ops;
 }
 
-static void add_random_field(rng *r, json_t *object)
-{
+static void add_random_field(rng *r, json_t *object) {
     uint64_t which = rng_below(r, 3);
     const char *name = which == 0   ? text_fields[rng_below(r, 7)]
                        : which == 1 ? number_fields[rng_below(r, 4)]
@@ -217,8 +199,7 @@ static void add_random_field(rng *r, json_t *object)
     json_object_set_new(object, name, rng_below(r, 3) ? random_operators(r, value, which > 0) : value(r));
 }
 
-static json_t *random_filter(rng *r, int depth)
-{
+static json_t *random_filter(rng *r, int depth) {
     json_t *f = json_object();
     for (uint64_t keys = rng_below(r, 3) + (depth == 0); keys > 0; keys--) {
         if (depth > 3 || rng_below(r, 2)) {
@@ -239,8 +220,7 @@ static json_t *random_filter(rng *r, int depth)
     return f;
 }
 
-static json_t *random_item(rng *r)
-{
+static json_t *random_item(rng *r) {
     json_t *it = json_pack("{ss}", "id", "x"), *o = json_object(), *attributes = json_object();
     for (size_t i = 0; i < 7; i++) {
         if (rng_below(r, 3)) {
@@ -272,8 +252,7 @@ static json_t *random_item(rng *r)
 }
 
 /* The same filter with keys and elements in another order. */
-static json_t *shuffled(rng *r, const json_t *json)
-{
+static json_t *shuffled(rng *r, const json_t *json) {
     if (json_is_array(json)) {
         json_t *list = json_array();
         for (size_t i = 0; i < json_array_size(json); i++) {
@@ -289,7 +268,7 @@ static json_t *shuffled(rng *r, const json_t *json)
     const char *keys[16], *key;
     json_t *value;
     size_t n = 0;
-    json_object_foreach((json_t *)json, key, value) {
+    json_object_foreach ((json_t *)json, key, value) {
         keys[n++] = key;
     }
     while (n > 0) {
@@ -300,8 +279,7 @@ static json_t *shuffled(rng *r, const json_t *json)
     return object;
 }
 
-static void both_definitions_agree_on_random_filters(void **state)
-{
+static void both_definitions_agree_on_random_filters(void **state) {
     (void)state;
     rng r = test_rng("filters");
     size_t yes = 0, total = 0;
@@ -333,8 +311,7 @@ static void both_definitions_agree_on_random_filters(void **state)
     assert_in_range(yes, total / 8, total - total / 8);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(both_definitions_agree_on_random_filters, with_arena, without_arena),
     };

@@ -5,22 +5,19 @@
 
 static arena *a;
 
-static int with_arena(void **state)
-{
+static int with_arena(void **state) {
     (void)state;
     a = arena_new(4096);
     return a ? 0 : -1;
 }
 
-static int without_arena(void **state)
-{
+static int without_arena(void **state) {
     (void)state;
     arena_free(a);
     return 0;
 }
 
-static interaction *read_interaction(const char *text)
-{
+static interaction *read_interaction(const char *text) {
     braid_error err = {0};
     json_t *json = parse(text);
     interaction *in = NULL;
@@ -31,8 +28,7 @@ static interaction *read_interaction(const char *text)
     return in;
 }
 
-static void refused(const char *text, int code, const char *part)
-{
+static void refused(const char *text, int code, const char *part) {
     braid_error err = {0};
     json_t *json = parse(text);
     interaction *in = (interaction *)&err;
@@ -42,8 +38,7 @@ static void refused(const char *text, int code, const char *part)
     json_decref(json);
 }
 
-static void written_is(const interaction *in, const char *expected)
-{
+static void written_is(const interaction *in, const char *expected) {
     buf out;
     buf_init(&out, 0);
     assert_true(interaction_to_json(in, &out));
@@ -51,8 +46,7 @@ static void written_is(const interaction *in, const char *expected)
     buf_free(&out);
 }
 
-static void what_is_not_said_has_its_absent_value(void **state)
-{
+static void what_is_not_said_has_its_absent_value(void **state) {
     (void)state;
     const char *text = "{\"user\":\"u\",\"item\":\"m\",\"type\":\"view\"}";
     interaction *in = read_interaction(text);
@@ -69,8 +63,7 @@ static void what_is_not_said_has_its_absent_value(void **state)
                text);
 }
 
-static void all_fields_survive(void **state)
-{
+static void all_fields_survive(void **state) {
     (void)state;
     const char *text =
         "{\"user\":\"u\",\"item\":\"m\",\"type\":\"rate\",\"watch_s\":0,\"rating\":4.5,"
@@ -86,19 +79,17 @@ static void all_fields_survive(void **state)
     written_is(in, text);
 }
 
-static void every_type_has_a_name_that_reads_back(void **state)
-{
+static void every_type_has_a_name_that_reads_back(void **state) {
     (void)state;
     for (int t = 0; t < INTERACTION_TYPES; t++) {
         const char *name = interaction_type_name((interaction_type)t);
-        interaction *in = read_interaction(
-            arena_printf(a, "{\"user\":\"u\",\"item\":\"m\",\"type\":\"%s\",\"rating\":3}", name));
+        interaction *in =
+            read_interaction(arena_printf(a, "{\"user\":\"u\",\"item\":\"m\",\"type\":\"%s\",\"rating\":3}", name));
         assert_int_equal(in->type, t);
     }
 }
 
-static void what_makes_no_sense_is_refused(void **state)
-{
+static void what_makes_no_sense_is_refused(void **state) {
     (void)state;
     refused("{\"item\":\"m\",\"type\":\"view\"}", BRAID_E_INVALID, "\"user\" is missing");
     refused("{\"user\":\"u\",\"type\":\"view\"}", BRAID_E_INVALID, "\"item\" is missing");
@@ -123,8 +114,7 @@ static void what_makes_no_sense_is_refused(void **state)
 
 /* ---- relations ---- */
 
-static int relation_of(const char *text, relation **out, braid_error *err)
-{
+static int relation_of(const char *text, relation **out, braid_error *err) {
     json_t *json = parse(text);
     *err = (braid_error){0};
     int rc = relation_from_json(json, a, out, err);
@@ -132,16 +122,14 @@ static int relation_of(const char *text, relation **out, braid_error *err)
     return rc;
 }
 
-static void relation_refused(const char *text, int code, const char *part)
-{
+static void relation_refused(const char *text, int code, const char *part) {
     braid_error err;
     relation *r = (relation *)&err;
     assert_refused(relation_of(text, &r, &err), &err, code, part);
     assert_null(r);
 }
 
-static void a_relation_reads_back_with_strength_1_by_default(void **state)
-{
+static void a_relation_reads_back_with_strength_1_by_default(void **state) {
     (void)state;
     braid_error err;
     relation *r;
@@ -159,8 +147,7 @@ static void a_relation_reads_back_with_strength_1_by_default(void **state)
     buf_free(&out);
 }
 
-static void relation_types_are_upper_case_words(void **state)
-{
+static void relation_types_are_upper_case_words(void **state) {
     (void)state;
     char type[66];
     memset(type, 'A', sizeof type);
@@ -176,8 +163,7 @@ static void relation_types_are_upper_case_words(void **state)
     }
 }
 
-static void a_relation_that_makes_no_sense_is_refused(void **state)
-{
+static void a_relation_that_makes_no_sense_is_refused(void **state) {
     (void)state;
     relation_refused("{\"from\":\"a\",\"to\":\"b\"}", BRAID_E_INVALID, "\"type\" is missing");
     relation_refused("{\"from\":\"a\",\"to\":\"b\",\"type\":\"sequel\"}", BRAID_E_INVALID,
@@ -188,22 +174,26 @@ static void a_relation_that_makes_no_sense_is_refused(void **state)
                      "\"strength\"?");
 }
 
-static void random_interactions_read_back_the_same(void **state)
-{
+static void random_interactions_read_back_the_same(void **state) {
     (void)state;
     rng r = test_rng("interactions");
     for (int round = 0; round < 500; round++) {
         arena_reset(a);
         interaction in = {
-            .user = random_text(&r, a, 1, 255, false), .item = random_text(&r, a, 1, 255, false),
-            .agent = random_text(&r, a, 1, 255, false), .session = random_text(&r, a, 0, 255, false),
-            .recommendation_id = random_text(&r, a, 0, 255, false), .idempotency_key = random_text(&r, a, 0, 255,
-                                                                                                   false),
-            .type = (interaction_type)rng_below(&r, INTERACTION_RATE), .watch_s = (int32_t)rng_below(&r, 604802) - 1,
+            .user = random_text(&r, a, 1, 255, false),
+            .item = random_text(&r, a, 1, 255, false),
+            .agent = random_text(&r, a, 1, 255, false),
+            .session = random_text(&r, a, 0, 255, false),
+            .recommendation_id = random_text(&r, a, 0, 255, false),
+            .idempotency_key = random_text(&r, a, 0, 255, false),
+            .type = (interaction_type)rng_below(&r, INTERACTION_RATE),
+            .watch_s = (int32_t)rng_below(&r, 604802) - 1,
             .rating = rng_below(&r, 2) ? NAN : 0.5 + 4.5 * rng_uniform(&r),
             .at = rng_below(&r, 2) ? TIME_NONE : (int64_t)rng_below(&r, UINT64_C(4000000000000)),
-            .device = random_text(&r, a, 0, 255, false), .daypart = random_text(&r, a, 0, 255, false),
-            .region = random_text(&r, a, 0, 255, false), .mood = random_text(&r, a, 0, 255, false),
+            .device = random_text(&r, a, 0, 255, false),
+            .daypart = random_text(&r, a, 0, 255, false),
+            .region = random_text(&r, a, 0, 255, false),
+            .mood = random_text(&r, a, 0, 255, false),
             .simulated = rng_below(&r, 2),
         };
         buf text;
@@ -215,13 +205,12 @@ static void random_interactions_read_back_the_same(void **state)
         assert_true(again->rating == in.rating || (isnan(again->rating) && isnan(in.rating)));
         assert_true(again->at == in.at && again->type == in.type && again->simulated == in.simulated);
         assert_int_equal(again->watch_s, in.watch_s);
-            written_is(again, text.data);
+        written_is(again, text.data);
         buf_free(&text);
     }
 }
 
-int main(void)
-{
+int main(void) {
 #define WITH_ARENA(test) cmocka_unit_test_setup_teardown(test, with_arena, without_arena)
     const struct CMUnitTest tests[] = {
         WITH_ARENA(what_is_not_said_has_its_absent_value),

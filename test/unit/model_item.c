@@ -5,22 +5,19 @@
 
 static arena *a;
 
-static int with_arena(void **state)
-{
+static int with_arena(void **state) {
     (void)state;
     a = arena_new(4096);
     return a ? 0 : -1;
 }
 
-static int without_arena(void **state)
-{
+static int without_arena(void **state) {
     (void)state;
     arena_free(a);
     return 0;
 }
 
-static item *read_item(const char *text)
-{
+static item *read_item(const char *text) {
     braid_error err = {0};
     json_t *json = parse(text);
     item *it = NULL;
@@ -31,8 +28,7 @@ static item *read_item(const char *text)
     return it;
 }
 
-static void refused_by(const model_limits *limits, const char *text, int code, const char *part)
-{
+static void refused_by(const model_limits *limits, const char *text, int code, const char *part) {
     braid_error err = {0};
     json_t *json = parse(text);
     item *it = (item *)&err;
@@ -42,13 +38,11 @@ static void refused_by(const model_limits *limits, const char *text, int code, c
     json_decref(json);
 }
 
-static void refused(const char *text, int code, const char *part)
-{
+static void refused(const char *text, int code, const char *part) {
     refused_by(&test_limits, text, code, part);
 }
 
-static void written_is(const item *it, bool with_vectors, const char *expected)
-{
+static void written_is(const item *it, bool with_vectors, const char *expected) {
     buf out;
     buf_init(&out, 0);
     assert_true(item_to_json(it, with_vectors, &out));
@@ -56,8 +50,7 @@ static void written_is(const item *it, bool with_vectors, const char *expected)
     buf_free(&out);
 }
 
-static void an_item_needs_only_an_id(void **state)
-{
+static void an_item_needs_only_an_id(void **state) {
     (void)state;
     item *it = read_item("{\"id\":\"x\"}");
     assert_string_equal(it->id, "x");
@@ -72,8 +65,7 @@ static void an_item_needs_only_an_id(void **state)
     item_release(NULL);
 }
 
-static void all_fields_arrive_and_leave_in_one_order(void **state)
-{
+static void all_fields_arrive_and_leave_in_one_order(void **state) {
     (void)state;
     item *it = read_item(
         "{\"vectors\":{\"poster\":[1],\"default\":[0.5,-0.25]},\"attributes\":{\"z\":1.50,\"b\":{\"y\":2,"
@@ -113,8 +105,7 @@ static void all_fields_arrive_and_leave_in_one_order(void **state)
     assert_null(it->attributes);
 }
 
-static void null_and_empty_text_mean_not_given(void **state)
-{
+static void null_and_empty_text_mean_not_given(void **state) {
     (void)state;
     item *it = read_item("{\"id\":\"x\",\"title\":null,\"kind\":\"\",\"year\":null,\"genres\":null,\"people\":null,"
                          "\"attributes\":{},"
@@ -125,8 +116,7 @@ static void null_and_empty_text_mean_not_given(void **state)
     refused("{\"id\":\"\"}", BRAID_E_INVALID, "item.id: must not be empty");
 }
 
-static void unknown_fields_are_refused_with_the_nearest_name(void **state)
-{
+static void unknown_fields_are_refused_with_the_nearest_name(void **state) {
     (void)state;
     refused("{\"id\":\"x\",\"genre\":[]}", BRAID_E_UNKNOWN_FIELD, "\"genre\"; did you mean \"genres\"?");
     refused("{\"id\":\"x\",\"Title\":\"\"}", BRAID_E_UNKNOWN_FIELD, "did you mean \"title\"?");
@@ -139,8 +129,7 @@ static void unknown_fields_are_refused_with_the_nearest_name(void **state)
             "item.people[0]: the field \"name\" is missing");
 }
 
-static void wrong_types_are_named_with_their_place(void **state)
-{
+static void wrong_types_are_named_with_their_place(void **state) {
     (void)state;
     refused("[]", BRAID_E_INVALID, "item: must be an object, not a list");
     refused("{\"id\":5}", BRAID_E_INVALID, "item.id: must be a string, not a number");
@@ -161,17 +150,19 @@ static void wrong_types_are_named_with_their_place(void **state)
             "\"2020-13-01\" is not an RFC 3339 time");
 }
 
-static void ids_and_names_are_bounded_utf8_without_control_characters(void **state)
-{
+static void ids_and_names_are_bounded_utf8_without_control_characters(void **state) {
     (void)state;
     char id[300];
     memset(id, 'a', sizeof id);
     braid_error err = {0};
     assert_int_equal(model_check_id(id, 255, "user", &err), BRAID_OK);
     assert_refused(model_check_id(id, 256, "user", &err), &err, BRAID_E_TOO_LARGE, "user: has 256 bytes; at most 255");
-    struct { const char *id; int code; } bad[] = {
-        {"", BRAID_E_INVALID}, {"a\n", BRAID_E_INVALID}, {"\x7f", BRAID_E_INVALID}, {"a\xc2\x85", BRAID_E_INVALID},
-        {"\xc3", BRAID_E_UTF8}, {"\xed\xa0\x80", BRAID_E_UTF8},
+    struct {
+        const char *id;
+        int code;
+    } bad[] = {
+        {"", BRAID_E_INVALID},          {"a\n", BRAID_E_INVALID}, {"\x7f", BRAID_E_INVALID},
+        {"a\xc2\x85", BRAID_E_INVALID}, {"\xc3", BRAID_E_UTF8},   {"\xed\xa0\x80", BRAID_E_UTF8},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         err = (braid_error){0};
@@ -182,8 +173,7 @@ static void ids_and_names_are_bounded_utf8_without_control_characters(void **sta
     refused("{\"id\":\"x\",\"genres\":[\"a\\u0007\"]}", BRAID_E_INVALID, "control characters");
 }
 
-static void lists_texts_and_attributes_are_bounded(void **state)
-{
+static void lists_texts_and_attributes_are_bounded(void **state) {
     (void)state;
     buf text;
     buf_init(&text, 0);
@@ -215,18 +205,15 @@ static void lists_texts_and_attributes_are_bounded(void **state)
     buf_free(&text);
 }
 
-static void the_window_of_rights_must_not_be_empty(void **state)
-{
+static void the_window_of_rights_must_not_be_empty(void **state) {
     (void)state;
     refused("{\"id\":\"x\",\"available_from\":\"2021-01-01\",\"available_until\":\"2021-01-01T00:00:00Z\"}",
-            BRAID_E_INVALID,
-            "available_until must be after available_from");
+            BRAID_E_INVALID, "available_until must be after available_from");
     item_release(read_item("{\"id\":\"x\",\"available_from\":\"2021-01-01\","
                            "\"available_until\":\"2021-01-01T00:00:00.001Z\"}"));
 }
 
-static void vectors_are_finite_have_a_direction_and_the_right_dimension(void **state)
-{
+static void vectors_are_finite_have_a_direction_and_the_right_dimension(void **state) {
     (void)state;
     model_limits three = test_limits;
     three.dim = 3;
@@ -253,8 +240,7 @@ static void vectors_are_finite_have_a_direction_and_the_right_dimension(void **s
     json_decref(json);
 }
 
-static void minus_zero_is_zero(void **state)
-{
+static void minus_zero_is_zero(void **state) {
     (void)state;
     item *it = read_item("{\"id\":\"x\",\"attributes\":{\"n\":-0.0},\"vectors\":{\"default\":[1,-0.0,-1e-60]}}");
     static const float expected[] = {1, 0, 0};
@@ -263,8 +249,7 @@ static void minus_zero_is_zero(void **state)
     item_release(it);
 }
 
-static void attributes_live_as_long_as_their_item(void **state)
-{
+static void attributes_live_as_long_as_their_item(void **state) {
     (void)state;
     json_t *json = parse("{\"id\":\"x\",\"attributes\":{\"a\":1}}");
     item *it;
@@ -274,8 +259,7 @@ static void attributes_live_as_long_as_their_item(void **state)
     item_release(it);
 }
 
-static void a_full_buffer_is_reported(void **state)
-{
+static void a_full_buffer_is_reported(void **state) {
     (void)state;
     item *it = read_item("{\"id\":\"x\",\"title\":\"a longer title than fits\",\"attributes\":{\"a\":[1,2,"
                          "{\"b\":3}]}}");
@@ -290,8 +274,7 @@ static void a_full_buffer_is_reported(void **state)
 
 /* ---- a random item, written and read, is the same item ---- */
 
-static string_list random_list(rng *r)
-{
+static string_list random_list(rng *r) {
     string_list list = {arena_calloc(a, 8, sizeof *list.values), rng_below(r, 5)};
     for (size_t i = 0; i < list.count; i++) {
         /* The index in front keeps the values distinct. */
@@ -300,8 +283,7 @@ static string_list random_list(rng *r)
     return list;
 }
 
-static json_t *random_json(rng *r, int depth)
-{
+static json_t *random_json(rng *r, int depth) {
     switch (rng_below(r, depth > 3 ? 6 : 8)) {
     case 0: return json_string(random_text(r, a, 0, 40, true));
     case 1: return json_integer((json_int_t)rng_next(r));
@@ -326,13 +308,11 @@ static json_t *random_json(rng *r, int depth)
     }
 }
 
-static float random_float(rng *r)
-{
+static float random_float(rng *r) {
     return (float)((rng_uniform(r) - 0.5) * pow(10, (double)rng_below(r, 30) - 15));
 }
 
-static void random_vectors(rng *r, item *it)
-{
+static void random_vectors(rng *r, item *it) {
     static const char *const names[] = {"audio", "default", "poster"};
     it->vectors = arena_calloc(a, 3, sizeof *it->vectors);
     it->vectors_count = rng_below(r, 4);
@@ -347,8 +327,7 @@ static void random_vectors(rng *r, item *it)
     }
 }
 
-static void random_people(rng *r, item *it)
-{
+static void random_people(rng *r, item *it) {
     it->people = arena_calloc(a, 4, sizeof *it->people);
     it->people_count = rng_below(r, 5);
     for (size_t i = 0; i < it->people_count; i++) {
@@ -357,8 +336,7 @@ static void random_people(rng *r, item *it)
     }
 }
 
-static item *random_item(rng *r)
-{
+static item *random_item(rng *r) {
     item *it = arena_calloc(a, 1, sizeof *it);
     it->id = random_text(r, a, 1, 255, false);
     it->title = random_text(r, a, 0, 500, true);
@@ -395,16 +373,14 @@ static item *random_item(rng *r)
     return it;
 }
 
-static void same_list(const string_list *x, const string_list *y)
-{
+static void same_list(const string_list *x, const string_list *y) {
     assert_int_equal(x->count, y->count);
     for (size_t i = 0; i < x->count; i++) {
         assert_string_equal(x->values[i], y->values[i]);
     }
 }
 
-static void same_item(const item *x, const item *y)
-{
+static void same_item(const item *x, const item *y) {
     assert_string_equal(x->id, y->id);
     assert_string_equal(x->title, y->title);
     assert_string_equal(x->original_title, y->original_title);
@@ -435,8 +411,7 @@ static void same_item(const item *x, const item *y)
     }
 }
 
-static void what_was_written_reads_back_the_same(void **state)
-{
+static void what_was_written_reads_back_the_same(void **state) {
     (void)state;
     rng r = test_rng("items");
     buf first, second;
@@ -459,8 +434,7 @@ static void what_was_written_reads_back_the_same(void **state)
     buf_free(&second);
 }
 
-int main(void)
-{
+int main(void) {
 #define WITH_ARENA(test) cmocka_unit_test_setup_teardown(test, with_arena, without_arena)
     const struct CMUnitTest tests[] = {
         WITH_ARENA(an_item_needs_only_an_id),

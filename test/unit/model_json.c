@@ -1,8 +1,7 @@
 /* The strict parser: what it lets through and what it says of the rest. */
 #include "model_test.h"
 
-static int try_parse(const char *text, size_t len, const model_limits *limits, braid_error *err)
-{
+static int try_parse(const char *text, size_t len, const model_limits *limits, braid_error *err) {
     json_t *json = (json_t *)err;
     *err = (braid_error){0};
     int rc = model_json_parse(text, len, limits, &json, err);
@@ -13,15 +12,13 @@ static int try_parse(const char *text, size_t len, const model_limits *limits, b
     return rc;
 }
 
-static void refused(const char *text, int code, const char *part)
-{
+static void refused(const char *text, int code, const char *part) {
     braid_error err;
     int rc = try_parse(text, strlen(text), &test_limits, &err);
     assert_refused(rc, &err, code, part);
 }
 
-static void objects_and_arrays_are_taken(void **state)
-{
+static void objects_and_arrays_are_taken(void **state) {
     (void)state;
     braid_error err;
     const char *good[] = {"{}", "[]", " {\"a\":[1,2.5,\"x\",true,null]} \n", "[\"\\ud83c\\udfac\"]", "[\"[[[[{{{{\"]"};
@@ -30,8 +27,7 @@ static void objects_and_arrays_are_taken(void **state)
     }
 }
 
-static void everything_else_is_refused_with_line_and_column(void **state)
-{
+static void everything_else_is_refused_with_line_and_column(void **state) {
     (void)state;
     refused("", BRAID_E_INVALID, "empty");
     refused("   ", BRAID_E_INVALID, "line 1");
@@ -48,15 +44,13 @@ static void everything_else_is_refused_with_line_and_column(void **state)
     refused("\xEF\xBB\xBF{}", BRAID_E_INVALID, "byte order mark");
 }
 
-static void duplicate_keys_are_refused(void **state)
-{
+static void duplicate_keys_are_refused(void **state) {
     (void)state;
     refused("{\"id\":1,\"id\":2}", BRAID_E_INVALID, "same key twice");
     refused("{\"a\":{\"b\":1,\"\\u0062\":2}}", BRAID_E_INVALID, "same key twice");
 }
 
-static void broken_utf8_is_refused_as_such(void **state)
-{
+static void broken_utf8_is_refused_as_such(void **state) {
     (void)state;
     refused("[\"\xff\"]", BRAID_E_UTF8, "line 1, column");
     refused("[\"\xed\xa0\x80\"]", BRAID_E_UTF8, "UTF-8");
@@ -66,8 +60,7 @@ static void broken_utf8_is_refused_as_such(void **state)
     refused("[\"\\ud800\"]", BRAID_E_INVALID, "line 1");
 }
 
-static void the_character_0_is_refused(void **state)
-{
+static void the_character_0_is_refused(void **state) {
     (void)state;
     refused("[\"a\\u0000b\"]", BRAID_E_INVALID, "\\u0000 is not allowed");
     refused("{\"a\\u0000b\":1}", BRAID_E_INVALID, "u0000 is not allowed");
@@ -76,16 +69,14 @@ static void the_character_0_is_refused(void **state)
     assert_refused(rc, &err, BRAID_E_INVALID, "line 1");
 }
 
-static void numbers_beyond_a_double_are_not_finite(void **state)
-{
+static void numbers_beyond_a_double_are_not_finite(void **state) {
     (void)state;
     refused("[1e999]", BRAID_E_NOT_FINITE, "64-bit float");
     refused("[-1e999]", BRAID_E_NOT_FINITE, "64-bit float");
     refused("[99999999999999999999]", BRAID_E_INVALID, "beyond 64 bits");
 }
 
-static void depth_is_bounded_before_parsing(void **state)
-{
+static void depth_is_bounded_before_parsing(void **state) {
     (void)state;
     enum { DEEP = 100000 };
     char *deep = malloc(DEEP);
@@ -111,8 +102,7 @@ static void depth_is_bounded_before_parsing(void **state)
     free(deep);
 }
 
-static void depth_never_exceeds_512_whatever_the_option_says(void **state)
-{
+static void depth_never_exceeds_512_whatever_the_option_says(void **state) {
     (void)state;
     model_limits wide = {1 << 20, 100000, 0};
     char text[2 * 600];
@@ -124,8 +114,7 @@ static void depth_never_exceeds_512_whatever_the_option_says(void **state)
     assert_int_equal(try_parse(text + 88, 2 * 512, &wide, &err), BRAID_OK);
 }
 
-static void size_is_bounded(void **state)
-{
+static void size_is_bounded(void **state) {
     (void)state;
     model_limits small = {10, 8, 0};
     braid_error err;
@@ -134,8 +123,7 @@ static void size_is_bounded(void **state)
     assert_refused(rc, &err, BRAID_E_TOO_LARGE, "11 bytes; at most 10");
 }
 
-static void a_quoted_piece_of_the_text_is_cut_at_a_character(void **state)
-{
+static void a_quoted_piece_of_the_text_is_cut_at_a_character(void **state) {
     (void)state;
     char text[400] = "[x";
     for (size_t i = 0; i < 100; i++) {
@@ -149,11 +137,22 @@ static void a_quoted_piece_of_the_text_is_cut_at_a_character(void **state)
 static long allocations_left;
 
 /* Digits, points and exponents as they come: 0.25, -17, 1.0e-7, 12345678901234567890.5, 9007199254740993.0 ... */
-static size_t print_number(char *out, rng *r)
-{
-    static const char *const odd[] = {"0", "-0", "-0.0", "0.1", "1e22", "1e23", "9007199254740993.0", "4.9e-324", "1e-400",
-                                      "9007199254740993", "-9223372036854775808", "123456789012345678901234567890.5",
-                                      "2.2250738585072011e-308", "1E5", "0.30000000000000004"};
+static size_t print_number(char *out, rng *r) {
+    static const char *const odd[] = {"0",
+                                      "-0",
+                                      "-0.0",
+                                      "0.1",
+                                      "1e22",
+                                      "1e23",
+                                      "9007199254740993.0",
+                                      "4.9e-324",
+                                      "1e-400",
+                                      "9007199254740993",
+                                      "-9223372036854775808",
+                                      "123456789012345678901234567890.5",
+                                      "2.2250738585072011e-308",
+                                      "1E5",
+                                      "0.30000000000000004"};
     switch (rng_below(r, 4)) {
     case 0: return (size_t)sprintf(out, "%s", odd[rng_below(r, sizeof odd / sizeof odd[0])]);
     case 1: return (size_t)sprintf(out, "%.6g", (double)rng_next(r) / 1e22 - 0.5);
@@ -163,10 +162,10 @@ static size_t print_number(char *out, rng *r)
 }
 
 /* What comes out is what jansson alone makes of the text, to the last bit and in the same order. */
-static void long_arrays_of_numbers_are_read_as_jansson_reads_them(void **state)
-{
+static void long_arrays_of_numbers_are_read_as_jansson_reads_them(void **state) {
     (void)state;
-    static const char *const around[] = {"{\"a\":%s,\"b\":[[],[1],%s],\"c\":\"[1,2]\\\"[\"}", "[%s,{\"x\":{\"y\":[%s]}},[]]",
+    static const char *const around[] = {"{\"a\":%s,\"b\":[[],[1],%s],\"c\":\"[1,2]\\\"[\"}",
+                                         "[%s,{\"x\":{\"y\":[%s]}},[]]",
                                          "{\"long\":[[[%s]],{},\"]\"],\"s\":[\"a\",%s,0]}"};
     static char one[2][64 * 1024], text[200 * 1024];
     rng r;
@@ -197,8 +196,7 @@ static void long_arrays_of_numbers_are_read_as_jansson_reads_them(void **state)
     assert_true(whole > 100000);
 }
 
-static void what_is_wrong_in_a_long_array_is_told_with_its_place(void **state)
-{
+static void what_is_wrong_in_a_long_array_is_told_with_its_place(void **state) {
     (void)state;
     static char text[16 * 1024];
     static const char *const bad[] = {"01", "1.", ".5", "+1", "1e", "nan", "0x10", "--1", "1e999", "\"x", "1 2", "]"};
@@ -216,13 +214,11 @@ static void what_is_wrong_in_a_long_array_is_told_with_its_place(void **state)
     }
 }
 
-static void *failing_malloc(size_t size)
-{
+static void *failing_malloc(size_t size) {
     return allocations_left-- > 0 ? malloc(size) : NULL;
 }
 
-static void memory_that_runs_out_is_an_error_not_a_crash(void **state)
-{
+static void memory_that_runs_out_is_an_error_not_a_crash(void **state) {
     (void)state;
     const char *text = "{\"a\":[1,2.5,\"x\",{\"b\":\"cccccccccccccccccccccccccccccccccccccccccccccccccc\"}],"
                        "\"d\":null}";
@@ -239,8 +235,7 @@ static void memory_that_runs_out_is_an_error_not_a_crash(void **state)
     assert_int_equal(rc, BRAID_OK);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(objects_and_arrays_are_taken),
         cmocka_unit_test(everything_else_is_refused_with_line_and_column),

@@ -17,8 +17,7 @@
 
 static const model_limits test_limits = {4 << 20, 64, 0};
 
-static inline json_t *parse(const char *text)
-{
+static inline json_t *parse(const char *text) {
     braid_error err = {0};
     json_t *json = NULL;
     if (model_json_parse(text, strlen(text), &test_limits, &json, &err)) {
@@ -28,8 +27,7 @@ static inline json_t *parse(const char *text)
 }
 
 /* Asserts the code and that the message holds `part` (and nothing that a log line must not hold). */
-static inline void assert_refused(int rc, const braid_error *err, int code, const char *part)
-{
+static inline void assert_refused(int rc, const braid_error *err, int code, const char *part) {
     if (rc != code || err->code != code || !strstr(err->message, part)) {
         fail_msg("wanted %s with \"%s\", got %s: %s", error_name(code), part, error_name(rc), err->message);
     }
@@ -40,8 +38,7 @@ static inline void assert_refused(int rc, const braid_error *err, int code, cons
 }
 
 /* Seeded by BRAID_TEST_SEED or the clock; printed, so that a failure can be had again. */
-static inline rng test_rng(const char *what)
-{
+static inline rng test_rng(const char *what) {
     const char *given = getenv("BRAID_TEST_SEED");
     uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
     rng r;
@@ -51,8 +48,7 @@ static inline rng test_rng(const char *what)
 }
 
 /* A code point of any plane; `controls`: those too (but never U+0000). */
-static inline uint32_t random_point(rng *r, bool controls)
-{
+static inline uint32_t random_point(rng *r, bool controls) {
     for (;;) {
         uint32_t p;
         switch (rng_below(r, 5)) {
@@ -68,8 +64,7 @@ static inline uint32_t random_point(rng *r, bool controls)
     }
 }
 
-static inline size_t put_point(char *out, uint32_t p)
-{
+static inline size_t put_point(char *out, uint32_t p) {
     if (p < 0x80) {
         out[0] = (char)p;
         return 1;
@@ -83,8 +78,7 @@ static inline size_t put_point(char *out, uint32_t p)
 }
 
 /* `min`..`max` bytes of text out of all planes. */
-static inline const char *random_text(rng *r, arena *a, size_t min, size_t max, bool controls)
-{
+static inline const char *random_text(rng *r, arena *a, size_t min, size_t max, bool controls) {
     size_t want = min + (size_t)rng_below(r, max - min + 1), len = 0;
     char *text = arena_alloc(a, max + 8);
     while (len < want) {

@@ -3,22 +3,19 @@
 
 static arena *a;
 
-static int with_arena(void **state)
-{
+static int with_arena(void **state) {
     (void)state;
     a = arena_new(4096);
     return a ? 0 : -1;
 }
 
-static int without_arena(void **state)
-{
+static int without_arena(void **state) {
     (void)state;
     arena_free(a);
     return 0;
 }
 
-static user *read_user(const char *text)
-{
+static user *read_user(const char *text) {
     braid_error err = {0};
     json_t *json = parse(text);
     user *u = NULL;
@@ -29,8 +26,7 @@ static user *read_user(const char *text)
     return u;
 }
 
-static void refused(const char *text, int code, const char *part)
-{
+static void refused(const char *text, int code, const char *part) {
     braid_error err = {0};
     model_limits limits = test_limits;
     limits.dim = 2;
@@ -42,8 +38,7 @@ static void refused(const char *text, int code, const char *part)
     json_decref(json);
 }
 
-static void written_is(const user *u, const char *expected)
-{
+static void written_is(const user *u, const char *expected) {
     buf out;
     buf_init(&out, 0);
     assert_true(user_to_json(u, &out));
@@ -51,8 +46,7 @@ static void written_is(const user *u, const char *expected)
     buf_free(&out);
 }
 
-static void a_user_needs_only_an_id(void **state)
-{
+static void a_user_needs_only_an_id(void **state) {
     (void)state;
     user *u = read_user("{\"id\":\"ana\"}");
     assert_int_equal(u->age, -1);
@@ -75,8 +69,7 @@ static const char canonical[] =
     "\"block\":[\"m2\",\"m1\"]},"
     "\"state\":{\"mood\":\"calme\",\"context\":\"soir\",\"vector\":[0.5,-0.25]},\"attributes\":{\"a\":1}}";
 
-static void all_fields_survive_in_canonical_form(void **state)
-{
+static void all_fields_survive_in_canonical_form(void **state) {
     (void)state;
     user *u = read_user(canonical);
     assert_true(u->simulated);
@@ -92,8 +85,7 @@ static void all_fields_survive_in_canonical_form(void **state)
     user_release(u);
 }
 
-static void the_order_of_keys_and_doubles_do_not_matter(void **state)
-{
+static void the_order_of_keys_and_doubles_do_not_matter(void **state) {
     (void)state;
     user *u = read_user(
         "{\"attributes\":{\"a\":1},\"state\":{\"vector\":[0.5,-0.25],\"context\":\"soir\",\"mood\":\"calme\"},"
@@ -109,8 +101,7 @@ static void the_order_of_keys_and_doubles_do_not_matter(void **state)
     user_release(u);
 }
 
-static void a_block_list_may_be_long(void **state)
-{
+static void a_block_list_may_be_long(void **state) {
     (void)state;
     json_t *list = json_array();
     for (int i = 0; i < MODEL_BLOCK_MAX; i++) {
@@ -129,8 +120,7 @@ static void a_block_list_may_be_long(void **state)
     json_decref(json);
 }
 
-static void what_does_not_fit_is_refused_with_its_place(void **state)
-{
+static void what_does_not_fit_is_refused_with_its_place(void **state) {
     (void)state;
     refused("{}", BRAID_E_INVALID, "\"id\" is missing");
     refused("{\"id\":\"u\",\"simulated\":1}", BRAID_E_INVALID, "user.simulated: must be true or false");
@@ -154,11 +144,10 @@ static void what_does_not_fit_is_refused_with_its_place(void **state)
     refused("{\"id\":\"u\",\"state\":[]}", BRAID_E_INVALID, "user.state: must be an object");
 }
 
-static void random_users_read_back_the_same(void **state)
-{
+static void random_users_read_back_the_same(void **state) {
     (void)state;
-    static const char *const facets[] = {"genres", "themes", "moods", "contexts", "people", "countries", "kind",
-                                         "language"};
+    static const char *const facets[] = {"genres", "themes",    "moods", "contexts",
+                                         "people", "countries", "kind",  "language"};
     rng r = test_rng("users");
     for (int round = 0; round < 200; round++) {
         arena_reset(a);
@@ -177,8 +166,8 @@ static void random_users_read_back_the_same(void **state)
         json_object_set_new(json, "name", json_string(random_text(&r, a, 1, 255, false)));
         json_object_set_new(json, "description", json_string(random_text(&r, a, 0, 999, true)));
         json_object_set_new(json, "preferences", preferences);
-        json_object_set_new(json, "constraints", json_pack("{sosi}", "exclude", exclude, "age", (int)rng_below(&r,
-                                                                                                               100)));
+        json_object_set_new(json, "constraints",
+                            json_pack("{sosi}", "exclude", exclude, "age", (int)rng_below(&r, 100)));
         user *u = NULL;
         braid_error err = {0};
         if (user_from_json(json, &test_limits, a, &u, &err)) {
@@ -201,8 +190,7 @@ static void random_users_read_back_the_same(void **state)
     }
 }
 
-int main(void)
-{
+int main(void) {
 #define WITH_ARENA(test) cmocka_unit_test_setup_teardown(test, with_arena, without_arena)
     const struct CMUnitTest tests[] = {
         WITH_ARENA(a_user_needs_only_an_id),

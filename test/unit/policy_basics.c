@@ -16,24 +16,15 @@ static void a_reward_follows_the_table(void **state) {
         int32_t duration_s;
         double reward;
     } rows[] = {
-        {INTERACTION_COMPLETE, -1, NAN, 0, 1},
-        {INTERACTION_LIKE, -1, NAN, 0, 1},
-        {INTERACTION_DISLIKE, -1, NAN, 100, 0},
-        {INTERACTION_SKIP, 90, NAN, 100, 0},
-        {INTERACTION_RATE, -1, 5, 0, 1},
-        {INTERACTION_RATE, -1, 0.5, 0, 0},
-        {INTERACTION_RATE, -1, 2.75, 0, 0.5},
-        {INTERACTION_WATCH, 50, NAN, 100, 0.5},
-        {INTERACTION_WATCH, 0, NAN, 100, 0},
-        {INTERACTION_WATCH, 89, NAN, 100, 0.89},
-        {INTERACTION_WATCH, 90, NAN, 100, 1},
-        {INTERACTION_WATCH, 5000, NAN, 100, 1},
-        {INTERACTION_WATCH, 50, NAN, 0, 0.5},
-        {INTERACTION_WATCH, -1, NAN, 100, 0.5},
-        {INTERACTION_WATCH, 50, 5, 100, 0.75},
-        {INTERACTION_WATCH, 95, 0.5, 100, 0.5},
-        {INTERACTION_WATCH, 10, 5, 0, 0.75},
-        {INTERACTION_CLICK, -1, NAN, 0, 0.3},
+        {INTERACTION_COMPLETE, -1, NAN, 0, 1},  {INTERACTION_LIKE, -1, NAN, 0, 1},
+        {INTERACTION_DISLIKE, -1, NAN, 100, 0}, {INTERACTION_SKIP, 90, NAN, 100, 0},
+        {INTERACTION_RATE, -1, 5, 0, 1},        {INTERACTION_RATE, -1, 0.5, 0, 0},
+        {INTERACTION_RATE, -1, 2.75, 0, 0.5},   {INTERACTION_WATCH, 50, NAN, 100, 0.5},
+        {INTERACTION_WATCH, 0, NAN, 100, 0},    {INTERACTION_WATCH, 89, NAN, 100, 0.89},
+        {INTERACTION_WATCH, 90, NAN, 100, 1},   {INTERACTION_WATCH, 5000, NAN, 100, 1},
+        {INTERACTION_WATCH, 50, NAN, 0, 0.5},   {INTERACTION_WATCH, -1, NAN, 100, 0.5},
+        {INTERACTION_WATCH, 50, 5, 100, 0.75},  {INTERACTION_WATCH, 95, 0.5, 100, 0.5},
+        {INTERACTION_WATCH, 10, 5, 0, 0.75},    {INTERACTION_CLICK, -1, NAN, 0, 0.3},
         {INTERACTION_VIEW, -1, NAN, 0, 0.15},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -80,8 +71,8 @@ static void a_state_holds_the_parts_that_are_wanted_and_names_them(void **state)
 
 static void spelling_does_not_make_another_state(void **state) {
     (void)state;
-    policy_state a = state_of("Evening", " TV ", "Émerveillé", "ca", 0), b = state_of("evening", "tv",
-            "émerveillé", "CA", 1);
+    policy_state a = state_of("Evening", " TV ", "Émerveillé", "ca", 0),
+                 b = state_of("evening", "tv", "émerveillé", "CA", 1);
     assert_string_equal(a.text, b.text);
     assert_string_equal(a.hash, b.hash);
     assert_string_equal(a.text, "v1;daypart=evening;device=tv;mood=émerveillé;region=CA");
@@ -112,9 +103,9 @@ static void long_values_are_cut_between_characters(void **state) {
 
 static void the_daypart_comes_from_the_hour(void **state) {
     (void)state;
-    const char *names[24] = {[5] = "morning", [11] = "morning", [12] = "afternoon", [17] = "afternoon",
-                             [18] = "evening",
-                             [22] = "evening", [23] = "night",  [0] = "night",      [4] = "night"};
+    const char *names[24] = {
+        [5] = "morning",  [11] = "morning", [12] = "afternoon", [17] = "afternoon", [18] = "evening",
+        [22] = "evening", [23] = "night",   [0] = "night",      [4] = "night"};
     for (int hour = 0; hour < 24; hour++) {
         if (!names[hour]) continue;
         char want[64];

@@ -1,4 +1,5 @@
-/* Drawing lists: the chances that are told are those that hold, by chi-square with fixed seeds; the budget and the replay. */
+/* Drawing lists: the chances that are told are those that hold, by chi-square with fixed seeds; the budget and the
+ * replay. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +12,8 @@
 
 enum { N = 12, DRAWS = 40000 };
 
-/* The value that a chi-square of `df` degrees of freedom stays below but for one time in 100,000 (Wilson & Hilferty 1931). */
+/* The value that a chi-square of `df` degrees of freedom stays below but for one time in 100,000 (Wilson & Hilferty
+ * 1931). */
 static double chi_square_bound(double df) {
     double z = 4.265, t = 1 - 2 / (9 * df) + z * sqrt(2 / (9 * df));
     return df * t * t * t;
@@ -43,8 +45,8 @@ static void make(world *w, size_t opinions) {
     for (size_t i = 0; i < 3 * N; i++) w->value[i] = -(double)i / 3;
     for (size_t i = 0; i < N; i++) w->may[i] = i != 4;
     for (size_t i = 0; i < N; i++) w->value[N + i] = (double)(i % 5), w->value[2 * N + i] = (double)((i * 7) % N);
-    w->o = (policy_draw_options){.n = N, .may = w->may, .value = w->value, .opinions = opinions, .temperature = 1,
-                                 .share = 0.4, .most = N};
+    w->o = (policy_draw_options){
+        .n = N, .may = w->may, .value = w->value, .opinions = opinions, .temperature = 1, .share = 0.4, .most = N};
 }
 
 /* Draws a list of `k`; *chance is that of the list. */
@@ -67,7 +69,8 @@ static void draw(const world *w, uint64_t seed, size_t k, arena *a, policy_drawn
     }
 }
 
-/* Every list of two places has one chance, whichever way it is drawn: seen as often as told, and all of them sum up to 1. */
+/* Every list of two places has one chance, whichever way it is drawn: seen as often as told, and all of them sum up
+ * to 1. */
 static void lists_of_two_come_as_often_as_told(size_t opinions) {
     world w;
     arena *a = arena_new(1 << 16);

@@ -30,9 +30,8 @@ static bool dump_policy(void *ctx, const record_policy *row) {
 static bool dump_episode(void *ctx,
                          const record_episode *row) { /* without next_state_hash: it depends on where batches end */
     return buf_printf(ctx, "episode %llu %s|%s|%s|%s|%s %u %s %.17g %d %lld\n",
-                      (unsigned long long)row->interaction_lsn, row->agent, row->user,
-                      row->session, row->state_hash, row->state, row->item_num, row->action, row->reward, row->done,
-                          (long long)row->at);
+                      (unsigned long long)row->interaction_lsn, row->agent, row->user, row->session, row->state_hash,
+                      row->state, row->item_num, row->action, row->reward, row->done, (long long)row->at);
 }
 
 static bool dump_stats(void *ctx, const record_stats *row) {
@@ -118,14 +117,21 @@ static void a_region_is_a_cohort_and_parts_that_are_not_wanted_are_in_no_state(v
     policy_state_make(1u << POLICY_REGION, "evening", "tv", "", "CA", 1000, &s);
     assert_string_equal(s.text, "v1;region=CA");
     assert_string_equal(s.cohort_text, "v1;cohort;region=CA");
-    found_policy cohort = room_policy(&r, "", s.cohort, "genres=drame"), here = room_policy(&r, "", s.hash, "genres=drame");
+    found_policy cohort = room_policy(&r, "", s.cohort, "genres=drame"),
+                 here = room_policy(&r, "", s.hash, "genres=drame");
     assert_true(cohort.there && cohort.row.count == 2 && here.there && here.row.count == 2);
-    assert_int_equal(info_of(&r).policies, 3 + 2 * 2); /* everybody, the state, the cohort; each of two in any state and in this */
+    /* everybody, the state, the cohort; each of two in any state and in this */
+    assert_int_equal(info_of(&r).policies, 3 + 2 * 2);
     policy_learner_close(l);
     room_close(&r);
 }
 
-typedef struct chain { uint64_t lsn[8]; char next[8][RECORD_HASH_BYTES]; bool done[8]; size_t n; } chain;
+typedef struct chain {
+    uint64_t lsn[8];
+    char next[8][RECORD_HASH_BYTES];
+    bool done[8];
+    size_t n;
+} chain;
 static bool chain_row(void *ctx, const record_episode *row) {
     chain *c = ctx;
     assert_true(c->n < 8);
@@ -146,7 +152,7 @@ static void an_episode_leads_to_the_next_state_of_its_session(void **state) {
     second.device = "tv";
     other.device = "phone";
     uint64_t lsn[4] = {room_did(&r, &first, NULL), room_did(&r, &other, NULL), room_did(&r, &second, NULL),
-            room_did(&r, &loose, NULL)};
+                       room_did(&r, &loose, NULL)};
     policy_learner *l = learner_open(&r);
     room_learn(&r, l, 0, 100, lsn[3]);
     chain c = {0};
@@ -178,7 +184,8 @@ static char *random_list(rng *x) {
         for (int f = 0; f < POLICY_FEATURE_COUNT; f++) features[f] = (float)rng_normal(x);
         policy_shown_pack(features, rows + i * POLICY_FEATURE_COUNT);
     }
-    assert_true(buf_puts(&b, "{\"position\":1") && policy_shown_print(rows, n, rng_below(x, n), &b) && buf_putc(&b, '}'));
+    assert_true(buf_puts(&b, "{\"position\":1") && policy_shown_print(rows, n, rng_below(x, n), &b) &&
+                buf_putc(&b, '}'));
     return buf_steal(&b);
 }
 
@@ -203,9 +210,8 @@ static void fill(room *r, uint64_t seed, size_t n) {
     assert_true(list && lists);
     for (size_t i = 0; i < n; i++) {
         lists[i] = random_list(&x);
-        list[i] = did(user_ids[rng_below(&x, USERS)], ids[rng_below(&x, ITEMS)], (interaction_type)rng_below(&x,
-                INTERACTION_TYPES),
-                      (int64_t)i * 1000);
+        list[i] = did(user_ids[rng_below(&x, USERS)], ids[rng_below(&x, ITEMS)],
+                      (interaction_type)rng_below(&x, INTERACTION_TYPES), (int64_t)i * 1000);
         list[i].watch_s = (int32_t)rng_below(&x, 700);
         if (list[i].type == INTERACTION_RATE) list[i].rating = 0.5 * (double)(1 + rng_below(&x, 10));
         list[i].device = devices[rng_below(&x, 3)];
@@ -263,7 +269,8 @@ static void repeated_delivery_and_reopening_leave_what_one_pass_leaves(void **st
     policy_learner_close(l);
     char *got = dump(&r, user_ids, USERS);
     assert_true(rounds > 5);
-    assert_true(strstr(got, "|ranking|") && strstr(got, "|linear|") && strstr(got, "u3|offset|") && strstr(got, "v1;cohort;region=FR"));
+    assert_true(strstr(got, "|ranking|") && strstr(got, "|linear|") && strstr(got, "u3|offset|") &&
+                strstr(got, "v1;cohort;region=FR"));
     assert_string_equal(got, want);
     free(got);
     free(want);
@@ -303,7 +310,8 @@ static void killed_anywhere_it_leaves_what_one_pass_leaves(void **state) {
         char told;
         for (uint64_t n = 1 + rng_below(&x, 3); n > 0; n--)
             if (read(ends[0], &told, 1) != 1) break;
-        struct timespec nap = {.tv_nsec = (long)rng_below(&x, 3000000)}; /* so that it dies anywhere in its next batch */
+        /* so that it dies anywhere in its next batch */
+        struct timespec nap = {.tv_nsec = (long)rng_below(&x, 3000000)};
         nanosleep(&nap, NULL);
         kill(child, SIGKILL);
         assert_int_equal(waitpid(child, NULL, 0), child);
@@ -367,7 +375,7 @@ static void policy_rows_alone_make_it_write_nothing(void **state) {
     policy_learner *l = learner_open(&r);
     room_learn(&r, l, 0, 4, head); /* small batches: each logs its people */
     uint64_t learned = record_head(r.record);
-    assert_true(learned > head + 2000); /* more than it lets the cursor lag behind other changes */
+    assert_true(learned > head + 2000);     /* more than it lets the cursor lag behind other changes */
     room_learn(&r, l, head, 5000, learned); /* its own rows come back to it */
     assert_int_equal(record_head(r.record), learned);
     assert_int_equal(cursor_of(&r), head);
@@ -384,7 +392,13 @@ static void other_changes_move_the_stored_cursor_now_and_then(void **state) {
     static record_change changes[1100];
     for (int i = 0; i < 1100; i++) {
         snprintf(ids[i], sizeof ids[i], "u%d", i);
-        people[i] = (user){.id = ids[i], .name = "", .description = "", .region = "", .age = -1, .tier = -1, .mood = "",
+        people[i] = (user){.id = ids[i],
+                           .name = "",
+                           .description = "",
+                           .region = "",
+                           .age = -1,
+                           .tier = -1,
+                           .mood = "",
                            .context = ""};
         changes[i] = (record_change){.kind = RECORD_USER, .user = &people[i]};
     }
@@ -405,8 +419,8 @@ static void behind_a_feed_it_catches_up_and_comes_to_rest(void **state) {
     room r;
     room_open(&r);
     policy_learner *l = learner_open(&r);
-    feed_options o = {.name = POLICY_LEARNER_NAME, .apply = policy_learner_apply, .ctx = l, .clock = &clock_system,
-                      .metrics = r.m};
+    feed_options o = {
+        .name = POLICY_LEARNER_NAME, .apply = policy_learner_apply, .ctx = l, .clock = &clock_system, .metrics = r.m};
     feed *f = NULL;
     must(feed_start(r.record, &o, &f, err));
     fill(&r, 9, 3000);
@@ -434,8 +448,8 @@ static void the_removed_are_skipped_without_a_word(void **state) {
     room_open(&r);
     room_item(&r, "a", "\"genres\":[\"drame\"]");
     room_item(&r, "gone", "\"genres\":[\"essai\"]");
-    interaction list[] = {did("ann", "a", INTERACTION_LIKE, 1), did("gone", "a", INTERACTION_LIKE, 2), did("ann",
-            "gone", INTERACTION_LIKE, 3)};
+    interaction list[] = {did("ann", "a", INTERACTION_LIKE, 1), did("gone", "a", INTERACTION_LIKE, 2),
+                          did("ann", "gone", INTERACTION_LIKE, 3)};
     room_did_many(&r, list, 3);
     arena *a = arena_new(4096);
     record_log_entry *entries = NULL;
@@ -551,7 +565,7 @@ static void measure(const char *what, size_t people, size_t items, size_t genres
     }
     for (size_t i = 0; i < n; i++) {
         list[i] = did(people_ids[rng_below(&x, people)], item_ids[rng_below(&x, items)],
-                (interaction_type)rng_below(&x, 6), (int64_t)i);
+                      (interaction_type)rng_below(&x, 6), (int64_t)i);
         list[i].daypart = rng_below(&x, 2) ? "evening" : "night";
         list[i].device = rng_below(&x, 4) ? "tv" : "phone";
         list[i].watch_s = 3000;
@@ -563,8 +577,7 @@ static void measure(const char *what, size_t people, size_t items, size_t genres
     room_learn(&r, l, 0, 10000, head);
     double ms = test_ms() - start;
     print_message("%s: %zu interactions in %.0f ms: %.0f a second; %llu policy rows written\n", what, n, ms,
-                  (double)n / ms * 1000,
-                  (unsigned long long)(record_head(r.record) - head));
+                  (double)n / ms * 1000, (unsigned long long)(record_head(r.record) - head));
     assert_int_equal(info_of(&r).episodes, n);
     policy_learner_close(l);
     room_close(&r);

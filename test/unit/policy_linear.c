@@ -1,5 +1,5 @@
-/* The posterior over the ranking's weights: its arithmetic against the textbook's, its samples by Kolmogorov and Smirnov's test,
- * what it learns, how it is kept, and what it costs. */
+/* The posterior over the ranking's weights: its arithmetic against the textbook's, its samples by Kolmogorov and
+ * Smirnov's test, what it learns, how it is kept, and what it costs. */
 #include "policy_test.h"
 
 #include "policy/shown.h"
@@ -59,7 +59,8 @@ static void a_step_is_that_of_the_textbook(void **state) {
             for (int f = 0; f < D; f++) middle[f] += p[i] / sum * x[i][f];
         for (int i = 0; i < LIST; i++)
             for (int f = 0; f < D; f++)
-                for (int g = 0; g < D; g++) precision[f][g] += p[i] / sum * (x[i][f] - middle[f]) * (x[i][g] - middle[g]);
+                for (int g = 0; g < D; g++)
+                    precision[f][g] += p[i] / sum * (x[i][f] - middle[f]) * (x[i][g] - middle[g]);
         memcpy(covariance, precision, sizeof covariance);
         invert(covariance);
         memcpy(wanted, l.mean, sizeof wanted);

@@ -1,10 +1,11 @@
-/* Learning patterns over a record store: memory bounded by asking fewer people, a document that is whole or refused, memory that runs
- * out anywhere, and leaning only while they are valid. */
+/* Learning patterns over a record store: memory bounded by asking fewer people, a document that is whole or refused,
+ * memory that runs out anywhere, and leaning only while they are valid. */
 #include "policy_test.h"
 
 #include "../support/failing_memory.h"
 
-/* Fewer interactions than the record store fills its timeline for, by itself: memory that runs out there is another test. */
+/* Fewer interactions than the record store fills its timeline for, by itself: memory that runs out there is another
+ * test. */
 enum { GENRES = 6, ITEMS = 120, PEOPLE = 100, EACH = 20, HORROR = 3 };
 static const int64_t JUNE_2024 = INT64_C(1717243200000), YEAR_MS = INT64_C(31557600000), DAY = 86400000;
 static uint32_t nums[ITEMS];
@@ -24,9 +25,11 @@ static void fill(room *r) {
     for (int p = 0; p < PEOPLE; p++)
         for (int i = 0; i < EACH; i++) {
             bool gloomy = rng_below(&dice, 3) == 0, horror = gloomy && rng_below(&dice, 2);
-            int what = (int)rng_below(&dice, ITEMS / GENRES) * GENRES + (horror ? HORROR : (int)rng_below(&dice, GENRES));
+            int what =
+                (int)rng_below(&dice, ITEMS / GENRES) * GENRES + (horror ? HORROR : (int)rng_below(&dice, GENRES));
             snprintf(people[p], sizeof people[p], "p%d", p);
-            list[p * EACH + i] = did(people[p], items[what], INTERACTION_LIKE, JUNE_2024 + (int64_t)rng_below(&dice, (uint64_t)YEAR_MS));
+            list[p * EACH + i] =
+                did(people[p], items[what], INTERACTION_LIKE, JUNE_2024 + (int64_t)rng_below(&dice, (uint64_t)YEAR_MS));
             list[p * EACH + i].mood = gloomy ? "Gloomy" : "calm";
         }
     room_did_many(r, list, (size_t)PEOPLE * EACH);
@@ -70,16 +73,21 @@ static void a_mood_is_leant_on_while_it_is_valid(void **state) {
     int64_t now = clock_wall_ms(&clock_system);
     assert_true(leaning(r, p, HORROR, "gloomy", now) == 0 && policy_patterns_version(p) == 0);
     must(policy_patterns_learn(p, 0, &clock_system, NULL, NULL, &report, err));
-    assert_true(report.interactions == PEOPLE * EACH && report.sample == 1 && report.found[LEARN_MOOD_CORRELATION] >= 1); /* the rest, when calm */
+    /* the rest, when calm */
+    assert_true(report.interactions == PEOPLE * EACH && report.sample == 1 &&
+                report.found[LEARN_MOOD_CORRELATION] >= 1);
     assert_true(report.people == PEOPLE && policy_patterns_version(p) > 0);
     float weight = leaning(r, p, HORROR, "gloomy", now);
     assert_true(weight > 0.1f && weight < 1);
     assert_true(leaning(r, p, HORROR, "GLOOMY", now) == weight); /* a name as people write it */
-    assert_true(leaning(r, p, HORROR, "calm", now) == 0 && leaning(r, p, HORROR, NULL, now) == 0 && leaning(r, p, HORROR + 1, "gloomy", now) == 0);
-    assert_true(leaning(r, p, HORROR, "gloomy", now + 170 * DAY) == weight && leaning(r, p, HORROR, "gloomy", now + 190 * DAY) == 0);
+    assert_true(leaning(r, p, HORROR, "calm", now) == 0 && leaning(r, p, HORROR, NULL, now) == 0 &&
+                leaning(r, p, HORROR + 1, "gloomy", now) == 0);
+    assert_true(leaning(r, p, HORROR, "gloomy", now + 170 * DAY) == weight &&
+                leaning(r, p, HORROR, "gloomy", now + 190 * DAY) == 0);
     policy_patterns *other = opened(r); /* another server */
     must(policy_patterns_load(other, err));
-    assert_true(leaning(r, other, HORROR, "gloomy", now) == weight && policy_patterns_version(other) == policy_patterns_version(p));
+    assert_true(leaning(r, other, HORROR, "gloomy", now) == weight &&
+                policy_patterns_version(other) == policy_patterns_version(p));
     policy_patterns_close(other);
     policy_patterns_close(p);
 }
@@ -92,12 +100,14 @@ static void what_does_not_fit_is_a_smaller_sample_of_people_asked_whole(void **s
     assert_true(report.sample == 0.25 || report.sample == 0.125);
     assert_true(report.interactions == PEOPLE * EACH && report.people > PEOPLE / 16 && report.people < PEOPLE / 2);
     must(policy_patterns_learn(p, (size_t)PEOPLE * EACH / 3, &clock_system, NULL, NULL, &again, err));
-    assert_true(again.people == report.people && again.tested[LEARN_MOOD_CORRELATION] == report.tested[LEARN_MOOD_CORRELATION]);
+    assert_true(again.people == report.people &&
+                again.tested[LEARN_MOOD_CORRELATION] == report.tested[LEARN_MOOD_CORRELATION]);
     policy_patterns_close(p);
 }
 
 static void write_body(room *r, const char *body) {
-    record_document row = {.kind = "learner", .id = "patterns", .body = body, .body_len = strlen(body), .expect = RECORD_ANY_VERSION};
+    record_document row = {
+        .kind = "learner", .id = "patterns", .body = body, .body_len = strlen(body), .expect = RECORD_ANY_VERSION};
     record_change c = {.kind = RECORD_DOCUMENT, .document = &row};
     room_write(r, &c);
 }
@@ -110,9 +120,11 @@ static void a_document_that_cannot_be_read_is_refused_and_what_is_held_stays(voi
     int64_t now = clock_wall_ms(&clock_system);
     must(policy_patterns_learn(p, 0, &clock_system, NULL, NULL, &report, err));
     float weight = leaning(r, p, HORROR, "gloomy", now);
-    static const char head[] = "\"at\":\"2026-01-01T00:00:00Z\",\"from\":\"2026-01-01T00:00:00Z\",\"until\":\"2026-01-01T00:00:00Z\",\"interactions\":1,"
-                               "\"likings\":1,\"people\":1,\"sample\":1,\"tested\":[0,0,0,0],\"facets\":[[\"genres\",\"g0\",0.5]],\"moods\":[\"calm\"]";
-    static const char *const bad[][2] = { /* the method, and what follows the head */
+    static const char head[] =
+        "\"at\":\"2026-01-01T00:00:00Z\",\"from\":\"2026-01-01T00:00:00Z\",\"until\":\"2026-01-01T00:00:00Z\",\"interactions\":1,"
+        "\"likings\":1,\"people\":1,\"sample\":1,\"tested\":[0,0,0,0],\"facets\":[[\"genres\",\"g0\",0.5]],\"moods\":[\"calm\"]";
+    static const char *const bad[][2] = {
+        /* the method, and what follows the head */
         {"ratio-2", ",\"patterns\":[]"},
         {"ratio-1", ""},
         {"ratio-1", ",\"patterns\":[[\"seasonal_trend\",0,12,2,1.5,20,50,2]]"},
@@ -157,7 +169,8 @@ static void memory_may_run_out_anywhere(void **state) {
         buf_free(&b);
         assert_true(leaning(r, p, HORROR, "gloomy", now) == weight);
         if (none == 0) break;
-        if (rc != BRAID_OK && rc != BRAID_E_NO_MEMORY) fail_msg("request %ld: %s: %s: %s", n, error_name(rc), err.store, err.message);
+        if (rc != BRAID_OK && rc != BRAID_E_NO_MEMORY)
+            fail_msg("request %ld: %s: %s: %s", n, error_name(rc), err.store, err.message);
         assert_true(listed == BRAID_OK || listed == BRAID_E_NO_MEMORY);
         if (rc != BRAID_OK && !err.message[0]) fail_msg("request %ld: no word of why", n);
         refused += rc != BRAID_OK;

@@ -1,5 +1,5 @@
-/* A person's state and session through a cache: read once, never older than a write that the caller knows of or that was
- * acknowledged anywhere, gone with the person. Over Redis too where BRAID_TEST_REDIS is set. */
+/* A person's state and session through a cache: read once, never older than a write that the caller knows of or that
+ * was acknowledged anywhere, gone with the person. Over Redis too where BRAID_TEST_REDIS is set. */
 #include "policy_test.h"
 
 enum { TTL_MS = 600000, NEWEST = 20 };
@@ -17,7 +17,8 @@ static void place_open(place *p) {
     char prefix[64];
     room_open(&p->r);
     snprintf(prefix, sizeof prefix, "people-%d-%d:", (int)getpid(), number++);
-    remote_options remote = {.address = redis ? getenv("BRAID_TEST_REDIS") : "", .database = prefix, .connections = 4, .timeout_ms = 1000};
+    remote_options remote = {
+        .address = redis ? getenv("BRAID_TEST_REDIS") : "", .database = prefix, .connections = 4, .timeout_ms = 1000};
     cache_options co = {.remote = &remote, .bytes_max = 8 << 20, .clock = &clock_system, .metrics = p->r.m};
     must(cache_open(cache_find(redis ? "redis" : "local"), &co, &p->cache, err));
     must(policy_people_open(p->r.record, p->cache, TTL_MS, &p->people, err));
@@ -93,7 +94,7 @@ static void a_state_is_read_once_and_anew_by_whoever_knows_of_a_write(void **sta
     assert_string_equal(mood(p.people, first, &version), "calm");
     assert_int_equal(version, first);
     uint64_t second = room_user(&p.r, "ada", "\"state\":{\"mood\":\"wild\"}"); /* nobody told the cache */
-    assert_string_equal(mood(p.people, 0, NULL), "calm");                     /* so it was read once */
+    assert_string_equal(mood(p.people, 0, NULL), "calm");                      /* so it was read once */
     assert_string_equal(mood(p.elsewhere, first, NULL), "calm");
     assert_string_equal(mood(p.elsewhere, second, &version), "wild"); /* the log did */
     assert_int_equal(version, second);

@@ -146,8 +146,9 @@ static void what_is_stated_counts_and_a_stated_no_stays_a_no(void **state) {
         snprintf(id, sizeof id, "h%d", i);
         room_item(&r, id, "\"genres\":[\"horreur\"],\"themes\":[\"exil\"],\"moods\":[\"sombre\"]");
     }
-    uint64_t lsn = room_user(&r, "ann", "\"preferences\":{\"genres\":{\"horreur\":-1,\"jamais vu\":1},"
-                                        "\"moods\":{\"sombre\":0.5},\"kind\":{\"film\":1}}");
+    uint64_t lsn = room_user(&r, "ann",
+                             "\"preferences\":{\"genres\":{\"horreur\":-1,\"jamais vu\":1},"
+                             "\"moods\":{\"sombre\":0.5},\"kind\":{\"film\":1}}");
     policy_profiles *p = profiles_open(&r, 10);
     const policy_profile *x = get(p, "ann");
     assert_true(x->known && x->interactions == 0 && x->version == lsn && strcmp(x->person->id, "ann") == 0);
@@ -190,8 +191,8 @@ static void affinity_of_an_item_is_within_one_and_names_the_best_facet(void **st
     (void)state;
     room r;
     room_open(&r);
-    uint32_t liked = room_item(&r, "liked", "\"genres\":[\"drame\"],\"themes\":[\"exil\"]"), bad = room_item(&r,
-            "bad", "\"genres\":[\"horreur\"]"),
+    uint32_t liked = room_item(&r, "liked", "\"genres\":[\"drame\"],\"themes\":[\"exil\"]"),
+             bad = room_item(&r, "bad", "\"genres\":[\"horreur\"]"),
              other = room_item(&r, "other", "\"genres\":[\"essai\"]");
     room_user(&r, "ann", "\"preferences\":{\"genres\":{\"drame\":0.4,\"horreur\":-1},\"themes\":{\"exil\":0.9}}");
     policy_profiles *p = profiles_open(&r, 10);
@@ -270,7 +271,8 @@ static void only_the_newest_thousand_are_recent(void **state) {
     room_did_many(&r, list, 1059);
     policy_profiles *p = profiles_open(&r, 10);
     const policy_profile *x = get(p, "ann");
-    assert_true(x->recent_count == 1000 && x->seen_count == 1059 && x->recent[0].at == 2058 && x->recent[999].at == 1059);
+    assert_true(x->recent_count == 1000 && x->seen_count == 1059 && x->recent[0].at == 2058 &&
+                x->recent[999].at == 1059);
     policy_profile_release(x);
     act(&r, p, "ann", "i1059", INTERACTION_LIKE, 5); /* older than all of them */
     x = get(p, "ann");
@@ -278,7 +280,8 @@ static void only_the_newest_thousand_are_recent(void **state) {
     policy_profile_release(x);
     act(&r, p, "ann", "i0", INTERACTION_LIKE, 9000);
     x = get(p, "ann");
-    assert_true(x->recent_count == 1000 && x->seen_count == 1060 && x->recent[0].at == 9000 && x->recent[999].at == 1060);
+    assert_true(x->recent_count == 1000 && x->seen_count == 1060 && x->recent[0].at == 9000 &&
+                x->recent[999].at == 1060);
     policy_profile_release(x);
     policy_profiles_close(p);
     room_close(&r);
@@ -445,10 +448,17 @@ static void a_person_of_a_hundred_thousand_interactions(void **state) {
     const item_person people[] = {{"p1", "cast"}, {"p2", "cast"}};
     for (int i = 0; i < ITEMS; i++) {
         snprintf(ids[i], sizeof ids[i], "i%d", i);
-        items[i] = (item){.id = ids[i], .title = ids[i], .original_title = "", .kind = "", .language = "",
+        items[i] = (item){.id = ids[i],
+                          .title = ids[i],
+                          .original_title = "",
+                          .kind = "",
+                          .language = "",
                           .synopsis = "",
-                          .available_from = TIME_NONE, .available_until = TIME_NONE, .genres = {genres, 2},
-                          .people = (item_person *)people, .people_count = 2};
+                          .available_from = TIME_NONE,
+                          .available_until = TIME_NONE,
+                          .genres = {genres, 2},
+                          .people = (item_person *)people,
+                          .people_count = 2};
         changes[i] = (record_change){.kind = RECORD_ITEM, .item = &items[i]};
     }
     must(record_write(r.record, changes, ITEMS, (record_write_flags){0}, err));

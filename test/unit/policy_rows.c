@@ -1,5 +1,6 @@
-/* policy: the rows, with a cache in front of the record store. Over a cache of this process that is told to fail, and over
- * Redis where BRAID_TEST_REDIS is set; the record store is a real one (SQLite) whose reads are counted and can be held. */
+/* policy: the rows, with a cache in front of the record store. Over a cache of this process that is told to fail,
+ * and over Redis where BRAID_TEST_REDIS is set; the record store is a real one (SQLite) whose reads are counted and
+ * can be held. */
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -26,12 +27,13 @@ static int trouble_of(bool writes, deadline until, braid_error *err) {
         while (now_ms() < end) sleep_ms(1);
         return error_set(err, BRAID_E_DEADLINE, "cache/flaky", "it hangs");
     }
-    bool fails = writes && (trouble.random = trouble.random * 1103515245u + 12345u) / 65536u % 100 < (unsigned)trouble.fails_percent;
+    bool fails = writes && (trouble.random = trouble.random * 1103515245u + 12345u) / 65536u % 100 <
+                               (unsigned)trouble.fails_percent;
     return trouble.down || fails ? error_set(err, BRAID_E_UNAVAILABLE, "cache/flaky", "it is down") : BRAID_OK;
 }
 
-static int flaky_get(void *self, const void *key, size_t key_len, uint64_t min_version, deadline until, buf *out, uint64_t *version,
-                     bool *found, braid_error *err) {
+static int flaky_get(void *self, const void *key, size_t key_len, uint64_t min_version, deadline until, buf *out,
+                     uint64_t *version, bool *found, braid_error *err) {
     int rc = trouble_of(false, until, err);
     return rc ? rc : cache_find("local")->get(self, key, key_len, min_version, until, out, version, found, err);
 }
@@ -39,16 +41,18 @@ static int flaky_get_many(void *self, cache_lookup *lookups, size_t n, deadline 
     int rc = trouble_of(false, until, err);
     return rc ? rc : cache_find("local")->get_many(self, lookups, n, until, out, err);
 }
-static int flaky_put(void *self, const void *key, size_t key_len, uint64_t version, const void *value, size_t len, unsigned ttl_ms,
-                     deadline until, braid_error *err) {
+static int flaky_put(void *self, const void *key, size_t key_len, uint64_t version, const void *value, size_t len,
+                     unsigned ttl_ms, deadline until, braid_error *err) {
     int rc = trouble_of(true, until, err);
     return rc ? rc : cache_find("local")->put(self, key, key_len, version, value, len, ttl_ms, until, err);
 }
-static int flaky_invalidate(void *self, const void *key, size_t key_len, uint64_t version, deadline until, braid_error *err) {
+static int flaky_invalidate(void *self, const void *key, size_t key_len, uint64_t version, deadline until,
+                            braid_error *err) {
     int rc = trouble_of(true, until, err);
     return rc ? rc : cache_find("local")->invalidate(self, key, key_len, version, until, err);
 }
-static int flaky_lease(void *self, const void *key, size_t key_len, unsigned ms, deadline until, bool *mine, braid_error *err) {
+static int flaky_lease(void *self, const void *key, size_t key_len, unsigned ms, deadline until, bool *mine,
+                       braid_error *err) {
     int rc = trouble_of(true, until, err);
     return rc ? rc : cache_find("local")->lease(self, key, key_len, ms, until, mine, err);
 }
@@ -111,7 +115,8 @@ static void place_open(place *p) {
     record_close(p->r.record);
     p->record = *record_find("sqlite");
     p->record.get_policies = watched_get_policies;
-    record_options ro = {.path = p->r.path, .dim = TEST_DIM, .create = true, .readers = 8, .clock = &clock_system, .metrics = p->r.m};
+    record_options ro = {
+        .path = p->r.path, .dim = TEST_DIM, .create = true, .readers = 8, .clock = &clock_system, .metrics = p->r.m};
     must(record_open(&p->record, &ro, &p->r.record, err));
     p->flaky = *cache_find("local");
     p->flaky.name = "flaky";
@@ -122,7 +127,8 @@ static void place_open(place *p) {
     p->flaky.invalidate = flaky_invalidate;
     p->flaky.lease = flaky_lease;
     snprintf(prefix, sizeof prefix, "rows-%d-%d:", (int)getpid(), number++);
-    remote_options remote = {.address = redis ? getenv("BRAID_TEST_REDIS") : "", .database = prefix, .connections = 16, .timeout_ms = 1000};
+    remote_options remote = {
+        .address = redis ? getenv("BRAID_TEST_REDIS") : "", .database = prefix, .connections = 16, .timeout_ms = 1000};
     cache_options co = {.remote = &remote, .bytes_max = 8 << 20, .clock = &clock_system, .metrics = p->r.m};
     must(cache_open(redis ? cache_find("redis") : &p->flaky, &co, &p->cache, err));
     must(policy_rows_open(p->r.record, p->cache, TTL_MS, p->r.m, &p->rows, err));
@@ -143,10 +149,16 @@ static void move(place *p, const char *user_id, const char *hash, uint64_t versi
     char names[ACTIONS][24];
     for (int i = 0; i < ACTIONS; i++) {
         snprintf(names[i], sizeof names[i], "genres=g\"%d\xc3\xa9", i);
-        actions[i] = (record_action){names[i], (double)version / 3 + i, 1.0 / (double)(version + 7), 0.1 * i, version - (uint64_t)i};
+        actions[i] = (record_action){names[i], (double)version / 3 + i, 1.0 / (double)(version + 7), 0.1 * i,
+                                     version - (uint64_t)i};
     }
-    record_policy row = {.agent = "default", .user = user_id, .state_hash = hash, .state = "v1;mood=", .actions = actions,
-                         .action_count = ACTIONS, .version = version};
+    record_policy row = {.agent = "default",
+                         .user = user_id,
+                         .state_hash = hash,
+                         .state = "v1;mood=",
+                         .actions = actions,
+                         .action_count = ACTIONS,
+                         .version = version};
     record_change c = {.kind = RECORD_POLICY, .policy = &row};
     if (told) policy_rows_changing(p->rows, &row);
     room_write(&p->r, &c);
@@ -170,7 +182,8 @@ static bool get_row(void *ctx, size_t which, const record_policy *row) {
         const record_action *a = &row->actions[i];
         snprintf(name, sizeof name, "genres=g\"%zu\xc3\xa9", i);
         g->whole = g->whole && strcmp(a->action, name) == 0 && a->mean == (double)row->version / 3 + (double)i &&
-                   a->variance == 1.0 / (double)(row->version + 7) && a->count == 0.1 * (double)i && a->version == row->version - i;
+                   a->variance == 1.0 / (double)(row->version + 7) && a->count == 0.1 * (double)i &&
+                   a->version == row->version - i;
     }
     return true;
 }
@@ -264,8 +277,10 @@ static void no_two_keys_collide(void **state) {
         bool same = true;
         for (int k = 0; k < 3; k++) {
             random_part(&r, x[k]);
-            if (rng_below(&r, 2)) random_part(&r, y[k]);
-            else memcpy(y[k], x[k], 8);
+            if (rng_below(&r, 2))
+                random_part(&r, y[k]);
+            else
+                memcpy(y[k], x[k], 8);
             same = same && strcmp(x[k], y[k]) == 0;
         }
         buf_reset(&a);
@@ -283,7 +298,12 @@ static void what_makes_no_sense_in_the_cache_is_a_miss(void **state) {
     place p;
     place_open(&p);
     static const char *const texts[] = {
-        "", "{", "[]", "null", "{\"actions\":[]}", "{\"agent\":\"default\",\"user\":\"\",\"state_hash\":\"\",\"state\":\"\",\"version\":9}",
+        "",
+        "{",
+        "[]",
+        "null",
+        "{\"actions\":[]}",
+        "{\"agent\":\"default\",\"user\":\"\",\"state_hash\":\"\",\"state\":\"\",\"version\":9}",
         "{\"agent\":\"default\",\"user\":\"bob\",\"state_hash\":\"\",\"state\":\"\",\"version\":9,\"actions\":[]}", /* another's */
         "{\"agent\":\"default\",\"user\":\"\",\"state_hash\":\"\",\"state\":\"\",\"version\":9,\"actions\":[{}]}",
         "{\"agent\":\"default\",\"user\":\"\",\"state_hash\":\"\",\"state\":\"\",\"version\":9,\"actions\":[{\"action\":\"a\",\"mean\":\"1\",\"variance\":1,\"count\":1,\"version\":9}]}",
@@ -352,7 +372,13 @@ static void a_learner_that_dies_between_store_and_cache_leaves_no_older_value(vo
         slow_reader s = {.p = &p, .user_id = "ann"};
         slow_begin(&s);
         record_action action = {"genres=x", 1, 1, 1, base + 1};
-        record_policy row = {.agent = "default", .user = "ann", .state_hash = "", .state = "", .actions = &action, .action_count = 1, .version = base + 1};
+        record_policy row = {.agent = "default",
+                             .user = "ann",
+                             .state_hash = "",
+                             .state = "",
+                             .actions = &action,
+                             .action_count = 1,
+                             .version = base + 1};
         if (!careless) policy_rows_changing(p.rows, &row);
         record_change c = {.kind = RECORD_POLICY, .policy = &row};
         room_write(&p.r, &c); /* and then it dies */
@@ -418,7 +444,8 @@ static void *race_read(void *arg) {
         uint64_t before = x->acked[k];
         got g = {0};
         record_policy_key key = {"", x->hashes[k]};
-        if (policy_rows_get(x->p->rows, "default", &key, 1, 0, get_row, &g, NULL) != BRAID_OK || (g.rows && !g.whole)) x->stale++;
+        if (policy_rows_get(x->p->rows, "default", &key, 1, 0, get_row, &g, NULL) != BRAID_OK || (g.rows && !g.whole))
+            x->stale++;
         x->stale += g.version < before;
     }
     x->stop = true;
@@ -446,10 +473,12 @@ static int race_run(place *p, bool told, int percent) {
         memcpy(x.hashes[i], s.hash, sizeof s.hash);
     }
     trouble.fails_percent = percent;
-    for (int i = 0; i <= RACERS; i++) assert_int_equal(pthread_create(&threads[i], NULL, i ? race_read : race_write, &x), 0);
+    for (int i = 0; i <= RACERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, i ? race_read : race_write, &x), 0);
     for (int i = 0; i <= RACERS; i++) pthread_join(threads[i], NULL);
     trouble.fails_percent = 0;
-    print_message("%d reads, %d loads, %d stale%s\n", (int)x.reads, (int)watch.loads, (int)x.stale, told ? "" : " (canary: the cache is not told)");
+    print_message("%d reads, %d loads, %d stale%s\n", (int)x.reads, (int)watch.loads, (int)x.stale,
+                  told ? "" : " (canary: the cache is not told)");
     return x.stale;
 }
 
@@ -503,7 +532,7 @@ static void two_hundred_who_miss_the_same_row_load_it_twice_at_most(void **state
         int64_t took_ms;
         int loads = herd_loads(&p, &took_ms);
         assert_in_range(loads, 1, 2 + took_ms / 1000); /* who has waited for a second for another's load tries itself */
-        must(cache_clear(p.cache, err)); /* as good as an expiry */
+        must(cache_clear(p.cache, err));               /* as good as an expiry */
     }
     policy_rows *plain;
     must(policy_rows_open(p.r.record, NULL, TTL_MS, NULL, &plain, err)); /* the canary: nothing in front */
@@ -535,7 +564,8 @@ static void a_cache_that_is_down_or_hangs_makes_it_slower_and_never_wrong(void *
         int64_t begun = now_ms();
         move(&p, "", "", 10 + (uint64_t)hangs, true); /* whatever is owed */
         while (get(&p, "", "") != 10 + (uint64_t)hangs) fail_msg("an older row than was written");
-        for (int before = -1; before != watch.loads && now_ms() - begun < LONG_MS; sleep_ms(50)) { /* until it is a hit again */
+        /* until it is a hit again */
+        for (int before = -1; before != watch.loads && now_ms() - begun < LONG_MS; sleep_ms(50)) {
             before = watch.loads;
             assert_int_equal(get(&p, "", ""), 10 + (uint64_t)hangs);
         }

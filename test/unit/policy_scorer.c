@@ -22,7 +22,10 @@ static catalogue_card card_of(room *r, uint32_t num) {
 
 /* What the row holds already: a policy is written as a whole. */
 enum { KNOWN_MAX = 64 };
-typedef struct known_actions { record_action list[KNOWN_MAX]; size_t count; } known_actions;
+typedef struct known_actions {
+    record_action list[KNOWN_MAX];
+    size_t count;
+} known_actions;
 static bool keep_actions(void *ctx, size_t which, const record_policy *row) {
     known_actions *k = ctx;
     assert_int_equal(which, 0);
@@ -41,8 +44,13 @@ static void put_policy(room *r, const char *user_id, const char *hash, const cha
     must(record_get_policies(r->record, "default", &key, 1, 0, keep_actions, &known, err));
     assert_true(known.count < KNOWN_MAX);
     known.list[known.count++] = (record_action){action, mean, variance, count, UINT64_C(1) << 40};
-    record_policy row = {.agent = "default", .user = user_id, .state_hash = hash, .state = "", .actions = known.list,
-                         .action_count = known.count, .version = UINT64_C(1) << 40};
+    record_policy row = {.agent = "default",
+                         .user = user_id,
+                         .state_hash = hash,
+                         .state = "",
+                         .actions = known.list,
+                         .action_count = known.count,
+                         .version = UINT64_C(1) << 40};
     record_change c = {.kind = RECORD_POLICY, .policy = &row};
     room_write(r, &c);
     for (size_t i = 0; i + 1 < known.count; i++) free((char *)known.list[i].action);
@@ -110,8 +118,8 @@ static void draws_over_seeds_follow_the_posterior(void **state) {
     (void)state;
     room r;
     room_open(&r);
-    uint32_t known = room_item(&r, "known", "\"genres\":[\"drame\"]"), none = room_item(&r, "none",
-            "\"themes\":[\"exil\"]");
+    uint32_t known = room_item(&r, "known", "\"genres\":[\"drame\"]"),
+             none = room_item(&r, "none", "\"themes\":[\"exil\"]");
     put_policy(&r, "", "", "genres=drame", 0.45, 0.01, 1000);
     catalogue_card known_card = card_of(&r, known), none_card = card_of(&r, none);
     enum { N = 2000 };
@@ -165,8 +173,8 @@ static void a_person_comes_to_get_what_works_for_them(void **state) {
                 choice = j;
             }
         }
-        interaction in = did("ann", ids[choice], rng_uniform(&x) < (choice ? 0.9 : 0.2)
-                             ? INTERACTION_COMPLETE : INTERACTION_SKIP, i);
+        interaction in = did("ann", ids[choice],
+                             rng_uniform(&x) < (choice ? 0.9 : 0.2) ? INTERACTION_COMPLETE : INTERACTION_SKIP, i);
         room_did(&r, &in, NULL);
         at = room_learn(&r, l, at, 100, record_head(r.record));
         late += i >= 30 && choice == 1;

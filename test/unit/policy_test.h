@@ -39,8 +39,8 @@ typedef struct room {
     } while (0)
 
 static inline void room_open_record(room *r) {
-    record_options o = {.path = r->path, .dim = TEST_DIM, .create = true, .readers = 3, .clock = &clock_system,
-                        .metrics = r->m};
+    record_options o = {
+        .path = r->path, .dim = TEST_DIM, .create = true, .readers = 3, .clock = &clock_system, .metrics = r->m};
     must(record_open(record_find("sqlite"), &o, &r->record, err));
     policy_people_close(r->people);
     must(policy_people_open(r->record, NULL, 0, &r->people, err));
@@ -127,11 +127,20 @@ static inline uint64_t room_remove_user(room *r, const char *id) {
 
 /* An interaction with everything absent but what is named. */
 static inline interaction did(const char *user_id, const char *item_id, interaction_type type, int64_t at) {
-    return (interaction){.user = user_id, .item = item_id, .agent = "default", .session = "", .recommendation_id = "",
+    return (interaction){.user = user_id,
+                         .item = item_id,
+                         .agent = "default",
+                         .session = "",
+                         .recommendation_id = "",
                          .idempotency_key = "",
-                         .type = type, .watch_s = -1, .rating = NAN, .at = at, .device = "",
-                             .daypart = "evening",
-                         .region = "", .mood = ""};
+                         .type = type,
+                         .watch_s = -1,
+                         .rating = NAN,
+                         .at = at,
+                         .device = "",
+                         .daypart = "evening",
+                         .region = "",
+                         .mood = ""};
 }
 
 static inline uint64_t room_did(room *r, const interaction *in, uint32_t *num) {
@@ -148,7 +157,8 @@ static inline void room_did_from(room *r, const interaction *list, char *const *
     for (size_t i = 0; i < n;) {
         size_t count = n - i < 1000 ? n - i : 1000;
         for (size_t j = 0; j < count; j++, i++)
-            changes[j] = (record_change){.kind = RECORD_INTERACTION, .interaction = &list[i],
+            changes[j] = (record_change){.kind = RECORD_INTERACTION,
+                                         .interaction = &list[i],
                                          .attribution = attributions ? attributions[i] : NULL};
         must(record_write(r->record, changes, count, (record_write_flags){0}, err));
         for (size_t j = 0; j < count; j++) assert_int_equal(changes[j].code, BRAID_OK);
@@ -167,7 +177,11 @@ static inline uint32_t room_facet(room *r, filter_field field, const char *value
 }
 
 /* ---- posteriors by key ---- */
-typedef struct found_policy { const char *action; bool there; record_action row; } found_policy;
+typedef struct found_policy {
+    const char *action;
+    bool there;
+    record_action row;
+} found_policy;
 static inline bool found_policy_row(void *ctx, size_t which, const record_policy *row) {
     found_policy *x = ctx;
     (void)which;

@@ -14,7 +14,11 @@ typedef struct shared {
     atomic_uint reads;
 } shared;
 
-typedef struct worker { shared *s; uint64_t seed; unsigned written; } worker;
+typedef struct worker {
+    shared *s;
+    uint64_t seed;
+    unsigned written;
+} worker;
 
 static void *reader(void *arg) {
     worker *w = arg;
@@ -65,9 +69,15 @@ static void *feeder(void *arg) {
     worker *w = arg;
     const char *genres[] = {"drame", "essai"};
     for (uint32_t i = 0; !atomic_load(&w->s->stop); i++) {
-        item it = {.id = w->s->items[i % ITEMS], .title = "t", .original_title = "", .kind = "", .language = "",
+        item it = {.id = w->s->items[i % ITEMS],
+                   .title = "t",
+                   .original_title = "",
+                   .kind = "",
+                   .language = "",
                    .synopsis = "",
-                   .available_from = TIME_NONE, .available_until = TIME_NONE, .genres = {genres, 1 + i % 2}};
+                   .available_from = TIME_NONE,
+                   .available_until = TIME_NONE,
+                   .genres = {genres, 1 + i % 2}};
         uint32_t num;
         if (catalogue_num(w->s->r.cat, it.id, &num)) must(catalogue_upsert(w->s->r.cat, num, 1000000 + i, &it, err));
         usleep(1000);
@@ -84,7 +94,8 @@ static void readers_writers_and_droppers_agree(void **state) {
         room_item(&s.r, s.items[i], "\"genres\":[\"drame\"]");
     }
     for (int i = 0; i < PEOPLE; i++) snprintf(s.people[i], sizeof s.people[i], "u%d", i);
-    must(policy_profiles_open(s.r.record, s.r.people, s.r.cat, &test_limits, PEOPLE / 2, &clock_system, s.r.m, &s.p, err));
+    must(policy_profiles_open(s.r.record, s.r.people, s.r.cat, &test_limits, PEOPLE / 2, &clock_system, s.r.m, &s.p,
+                              err));
     pthread_t threads[READERS + WRITERS + 1];
     worker workers[READERS + WRITERS + 1];
     for (int i = 0; i < READERS + WRITERS + 1; i++) {

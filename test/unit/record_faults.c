@@ -27,7 +27,11 @@ enum { WRITES = 3, STEP = 11 };
 enum { WRITES = 3, STEP = 5 };
 #endif
 
-typedef struct outcome { int open, write[WRITES], checkpoint; uint64_t lsn[WRITES]; unsigned acked; } outcome;
+typedef struct outcome {
+    int open, write[WRITES], checkpoint;
+    uint64_t lsn[WRITES];
+    unsigned acked;
+} outcome;
 
 static record_options options(void) {
     return (record_options){.path = "fault.db", .dim = 4, .create = true, .readers = 1, .vfs = "faulty"};
@@ -40,8 +44,7 @@ static int write_number(record_store *s, int i, uint64_t *lsn, braid_error *err)
     interaction in = plain_interaction("ana", "film");
     in.at = 5;
     record_change c = {.kind = RECORD_ITEM, .item = &it, .vector = vector};
-    if (i == 1)
-        c = (record_change){.kind = RECORD_INTERACTION, .interaction = &in};
+    if (i == 1) c = (record_change){.kind = RECORD_INTERACTION, .interaction = &in};
     int code = record_write(s, &c, 1, (record_write_flags){0}, err);
     if (code != BRAID_OK) {
         assert_int_equal(c.code, code);
@@ -88,8 +91,7 @@ static void expect_acked(const outcome *o, const char *where, uint64_t point) {
     braid_error err = {0};
     uint64_t found[WRITES] = {0};
     int code = record_open(record_find("sqlite"), &opts, &s, &err);
-    if (code != BRAID_OK)
-        fail_msg("%s %llu: cannot open again: %s", where, (unsigned long long)point, err.message);
+    if (code != BRAID_OK) fail_msg("%s %llu: cannot open again: %s", where, (unsigned long long)point, err.message);
     record_get_item(s, "film", take_item, &found[0], NULL);
     record_user_interactions(s, "ana", 1, 0, take_interaction, &found[1], NULL);
     record_get_item(s, "second", take_item, &found[2], NULL);
@@ -97,8 +99,7 @@ static void expect_acked(const outcome *o, const char *where, uint64_t point) {
     for (int i = 0; i < WRITES; i++)
         if (o->open == BRAID_OK && o->write[i] == BRAID_OK && found[i] != o->lsn[i])
             fail_msg("%s %llu: acknowledged write %d is lost", where, (unsigned long long)point, i);
-    if (strcmp(text, "ok") != 0)
-        fail_msg("%s %llu: %s", where, (unsigned long long)point, text);
+    if (strcmp(text, "ok") != 0) fail_msg("%s %llu: %s", where, (unsigned long long)point, text);
     free(text);
     record_close(s);
 }
@@ -113,8 +114,7 @@ static void every_operation(int code, bool writes, bool syncs, int wanted, bool 
         scenario(&o);
         bool failed = powerloss_failed(disk);
         powerloss_reboot(disk);
-        if (failed && o.open != BRAID_OK)
-            assert_int_equal(o.open, wanted);
+        if (failed && o.open != BRAID_OK) assert_int_equal(o.open, wanted);
         bool broken = false;
         for (int i = 0; o.open == BRAID_OK && i < WRITES; i++) {
             if (broken && final) /* never acknowledged again until it is opened anew */
@@ -192,13 +192,16 @@ static atomic_bool for_ever, did_fail;
 static bool denied(void) {
     long n = atomic_fetch_add(&allocation, 1) + 1, bad = atomic_load(&failing);
     bool no = bad != 0 && (n == bad || (n > bad && atomic_load(&for_ever)));
-    if (no)
-        atomic_store(&did_fail, true);
+    if (no) atomic_store(&did_fail, true);
     return no;
 }
 
-static void *try_malloc(int size) { return denied() ? NULL : real_memory.xMalloc(size); }
-static void *try_realloc(void *p, int size) { return denied() ? NULL : real_memory.xRealloc(p, size); }
+static void *try_malloc(int size) {
+    return denied() ? NULL : real_memory.xMalloc(size);
+}
+static void *try_realloc(void *p, int size) {
+    return denied() ? NULL : real_memory.xRealloc(p, size);
+}
 
 static int wrap_memory(void **state) {
     (void)state;
@@ -233,15 +236,13 @@ static void each_allocation(bool ever, long step) {
         scenario(&o);
         bool failed = atomic_load(&did_fail);
         deny(0, false);
-        if (o.open != BRAID_OK)
-            assert_int_equal(o.open, BRAID_E_NO_MEMORY);
+        if (o.open != BRAID_OK) assert_int_equal(o.open, BRAID_E_NO_MEMORY);
         for (int i = 0; o.open == BRAID_OK && i < WRITES; i++)
             if (o.write[i] != BRAID_OK && o.write[i] != BRAID_E_NOT_FOUND && o.write[i] != BRAID_E_UNAVAILABLE)
                 assert_int_equal(o.write[i], BRAID_E_NO_MEMORY);
         expect_acked(&o, "allocation", (uint64_t)n);
         points += failed;
-        if (!failed)
-            break;
+        if (!failed) break;
     }
     assert_true(points > 1000 / (unsigned)step);
     printf("%u points\n", points);
@@ -265,8 +266,7 @@ static void reading_without_memory_is_an_error_and_works_again_afterwards(void *
     record_options opts = options();
     uint64_t lsn = 0;
     assert_int_equal(record_open(record_find("sqlite"), &opts, &s, NULL), BRAID_OK);
-    for (int i = 0; i < WRITES; i++)
-        write_number(s, i, &lsn, NULL);
+    for (int i = 0; i < WRITES; i++) write_number(s, i, &lsn, NULL);
     for (long n = 1;; n++) {
         uint64_t seen = 0, upto = 0;
         arena *a = arena_new(1024);

@@ -12,27 +12,33 @@
 #include "record_test.h"
 #include "test/support/timing.h"
 
-typedef struct consumer { _Atomic uint64_t rows, last, calls; atomic_int refuse; atomic_bool out_of_order; } consumer;
+typedef struct consumer {
+    _Atomic uint64_t rows, last, calls;
+    atomic_int refuse;
+    atomic_bool out_of_order;
+} consumer;
 
 static int apply(void *ctx, const record_log_entry *entries, size_t n, uint64_t upto, arena *a, braid_error *err) {
     consumer *c = ctx;
     atomic_fetch_add(&c->calls, 1);
-    if (arena_alloc(a, 10) == NULL || upto < entries[n - 1].lsn)
-        return BRAID_E_INTERNAL;
+    if (arena_alloc(a, 10) == NULL || upto < entries[n - 1].lsn) return BRAID_E_INTERNAL;
     if (atomic_load(&c->refuse) > 0) {
         atomic_fetch_sub(&c->refuse, 1);
         return error_set(err, BRAID_E_UNAVAILABLE, "test", "the store is having lunch");
     }
     for (size_t i = 0; i < n; i++) {
-        if (entries[i].lsn <= atomic_load(&c->last))
-            atomic_store(&c->out_of_order, true);
+        if (entries[i].lsn <= atomic_load(&c->last)) atomic_store(&c->out_of_order, true);
         atomic_store(&c->last, entries[i].lsn);
     }
     atomic_fetch_add(&c->rows, n);
     return BRAID_OK;
 }
 
-typedef struct scene { fixture f; consumer c; feed *feed; } scene;
+typedef struct scene {
+    fixture f;
+    consumer c;
+    feed *feed;
+} scene;
 
 static int setup(void **state) {
     scene *s = calloc(1, sizeof *s);
@@ -58,8 +64,7 @@ static void start(scene *s, uint64_t after, size_t batch) {
 
 static void a_feed_applies_what_was_there_and_what_comes(void **state) {
     scene *s = *state;
-    for (int i = 0; i < 10; i++)
-        put_item(s->f.store, "a", "A", NULL, NULL);
+    for (int i = 0; i < 10; i++) put_item(s->f.store, "a", "A", NULL, NULL);
     start(s, 3, 2);
     assert_true(feed_wait(s->feed, 10, in_ms(LONG_MS)));
     assert_int_equal(atomic_load(&s->c.rows), 7);
@@ -76,8 +81,12 @@ static void a_feed_that_wants_nothing_of_what_comes_keeps_its_pace_too(void **st
     enum { WRITES = 400, PACE_MS = 1000 };
     scene *s = *state;
     put_item(s->f.store, "film", "A film", NULL, NULL);
-    feed_options o = {.name = "test", .start = 1, .pace_ms = PACE_MS, .kinds = RECORD_MASK(RECORD_ITEM),
-                      .apply = apply, .ctx = &s->c};
+    feed_options o = {.name = "test",
+                      .start = 1,
+                      .pace_ms = PACE_MS,
+                      .kinds = RECORD_MASK(RECORD_ITEM),
+                      .apply = apply,
+                      .ctx = &s->c};
     braid_error err = {0};
     assert_int_equal(feed_start(s->f.store, &o, &s->feed, &err), BRAID_OK);
     unsigned moves = 0;
@@ -99,8 +108,8 @@ static void a_feed_that_wants_nothing_of_what_comes_keeps_its_pace_too(void **st
 static _Atomic uint64_t trimmed_to;
 static const record_ops *whole;
 
-static int trimmed_read(void *self, uint64_t after, unsigned kinds, size_t limit, arena *a, record_log_entry **out, size_t *count,
-                        uint64_t *upto, braid_error *err) {
+static int trimmed_read(void *self, uint64_t after, unsigned kinds, size_t limit, arena *a, record_log_entry **out,
+                        size_t *count, uint64_t *upto, braid_error *err) {
     if (after < trimmed_to) return error_set(err, BRAID_E_NOT_FOUND, "test", "the change log does not reach back");
     return whole->log_read(self, after, kinds, limit, a, out, count, upto, err);
 }
@@ -127,8 +136,7 @@ static void a_feed_that_the_log_has_left_behind_makes_its_store_anew_and_goes_on
     fixture_end(&s->f);
     fixture_make(&s->f, &ops);
     fixture_open(&s->f);
-    for (int i = 0; i < 10; i++)
-        put_item(s->f.store, "a", "A", NULL, NULL);
+    for (int i = 0; i < 10; i++) put_item(s->f.store, "a", "A", NULL, NULL);
     trimmed_to = 6;
     anew_refuse = 2; /* it is tried again */
     feed_options o = {.name = "test", .start = 3, .apply = apply, .anew = make_anew, .ctx = &s->c};
@@ -163,8 +171,7 @@ static void a_batch_that_failed_is_tried_again_and_nothing_is_skipped(void **sta
     put_item(s->f.store, "a", "A", NULL, NULL);
     put_item(s->f.store, "b", "B", NULL, NULL);
     start(s, 0, 1);
-    while (feed_last_error(s->feed, &err) == BRAID_OK && atomic_load(&s->c.rows) == 0)
-        usleep(1000);
+    while (feed_last_error(s->feed, &err) == BRAID_OK && atomic_load(&s->c.rows) == 0) usleep(1000);
     assert_int_equal(err.code, BRAID_E_UNAVAILABLE);
     assert_non_null(strstr(err.message, "lunch"));
     assert_true(feed_wait(s->feed, 2, in_ms(LONG_MS)));
@@ -183,7 +190,8 @@ static void the_rows_of_a_removed_person_are_no_gap_to_wait_for(void **state) {
     assert_int_equal(atomic_load(&s->c.rows), 2);
 }
 
-/* A log in which a feed that nothing wakes sleeps for ever, and not for the second after which it looks again by itself. */
+/* A log in which a feed that nothing wakes sleeps for ever, and not for the second after which it looks again by
+ * itself. */
 static void forever_wait(void *self, uint64_t after, deadline until) {
     (void)until;
     whole->log_wait(self, after, in_ms(24 * 3600 * 1000));
@@ -209,8 +217,7 @@ static void stopping_wakes_it_in_the_log_and_in_a_pause(void **state) {
     atomic_store(&s->c.refuse, 1000000);
     put_item(s->f.store, "a", "A", NULL, NULL);
     start(s, 0, 0);
-    while (atomic_load(&s->c.calls) < 4)
-        usleep(1000); /* now it pauses for 80 ms and more */
+    while (atomic_load(&s->c.calls) < 4) usleep(1000); /* now it pauses for 80 ms and more */
     feed_stop(s->feed);
     s->feed = NULL;
     feed_stop(NULL);
@@ -239,15 +246,19 @@ static void a_feed_without_name_or_purpose_is_refused(void **state) {
 
 /* ---- background writes ---- */
 
-typedef struct learner { record_store *store; atomic_bool stop; _Atomic uint64_t done; uint64_t busy; } learner;
+typedef struct learner {
+    record_store *store;
+    atomic_bool stop;
+    _Atomic uint64_t done;
+    uint64_t busy;
+} learner;
 
 static void *learn(void *arg) {
     learner *l = arg;
     while (!atomic_load(&l->stop)) {
         record_stats t = {.num = 1, .interactions = 1};
         record_change c[50];
-        for (int i = 0; i < 50; i++)
-            c[i] = (record_change){.kind = RECORD_STATS, .stats = &t};
+        for (int i = 0; i < 50; i++) c[i] = (record_change){.kind = RECORD_STATS, .stats = &t};
         l->done += record_write(l->store, c, 50, (record_write_flags){.background = true}, NULL) == BRAID_OK;
     }
     return NULL;
@@ -255,12 +266,12 @@ static void *learn(void *arg) {
 
 static void *interact(void *arg) {
     learner *l = arg;
-    while (!atomic_load(&l->stop))
-        l->done += put_interaction(l->store, "ana", "a", NULL, 1, NULL) == BRAID_OK;
+    while (!atomic_load(&l->stop)) l->done += put_interaction(l->store, "ana", "a", NULL, 1, NULL) == BRAID_OK;
     return NULL;
 }
 
-/* Who asks more often than the learner is served more often. A machine may keep those four from asking, so it is looked at again. */
+/* Who asks more often than the learner is served more often. A machine may keep those four from asking, so it is
+ * looked at again. */
 static void background_writes_give_way_but_do_not_starve(void **state) {
     scene *s = *state;
     bool more = false;
@@ -274,10 +285,8 @@ static void background_writes_give_way_but_do_not_starve(void **state) {
         }
         usleep(700000);
         bool served = COMES_TRUE(ls[0].done >= 1 && ls[1].done + ls[2].done + ls[3].done + ls[4].done >= 1);
-        for (int i = 0; i < 5; i++)
-            atomic_store(&ls[i].stop, true);
-        for (int i = 0; i < 5; i++)
-            pthread_join(ids[i], NULL);
+        for (int i = 0; i < 5; i++) atomic_store(&ls[i].stop, true);
+        for (int i = 0; i < 5; i++) pthread_join(ids[i], NULL);
         assert_true(served);
         more = ls[1].done + ls[2].done + ls[3].done + ls[4].done > ls[0].done;
     }
@@ -290,15 +299,13 @@ static void *crowd_out(void *arg) {
     learner *l = arg;
     interaction in = plain_interaction("ana", "a");
     record_change c[20];
-    for (int i = 0; i < 20; i++)
-        c[i] = (record_change){.kind = RECORD_INTERACTION, .interaction = &in};
+    for (int i = 0; i < 20; i++) c[i] = (record_change){.kind = RECORD_INTERACTION, .interaction = &in};
     for (int n = 0; n < 100; n++) {
         braid_error err = {0};
         int code = record_write(l->store, c, 20, (record_write_flags){0}, &err);
         l->done += code == BRAID_OK;
         l->busy += code == BRAID_E_BUSY;
-        if (code != BRAID_OK && (code != BRAID_E_BUSY || c[3].code != BRAID_E_BUSY || c[3].lsn != 0))
-            abort();
+        if (code != BRAID_OK && (code != BRAID_E_BUSY || c[3].code != BRAID_E_BUSY || c[3].lsn != 0)) abort();
     }
     return NULL;
 }

@@ -73,8 +73,7 @@ static void file_poke(const char *path, long at, const void *data, size_t len) {
 static unsigned files_in(const char *folder) {
     DIR *d = opendir(folder);
     unsigned n = 0;
-    for (struct dirent *e; (e = readdir(d)) != NULL;)
-        n += e->d_name[0] != '.';
+    for (struct dirent *e; (e = readdir(d)) != NULL;) n += e->d_name[0] != '.';
     closedir(d);
     return n;
 }
@@ -284,7 +283,8 @@ static void a_database_of_the_third_schema_keeps_everything_and_takes_documents_
     assert_int_equal(info.schema_version, RECORD_SCHEMA_VERSION);
     assert_true(info.items == 2 && info.interactions == 3 && info.episodes == 3 && info.policies == 6);
     assert_true(info.neighbours == 1 && info.documents == 0 && info.slates == 0);
-    assert_int_equal(record_roll_up(f->store, TIME_NONE, NULL), BRAID_OK); /* what was done before there were roll-ups is in them */
+    /* what was done before there were roll-ups is in them */
+    assert_int_equal(record_roll_up(f->store, TIME_NONE, NULL), BRAID_OK);
     assert_int_equal(record_scan_hours(f->store, NULL, TIME_NONE, INT64_MAX, 10, count_hours, &rows, NULL), BRAID_OK);
     assert_int_equal(rows, 3);
     rows = 0;
@@ -313,19 +313,25 @@ static void file_statement(fixture *f, const char *sql) {
 }
 
 static void a_damaged_list_of_neighbours_is_corrupt_and_the_others_are_read(void **state) {
-    static const struct { const char *bytes; bool found; } damages[] = {
-        {"x''", true}, {"x'01'", true}, {"substr(list, 1, 7)", true}, {"list || x'00'", true}, {"zeroblob(32776)", true},
-        {"substr(list, 1, 4) || x'0000c07f'", false}, {"substr(list, 1, 4) || x'000080ff'", false}, {"zeroblob(8)", false}};
+    static const struct {
+        const char *bytes;
+        bool found;
+    } damages[] = {{"x''", true},
+                   {"x'01'", true},
+                   {"substr(list, 1, 7)", true},
+                   {"list || x'00'", true},
+                   {"zeroblob(32776)", true},
+                   {"substr(list, 1, 4) || x'0000c07f'", false},
+                   {"substr(list, 1, 4) || x'000080ff'", false},
+                   {"zeroblob(8)", false}};
     fixture *f = *state;
     fixture_open(f);
-    for (int i = 0; i < 3; i++)
-        put_item(f->store, (const char *const[]){"a", "b", "c"}[i], "A film", NULL, NULL);
+    for (int i = 0; i < 3; i++) put_item(f->store, (const char *const[]){"a", "b", "c"}[i], "A film", NULL, NULL);
     for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
         char sql[128];
         int rows = 0;
         braid_error err = {0};
-        for (uint32_t num = 1; num <= 3; num++)
-            assert_int_equal(put_neighbours(f->store, num, 1), BRAID_OK);
+        for (uint32_t num = 1; num <= 3; num++) assert_int_equal(put_neighbours(f->store, num, 1), BRAID_OK);
         record_close(f->store);
         f->store = NULL;
         snprintf(sql, sizeof sql, "UPDATE neighbours SET list = CAST(%s AS BLOB) WHERE num = 2", damages[i].bytes);
@@ -402,10 +408,9 @@ static void damage_in_the_middle_is_an_error_and_never_a_crash(void **state) {
         unsigned char bytes[64];
         braid_error err;
         file_write(f->path, data, len);
-        for (size_t i = 0; i < sizeof bytes; i++)
-            bytes[i] = (unsigned char)rng_next(&dice);
-        long at = (long)(1 + rng_below(&dice, len / 4096 - 1)) * 4096 + (round % 2 == 0 ? 0 :
-                (long)rng_below(&dice, 4000));
+        for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)rng_next(&dice);
+        long at =
+            (long)(1 + rng_below(&dice, len / 4096 - 1)) * 4096 + (round % 2 == 0 ? 0 : (long)rng_below(&dice, 4000));
         file_poke(f->path, at, bytes, sizeof bytes); /* half of them over the header of a page */
         int code = try_open(f, fixture_options(f), &err);
         if (code != BRAID_OK) {
@@ -466,17 +471,15 @@ static void a_folder_that_cannot_be_written_is_named_and_can_be_read(void **stat
     chmod(f->folder, 0555);
     chmod(f->path, 0444);
     bool root = geteuid() == 0;
-    if (root && (setegid(65534) != 0 || seteuid(65534) != 0))
-        skip();
+    if (root && (setegid(65534) != 0 || seteuid(65534) != 0)) skip();
     int code = try_open(f, o, &err);
     bool mended = strstr(err.message, "writable") != NULL;
     o.read_only = true;
-    int reading = try_open(f, o, &err), counting = reading == BRAID_OK ? record_get_info(f->store, &info, &err)
-        : reading;
+    int reading = try_open(f, o, &err),
+        counting = reading == BRAID_OK ? record_get_info(f->store, &info, &err) : reading;
     record_close(f->store);
     f->store = NULL;
-    if (root && (seteuid(0) != 0 || setegid(0) != 0))
-        abort();
+    if (root && (seteuid(0) != 0 || setegid(0) != 0)) abort();
     chmod(f->folder, 0755);
     assert_int_equal(code, BRAID_E_READ_ONLY);
     assert_true(mended);
@@ -503,11 +506,9 @@ static void a_killed_writer_leaves_a_file_that_opens_with_all_that_was_acknowled
         }
         close(pipes[1]);
         int last = -1, i;
-        while (last < 5 + round * 3 && read(pipes[0], &i, sizeof i) == sizeof i)
-            last = i;
+        while (last < 5 + round * 3 && read(pipes[0], &i, sizeof i) == sizeof i) last = i;
         kill(child, SIGKILL);
-        while (read(pipes[0], &i, sizeof i) == sizeof i)
-            last = i;
+        while (read(pipes[0], &i, sizeof i) == sizeof i) last = i;
         waitpid(child, NULL, 0);
         close(pipes[0]);
         fixture_open(f);
@@ -534,8 +535,7 @@ static bool hold(void *ctx, const char *id, const char *body, size_t len, uint64
 
 static bool bytes_in(const char *path, const char *word) {
     size_t len;
-    if (access(path, F_OK) != 0)
-        return false;
+    if (access(path, F_OK) != 0) return false;
     char *data = file_read(path, &len);
     bool there = memmem(data, len, word, strlen(word)) != NULL;
     free(data);
@@ -568,7 +568,8 @@ static void a_removed_person_leaves_no_bytes_behind(void **state) {
 /* As SQLite words it: "*** in database main ***", then a line a finding. */
 static void a_check_that_could_not_look_is_no_damage(void **state) {
     (void)state;
-    assert_int_equal(record_sqlite_finding("*** in database main ***\nPage 6: unable to get the page. error code=7"), SQLITE_NOMEM);
+    assert_int_equal(record_sqlite_finding("*** in database main ***\nPage 6: unable to get the page. error code=7"),
+                     SQLITE_NOMEM);
     assert_int_equal(record_sqlite_finding("Page 6: unable to get the page. error code=266"), SQLITE_IOERR_READ);
     assert_int_equal(record_sqlite_finding("Page 6: unable to get the page. error code=11"), SQLITE_OK);
     assert_int_equal(record_sqlite_finding("ok"), SQLITE_OK);

@@ -1,6 +1,7 @@
-/* PostgreSQL as the record store, beyond the contract: several servers on one database, leases, schemas older and newer
- * than the program, another life of the database, hostile texts. Faults of the network are in record_postgres_faults.c.
- * Needs a server: see record_postgres_test.h. The tests work in a database of their own, as some end all its sessions. */
+/* PostgreSQL as the record store, beyond the contract: several servers on one database, leases, schemas older and
+ * newer than the program, another life of the database, hostile texts. Faults of the network are in
+ * record_postgres_faults.c. Needs a server: see record_postgres_test.h. The tests work in a database of their own,
+ * as some end all its sessions. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,7 +26,11 @@ int main(void) {
 #include "record_postgres_test.h"
 #include "record_test.h"
 
-typedef struct scene { postgres_place place; record_store *store, *other; pg_session *raw; } scene;
+typedef struct scene {
+    postgres_place place;
+    record_store *store, *other;
+    pg_session *raw;
+} scene;
 
 static int open_store(scene *s, record_store **out, braid_error *err) {
     record_options o = postgres_record_options(&s->place);
@@ -35,8 +40,7 @@ static int open_store(scene *s, record_store **out, braid_error *err) {
 static record_store *must_open(scene *s) {
     braid_error err = {0};
     record_store *store = NULL;
-    if (open_store(s, &store, &err) != BRAID_OK)
-        fail_msg("%s", err.message);
+    if (open_store(s, &store, &err) != BRAID_OK) fail_msg("%s", err.message);
     return store;
 }
 
@@ -45,8 +49,7 @@ static int setup_bare(void **state) {
     scene *s = calloc(1, sizeof *s);
     *state = s;
     given_lsns.count = 0;
-    if (!postgres_there())
-        return 0;
+    if (!postgres_there()) return 0;
     postgres_place_make(&s->place, NULL);
     s->raw = postgres_session(&s->place);
     return 0;
@@ -56,8 +59,7 @@ static int setup_bare(void **state) {
 static int setup(void **state) {
     setup_bare(state);
     scene *s = *state;
-    if (!postgres_there())
-        return 0;
+    if (!postgres_there()) return 0;
     s->store = must_open(s);
     s->other = must_open(s);
     return 0;
@@ -68,8 +70,7 @@ static int teardown(void **state) {
     pg_close(s->raw);
     record_close(s->store);
     record_close(s->other);
-    if (postgres_there())
-        postgres_place_remove(&s->place);
+    if (postgres_there()) postgres_place_remove(&s->place);
     free(s);
     return 0;
 }
@@ -82,7 +83,9 @@ static scene *there(void **state) {
     return *state;
 }
 
-static deadline in_ms(int64_t ms) { return clock_mono_ns(&clock_system) + ms * 1000000; }
+static deadline in_ms(int64_t ms) {
+    return clock_mono_ns(&clock_system) + ms * 1000000;
+}
 static void sleep_ms(int64_t ms) {
     struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
     nanosleep(&t, NULL);
@@ -110,8 +113,7 @@ static const char *log_of(record_store *s, uint64_t after) {
     record_log_wait(s, last - 1, in_ms(5000));
     int code = record_log_read(s, lsn_of(after), RECORD_MASK_ALL, 1000, a, &rows, &n, &upto, &err);
     out[0] = '\0';
-    if (code != BRAID_OK)
-        snprintf(out, sizeof text[0], "error %d", code);
+    if (code != BRAID_OK) snprintf(out, sizeof text[0], "error %d", code);
     for (size_t i = 0; i < n; i++)
         len += (size_t)snprintf(out + len, sizeof text[0] - len, "%s%d", i > 0 ? " " : "", (int)lsn_place(rows[i].lsn));
     arena_free(a);
@@ -155,7 +157,14 @@ static void one_server_hears_of_what_the_other_writes(void **state) {
     assert_int_equal(record_lag(s->other, lsn - 1), 1);
 }
 
-typedef struct hand { record_store *s; unsigned number; atomic_uint *given, *doubled; uint64_t *lsns; atomic_uint *wrong; pthread_t thread; } hand;
+typedef struct hand {
+    record_store *s;
+    unsigned number;
+    atomic_uint *given, *doubled;
+    uint64_t *lsns;
+    atomic_uint *wrong;
+    pthread_t thread;
+} hand;
 enum { HANDS = 8, TAPS = 60 };
 
 static void *tap(void *ctx) {
@@ -184,18 +193,21 @@ static void a_key_counts_once_over_all_servers_and_threads(void **state) {
         hands[i] = (hand){i % 2 ? s->other : s->store, i, &given, &doubled, lsns, &wrong, 0};
         assert_int_equal(pthread_create(&hands[i].thread, NULL, tap, &hands[i]), 0);
     }
-    for (unsigned i = 0; i < HANDS; i++)
-        pthread_join(hands[i].thread, NULL);
+    for (unsigned i = 0; i < HANDS; i++) pthread_join(hands[i].thread, NULL);
     assert_int_equal(atomic_load(&wrong), 0);
     assert_int_equal(atomic_load(&given), TAPS);
     assert_int_equal(atomic_load(&doubled), TAPS * (HANDS - 1));
     assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM interactions"), TAPS);
     for (unsigned i = 0; i < TAPS; i++) /* all are told the same number */
-        for (unsigned h = 1; h < HANDS; h++)
-            assert_int_equal(lsns[h * TAPS + i], lsns[i]);
+        for (unsigned h = 1; h < HANDS; h++) assert_int_equal(lsns[h * TAPS + i], lsns[i]);
 }
 
-typedef struct opening { scene *s; record_store *store; int code; pthread_t thread; } opening;
+typedef struct opening {
+    scene *s;
+    record_store *store;
+    int code;
+    pthread_t thread;
+} opening;
 static void *open_it(void *ctx) {
     opening *o = ctx;
     o->code = open_store(o->s, &o->store, NULL);
@@ -228,8 +240,7 @@ static bool takes(record_store *s, const char *name) {
 
 static bool takes_within(record_store *s, const char *name, int64_t ms) {
     for (deadline until = in_ms(ms); clock_mono_ns(&clock_system) < until; sleep_ms(20))
-        if (takes(s, name))
-            return true;
+        if (takes(s, name)) return true;
     return false;
 }
 
@@ -248,9 +259,11 @@ static void a_lease_is_lost_with_its_session(void **state) {
     scene *s = there(state);
     assert_true(takes(s->store, "feed"));
     assert_false(takes(s->other, "feed"));
-    assert_int_equal(postgres_number(s->raw, "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory'"
-                                             " AND (classid::bigint << 32 | objid::bigint)"
-                                             " = hashtextextended('feed', 'log'::regclass::oid::bigint)"), 1);
+    assert_int_equal(postgres_number(s->raw,
+                                     "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory'"
+                                     " AND (classid::bigint << 32 | objid::bigint)"
+                                     " = hashtextextended('feed', 'log'::regclass::oid::bigint)"),
+                     1);
     assert_true(takes_within(s->other, "feed", 2000));
     sleep_ms(600); /* what he remembers is no older than that */
     assert_false(takes(s->store, "feed"));
@@ -274,8 +287,7 @@ static void a_trim_keeps_what_a_cursor_still_needs(void **state) {
     scene *s = there(state);
     record_close(s->other); /* alone: see the next one */
     s->other = NULL;
-    for (char id[2] = "a"; id[0] <= 'e'; id[0]++)
-        put_item(s->store, id, id, NULL, NULL);
+    for (char id[2] = "a"; id[0] <= 'e'; id[0]++) put_item(s->store, id, id, NULL, NULL);
     log_of(s->store, 0); /* settled */
     put_cursor(s, "vector/milvus", lsn_of(4));
     put_cursor(s, "graph/neo4j", lsn_of(2));
@@ -287,15 +299,15 @@ static void a_trim_keeps_what_a_cursor_still_needs(void **state) {
     assert_string_equal(log_of(s->store, 3), "4 5");
     assert_int_equal(record_log_trim(s->store, UINT64_MAX, NULL), BRAID_OK);
     assert_int_equal(first_place(s->store), 5);
-    postgres_run(s->raw, "UPDATE cursors SET moved_at = now() - interval '8 days' WHERE name = 'vector/milvus'"); /* dead */
+    postgres_run(s->raw,
+                 "UPDATE cursors SET moved_at = now() - interval '8 days' WHERE name = 'vector/milvus'"); /* dead */
     assert_int_equal(record_log_trim(s->store, UINT64_MAX, NULL), BRAID_OK);
     assert_int_equal(first_place(s->store), 6);
 }
 
 static void a_trim_keeps_what_another_server_still_needs(void **state) {
     scene *s = there(state);
-    for (char id[2] = "a"; id[0] <= 'e'; id[0]++)
-        put_item(s->store, id, id, NULL, NULL);
+    for (char id[2] = "a"; id[0] <= 'e'; id[0]++) put_item(s->store, id, id, NULL, NULL);
     log_of(s->store, 0);
     assert_string_equal(log_of(s->other, 2), "3 4 5");
     assert_int_equal(record_log_trim(s->store, UINT64_MAX, NULL), BRAID_OK);
@@ -333,19 +345,22 @@ static void a_newer_schema_is_refused_and_left_alone(void **state) {
 static void old_database(scene *s, unsigned steps) {
     char sql[512];
     const char *name = NULL;
-    snprintf(sql, sizeof sql, "CREATE SCHEMA %s; SET search_path = %s,public;"
-                              "CREATE TABLE braid_schema (step bigint PRIMARY KEY, name text NOT NULL,"
-                              " run_at timestamptz NOT NULL DEFAULT now())", s->place.schema, s->place.schema);
+    snprintf(sql, sizeof sql,
+             "CREATE SCHEMA %s; SET search_path = %s,public;"
+             "CREATE TABLE braid_schema (step bigint PRIMARY KEY, name text NOT NULL,"
+             " run_at timestamptz NOT NULL DEFAULT now())",
+             s->place.schema, s->place.schema);
     postgres_run(s->raw, sql);
     for (unsigned i = 0; i < steps; i++) {
         postgres_run(s->raw, record_postgres_step(i, &name));
         snprintf(sql, sizeof sql, "INSERT INTO braid_schema (step, name) VALUES (%u, '%s')", i + 1, name);
         postgres_run(s->raw, sql);
     }
-    postgres_run(s->raw, "INSERT INTO meta (dim, identity) VALUES (4, 42);"
-                         "BEGIN; INSERT INTO items VALUES (nextval('item_numbers'), 'old', lsn_of(1), NULL, '{\"id\":\"old\"}');"
-                         "INSERT INTO log (lsn, kind, removed, num, key) VALUES (lsn_of(1), 1, false, 1, 'old');"
-                         "INSERT INTO cursors (name, lsn, epoch) VALUES ('policy', lsn_of(1), epoch()); COMMIT");
+    postgres_run(
+        s->raw, "INSERT INTO meta (dim, identity) VALUES (4, 42);"
+                "BEGIN; INSERT INTO items VALUES (nextval('item_numbers'), 'old', lsn_of(1), NULL, '{\"id\":\"old\"}');"
+                "INSERT INTO log (lsn, kind, removed, num, key) VALUES (lsn_of(1), 1, false, 1, 'old');"
+                "INSERT INTO cursors (name, lsn, epoch) VALUES ('policy', lsn_of(1), epoch()); COMMIT");
 }
 
 static void every_older_schema_is_upgraded_with_what_is_in_it(void **state) {
@@ -412,8 +427,9 @@ static void a_place_that_holds_nothing_is_not_taken_for_a_database(void **state)
 /* ---- another life ---- */
 
 static void end_sessions(scene *s) {
-    postgres_number(s->raw, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()"
-                            " AND pid <> pg_backend_pid() AND application_name = 'braid'");
+    postgres_number(s->raw,
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()"
+                    " AND pid <> pg_backend_pid() AND application_name = 'braid'");
 }
 
 static void a_restored_database_is_another_one(void **state) {
@@ -450,14 +466,43 @@ static void a_restored_database_is_another_one(void **state) {
 /* ---- hostile texts (R27) ---- */
 
 static const char *const payloads[] = {
-    "'; DROP TABLE items; --", "' OR '1'='1", "\"; DROP TABLE items; --", "$1", "$$; DROP TABLE items; $$", "%s%n%x", "\\'; --",
-    "\\x00", "E'\\\\x41'", "a\tb\nc\r", "{\"a\":[1,2}", "{NULL,\"x\"}", "NULL", "null", "/* */", "-- comment", "x') ; COMMIT; --",
-    "'||pg_sleep(9)||'", "COPY items TO '/tmp/x'", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x8e\xac", "\x01\x02\x7f", "{}", "(1,2)", "\\.", "\\N",
-    "current_setting('x')", "''''''", "\"\"", "';SELECT pg_terminate_backend(pg_backend_pid());--", " leading and trailing ",
+    "'; DROP TABLE items; --",
+    "' OR '1'='1",
+    "\"; DROP TABLE items; --",
+    "$1",
+    "$$; DROP TABLE items; $$",
+    "%s%n%x",
+    "\\'; --",
+    "\\x00",
+    "E'\\\\x41'",
+    "a\tb\nc\r",
+    "{\"a\":[1,2}",
+    "{NULL,\"x\"}",
+    "NULL",
+    "null",
+    "/* */",
+    "-- comment",
+    "x') ; COMMIT; --",
+    "'||pg_sleep(9)||'",
+    "COPY items TO '/tmp/x'",
+    "\xc3\xa9\xe2\x82\xac\xf0\x9f\x8e\xac",
+    "\x01\x02\x7f",
+    "{}",
+    "(1,2)",
+    "\\.",
+    "\\N",
+    "current_setting('x')",
+    "''''''",
+    "\"\"",
+    "';SELECT pg_terminate_backend(pg_backend_pid());--",
+    " leading and trailing ",
 };
 enum { PAYLOADS = sizeof payloads / sizeof payloads[0] };
 
-typedef struct literal { const char *want; unsigned seen; } literal;
+typedef struct literal {
+    const char *want;
+    unsigned seen;
+} literal;
 
 static bool literal_interaction(void *ctx, const record_interaction *row) {
     literal *l = ctx;
@@ -520,7 +565,8 @@ static bool literal_user(void *ctx, const char *id, const char *body, size_t len
 static uint64_t write_payload(record_store *s, const char *p) {
     uint64_t lsn = 0;
     interaction in = plain_interaction(p, p);
-    in.agent = in.session = in.recommendation_id = in.idempotency_key = in.device = in.daypart = in.region = in.mood = p;
+    in.agent = in.session = in.recommendation_id = in.idempotency_key = in.device = in.daypart = in.region = in.mood =
+        p;
     record_change c = {.kind = RECORD_INTERACTION, .interaction = &in, .attribution = p};
     assert_int_equal(put_item(s, p, p, NULL, NULL), BRAID_OK);
     assert_int_equal(put_user(s, p, p), BRAID_OK);
@@ -529,8 +575,17 @@ static uint64_t write_payload(record_store *s, const char *p) {
     record_policy policy = {p, p, p, p, &action, 1, lsn};
     record_change d = {.kind = RECORD_POLICY, .policy = &policy};
     assert_int_equal(write_one(s, &d, NULL), BRAID_OK);
-    record_episode e = {.interaction_lsn = lsn, .agent = p, .user = p, .session = p, .state_hash = p, .state = p,
-                        .next_state_hash = p, .item_num = 1, .action = p, .reward = 0.5, .done = true};
+    record_episode e = {.interaction_lsn = lsn,
+                        .agent = p,
+                        .user = p,
+                        .session = p,
+                        .state_hash = p,
+                        .state = p,
+                        .next_state_hash = p,
+                        .item_num = 1,
+                        .action = p,
+                        .reward = 0.5,
+                        .done = true};
     record_change f = {.kind = RECORD_EPISODE, .episode = &e};
     assert_int_equal(write_one(s, &f, NULL), BRAID_OK);
     put_relation(s, p, p, p, 1); /* a type that is no name is refused before it gets there */
@@ -559,7 +614,8 @@ static void hostile_texts_stay_texts(void **state) {
     }
     assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM items"), PAYLOADS + 1);
     assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM interactions"), PAYLOADS);
-    assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM relations WHERE type <> 'NULL'"), 0); /* which is a type like any */
+    assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM relations WHERE type <> 'NULL'"),
+                     0); /* which is a type like any */
     assert_int_equal(num_of(s->store, "canary"), 1);
 }
 
@@ -567,11 +623,11 @@ static void a_text_that_the_server_refuses_is_refused_alone(void **state) {
     scene *s = there(state);
     braid_error err = {0};
     put_item(s->store, "film", "Film", NULL, NULL);
-    interaction in[3] = {plain_interaction("ana", "film"), plain_interaction("ana", "film"), plain_interaction("ben", "film")};
+    interaction in[3] = {plain_interaction("ana", "film"), plain_interaction("ana", "film"),
+                         plain_interaction("ben", "film")};
     in[1].session = "\xff\xfe no UTF-8";
     record_change c[3];
-    for (size_t i = 0; i < 3; i++)
-        c[i] = (record_change){.kind = RECORD_INTERACTION, .interaction = &in[i]};
+    for (size_t i = 0; i < 3; i++) c[i] = (record_change){.kind = RECORD_INTERACTION, .interaction = &in[i]};
     assert_int_equal(record_write(s->store, c, 3, (record_write_flags){0}, &err), BRAID_OK);
     assert_int_equal(c[0].code, BRAID_OK);
     assert_int_equal(c[1].code, BRAID_E_INVALID);
@@ -596,7 +652,7 @@ static void database_statement(const char *format) {
 }
 
 int main(void) {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f)    cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define BARE(f) cmocka_unit_test_setup_teardown(f, setup_bare, teardown)
     const struct CMUnitTest tests[] = {
         T(two_servers_share_numbers_and_one_order),
@@ -621,8 +677,7 @@ int main(void) {
         setenv("BRAID_TEST_POSTGRES_DATABASE", own, 1);
     }
     int failed = cmocka_run_group_tests_name("record: PostgreSQL", tests, NULL, NULL);
-    if (postgres_there())
-        database_statement("DROP DATABASE %s WITH (FORCE)");
+    if (postgres_there()) database_statement("DROP DATABASE %s WITH (FORCE)");
     return failed;
 }
 

@@ -1,5 +1,6 @@
-/* PostgreSQL as the record store when its server is restarted, killed, and comes back with numbers of transactions that it
- * had given before. Each test runs a server of its own by scripts/engines.sh; skipped where that has none installed. */
+/* PostgreSQL as the record store when its server is restarted, killed, and comes back with numbers of transactions
+ * that it had given before. Each test runs a server of its own by scripts/engines.sh; skipped where that has none
+ * installed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,8 +32,7 @@ static bool installed(void) {
     else
         snprintf(pattern, sizeof pattern, "%s/.cache/braid-engines/postgres-*", home != NULL ? home : "/root");
     bool there_is = access("scripts/engines.sh", X_OK) == 0 && glob(pattern, 0, NULL, &found) == 0;
-    if (there_is)
-        globfree(&found);
+    if (there_is) globfree(&found);
     return there_is;
 }
 
@@ -45,8 +45,9 @@ typedef struct server {
 
 static bool engines(const server *v, const char *words) {
     char command[512];
-    snprintf(command, sizeof command, "BRAID_ENGINES_DIR='%s' BRAID_ENGINES_POSTGRES_PORT=%s scripts/engines.sh %s >'%s/out' 2>&1",
-             v->folder, strchr(v->address, ':') + 1, words, v->folder);
+    snprintf(command, sizeof command,
+             "BRAID_ENGINES_DIR='%s' BRAID_ENGINES_POSTGRES_PORT=%s scripts/engines.sh %s >'%s/out' 2>&1", v->folder,
+             strchr(v->address, ':') + 1, words, v->folder);
     return system(command) == 0;
 }
 
@@ -60,8 +61,7 @@ static int server_make(void **state) {
     char file[128];
     *state = v;
     given_lsns.count = 0;
-    if (!postgres_there() || !installed())
-        return 0;
+    if (!postgres_there() || !installed()) return 0;
     snprintf(v->folder, sizeof v->folder, "/tmp/braid-engines-XXXXXX");
     check(mkdtemp(v->folder) != NULL, "no temporary folder");
     free_port(v->address);
@@ -71,8 +71,7 @@ static int server_make(void **state) {
     snprintf(file, sizeof file, "%s/postgres/password", v->folder);
     setenv("BRAID_TEST_POSTGRES_PASSWORD_FILE", file, 1);
     setenv("BRAID_TEST_POSTGRES_DATABASE", "braid", 1);
-    if (v->up)
-        postgres_place_make(&v->place, v->address);
+    if (v->up) postgres_place_make(&v->place, v->address);
     return 0;
 }
 
@@ -107,8 +106,7 @@ static record_store *open_own(server *v) {
     record_store *store = NULL;
     v->place.remote.timeout_ms = 3000;
     record_options o = postgres_record_options(&v->place);
-    if (record_open(record_find("postgres"), &o, &store, &err) != BRAID_OK)
-        fail_msg("%s", err.message);
+    if (record_open(record_find("postgres"), &o, &store, &err) != BRAID_OK) fail_msg("%s", err.message);
     assert_int_equal(put_item(store, "film", "Film", NULL, NULL), BRAID_OK);
     return store;
 }
@@ -116,8 +114,7 @@ static record_store *open_own(server *v) {
 static bool more_is_written(load *l) {
     unsigned before = atomic_load(&l->done);
     int64_t until = now_ms() + 15000;
-    while (atomic_load(&l->done) < before + 20 && now_ms() < until)
-        sleep_ms(20);
+    while (atomic_load(&l->done) < before + 20 && now_ms() < until) sleep_ms(20);
     return atomic_load(&l->done) >= before + 20;
 }
 
@@ -127,14 +124,12 @@ static void writes_go_on_when_the_server_is_back(void **state) {
     pthread_t threads[8];
     memset(&l, 0, sizeof l);
     l.store = open_own(v);
-    for (size_t i = 0; i < 8; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, load_main, &l), 0);
+    for (size_t i = 0; i < 8; i++) assert_int_equal(pthread_create(&threads[i], NULL, load_main, &l), 0);
     sleep_ms(100);
     bool restarted = engines(v, "restart postgres"), went_on = more_is_written(&l);
     bool killed = engines(v, "kill postgres") && engines(v, "up postgres"), went_on_again = more_is_written(&l);
     atomic_store(&l.stop, true);
-    for (size_t i = 0; i < 8; i++)
-        pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < 8; i++) pthread_join(threads[i], NULL);
     pg_session *raw = postgres_session(&v->place);
     bool truth = honest(&l, raw);
     char *text = integrity_text(l.store, true);
@@ -156,9 +151,11 @@ static int64_t next_number(pg_session *raw) {
 /* What transactions leave behind without waiting stays in memory for long, as if the crash came at once. */
 static void write_late(const server *v) {
     char command[512];
-    snprintf(command, sizeof command, "PGPASSWORD=\"$(cat '%s/postgres/superuser_password')\" psql -XqAt -h 127.0.0.1 -p %s -U postgres"
-             " -d postgres -c \"ALTER SYSTEM SET wal_writer_delay = '10s'\" -c 'SELECT pg_reload_conf()' >'%s/out' 2>&1",
-             v->folder, strchr(v->address, ':') + 1, v->folder);
+    snprintf(
+        command, sizeof command,
+        "PGPASSWORD=\"$(cat '%s/postgres/superuser_password')\" psql -XqAt -h 127.0.0.1 -p %s -U postgres"
+        " -d postgres -c \"ALTER SYSTEM SET wal_writer_delay = '10s'\" -c 'SELECT pg_reload_conf()' >'%s/out' 2>&1",
+        v->folder, strchr(v->address, ':') + 1, v->folder);
     check(system(command) == 0, "the server's settings cannot be changed");
 }
 
@@ -181,8 +178,7 @@ static int64_t crash_once(server *v, record_store *store, const char *id) {
     arena *a = arena_new(4096);
     int pid = server_pid(v), code = BRAID_E_UNAVAILABLE;
     pg_session *raw = postgres_session(&v->place);
-    for (int i = 0; i < 100; i++)
-        postgres_run(raw, "BEGIN; SELECT pg_current_xact_id(); ROLLBACK");
+    for (int i = 0; i < 100; i++) postgres_run(raw, "BEGIN; SELECT pg_current_xact_id(); ROLLBACK");
     int64_t before = next_number(raw);
     assert_int_equal(record_log_read(store, 0, RECORD_MASK_ALL, 100, a, &rows, &n, &upto, NULL), BRAID_OK);
     assert_int_equal(kill(pid, SIGKILL), 0);

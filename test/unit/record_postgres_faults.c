@@ -1,7 +1,7 @@
-/* PostgreSQL as the record store on bad days: connections that are cut in the middle of a commit, a network that is slow,
- * silent or gone, a server that is down (one that crashes is in record_postgres_crash.c). Needs a server (see
- * record_postgres_test.h), and Toxiproxy (BRAID_TEST_TOXIPROXY) where the network is to blame. The tests work in a database
- * of their own. */
+/* PostgreSQL as the record store on bad days: connections that are cut in the middle of a commit, a network that is
+ * slow, silent or gone, a server that is down (one that crashes is in record_postgres_crash.c). Needs a server (see
+ * record_postgres_test.h), and Toxiproxy (BRAID_TEST_TOXIPROXY) where the network is to blame. The tests work in a
+ * database of their own. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,7 +32,9 @@ typedef struct scene {
     pg_session *raw; /* not through the proxy */
 } scene;
 
-static bool possible(void) { return postgres_there() && toxiproxy_there(); }
+static bool possible(void) {
+    return postgres_there() && toxiproxy_there();
+}
 
 static void open_through_proxy(scene *s, unsigned timeout_ms) {
     braid_error err = {0};
@@ -52,8 +54,7 @@ static int setup(void **state) {
     scene *s = calloc(1, sizeof *s);
     *state = s;
     given_lsns.count = 0;
-    if (!possible())
-        return 0;
+    if (!possible()) return 0;
     postgres_place_make(&s->place, NULL);
     check(toxiproxy_create(&s->proxy, "record-postgres", s->place.remote.address), "no proxy");
     s->measures = metrics_new();
@@ -65,8 +66,7 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     scene *s = *state;
-    if (possible())
-        toxiproxy_heal(&s->proxy);
+    if (possible()) toxiproxy_heal(&s->proxy);
     record_close(s->store);
     pg_close(s->raw);
     if (possible()) {
@@ -91,18 +91,23 @@ static scene *there(void **state) {
 /* What the server does at each commit of an interaction. */
 static void at_commit(scene *s, const char *doing) {
     char sql[512];
-    snprintf(sql, sizeof sql, "CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM %s; RETURN NULL; END $$;"
-                              "CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON interactions DEFERRABLE INITIALLY DEFERRED"
-                              " FOR EACH ROW EXECUTE FUNCTION at_commit()", doing);
+    snprintf(sql, sizeof sql,
+             "CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM %s; RETURN NULL; END $$;"
+             "CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON interactions DEFERRABLE INITIALLY DEFERRED"
+             " FOR EACH ROW EXECUTE FUNCTION at_commit()",
+             doing);
     postgres_run(s->raw, sql);
 }
 
 static void end_sessions(scene *s) {
-    postgres_number(s->raw, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()"
-                            " AND pid <> pg_backend_pid() AND application_name = 'braid'");
+    postgres_number(s->raw,
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()"
+                    " AND pid <> pg_backend_pid() AND application_name = 'braid'");
 }
 
-static double unsure(scene *s) { return metric_value(metrics_counter(s->measures, "record_unsure_total", "", "")); }
+static double unsure(scene *s) {
+    return metric_value(metrics_counter(s->measures, "record_unsure_total", "", ""));
+}
 
 static void what_was_acknowledged_is_there_once_whatever_is_cut(void **state) {
     scene *s = there(state);
@@ -115,8 +120,7 @@ static void what_was_acknowledged_is_there_once_whatever_is_cut(void **state) {
     memset(&l, 0, sizeof l);
     l.store = s->store;
     at_commit(s, "pg_sleep(random() * 0.1)");
-    for (size_t i = 0; i < 8; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, load_main, &l), 0);
+    for (size_t i = 0; i < 8; i++) assert_int_equal(pthread_create(&threads[i], NULL, load_main, &l), 0);
     int64_t begun = now_ms();
     for (bool enough = false; !enough && now_ms() - begun < 30000;) {
         enough = now_ms() - begun > 5000 && unsure(s) > 0 && atomic_load(&l.done) > 10;
@@ -130,14 +134,18 @@ static void what_was_acknowledged_is_there_once_whatever_is_cut(void **state) {
         }
     }
     atomic_store(&l.stop, true);
-    for (size_t i = 0; i < 8; i++)
-        pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < 8; i++) pthread_join(threads[i], NULL);
     assert_true(honest(&l, s->raw));
     assert_true(atomic_load(&l.done) > 10);
     assert_true(unsure(s) > 0); /* else nothing was tried */
 }
 
-typedef struct one { record_store *s; int code; braid_error err; pthread_t thread; } one;
+typedef struct one {
+    record_store *s;
+    int code;
+    braid_error err;
+    pthread_t thread;
+} one;
 static void *write_it(void *ctx) {
     one *o = ctx;
     interaction in = plain_interaction("ana", "film");
@@ -147,26 +155,24 @@ static void *write_it(void *ctx) {
     return NULL;
 }
 
-/* A write is cut from its server in the middle of its COMMIT, which waits for a lock that the test holds: until the proxy
- * has been closed for closed_ms, and held_ms more. closed_ms 0: until the write was answered. */
+/* A write is cut from its server in the middle of its COMMIT, which waits for a lock that the test holds: until the
+ * proxy has been closed for closed_ms, and held_ms more. closed_ms 0: until the write was answered. */
 static one cut_within_commit(scene *s, int64_t closed_ms, int64_t held_ms) {
-    static const char waiting[] = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 8888 AND NOT granted";
+    static const char waiting[] =
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 8888 AND NOT granted";
     one o = {.s = s->store};
     at_commit(s, "pg_advisory_xact_lock_shared(8888)");
     postgres_run(s->raw, "SELECT pg_advisory_lock(8888)");
     assert_int_equal(pthread_create(&o.thread, NULL, write_it, &o), 0);
-    for (int64_t until = now_ms() + 10000; postgres_number(s->raw, waiting) == 0 && now_ms() < until;)
-        sleep_ms(2);
+    for (int64_t until = now_ms() + 10000; postgres_number(s->raw, waiting) == 0 && now_ms() < until;) sleep_ms(2);
     assert_int_equal(postgres_number(s->raw, waiting), 1);
     assert_true(toxiproxy_enable(&s->proxy, false));
-    if (closed_ms == 0)
-        pthread_join(o.thread, NULL);
+    if (closed_ms == 0) pthread_join(o.thread, NULL);
     sleep_ms(closed_ms);
     assert_true(toxiproxy_enable(&s->proxy, true));
     sleep_ms(held_ms);
     postgres_run(s->raw, "SELECT pg_advisory_unlock(8888)");
-    if (closed_ms != 0)
-        pthread_join(o.thread, NULL);
+    if (closed_ms != 0) pthread_join(o.thread, NULL);
     return o;
 }
 
@@ -225,8 +231,7 @@ static void no_fault_of_the_network_delays_an_answer(void **state) {
         assert_true(toxiproxy_inflict(&s->proxy, fault));
         for (int k = 0; k < 3; k++) {
             int64_t ms = late_by(s, 120, &code);
-            if (ms > LATE_MS_MAX)
-                fail_msg("%s: answered %lld ms after the deadline", fault->name, (long long)ms);
+            if (ms > LATE_MS_MAX) fail_msg("%s: answered %lld ms after the deadline", fault->name, (long long)ms);
             late += ms > LATE_MS;
             asked++;
             failed += code != BRAID_OK;
@@ -237,10 +242,8 @@ static void no_fault_of_the_network_delays_an_answer(void **state) {
             fail_msg("%s: was not felt", fault->name);
         assert_true(toxiproxy_heal(&s->proxy));
         code = BRAID_E_DEADLINE;
-        for (int64_t until = now_ms() + 5000; code != BRAID_OK && now_ms() < until;)
-            late_by(s, 1000, &code);
-        if (code != BRAID_OK)
-            fail_msg("%s: did not recover", fault->name);
+        for (int64_t until = now_ms() + 5000; code != BRAID_OK && now_ms() < until;) late_by(s, 1000, &code);
+        if (code != BRAID_OK) fail_msg("%s: did not recover", fault->name);
     }
     assert_true(late * 10 <= asked); /* the machine's own hiccups */
 }
@@ -259,13 +262,17 @@ static void a_write_through_a_dead_network_ends_in_time(void **state) {
 
 /* ---- no answer reaches another question (R14) ---- */
 
-typedef struct asker { scene *s; rng random; atomic_uint *right, *wrong, *late; pthread_t thread; } asker;
+typedef struct asker {
+    scene *s;
+    rng random;
+    atomic_uint *right, *wrong, *late;
+    pthread_t thread;
+} asker;
 
 static bool see_owner(void *ctx, const char *id, const char *body, size_t len, uint64_t version) {
     const char **want = ctx;
     (void)len, (void)version;
-    if (strcmp(id, *want) != 0 || strstr(body, *want) == NULL)
-        *want = NULL;
+    if (strcmp(id, *want) != 0 || strstr(body, *want) == NULL) *want = NULL;
     return true;
 }
 
@@ -275,7 +282,8 @@ static void *ask_on(void *ctx) {
         char id[32];
         snprintf(id, sizeof id, "user-%03u", (unsigned)rng_below(&a->random, USERS));
         const char *want = id;
-        int code = record_get_user(a->s->store, id, in_ms(5 + (int64_t)rng_below(&a->random, i % 4 == 0 ? 400 : 80)), see_owner, (void *)&want, NULL);
+        int code = record_get_user(a->s->store, id, in_ms(5 + (int64_t)rng_below(&a->random, i % 4 == 0 ? 400 : 80)),
+                                   see_owner, (void *)&want, NULL);
         atomic_fetch_add(code != BRAID_OK ? a->late : want == NULL ? a->wrong : a->right, 1);
     }
     return NULL;
@@ -323,8 +331,7 @@ static void an_answer_that_comes_late_reaches_nobody_else(void **state) {
         rng_seed(&askers[i].random, 99 + i);
         assert_int_equal(pthread_create(&askers[i].thread, NULL, ask_on, &askers[i]), 0);
     }
-    for (unsigned i = 0; i < 8; i++)
-        pthread_join(askers[i].thread, NULL);
+    for (unsigned i = 0; i < 8; i++) pthread_join(askers[i].thread, NULL);
     print_message("%u right, %u late, %u wrong\n", atomic_load(&right), atomic_load(&late), atomic_load(&wrong));
     assert_int_equal(atomic_load(&wrong), 0);
     assert_true(atomic_load(&right) > 0 && atomic_load(&late) > 20);
@@ -345,7 +352,8 @@ static void a_server_that_is_not_there_is_named_and_no_secret_told(void **state)
     char address[32];
     braid_error err = {0};
     free_port(address);
-    remote_options remote = {.address = address, .database = "braid", .user = "braid", .password = "s3cret-word", .timeout_ms = 2000};
+    remote_options remote = {
+        .address = address, .database = "braid", .user = "braid", .password = "s3cret-word", .timeout_ms = 2000};
     assert_int_equal(open_fails(&remote, &err), BRAID_E_UNAVAILABLE);
     assert_non_null(strstr(err.message, address));
     assert_non_null(strstr(err.message, "PostgreSQL"));
@@ -407,8 +415,7 @@ int main(void) {
         setenv("BRAID_TEST_POSTGRES_DATABASE", own, 1);
     }
     int failed = cmocka_run_group_tests_name("record: PostgreSQL's bad days", tests, NULL, NULL);
-    if (postgres_there())
-        database_statement("DROP DATABASE %s WITH (FORCE)");
+    if (postgres_there()) database_statement("DROP DATABASE %s WITH (FORCE)");
     return failed;
 }
 

@@ -2,9 +2,9 @@
  *
  * Eight writers work on the tables by transactions of their own (plain SQL on connections of their own, not the store's
  * writer), with random pauses between number and commit, and roll one in ten back. In the middle a ninth hangs for some
- * seconds with rows in hand, and a transaction is open in another database of the same server. Two consumers follow: ours,
- * by record_log_read, and a naive one that goes on after the highest number it has seen. What was committed is compared
- * with what each has seen.
+ * seconds with rows in hand, and a transaction is open in another database of the same server. Two consumers follow:
+ * ours, by record_log_read, and a naive one that goes on after the highest number it has seen. What was committed is
+ * compared with what each has seen.
  *
  * The naive one is the canary: it must lose rows, or the load proves nothing. BRAID_TEST_LONG=1 for 200,000 rows. */
 #include <setjmp.h>
@@ -31,8 +31,8 @@ int main(void) {
 
 enum {
     WRITERS = 8,
-    KEYS = 16,             /* items that all writers fight for */
-    BURST_MAX = 24,        /* interactions in one transaction */
+    KEYS = 16,      /* items that all writers fight for */
+    BURST_MAX = 24, /* interactions in one transaction */
     ROWS = 40000,
     ROWS_LONG = 200000,
     HANG_AFTER_MS = 1000,
@@ -50,15 +50,22 @@ static const pg_statement statements[STATEMENTS] = {
     /* under the lock of the item's row, so `turn` counts in the order of the commits */
     [NOTE] = {"tl", "WITH t AS (UPDATE turns SET turn = turn + 1 WHERE id = $1 RETURNING turn)"
                     " INSERT INTO history (id, turn, lsn) SELECT $1, turn, $2 FROM t"},
-    [BURST] = {"iit", "SELECT o_lsn FROM generate_series($1, $2) n, LATERAL put_interaction(n, $3, 'key-0', now(), 1::smallint,"
-                      " NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"},
+    [BURST] =
+        {"iit",
+         "SELECT o_lsn FROM generate_series($1, $2) n, LATERAL put_interaction(n, $3, 'key-0', now(), 1::smallint,"
+         " NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"},
     [COMMIT] = {"", "COMMIT"},
     [ROLLBACK] = {"", "ROLLBACK"},
-    [NAIVE] = {"l", "SELECT lsn FROM (SELECT lsn FROM interactions WHERE lsn > $1 UNION ALL SELECT lsn FROM log WHERE lsn > $1) r"
-                    " ORDER BY 1"},
+    [NAIVE] =
+        {"l",
+         "SELECT lsn FROM (SELECT lsn FROM interactions WHERE lsn > $1 UNION ALL SELECT lsn FROM log WHERE lsn > $1) r"
+         " ORDER BY 1"},
 };
 
-typedef struct lsns { uint64_t *list; size_t count, room; } lsns;
+typedef struct lsns {
+    uint64_t *list;
+    size_t count, room;
+} lsns;
 
 typedef struct scene {
     postgres_place place;
@@ -73,7 +80,13 @@ typedef struct scene {
     _Atomic uint64_t reached;
 } scene;
 
-typedef struct writer { scene *s; unsigned number; lsns committed; unsigned rolled_back; pthread_t thread; } writer;
+typedef struct writer {
+    scene *s;
+    unsigned number;
+    lsns committed;
+    unsigned rolled_back;
+    pthread_t thread;
+} writer;
 
 static void keep(lsns *l, uint64_t lsn) {
     if (l->count == l->room) {
@@ -92,19 +105,18 @@ static int by_number(const void *a, const void *b) {
 /* How many of `wanted` are not in `got`; both are sorted by it. */
 static size_t missing(lsns *wanted, lsns *got) {
     size_t lost = 0, j = 0;
-    if (wanted->count > 0)
-        qsort(wanted->list, wanted->count, sizeof *wanted->list, by_number);
-    if (got->count > 0)
-        qsort(got->list, got->count, sizeof *got->list, by_number);
+    if (wanted->count > 0) qsort(wanted->list, wanted->count, sizeof *wanted->list, by_number);
+    if (got->count > 0) qsort(got->list, got->count, sizeof *got->list, by_number);
     for (size_t i = 0; i < wanted->count; i++) {
-        while (j < got->count && got->list[j] < wanted->list[i])
-            j++;
+        while (j < got->count && got->list[j] < wanted->list[i]) j++;
         lost += j == got->count || got->list[j] != wanted->list[i];
     }
     return lost;
 }
 
-static int64_t now_ms(void) { return clock_mono_ns(&clock_system) / 1000000; }
+static int64_t now_ms(void) {
+    return clock_mono_ns(&clock_system) / 1000000;
+}
 static void sleep_us(uint64_t us) {
     struct timespec t = {.tv_sec = (time_t)(us / 1000000), .tv_nsec = (long)(us % 1000000) * 1000};
     nanosleep(&t, NULL);
@@ -127,8 +139,7 @@ static uint64_t lsn_at(const PGresult *r, int i) {
 
 /* A pause now and then, so that transactions finish in another order than they began. */
 static void dawdle(rng *random) {
-    if (rng_below(random, 2) == 0)
-        sleep_us(rng_below(random, 3000));
+    if (rng_below(random, 2) == 0) sleep_us(rng_below(random, 3000));
 }
 
 /* One transaction; its rows are noted when COMMIT was answered. False: it was overtaken. */
@@ -143,8 +154,7 @@ static bool write_some(writer *w, pg_session *s, rng *random) {
     snprintf(person, sizeof person, "person-%u", w->number);
     pg_params_init(&p);
     int code = ask(s, BEGIN, NULL, NULL);
-    if (code == BRAID_OK)
-        code = ask(s, BEGIN_WRITE, NULL, NULL);
+    if (code == BRAID_OK) code = ask(s, BEGIN_WRITE, NULL, NULL);
     dawdle(random);
     if (code == BRAID_OK && item_too) {
         pg_bind_text(&p, id);
@@ -161,21 +171,16 @@ static bool write_some(writer *w, pg_session *s, rng *random) {
     pg_bind_int4(&p, 2);
     pg_bind_int4(&p, (int32_t)burst + 1);
     pg_bind_text(&p, person);
-    if (code == BRAID_OK)
-        code = ask(s, BURST, &p, &r);
-    for (int i = 0; code == BRAID_OK && i < pg_rows(r); i++)
-        mine[n++] = lsn_at(r, i);
+    if (code == BRAID_OK) code = ask(s, BURST, &p, &r);
+    for (int i = 0; code == BRAID_OK && i < pg_rows(r); i++) mine[n++] = lsn_at(r, i);
     PQclear(r);
     pg_params_free(&p);
     dawdle(random);
     bool overtaken = code != BRAID_OK && pg_retriable(s), back = code != BRAID_OK || rng_below(random, 10) == 0;
-    if (code != BRAID_OK && !overtaken)
-        atomic_fetch_add(&w->s->failures, 1);
-    if (ask(s, back ? ROLLBACK : COMMIT, NULL, NULL) != BRAID_OK)
-        atomic_fetch_add(&w->s->failures, 1);
+    if (code != BRAID_OK && !overtaken) atomic_fetch_add(&w->s->failures, 1);
+    if (ask(s, back ? ROLLBACK : COMMIT, NULL, NULL) != BRAID_OK) atomic_fetch_add(&w->s->failures, 1);
     w->rolled_back += back && !overtaken;
-    for (size_t i = 0; !back && i < n; i++)
-        keep(&w->committed, mine[i]);
+    for (size_t i = 0; !back && i < n; i++) keep(&w->committed, mine[i]);
     atomic_fetch_add(&w->s->rows, back ? 0 : n);
     return !overtaken;
 }
@@ -190,8 +195,7 @@ static void *writer_main(void *ctx) {
         return NULL;
     }
     while (!atomic_load(&w->s->stop) && !pg_broken(s))
-        if (!write_some(w, s, &random))
-            atomic_fetch_add(&w->s->overtaken, 1);
+        if (!write_some(w, s, &random)) atomic_fetch_add(&w->s->overtaken, 1);
     pg_close(s);
     return NULL;
 }
@@ -226,16 +230,13 @@ static void *consumer_main(void *ctx) {
         if (record_log_read(s->store, after, RECORD_MASK_ALL, BATCH, a, &rows, &n, &after, NULL) != BRAID_OK)
             atomic_fetch_add(&s->failures, 1);
         for (size_t i = 0; i < n; i++) {
-            if (rows[i].lsn <= last || rows[i].lsn > after)
-                atomic_fetch_add(&s->out_of_order, 1);
+            if (rows[i].lsn <= last || rows[i].lsn > after) atomic_fetch_add(&s->out_of_order, 1);
             last = rows[i].lsn;
             keep(&s->seen, last);
-            if (rows[i].kind == RECORD_ITEM)
-                mirror(s, versions, &rows[i]);
+            if (rows[i].kind == RECORD_ITEM) mirror(s, versions, &rows[i]);
         }
         atomic_store(&s->reached, after);
-        if (n < BATCH)
-            record_log_wait(s->store, after, clock_mono_ns(&clock_system) + 20000000);
+        if (n < BATCH) record_log_wait(s->store, after, clock_mono_ns(&clock_system) + 20000000);
     }
     for (unsigned key = 0; key < KEYS; key++) {
         char id[32];
@@ -254,16 +255,14 @@ static void *naive_main(void *ctx) {
     uint64_t after = s->start;
     pg_session *session = NULL;
     pg_params p;
-    if (pg_open(&s->raw, 0, &session, NULL) != BRAID_OK)
-        return NULL;
+    if (pg_open(&s->raw, 0, &session, NULL) != BRAID_OK) return NULL;
     pg_params_init(&p);
     while (!atomic_load(&s->quiet)) {
         PGresult *r = NULL;
         pg_params_reset(&p);
         pg_bind_int8(&p, (int64_t)after);
         if (ask(session, NAIVE, &p, &r) == BRAID_OK)
-            for (int i = 0; i < pg_rows(r); i++)
-                keep(&s->naive, after = lsn_at(r, i));
+            for (int i = 0; i < pg_rows(r); i++) keep(&s->naive, after = lsn_at(r, i));
         PQclear(r);
         sleep_us(2000);
     }
@@ -278,8 +277,7 @@ static int setup(void **state) {
     scene *s = calloc(1, sizeof *s);
     braid_error err = {0};
     *state = s;
-    if (!postgres_there())
-        return 0;
+    if (!postgres_there()) return 0;
     postgres_place_make(&s->place, NULL);
     s->raw = s->place.options;
     s->raw.statements = statements;
@@ -311,8 +309,7 @@ static int setup(void **state) {
 static int teardown(void **state) {
     scene *s = *state;
     record_close(s->store);
-    if (postgres_there())
-        postgres_place_remove(&s->place);
+    if (postgres_there()) postgres_place_remove(&s->place);
     metrics_free(s->measures);
     free(s->seen.list);
     free(s->naive.list);
@@ -387,26 +384,21 @@ static void a_consumer_sees_every_committed_row_once_and_in_order(void **state) 
     }
     sleep_us(HANG_AFTER_MS * 1000);
     hang(s, &committed, &by_writer, &by_stranger);
-    while (atomic_load(&s->rows) < target && now_ms() < until)
-        sleep_us(20000);
+    while (atomic_load(&s->rows) < target && now_ms() < until) sleep_us(20000);
     atomic_store(&s->stop, true);
     unsigned rolled_back = 0;
     for (unsigned i = 0; i < WRITERS; i++) {
         pthread_join(writers[i].thread, NULL);
         rolled_back += writers[i].rolled_back;
-        for (size_t k = 0; k < writers[i].committed.count; k++)
-            keep(&committed, writers[i].committed.list[k]);
+        for (size_t k = 0; k < writers[i].committed.count; k++) keep(&committed, writers[i].committed.list[k]);
         free(writers[i].committed.list);
     }
     int64_t wrote = now_ms() - begun;
     uint64_t last = 0;
-    for (size_t i = 0; i < committed.count; i++)
-        last = committed.list[i] > last ? committed.list[i] : last;
-    for (int64_t late = now_ms() + 30000; atomic_load(&s->reached) < last && now_ms() < late;)
-        sleep_us(5000);
+    for (size_t i = 0; i < committed.count; i++) last = committed.list[i] > last ? committed.list[i] : last;
+    for (int64_t late = now_ms() + 30000; atomic_load(&s->reached) < last && now_ms() < late;) sleep_us(5000);
     int64_t recovered = now_ms() + 10000;
-    while (horizon_seconds(s) > 0.5 && now_ms() < recovered)
-        sleep_us(20000);
+    while (horizon_seconds(s) > 0.5 && now_ms() < recovered) sleep_us(20000);
     double after = horizon_seconds(s);
     atomic_store(&s->quiet, true);
     record_log_wake(s->store);
@@ -415,11 +407,12 @@ static void a_consumer_sees_every_committed_row_once_and_in_order(void **state) 
 
     size_t lost = missing(&committed, &s->seen), extra = missing(&s->seen, &committed),
            naive_lost = missing(&committed, &s->naive);
-    print_message("%zu rows in %.1f s (%.0f/s), %u transactions rolled back, %u overtaken; never seen: %zu, by the naive reader"
-                  " %zu (%.1f %%); seconds behind: %.1f for a writer that hangs, %.1f for another database, %.1f after\n",
-                  committed.count, (double)wrote / 1000, (double)committed.count * 1000 / (double)wrote, rolled_back,
-                  atomic_load(&s->overtaken), lost, naive_lost, 100.0 * (double)naive_lost / (double)committed.count,
-                  by_writer, by_stranger, after);
+    print_message(
+        "%zu rows in %.1f s (%.0f/s), %u transactions rolled back, %u overtaken; never seen: %zu, by the naive reader"
+        " %zu (%.1f %%); seconds behind: %.1f for a writer that hangs, %.1f for another database, %.1f after\n",
+        committed.count, (double)wrote / 1000, (double)committed.count * 1000 / (double)wrote, rolled_back,
+        atomic_load(&s->overtaken), lost, naive_lost, 100.0 * (double)naive_lost / (double)committed.count, by_writer,
+        by_stranger, after);
     assert_int_equal(atomic_load(&s->failures), 0);
     assert_true(committed.count >= target);
     assert_int_equal(lost, 0);
@@ -432,8 +425,10 @@ static void a_consumer_sees_every_committed_row_once_and_in_order(void **state) 
     /* Per key: the order of numbers is the order of commits, and the mirror ends where the table does. */
     pg_session *raw = postgres_session(&s->place);
     assert_true(postgres_number(raw, "SELECT count(*) FROM history") > 1000);
-    assert_int_equal(postgres_number(raw, "SELECT count(*) FROM (SELECT lsn - lag(lsn) OVER (PARTITION BY id ORDER BY turn) AS step"
-                                          " FROM history) h WHERE step <= 0"), 0);
+    assert_int_equal(
+        postgres_number(raw, "SELECT count(*) FROM (SELECT lsn - lag(lsn) OVER (PARTITION BY id ORDER BY turn) AS step"
+                             " FROM history) h WHERE step <= 0"),
+        0);
     pg_close(raw);
     assert_true(atomic_load(&s->overtaken) > 0);
     assert_int_equal(atomic_load(&s->stale), 0);

@@ -1,5 +1,5 @@
-/* What tests of PostgreSQL's bad days share: many writers that remember what each was told, and whether it was true. Each
- * test program is one file, hence static. */
+/* What tests of PostgreSQL's bad days share: many writers that remember what each was told, and whether it was true.
+ * Each test program is one file, hence static. */
 #ifndef RECORD_POSTGRES_LOAD_H
 #define RECORD_POSTGRES_LOAD_H
 
@@ -14,8 +14,12 @@
 
 enum { WRITES_MAX = 4000 };
 
-POSTGRES_TEST deadline in_ms(int64_t ms) { return clock_mono_ns(&clock_system) + ms * 1000000; }
-POSTGRES_TEST int64_t now_ms(void) { return clock_mono_ns(&clock_system) / 1000000; }
+POSTGRES_TEST deadline in_ms(int64_t ms) {
+    return clock_mono_ns(&clock_system) + ms * 1000000;
+}
+POSTGRES_TEST int64_t now_ms(void) {
+    return clock_mono_ns(&clock_system) / 1000000;
+}
 POSTGRES_TEST void sleep_ms(int64_t ms) {
     struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
     nanosleep(&t, NULL);
@@ -36,8 +40,7 @@ POSTGRES_TEST void *load_main(void *ctx) {
     load *l = ctx;
     while (!atomic_load(&l->stop)) {
         unsigned i = atomic_fetch_add(&l->next, 1);
-        if (i >= WRITES_MAX)
-            break;
+        if (i >= WRITES_MAX) break;
         braid_error err = {0};
         interaction in = plain_interaction("ana", "film");
         in.at = (int64_t)i;
@@ -47,8 +50,7 @@ POSTGRES_TEST void *load_main(void *ctx) {
         told t = code == BRAID_OK && c.code == BRAID_OK ? TOLD_DONE : unsure ? TOLD_UNSURE : TOLD_FAILED;
         atomic_store(&l->outcome[i], (unsigned char)t);
         atomic_fetch_add(t == TOLD_DONE ? &l->done : t == TOLD_UNSURE ? &l->unsure : &l->failed, 1);
-        if (t != TOLD_DONE)
-            sleep_ms(20);
+        if (t != TOLD_DONE) sleep_ms(20);
     }
     return NULL;
 }
@@ -61,8 +63,9 @@ POSTGRES_TEST bool honest(load *l, pg_session *raw) {
     pg_params none;
     unsigned count[WRITES_MAX] = {0}, lost = 0, doubled = 0, denied = 0;
     pg_params_init(&none);
-    postgres_must(pg_exec(raw, "SELECT (extract(epoch FROM at) * 1000)::bigint FROM interactions", "", &none, 0, "judging", &r, &err)
-                      == BRAID_OK, err.message);
+    postgres_must(pg_exec(raw, "SELECT (extract(epoch FROM at) * 1000)::bigint FROM interactions", "", &none, 0,
+                          "judging", &r, &err) == BRAID_OK,
+                  err.message);
     for (int i = 0; i < pg_rows(r); i++) {
         pg_row row = {.r = r, .row = i};
         int64_t at = pg_int8(&row, 0);

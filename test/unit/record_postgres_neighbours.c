@@ -1,5 +1,5 @@
-/* What models learn of items on PostgreSQL, beyond the contract: two servers that learn the same rows at once, and bytes
- * in the database that are no list. Needs a server: see record_postgres_test.h. */
+/* What models learn of items on PostgreSQL, beyond the contract: two servers that learn the same rows at once, and
+ * bytes in the database that are no list. Needs a server: see record_postgres_test.h. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,22 +39,18 @@ static int setup(void **state) {
     scene *s = calloc(1, sizeof *s);
     *state = s;
     given_lsns.count = 0;
-    if (!postgres_there())
-        return 0;
+    if (!postgres_there()) return 0;
     postgres_place_make(&s->place, NULL);
     s->raw = postgres_session(&s->place);
-    for (int i = 0; i < 2; i++)
-        s->servers[i] = server_open(s);
+    for (int i = 0; i < 2; i++) s->servers[i] = server_open(s);
     return 0;
 }
 
 static int teardown(void **state) {
     scene *s = *state;
     pg_close(s->raw);
-    for (int i = 0; i < 2; i++)
-        record_close(s->servers[i]);
-    if (postgres_there())
-        postgres_place_remove(&s->place);
+    for (int i = 0; i < 2; i++) record_close(s->servers[i]);
+    if (postgres_there()) postgres_place_remove(&s->place);
     free(s);
     return 0;
 }
@@ -105,7 +101,10 @@ static void *learn(void *arg) {
         for (uint32_t i = 0; i < n; i++) {
             uint32_t num = (start + i * 7) % ITEMS + 1; /* 7 and 300 have no divisor in common */
             l->lists[i] = (record_neighbour){num + 1, (float)l->seed};
-            l->rows[i] = (record_neighbours){.num = num, .model = "slim", .at = (int64_t)l->seed, .list = &l->lists[i],
+            l->rows[i] = (record_neighbours){.num = num,
+                                             .model = "slim",
+                                             .at = (int64_t)l->seed,
+                                             .list = &l->lists[i],
                                              .count = rng_below(&dice, 3) != 0};
             l->changes[i] = (record_change){.kind = RECORD_NEIGHBOURS, .neighbours = &l->rows[i]};
         }
@@ -113,14 +112,13 @@ static void *learn(void *arg) {
         for (int tries = 0; tries < 100 && code == BRAID_E_BUSY; tries++)
             code = record_write(l->store, l->changes, n, (record_write_flags){.background = call % 3 == 0}, NULL);
         postgres_must(code == BRAID_OK, error_sentence(code));
-        for (size_t i = 0; i < n; i++)
-            atomic_fetch_add(l->written, l->changes[i].lsn != 0);
+        for (size_t i = 0; i < n; i++) atomic_fetch_add(l->written, l->changes[i].lsn != 0);
     }
     return NULL;
 }
 
 typedef struct truth {
-    uint64_t lsn;  /* of the row in the log that was last */
+    uint64_t lsn; /* of the row in the log that was last */
     bool removed;
     uint64_t version; /* of the row that is there; 0: none */
 } truth;
@@ -168,8 +166,7 @@ static void of_two_servers_that_learn_the_same_rows_the_later_is_kept(void **sta
         learners[i].written = &written;
         assert_int_equal(pthread_create(&learners[i].thread, NULL, learn, &learners[i]), 0);
     }
-    for (unsigned i = 0; i < LEARNERS; i++)
-        pthread_join(learners[i].thread, NULL);
+    for (unsigned i = 0; i < LEARNERS; i++) pthread_join(learners[i].thread, NULL);
     assert_int_equal(put_item(s->servers[1], "last", "To wait for", NULL, &last), BRAID_OK);
     record_log_wait(s->servers[1], last - 1, clock_mono_ns(&clock_system) + INT64_C(10000000000));
     assert_int_equal(read_log(s->servers[1], all), atomic_load(&written));
@@ -185,8 +182,8 @@ static void of_two_servers_that_learn_the_same_rows_the_later_is_kept(void **sta
     free(text);
 }
 
-/* The rare event of the claim above, made to happen: a transaction takes its number, another one writes and commits, and
- * only then the first one writes. It must begin again, and leave the row alone. */
+/* The rare event of the claim above, made to happen: a transaction takes its number, another one writes and commits,
+ * and only then the first one writes. It must begin again, and leave the row alone. */
 static void a_transaction_that_began_earlier_does_not_overwrite_a_later_one(void **state) {
     static const char *const late[] = {
         "SELECT put_neighbours(1, 1, 'slim', 7, '\\x0900000000000000')", "SELECT put_neighbours(1, 1, 'slim', 7, '')",
@@ -219,9 +216,14 @@ static bool count_rows(void *ctx, const record_neighbours *row) {
 }
 
 static void bytes_that_are_no_list_are_corrupt_and_the_others_are_read(void **state) {
-    static const struct { const char *bytes; bool found; } damages[] = {
-        {"'\\x01'", true}, {"substr(list, 1, 7)", true}, {"decode(repeat('01', 8 * 4097), 'hex')", true},
-        {"substr(list, 1, 4) || '\\x0000c07f'", false}, {"'\\x0000000000000000'", false}};
+    static const struct {
+        const char *bytes;
+        bool found;
+    } damages[] = {{"'\\x01'", true},
+                   {"substr(list, 1, 7)", true},
+                   {"decode(repeat('01', 8 * 4097), 'hex')", true},
+                   {"substr(list, 1, 4) || '\\x0000c07f'", false},
+                   {"'\\x0000000000000000'", false}};
     scene *s = there(state);
     record_neighbour list = {1, 0.5f};
     put_items(s->servers[0], 3);
@@ -255,8 +257,7 @@ static void a_large_list_is_kept_as_it_is(void **state) {
     static record_neighbour list[RECORD_NEIGHBOURS_MAX];
     int rows = 0;
     put_items(s->servers[0], 1);
-    for (uint32_t i = 0; i < RECORD_NEIGHBOURS_MAX; i++)
-        list[i] = (record_neighbour){i + 1, 1.0f / (float)(i + 1)};
+    for (uint32_t i = 0; i < RECORD_NEIGHBOURS_MAX; i++) list[i] = (record_neighbour){i + 1, 1.0f / (float)(i + 1)};
     record_neighbours row = {.num = 1, .model = "slim", .list = list, .count = RECORD_NEIGHBOURS_MAX};
     record_change c = {.kind = RECORD_NEIGHBOURS, .neighbours = &row};
     assert_int_equal(write_one(s->servers[0], &c, NULL), BRAID_OK);

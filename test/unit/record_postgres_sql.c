@@ -1,5 +1,5 @@
-/* The SQL side of the PostgreSQL record store (the files of sql/): what its functions and tables give to people and tools that
- * work on the database itself, seen next to what Braid writes through its own calls. Needs a server: see
+/* The SQL side of the PostgreSQL record store (the files of sql/): what its functions and tables give to people and
+ * tools that work on the database itself, seen next to what Braid writes through its own calls. Needs a server: see
  * record_postgres_test.h. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,15 +24,18 @@ int main(void) {
 static const char state_a[] = "v1;daypart=night;device=tv;mood=;region=CA";
 static const char hash_a[] = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
-typedef struct scene { postgres_place place; record_store *store; pg_session *raw; } scene;
+typedef struct scene {
+    postgres_place place;
+    record_store *store;
+    pg_session *raw;
+} scene;
 
 static int setup(void **state) {
     scene *s = calloc(1, sizeof *s);
     braid_error err = {0};
     *state = s;
     given_lsns.count = 0;
-    if (!postgres_there())
-        return 0;
+    if (!postgres_there()) return 0;
     postgres_place_make(&s->place, NULL);
     record_options o = postgres_record_options(&s->place);
     check(record_open(record_find("postgres"), &o, &s->store, &err) == BRAID_OK, err.message);
@@ -44,8 +47,7 @@ static int teardown(void **state) {
     scene *s = *state;
     pg_close(s->raw);
     record_close(s->store);
-    if (postgres_there())
-        postgres_place_remove(&s->place);
+    if (postgres_there()) postgres_place_remove(&s->place);
     free(s);
     return 0;
 }
@@ -87,8 +89,17 @@ static uint64_t episode(scene *s, const char *person, const char *title, const c
                         int64_t at) {
     uint64_t lsn = 0;
     assert_int_equal(put_interaction(s->store, person, title, NULL, at, &lsn), BRAID_OK);
-    record_episode e = {.interaction_lsn = lsn, .agent = "default", .user = person, .session = "s1", .state_hash = hash_a,
-                        .state = state, .next_state_hash = "", .action = title, .reward = reward, .done = done, .at = at};
+    record_episode e = {.interaction_lsn = lsn,
+                        .agent = "default",
+                        .user = person,
+                        .session = "s1",
+                        .state_hash = hash_a,
+                        .state = state,
+                        .next_state_hash = "",
+                        .action = title,
+                        .reward = reward,
+                        .done = done,
+                        .at = at};
     record_change c = {.kind = RECORD_EPISODE, .episode = &e};
     assert_int_equal(write_one(s->store, &c, NULL), BRAID_OK);
     return lsn;
@@ -107,9 +118,13 @@ static const char partitions[] = "SELECT c.relname::text FROM pg_inherits i JOIN
 
 static void months_are_made_ahead_and_an_old_one_is_taken_out(void **state) {
     scene *s = there(state);
-    assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'agent_episodes'::regclass"), 5);
-    assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM generate_series(0, 3) m WHERE to_regclass('agent_episodes_' ||"
-                                             " to_char(now() AT TIME ZONE 'UTC' + make_interval(months => m), 'YYYYMM')) IS NOT NULL"), 4);
+    assert_int_equal(
+        postgres_number(s->raw, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'agent_episodes'::regclass"), 5);
+    assert_int_equal(
+        postgres_number(s->raw,
+                        "SELECT count(*) FROM generate_series(0, 3) m WHERE to_regclass('agent_episodes_' ||"
+                        " to_char(now() AT TIME ZONE 'UTC' + make_interval(months => m), 'YYYYMM')) IS NOT NULL"),
+        4);
     assert_int_equal(postgres_number(s->raw, "SELECT make_episode_partitions(3)::bigint"), 0); /* they are there */
 
     /* What is older than all months is in the default one, and moves when its month is made. */
@@ -126,7 +141,8 @@ static void months_are_made_ahead_and_an_old_one_is_taken_out(void **state) {
     assert_string_equal(column(s, "SELECT detach_episodes('2020-02-29 23:59Z')"), "");
     assert_string_equal(column(s, "SELECT detach_episodes('2020-03-01 00:00Z')"), "agent_episodes_202002");
     assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM agent_episodes"), 1);
-    assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM agent_episodes_202002"), 1); /* still a table, the caller's */
+    assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM agent_episodes_202002"),
+                     1); /* still a table, the caller's */
     postgres_run(s->raw, "DROP TABLE agent_episodes_202002");
     assert_null(strstr(column(s, partitions), "202002"));
     assert_int_equal(drop_user(s->store, "ana"), BRAID_OK); /* reaches what is still attached */
@@ -136,8 +152,7 @@ static void months_are_made_ahead_and_an_old_one_is_taken_out(void **state) {
 /* ---- update_policy_thompson_sampling ---- */
 
 static void assert_near(double a, double b) {
-    if (!(fabs(a - b) < 1e-12))
-        fail_msg("%.17g is not %.17g", a, b);
+    if (!(fabs(a - b) < 1e-12)) fail_msg("%.17g is not %.17g", a, b);
 }
 
 static bool see_policy(void *ctx, const record_policy *row) {
@@ -155,8 +170,9 @@ static void a_reward_taught_in_sql_is_what_the_learner_would_have_learned(void *
     for (int i = 0; i < 60; i++) { /* past the window of 50 */
         double reward = (i * 7 % 11) / 10.0;
         policy_update(&want, reward);
-        snprintf(sql, sizeof sql, "SELECT update_policy_thompson_sampling('default', 'ana', '%s', 'genres=drame', %.17g)",
-                 hash_a, reward);
+        snprintf(sql, sizeof sql,
+                 "SELECT update_policy_thompson_sampling('default', 'ana', '%s', 'genres=drame', %.17g)", hash_a,
+                 reward);
         postgres_run(s->raw, sql);
     }
     assert_int_equal(record_user_policies(s->store, "default", "ana", see_policy, &got, NULL), BRAID_OK);
@@ -168,12 +184,19 @@ static void a_reward_taught_in_sql_is_what_the_learner_would_have_learned(void *
 
 static void a_reward_with_a_version_is_learned_once(void **state) {
     scene *s = there(state);
-    const char once[] = "SELECT (count * 100 + mean * 10)::bigint FROM update_policy_thompson_sampling('default', '', '', 'a', 1, 77)";
+    const char once[] =
+        "SELECT (count * 100 + mean * 10)::bigint FROM update_policy_thompson_sampling('default', '', '', 'a', 1, 77)";
     assert_int_equal(postgres_number(s->raw, once), 110); /* the population: '' */
     assert_int_equal(postgres_number(s->raw, once), 110); /* nothing changes, and it says what is believed */
     assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM log WHERE kind = 5"), 1);
-    assert_int_equal(postgres_number(s->raw, "SELECT count::bigint FROM update_policy_thompson_sampling('default', '', '', 'a', 1, 78)"), 2);
-    assert_int_equal(postgres_number(s->raw, "SELECT count::bigint FROM update_policy_thompson_sampling('default', '', '', 'b', 0, 70)"), 1);
+    assert_int_equal(
+        postgres_number(s->raw,
+                        "SELECT count::bigint FROM update_policy_thompson_sampling('default', '', '', 'a', 1, 78)"),
+        2);
+    assert_int_equal(
+        postgres_number(s->raw,
+                        "SELECT count::bigint FROM update_policy_thompson_sampling('default', '', '', 'b', 0, 70)"),
+        1);
     assert_int_equal(postgres_number(s->raw, "SELECT version FROM rl_policies"), 78);
 }
 
@@ -193,15 +216,15 @@ static void a_reward_that_makes_no_sense_is_refused(void **state) {
 
 static void similar_episodes_are_ordered_by_likeness_then_reward_then_age(void **state) {
     scene *s = there(state);
-    for (char id[2] = "a"; id[0] <= 'f'; id[0]++)
-        put_item(s->store, id, id, NULL, NULL);
-    episode(s, "ana", "a", "v1;daypart=night;device=tv;mood=;region=CA", 0.2, false, 1000); /* the same: 1 */
-    episode(s, "ana", "b", "v1;daypart=night;device=tv;mood=;region=CA", 0.9, false, 2000); /* 1, better reward */
+    for (char id[2] = "a"; id[0] <= 'f'; id[0]++) put_item(s->store, id, id, NULL, NULL);
+    episode(s, "ana", "a", "v1;daypart=night;device=tv;mood=;region=CA", 0.2, false, 1000);    /* the same: 1 */
+    episode(s, "ana", "b", "v1;daypart=night;device=tv;mood=;region=CA", 0.9, false, 2000);    /* 1, better reward */
     episode(s, "ben", "c", "v1;daypart=night;device=tv;mood=joy;region=CA", 1.0, false, 3000); /* 4 of 5 parts */
-    episode(s, "ben", "d", "v1;daypart=day;device=phone;mood=;region=CA", 1.0, false, 4000); /* v1, region: 2 of 6 */
-    episode(s, "ben", "e", "v1;daypart=day;device=phone;mood=;region=CA", 1.0, false, 5000); /* the newer first */
-    episode(s, "ben", "f", "other", 1.0, false, 6000); /* nothing in common */
-    static const char ask[] = "SELECT item FROM find_similar_episodes('default', 'v1;daypart=night;device=tv;mood=;region=CA'";
+    episode(s, "ben", "d", "v1;daypart=day;device=phone;mood=;region=CA", 1.0, false, 4000);   /* v1, region: 2 of 6 */
+    episode(s, "ben", "e", "v1;daypart=day;device=phone;mood=;region=CA", 1.0, false, 5000);   /* the newer first */
+    episode(s, "ben", "f", "other", 1.0, false, 6000);                                         /* nothing in common */
+    static const char ask[] =
+        "SELECT item FROM find_similar_episodes('default', 'v1;daypart=night;device=tv;mood=;region=CA'";
     char sql[256];
     snprintf(sql, sizeof sql, "%s)", ask);
     assert_string_equal(column(s, sql), "b a c e d");
@@ -226,8 +249,9 @@ static void similar_episodes_are_ordered_by_likeness_then_reward_then_age(void *
 
 static void an_hour_is_rolled_up_and_made_anew(void **state) {
     scene *s = there(state);
-    static const char rows[] = "SELECT to_char(hour, 'HH24') || ':' || episodes || '/' || people || '/' || sessions || '/' || finished || '/' ||"
-                               " round(reward_sum::numeric, 2) || '/' || round(reward_mean::numeric, 2) FROM performance_metrics ORDER BY hour";
+    static const char rows[] =
+        "SELECT to_char(hour, 'HH24') || ':' || episodes || '/' || people || '/' || sessions || '/' || finished || '/' ||"
+        " round(reward_sum::numeric, 2) || '/' || round(reward_mean::numeric, 2) FROM performance_metrics ORDER BY hour";
     put_item(s->store, "film", "Film", NULL, NULL);
     episode(s, "ana", "film", state_a, 0.5, false, ms_of(s, "2021-05-05 10:00Z"));
     episode(s, "ana", "film", state_a, 1.0, true, ms_of(s, "2021-05-05 10:59:59.999Z"));
@@ -252,10 +276,14 @@ static void a_pattern_needs_three_people_and_names_none(void **state) {
     assert_int_equal(postgres_number(s->raw, "SELECT learn_patterns()"), 0);
     episode(s, "eva", "film", state_a, 0.8, false, now);
     assert_int_equal(postgres_number(s->raw, "SELECT learn_patterns()"), 1);
-    assert_string_equal(column(s, "SELECT action || '/' || people || '/' || episodes || '/' || round(reward_mean::numeric, 2)"
-                                  " FROM learned_patterns"), "film/3/3/0.60");
-    assert_string_equal(column(s, "SELECT column_name::text FROM information_schema.columns WHERE table_schema = current_schema()"
-                                  " AND table_name = 'learned_patterns' AND column_name IN ('person', 'user')"), "");
+    assert_string_equal(
+        column(s, "SELECT action || '/' || people || '/' || episodes || '/' || round(reward_mean::numeric, 2)"
+                  " FROM learned_patterns"),
+        "film/3/3/0.60");
+    assert_string_equal(
+        column(s, "SELECT column_name::text FROM information_schema.columns WHERE table_schema = current_schema()"
+                  " AND table_name = 'learned_patterns' AND column_name IN ('person', 'user')"),
+        "");
     drop_user(s->store, "eva"); /* then it is no pattern any more */
     assert_int_equal(postgres_number(s->raw, "SELECT learn_patterns()"), 0);
 }
@@ -269,15 +297,27 @@ static void rewards_and_the_last_situation_are_there_to_be_read(void **state) {
     assert_string_equal(column(s, "SELECT state FROM user_states"), "v1;device=phone");
     assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM user_states"), 1);
     drop_user(s->store, "ana");
-    assert_int_equal(postgres_number(s->raw, "SELECT (SELECT count(*) FROM user_states) + (SELECT count(*) FROM reward_signals)"), 0);
+    assert_int_equal(
+        postgres_number(s->raw, "SELECT (SELECT count(*) FROM user_states) + (SELECT count(*) FROM reward_signals)"),
+        0);
 }
 
 /* ---- forgetting by months ---- */
 
 static void put_own(scene *s, const char *key, int64_t at) {
     const float v[2] = {1, 0};
-    record_episode e = {.agent = "default", .user = "ana", .session = "", .state_hash = "", .state = "", .next_state_hash = "", .action = "film",
-                        .reward = 1, .at = at, .key = key, .vector = v, .dim = 2};
+    record_episode e = {.agent = "default",
+                        .user = "ana",
+                        .session = "",
+                        .state_hash = "",
+                        .state = "",
+                        .next_state_hash = "",
+                        .action = "film",
+                        .reward = 1,
+                        .at = at,
+                        .key = key,
+                        .vector = v,
+                        .dim = 2};
     record_change c = {.kind = RECORD_EPISODE, .episode = &e};
     assert_int_equal(write_one(s->store, &c, NULL), BRAID_OK);
 }
@@ -296,16 +336,27 @@ static void months_that_have_ended_are_forgotten_whole_with_states_and_keys(void
     scene *s = there(state);
     uint64_t removed = 9;
     put_three_months(s);
-    assert_int_equal(record_forget(s->store, RECORD_EPISODE, ms_of(s, "2020-02-29 23:59:59Z"), &removed, NULL), BRAID_OK);
+    assert_int_equal(record_forget(s->store, RECORD_EPISODE, ms_of(s, "2020-02-29 23:59:59Z"), &removed, NULL),
+                     BRAID_OK);
     assert_int_equal(removed, 0); /* the month is not over */
     assert_int_equal(record_forget(s->store, RECORD_EPISODE, ms_of(s, "2020-04-30 12:00Z"), &removed, NULL), BRAID_OK);
     assert_int_equal(removed, 2);
-    assert_string_equal(column(s, "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relname ~ '_2020..$'"
-                                  " AND i.inhparent IN ('agent_episodes'::regclass, 'episode_states'::regclass) ORDER BY 1"),
-                        "agent_episodes_202004 episode_states_202004");
-    assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM pg_class WHERE relname ~ '_20200[23]$' AND relnamespace = current_schema()::regnamespace"), 0);
+    assert_string_equal(
+        column(
+            s,
+            "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relname ~ '_2020..$'"
+            " AND i.inhparent IN ('agent_episodes'::regclass, 'episode_states'::regclass) ORDER BY 1"),
+        "agent_episodes_202004 episode_states_202004");
+    assert_int_equal(
+        postgres_number(
+            s->raw,
+            "SELECT count(*) FROM pg_class WHERE relname ~ '_20200[23]$' AND relnamespace = current_schema()::regnamespace"),
+        0);
     assert_string_equal(column(s, "SELECT key FROM episode_keys"), "k3");
-    assert_int_equal(postgres_number(s->raw, "SELECT (SELECT count(*) FROM agent_episodes) * 10 + (SELECT count(*) FROM episode_states)"), 11);
+    assert_int_equal(
+        postgres_number(s->raw,
+                        "SELECT (SELECT count(*) FROM agent_episodes) * 10 + (SELECT count(*) FROM episode_states)"),
+        11);
 }
 
 typedef struct forgetting {
@@ -329,7 +380,12 @@ static void two_servers_forget_at_once_and_neither_fails(void **state) {
     postgres_must(pg_exec(s->raw, "BEGIN", NULL, NULL, 0, "begin", NULL, NULL) == BRAID_OK, "begin");
     assert_int_equal(postgres_number(s->raw, "SELECT forget_episodes('2020-04-01Z')"), 2);
     assert_int_equal(pthread_create(&thread, NULL, forget_now, &f), 0);
-    for (int i = 0; i < 6000 && postgres_number(s->raw, "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))") == 0; i++)
+    for (int i = 0;
+         i < 6000 &&
+         postgres_number(
+             s->raw,
+             "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))") == 0;
+         i++)
         usleep(5000);
     postgres_must(pg_exec(s->raw, "COMMIT", NULL, NULL, 0, "commit", NULL, NULL) == BRAID_OK, "commit");
     pthread_join(thread, NULL);

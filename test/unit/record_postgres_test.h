@@ -27,8 +27,7 @@ POSTGRES_TEST bool postgres_there(void) {
 }
 
 POSTGRES_TEST void postgres_must(bool ok, const char *what) {
-    if (ok)
-        return;
+    if (ok) return;
     fprintf(stderr, "record_postgres_test: %s\n", what);
     abort();
 }

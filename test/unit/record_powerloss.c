@@ -39,20 +39,28 @@ static const record_ops *ops(void) {
 }
 
 static int open_store(world *w) {
-    record_options o = {.path = "power.db", .dim = 4, .create = true, .readers = 1, .vfs = "powerloss",
+    record_options o = {.path = "power.db",
+                        .dim = 4,
+                        .create = true,
+                        .readers = 1,
+                        .vfs = "powerloss",
                         .wal_bytes_checkpoint = 64 * 1024};
     braid_error err = {0};
     w->store = NULL;
     return record_sqlite_open_with(&o, w->synchronous, &w->store, &err);
 }
 
-typedef struct found { world *w; bool there[PER_LIFE_MAX]; unsigned wrong; } found;
+typedef struct found {
+    world *w;
+    bool there[PER_LIFE_MAX];
+    unsigned wrong;
+} found;
 
 static bool find_interaction(void *ctx, const record_interaction *row) {
     found *f = ctx;
     unsigned serial = (unsigned)strtoul(row->in.session, NULL, 10);
-    if (serial >= PER_LIFE_MAX || f->there[serial] || (f->w->acked_lsn[serial] != 0 &&
-                                                       f->w->acked_lsn[serial] != row->lsn))
+    if (serial >= PER_LIFE_MAX || f->there[serial] ||
+        (f->w->acked_lsn[serial] != 0 && f->w->acked_lsn[serial] != row->lsn))
         f->wrong++; /* twice, or under another number than was acknowledged */
     else
         f->there[serial] = true;
@@ -72,16 +80,16 @@ static void verify(world *w) {
     bool sound = true; /* opening after an unclean stop has already run quick_check; the whole check is dear */
     if (w->cycles % 4 == 0)
         sound = ops()->integrity(w->store, false, &report, &err) == BRAID_OK && strcmp(report.data, "ok") == 0;
-    sound = sound && ops()->scan_interactions(w->store, 0, UINT64_MAX, SIZE_MAX, find_interaction, &f,
-                                              &err) == BRAID_OK && f.wrong == 0;
+    sound = sound &&
+            ops()->scan_interactions(w->store, 0, UINT64_MAX, SIZE_MAX, find_interaction, &f, &err) == BRAID_OK &&
+            f.wrong == 0;
     if (!sound) {
         w->damaged++;
         if (strcmp(w->synchronous, "FULL") == 0)
             fprintf(stderr, "cycle %u: %s %s, %u wrong\n", w->cycles, report.data, err.message, f.wrong);
     }
     buf_free(&report);
-    if (w->item_acked && ops()->get_item(w->store, "film", ignore_item, NULL, NULL) != BRAID_OK)
-        w->lost++;
+    if (w->item_acked && ops()->get_item(w->store, "film", ignore_item, NULL, NULL) != BRAID_OK) w->lost++;
     for (unsigned i = 0; i < w->serial; i++) {
         if (w->acked_lsn[i] != 0 && !f.there[i]) {
             w->lost++;
@@ -130,12 +138,10 @@ static void new_life(world *w) {
 
 static void cycle(world *w) {
     w->cycles++;
-    if (w->cycles % LIFE == 1)
-        new_life(w);
+    if (w->cycles % LIFE == 1) new_life(w);
     if (rng_below(&w->dice, 4) == 0) { /* the power goes while it opens, perhaps */
         powerloss_cut_at(w->disk, 1 + rng_below(&w->dice, 60));
-        if (open_store(w) == BRAID_OK)
-            ops()->close(w->store);
+        if (open_store(w) == BRAID_OK) ops()->close(w->store);
         powerloss_reboot(w->disk);
     }
     if (open_store(w) != BRAID_OK) {
@@ -145,15 +151,12 @@ static void cycle(world *w) {
     }
     w->opened++;
     verify(w);
-    if (rng_below(&w->dice, 8) != 0)
-        powerloss_cut_at(w->disk, 1 + rng_below(&w->dice, 80));
+    if (rng_below(&w->dice, 8) != 0) powerloss_cut_at(w->disk, 1 + rng_below(&w->dice, 80));
     unsigned writes = 1 + (unsigned)rng_below(&w->dice, WRITES_MAX);
     bool ok = write_item(w);
-    for (unsigned i = 0; ok && i < writes; i++)
-        ok = write_interactions(w);
+    for (unsigned i = 0; ok && i < writes; i++) ok = write_interactions(w);
     w->cuts += !ok;
-    if (ok && rng_below(&w->dice, 4) == 0)
-        powerloss_cut_at(w->disk, 1); /* it never gets to close */
+    if (ok && rng_below(&w->dice, 4) == 0) powerloss_cut_at(w->disk, 1); /* it never gets to close */
     ops()->close(w->store);
     powerloss_reboot(w->disk);
 }
@@ -175,12 +178,10 @@ static world *run(const char *synchronous, unsigned cycles) {
     w->disk = powerloss_new("powerloss", seed);
     rng_seed(&w->dice, seed);
     clock_gettime(CLOCK_MONOTONIC, &a);
-    while (w->cycles < cycles)
-        cycle(w);
+    while (w->cycles < cycles) cycle(w);
     clock_gettime(CLOCK_MONOTONIC, &b);
     printf("synchronous=%s, seed %llu: %u cycles, %u cut while writing, %u acknowledged, %u lost, %u damaged, %.1f s\n",
-           synchronous,
-           (unsigned long long)seed, w->cycles, w->cuts, w->acked, w->lost, w->damaged,
+           synchronous, (unsigned long long)seed, w->cycles, w->cuts, w->acked, w->lost, w->damaged,
            (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9);
     powerloss_free(w->disk);
     return w;

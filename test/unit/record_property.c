@@ -15,7 +15,12 @@
 
 enum { ITEMS = 12, PEOPLE = 6, TYPES = 2, EVENTS = 20000, KEYS = 30 };
 
-typedef struct event { int person, title; uint64_t lsn; int64_t at; bool there; } event;
+typedef struct event {
+    int person, title;
+    uint64_t lsn;
+    int64_t at;
+    bool there;
+} event;
 
 typedef struct model {
     fixture f;
@@ -26,7 +31,8 @@ typedef struct model {
     bool vector[ITEMS];
     double edge[ITEMS][ITEMS][TYPES]; /* strength, 0: none */
     uint64_t key_lsn[PEOPLE][KEYS];
-    event events[EVENTS]; size_t event_count;
+    event events[EVENTS];
+    size_t event_count;
     uint64_t head, trimmed;
     /* what a consumer of the log believes */
     bool fed_item[ITEMS], fed_user[PEOPLE], fed_edge[ITEMS][ITEMS][TYPES];
@@ -36,7 +42,9 @@ typedef struct model {
 static const char *const types[TYPES] = {"SEQUEL_OF", "INSPIRED_BY"};
 static char item_names[ITEMS][16], people_names[PEOPLE][16];
 
-static int pick(model *m, int n) { return (int)rng_below(&m->dice, (uint64_t)n); }
+static int pick(model *m, int n) {
+    return (int)rng_below(&m->dice, (uint64_t)n);
+}
 
 static void write_model(model *m, record_change *c, int wanted) {
     braid_error err = {0};
@@ -44,8 +52,7 @@ static void write_model(model *m, record_change *c, int wanted) {
                      BRAID_OK);
     if (c->code != wanted)
         fail_msg("kind %d remove %d: code %d (%s), expected %d", (int)c->kind, c->remove, c->code, c->message, wanted);
-    if (c->code == BRAID_OK && !c->duplicate)
-        assert_int_equal(c->lsn, ++m->head);
+    if (c->code == BRAID_OK && !c->duplicate) assert_int_equal(c->lsn, ++m->head);
 }
 
 static void do_item(model *m) {
@@ -55,8 +62,7 @@ static void do_item(model *m) {
     bool with = pick(m, 2) == 0;
     record_change c = {.kind = RECORD_ITEM, .item = &it, .vector = with ? vector : NULL, .vector_given = with};
     write_model(m, &c, BRAID_OK);
-    if (!m->item[i])
-        m->num[i] = ++m->num_max;
+    if (!m->item[i]) m->num[i] = ++m->num_max;
     assert_int_equal(c.num, m->num[i]);
     m->item[i] = true;
     m->vector[i] = with;
@@ -70,8 +76,7 @@ static void do_drop_item(model *m) {
     write_model(m, &c, m->item[i] ? BRAID_OK : BRAID_E_NOT_FOUND);
     m->item[i] = m->vector[i] = false;
     for (int k = 0; k < ITEMS; k++)
-        for (int t = 0; t < TYPES; t++)
-            m->edge[i][k][t] = m->edge[k][i][t] = 0;
+        for (int t = 0; t < TYPES; t++) m->edge[i][k][t] = m->edge[k][i][t] = 0;
 }
 
 static void do_relation(model *m) {
@@ -80,8 +85,7 @@ static void do_relation(model *m) {
     relation r = {.from = item_names[a], .to = item_names[b], .type = types[t], .strength = 0.125 * (1 + pick(m, 8))};
     record_change c = {.kind = RECORD_RELATION, .remove = remove, .relation = &r};
     write_model(m, &c, ends && (!remove || m->edge[a][b][t] > 0) ? BRAID_OK : BRAID_E_NOT_FOUND);
-    if (ends)
-        m->edge[a][b][t] = remove ? 0 : r.strength;
+    if (ends) m->edge[a][b][t] = remove ? 0 : r.strength;
 }
 
 static void do_user(model *m) {
@@ -94,8 +98,7 @@ static void do_user(model *m) {
     m->user_version[p] = c.lsn;
     for (size_t i = 0; remove && i < m->event_count; i++)
         m->events[i].there = m->events[i].there && m->events[i].person != p;
-    if (remove)
-        memset(m->key_lsn[p], 0, sizeof m->key_lsn[p]);
+    if (remove) memset(m->key_lsn[p], 0, sizeof m->key_lsn[p]);
 }
 
 static void do_interaction(model *m) {
@@ -109,25 +112,27 @@ static void do_interaction(model *m) {
     record_change c = {.kind = RECORD_INTERACTION, .interaction = &in};
     write_model(m, &c, repeated || m->item[i] ? BRAID_OK : BRAID_E_NOT_FOUND);
     assert_int_equal(c.duplicate, repeated);
-    if (repeated)
-        assert_int_equal(c.lsn, m->key_lsn[p][k]);
-    if (repeated || c.code != BRAID_OK)
-        return;
+    if (repeated) assert_int_equal(c.lsn, m->key_lsn[p][k]);
+    if (repeated || c.code != BRAID_OK) return;
     m->person[p] = true;
     assert_true(m->event_count < EVENTS);
     m->events[m->event_count++] = (event){.person = p, .title = i, .lsn = c.lsn, .at = in.at, .there = true};
-    if (k >= 0)
-        m->key_lsn[p][k] = c.lsn;
+    if (k >= 0) m->key_lsn[p][k] = c.lsn;
 }
 
 /* ---- comparison ---- */
 
-typedef struct sight { model *m; unsigned count; uint64_t last_lsn; int64_t last_at; const char *last; } sight;
+typedef struct sight {
+    model *m;
+    unsigned count;
+    uint64_t last_lsn;
+    int64_t last_at;
+    const char *last;
+} sight;
 
 static int index_of(char names[][16], int n, const char *id) {
     for (int i = 0; i < n; i++)
-        if (strcmp(names[i], id) == 0)
-            return i;
+        if (strcmp(names[i], id) == 0) return i;
     fail_msg("nobody is called '%s'", id);
     return -1;
 }
@@ -139,8 +144,7 @@ static bool check_item(void *ctx, const record_item *row) {
     assert_int_equal(row->num, s->m->num[i]);
     assert_int_equal(row->version, s->m->item_version[i]);
     assert_int_equal(row->vector != NULL, s->m->vector[i]);
-    if (row->vector != NULL)
-        assert_true((int)row->vector[0] == i && (uint64_t)row->vector[1] == row->version - 1);
+    if (row->vector != NULL) assert_true((int)row->vector[0] == i && (uint64_t)row->vector[1] == row->version - 1);
     s->count++;
     return true;
 }
@@ -195,8 +199,7 @@ static void consume(model *m) {
                 int k = index_of(item_names, ITEMS, e->key);
                 m->fed_item[k] = !e->remove;
                 for (int o = 0; e->remove && o < ITEMS; o++)
-                    for (int t = 0; t < TYPES; t++)
-                        m->fed_edge[k][o][t] = m->fed_edge[o][k][t] = false;
+                    for (int t = 0; t < TYPES; t++) m->fed_edge[k][o][t] = m->fed_edge[o][k][t] = false;
             } else if (e->kind == RECORD_USER) {
                 m->fed_user[index_of(people_names, PEOPLE, e->key)] = !e->remove;
             } else if (e->kind == RECORD_RELATION) {
@@ -238,8 +241,7 @@ static void compare(model *m) {
         want_users += m->user[p];
         assert_int_equal(m->fed_user[p], m->user[p]);
         record_user_interactions(s, people_names[p], SIZE_MAX, 0, check_event, &events, NULL);
-        for (size_t i = 0; i < m->event_count; i++)
-            want += m->events[i].there && m->events[i].person == p;
+        for (size_t i = 0; i < m->event_count; i++) want += m->events[i].there && m->events[i].person == p;
         assert_int_equal(events.count, want);
     }
     assert_int_equal(items.count, want_items);
@@ -255,28 +257,23 @@ static uint64_t seed;
 static unsigned operations = 2000;
 
 static void the_store_holds_what_a_model_in_memory_holds(void **state) {
-    static void (*const doing[])(model *) = {do_item, do_item, do_drop_item, do_relation, do_relation, do_relation,
-                                             do_user, do_interaction,
-                                             do_interaction, do_interaction};
+    static void (*const doing[])(model *) = {do_item,     do_item, do_drop_item,   do_relation,    do_relation,
+                                             do_relation, do_user, do_interaction, do_interaction, do_interaction};
     model *m = calloc(1, sizeof *m);
     (void)state;
     assert_non_null(m);
     rng_seed(&m->dice, seed);
-    for (int i = 0; i < ITEMS; i++)
-        snprintf(item_names[i], sizeof item_names[i], "i%d", i);
-    for (int i = 0; i < PEOPLE; i++)
-        snprintf(people_names[i], sizeof people_names[i], "p%d", i);
+    for (int i = 0; i < ITEMS; i++) snprintf(item_names[i], sizeof item_names[i], "i%d", i);
+    for (int i = 0; i < PEOPLE; i++) snprintf(people_names[i], sizeof people_names[i], "p%d", i);
     fixture_make(&m->f, record_find("sqlite"));
     fixture_open(&m->f);
     for (unsigned n = 1; n <= operations; n++) {
         doing[pick(m, (int)(sizeof doing / sizeof doing[0]))](m);
-        if (n % 200 != 0)
-            continue;
+        if (n % 200 != 0) continue;
         compare(m);
         if (pick(m, 2) == 0)
             assert_int_equal(record_log_trim(m->f.store, m->head - (uint64_t)pick(m, 20), NULL), BRAID_OK);
-        if (pick(m, 2) == 0)
-            fixture_reopen(&m->f);
+        if (pick(m, 2) == 0) fixture_reopen(&m->f);
         compare(m);
     }
     fixture_end(&m->f);

@@ -32,9 +32,12 @@ static void check(bool ok, const char *what) {
 }
 
 /* The LSNs that writing has given, in order. Stores number differently (a file has 1, 2, 3 ...; a database with many
- * writers leaves gaps), so tests speak of the first, second, third change. Threads that write at once may be noted out of
- * order, and are left out then: a test with such threads does not speak of places. */
-static struct { uint64_t lsns[8192]; size_t count; } given_lsns;
+ * writers leaves gaps), so tests speak of the first, second, third change. Threads that write at once may be noted
+ * out of order, and are left out then: a test with such threads does not speak of places. */
+static struct {
+    uint64_t lsns[8192];
+    size_t count;
+} given_lsns;
 static pthread_mutex_t given_lock = PTHREAD_MUTEX_INITIALIZER;
 
 RECORD_TEST void lsn_note(const record_change *c) {
@@ -50,8 +53,7 @@ RECORD_TEST void lsn_note(const record_change *c) {
 /* How many of them are at or below `lsn`: 3 for the third. */
 RECORD_TEST uint64_t lsn_place(uint64_t lsn) {
     uint64_t n = 0;
-    while (n < given_lsns.count && given_lsns.lsns[n] <= lsn)
-        n++;
+    while (n < given_lsns.count && given_lsns.lsns[n] <= lsn) n++;
     return n;
 }
 
@@ -71,7 +73,11 @@ RECORD_TEST void fixture_make(fixture *f, const record_ops *ops) {
 }
 
 RECORD_TEST record_options fixture_options(const fixture *f) {
-    return (record_options){.path = f->path, .dim = f->dim, .create = true, .readers = 3, .vfs = f->vfs,
+    return (record_options){.path = f->path,
+                            .dim = f->dim,
+                            .create = true,
+                            .readers = 3,
+                            .vfs = f->vfs,
                             .remote = f->remote.address != NULL ? &f->remote : NULL};
 }
 
@@ -99,28 +105,42 @@ RECORD_TEST void fixture_end(fixture *f) {
 static int write_one(record_store *s, record_change *c, uint64_t *lsn) {
     braid_error err = {0};
     int code = record_write(s, c, 1, (record_write_flags){0}, &err);
-    if (code == BRAID_OK)
-        lsn_note(c);
-    if (lsn != NULL)
-        *lsn = c->lsn;
+    if (code == BRAID_OK) lsn_note(c);
+    if (lsn != NULL) *lsn = c->lsn;
     return code != BRAID_OK ? code : c->code;
 }
 
 RECORD_TEST item plain_item(const char *id, const char *title) {
-    return (item){.id = id, .title = title, .original_title = "", .kind = "film", .language = "fr", .synopsis = "",
-                  .available_from = TIME_NONE, .available_until = TIME_NONE};
+    return (item){.id = id,
+                  .title = title,
+                  .original_title = "",
+                  .kind = "film",
+                  .language = "fr",
+                  .synopsis = "",
+                  .available_from = TIME_NONE,
+                  .available_until = TIME_NONE};
 }
 
 RECORD_TEST user plain_user(const char *id, const char *name) {
-    return (user){.id = id, .name = name, .description = "", .region = "", .age = -1, .tier = -1, .mood = "",
-                  .context = ""};
+    return (user){
+        .id = id, .name = name, .description = "", .region = "", .age = -1, .tier = -1, .mood = "", .context = ""};
 }
 
 RECORD_TEST interaction plain_interaction(const char *person, const char *title) {
-    return (interaction){.user = person, .item = title, .agent = "default", .session = "", .recommendation_id = "",
-                         .idempotency_key = "", .type = INTERACTION_VIEW, .watch_s = -1, .rating = NAN, .at = TIME_NONE,
-                             .device = "",
-                         .daypart = "", .region = "", .mood = ""};
+    return (interaction){.user = person,
+                         .item = title,
+                         .agent = "default",
+                         .session = "",
+                         .recommendation_id = "",
+                         .idempotency_key = "",
+                         .type = INTERACTION_VIEW,
+                         .watch_s = -1,
+                         .rating = NAN,
+                         .at = TIME_NONE,
+                         .device = "",
+                         .daypart = "",
+                         .region = "",
+                         .mood = ""};
 }
 
 /* Each writes one change and returns its code; *lsn may be NULL. */

@@ -1,5 +1,6 @@
-/* The timeline of the SQLite store (src/record/record_sqlite_timeline.c): filled when writes pause, not before there are
- * enough of them, and without a pause when there are very many; whatever it holds, a history is whole and in order. */
+/* The timeline of the SQLite store (src/record/record_sqlite_timeline.c): filled when writes pause, not before there
+ * are enough of them, and without a pause when there are very many; whatever it holds, a history is whole and in
+ * order. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* The routes without a socket, on a real database: what each answers, and that a refusal is a problem that says what to mend. */
+/* The routes without a socket, on a real database: what each answers, and that a refusal is a problem that says what
+ * to mend. */
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,7 +43,8 @@ static json_t *ask(braid_db *db, const char *method, const char *target, const c
     snprintf(path, sizeof path, "%s", target);
     char *query = strchr(path, '?');
     if (query) *query++ = 0;
-    api_request q = {.method = method, .path = path, .query = query ? query : "", .body = body, .len = body ? strlen(body) : 0};
+    api_request q = {
+        .method = method, .path = path, .query = query ? query : "", .body = body, .len = body ? strlen(body) : 0};
     api_response r;
     api_handle(db, &q, &r);
     *status = r.status;
@@ -80,11 +82,21 @@ static void what_was_put_is_read_back(void **state) {
 }
 
 static void a_put_about_one_thing_is_refused_as_a_whole(void **state) {
-    static const char *const bodies[] = {"", "[]", "{", "{}", "{\"title\":7}", "{\"title\":\"x\",\"colour\":\"red\"}", "{\"title\":\"x\",\"id\":\"other\"}", "{\"title\":\"x\"} {}",
-                                         "{\"item\":{\"id\":\"b\",\"title\":\"x\"}}", "{\"title\":\"x\",\"vectors\":{\"default\":[1,2]}}", "{\"title\":\"x\",\"title\":\"y\"}",
+    static const char *const bodies[] = {"",
+                                         "[]",
+                                         "{",
+                                         "{}",
+                                         "{\"title\":7}",
+                                         "{\"title\":\"x\",\"colour\":\"red\"}",
+                                         "{\"title\":\"x\",\"id\":\"other\"}",
+                                         "{\"title\":\"x\"} {}",
+                                         "{\"item\":{\"id\":\"b\",\"title\":\"x\"}}",
+                                         "{\"title\":\"x\",\"vectors\":{\"default\":[1,2]}}",
+                                         "{\"title\":\"x\",\"title\":\"y\"}",
                                          "{\"delete\":{\"item\":\"b\"}}"};
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++)
-        if (status_of(*state, "PUT", "/v1/items/one", bodies[i]) != 400) fail_msg("%s was not refused with 400", bodies[i]);
+        if (status_of(*state, "PUT", "/v1/items/one", bodies[i]) != 400)
+            fail_msg("%s was not refused with 400", bodies[i]);
     assert_int_equal(status_of(*state, "GET", "/v1/items/one", NULL), 404);
     assert_int_equal(status_of(*state, "PUT", "/v1/items/one", "{\"title\":\"x\",\"id\":\"one\"}"), 200);
 }
@@ -108,7 +120,11 @@ static void a_repeated_key_changes_nothing(void **state) {
     assert_int_equal(status_of(*state, "PUT", "/v1/items/k", "{\"title\":\"x\"}"), 200);
     assert_int_equal(status_of(*state, "PUT", "/v1/users/ana", "{\"name\":\"Ana\"}"), 200);
     for (int i = 0; i < 2; i++) {
-        api_request q = {.method = "POST", .path = "/v1/interactions", .query = "", .idempotency_key = "once", .body = "{\"user\":\"ana\",\"item\":\"k\",\"type\":\"like\"}"};
+        api_request q = {.method = "POST",
+                         .path = "/v1/interactions",
+                         .query = "",
+                         .idempotency_key = "once",
+                         .body = "{\"user\":\"ana\",\"item\":\"k\",\"type\":\"like\"}"};
         q.len = strlen(q.body);
         api_response r;
         api_handle(*state, &q, &r);
@@ -120,7 +136,12 @@ static void a_repeated_key_changes_nothing(void **state) {
     }
     static const char *const bad[] = {"", "\xff"};
     for (size_t i = 0; i < 2; i++) {
-        api_request q = {.method = "POST", .path = "/v1/interactions", .query = "", .idempotency_key = bad[i], .body = "{}", .len = 2};
+        api_request q = {.method = "POST",
+                         .path = "/v1/interactions",
+                         .query = "",
+                         .idempotency_key = bad[i],
+                         .body = "{}",
+                         .len = 2};
         api_response r;
         api_handle(*state, &q, &r);
         assert_int_equal(r.status, 400);
@@ -129,29 +150,57 @@ static void a_repeated_key_changes_nothing(void **state) {
 }
 
 static void every_read_of_what_is_not_there_is_404(void **state) {
-    static const char *const targets[] = {"/v1/items/none", "/v1/items/none/similar", "/v1/items/none/graph", "/v1/users/none", "/v1/users/none/policy",
-                                          "/v1/users/none/export", "/v1/nothing", "/", "/assets/none.js", "/v1/items/", "/v1"};
+    static const char *const targets[] = {"/v1/items/none",
+                                          "/v1/items/none/similar",
+                                          "/v1/items/none/graph",
+                                          "/v1/users/none",
+                                          "/v1/users/none/policy",
+                                          "/v1/users/none/export",
+                                          "/v1/nothing",
+                                          "/",
+                                          "/assets/none.js",
+                                          "/v1/items/",
+                                          "/v1"};
     for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++)
         if (status_of(*state, "GET", targets[i], NULL) != 404) fail_msg("%s is not 404", targets[i]);
 }
 
 static void a_method_that_is_not_there_is_405_with_allow(void **state) {
-    static const char *const calls[][2] = {{"PATCH", "/v1/items/a"}, {"DELETE", "/v1/items"}, {"PUT", "/v1/search"}, {"GET", "/v1/recommend"}, {"POST", "/healthz"}, {"TRACE", "/"},
-                                           {"get", "/v1/items"}, {"", "/v1/items"}, {"OPTIONS!", "/v1/items"}};
+    static const char *const calls[][2] = {
+        {"PATCH", "/v1/items/a"}, {"DELETE", "/v1/items"}, {"PUT", "/v1/search"},
+        {"GET", "/v1/recommend"}, {"POST", "/healthz"},    {"TRACE", "/"},
+        {"get", "/v1/items"},     {"", "/v1/items"},       {"OPTIONS!", "/v1/items"}};
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++)
-        if (status_of(*state, calls[i][0], calls[i][1], NULL) != 405) fail_msg("%s %s is not 405", calls[i][0], calls[i][1]);
+        if (status_of(*state, calls[i][0], calls[i][1], NULL) != 405)
+            fail_msg("%s %s is not 405", calls[i][0], calls[i][1]);
     assert_int_equal(status_of(*state, "OPTIONS", "/v1/items/a", NULL), 204);
     assert_int_equal(status_of(*state, "OPTIONS", "/nowhere", NULL), 404);
 }
 
 static void malformed_calls_are_400(void **state) {
     static const char *const calls[][3] = {
-        {"GET", "/v1/items/a%00b", NULL}, {"GET", "/v1/items/%ff", NULL}, {"GET", "/v1/items/%", NULL}, {"GET", "/v1/items?limit=0", NULL}, {"GET", "/v1/items?limit=1001", NULL},
-        {"GET", "/v1/items?page=2", NULL}, {"GET", "/v1/export?cursor=nonsense", NULL}, {"POST", "/v1/verify?repair=2", NULL}, {"GET", "/healthz?x=1", NULL},
-        {"POST", "/v1/search", ""}, {"POST", "/v1/search", "{}"}, {"POST", "/v1/search", "{\"text\":\"x\",\"k\":0}"}, {"POST", "/v1/search", "{\"text\":\"x\",\"k\":2147483648}"},
-        {"POST", "/v1/search", "{\"text\":\"x\",\"like\":\"y\"}"}, {"POST", "/v1/search", "{\"vector\":[1,2]}"}, {"POST", "/v1/search", "{\"vector\":[NaN]}"},
-        {"POST", "/v1/search", "{\"text\":\"\xff\"}"}, {"POST", "/v1/recommend", "{}"}, {"POST", "/v1/recommend", "[1]"}, {"POST", "/v1/recommend", "{\"user\":\"a\",\"colour\":1}"},
-        {"POST", "/v1/explain", "nonsense"}, {"POST", "/v1/search", "{\"text\":\"x\",\"filter\":{\"colour\":\"red\"}}"},
+        {"GET", "/v1/items/a%00b", NULL},
+        {"GET", "/v1/items/%ff", NULL},
+        {"GET", "/v1/items/%", NULL},
+        {"GET", "/v1/items?limit=0", NULL},
+        {"GET", "/v1/items?limit=1001", NULL},
+        {"GET", "/v1/items?page=2", NULL},
+        {"GET", "/v1/export?cursor=nonsense", NULL},
+        {"POST", "/v1/verify?repair=2", NULL},
+        {"GET", "/healthz?x=1", NULL},
+        {"POST", "/v1/search", ""},
+        {"POST", "/v1/search", "{}"},
+        {"POST", "/v1/search", "{\"text\":\"x\",\"k\":0}"},
+        {"POST", "/v1/search", "{\"text\":\"x\",\"k\":2147483648}"},
+        {"POST", "/v1/search", "{\"text\":\"x\",\"like\":\"y\"}"},
+        {"POST", "/v1/search", "{\"vector\":[1,2]}"},
+        {"POST", "/v1/search", "{\"vector\":[NaN]}"},
+        {"POST", "/v1/search", "{\"text\":\"\xff\"}"},
+        {"POST", "/v1/recommend", "{}"},
+        {"POST", "/v1/recommend", "[1]"},
+        {"POST", "/v1/recommend", "{\"user\":\"a\",\"colour\":1}"},
+        {"POST", "/v1/explain", "nonsense"},
+        {"POST", "/v1/search", "{\"text\":\"x\",\"filter\":{\"colour\":\"red\"}}"},
     };
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
         int status = status_of(*state, calls[i][0], calls[i][1], calls[i][2]);
@@ -164,8 +213,9 @@ static void deep_nesting_is_refused_by_every_route_with_a_body(void **state) {
     char *deep = malloc(DEPTH + 1);
     memset(deep, '[', DEPTH);
     deep[DEPTH] = 0;
-    static const char *const calls[][2] = {{"POST", "/v1/search"}, {"POST", "/v1/recommend"}, {"POST", "/v1/explain"}, {"PUT", "/v1/items/x"}, {"PUT", "/v1/users/x"},
-                                           {"POST", "/v1/items"}, {"POST", "/v1/relations"}, {"POST", "/v1/interactions"}};
+    static const char *const calls[][2] = {
+        {"POST", "/v1/search"}, {"POST", "/v1/recommend"}, {"POST", "/v1/explain"},   {"PUT", "/v1/items/x"},
+        {"PUT", "/v1/users/x"}, {"POST", "/v1/items"},     {"POST", "/v1/relations"}, {"POST", "/v1/interactions"}};
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
         int status = status_of(*state, calls[i][0], calls[i][1], deep);
         if (status != 400 && status != 413) fail_msg("%s is %d", calls[i][1], status);
@@ -174,8 +224,19 @@ static void deep_nesting_is_refused_by_every_route_with_a_body(void **state) {
 }
 
 static void states_and_lists_answer(void **state) {
-    static const char *const targets[] = {"/v1/items", "/v1/items?q=x&limit=5&after=", "/v1/users", "/v1/info", "/v1/info?section=vector", "/v1/doctor", "/healthz", "/readyz",
-                                          "/v1/items/one", "/v1/items/one/similar?k=3&depth=1", "/v1/items/one/graph", "/v1/users/ana", "/v1/users/ana/policy",
+    static const char *const targets[] = {"/v1/items",
+                                          "/v1/items?q=x&limit=5&after=",
+                                          "/v1/users",
+                                          "/v1/info",
+                                          "/v1/info?section=vector",
+                                          "/v1/doctor",
+                                          "/healthz",
+                                          "/readyz",
+                                          "/v1/items/one",
+                                          "/v1/items/one/similar?k=3&depth=1",
+                                          "/v1/items/one/graph",
+                                          "/v1/users/ana",
+                                          "/v1/users/ana/policy",
                                           "/v1/users/ana/export"};
     braid_error err = {0};
     assert_int_equal(braid_wait(*state, NULL, 5000, &err), BRAID_OK);
@@ -207,7 +268,8 @@ static void an_export_is_taken_back(void **state) {
         if (r.len) assert_int_equal(status_of(*state, "POST", "/v1/items", r.body), 200);
         more = r.next != NULL;
         size_t n = 0; /* a cursor is opaque: everything in it is escaped */
-        for (const char *p = more ? r.next : ""; *p && n + 4 < sizeof cursor; p++) n += (size_t)snprintf(cursor + n, 4, "%%%02X", (unsigned char)*p);
+        for (const char *p = more ? r.next : ""; *p && n + 4 < sizeof cursor; p++)
+            n += (size_t)snprintf(cursor + n, 4, "%%%02X", (unsigned char)*p);
         cursor[n] = 0;
         api_response_free(&r);
         assert_true(pages < 1000);
@@ -220,10 +282,11 @@ static bool refs_resolve(const json_t *node, const json_t *schemas) {
     json_t *value;
     size_t i;
     if (json_is_array(node)) {
-        json_array_foreach(node, i, value) if (!refs_resolve(value, schemas)) return false;
+        json_array_foreach (node, i, value)
+            if (!refs_resolve(value, schemas)) return false;
         return true;
     }
-    json_object_foreach((json_t *)node, key, value) {
+    json_object_foreach ((json_t *)node, key, value) {
         const char *ref = strcmp(key, "$ref") == 0 ? json_string_value(value) : NULL;
         if (ref && (strncmp(ref, "#/components/schemas/", 21) != 0 || !json_object_get(schemas, ref + 21))) {
             print_error("%s\n", ref);
@@ -238,7 +301,8 @@ static void the_specification_holds_every_route_and_resolves(void **state) {
     int status;
     json_t *spec = ask(*state, "GET", "/openapi.json", NULL, &status);
     assert_int_equal(status, 200);
-    json_t *paths = json_object_get(spec, "paths"), *schemas = json_object_get(json_object_get(spec, "components"), "schemas");
+    json_t *paths = json_object_get(spec, "paths"),
+           *schemas = json_object_get(json_object_get(spec, "components"), "schemas");
     assert_true(refs_resolve(spec, schemas));
     for (size_t i = 0; api_route_at(i); i++) {
         const api_route *r = api_route_at(i);

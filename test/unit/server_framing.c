@@ -10,7 +10,9 @@
 #include "server/assets.h"
 #include "server/framing.h"
 
-typedef struct header { const char *name, *value; } header;
+typedef struct header {
+    const char *name, *value;
+} header;
 
 /* Up to four headers, the first without a name ends them. */
 static int check(const header *h, const char *method, const char *version, int64_t *length) {
@@ -18,8 +20,10 @@ static int check(const header *h, const char *method, const char *version, int64
     char why[256];
     for (; h->name; h++) framing_add(&f, h->name, h->value);
     int status = framing_check(&f, method, version, length, why, sizeof why);
-    if (status) assert_true(strlen(why) > 10);
-    else assert_true(why[0] == 0);
+    if (status)
+        assert_true(strlen(why) > 10);
+    else
+        assert_true(why[0] == 0);
     return status;
 }
 
@@ -39,10 +43,14 @@ static void a_plain_request_passes(void **state) {
 static void ambiguous_lengths_are_refused(void **state) {
     (void)state;
     int64_t length;
-    assert_int_equal(CHECK("POST", "HTTP/1.1", {"Host", "x"}, {"Content-Length", "5"}, {"Transfer-Encoding", "chunked"}), 400);
-    assert_int_equal(CHECK("POST", "HTTP/1.1", {"Host", "x"}, {"Transfer-Encoding", "chunked"}, {"content-length", "5"}), 400);
+    assert_int_equal(
+        CHECK("POST", "HTTP/1.1", {"Host", "x"}, {"Content-Length", "5"}, {"Transfer-Encoding", "chunked"}), 400);
+    assert_int_equal(
+        CHECK("POST", "HTTP/1.1", {"Host", "x"}, {"Transfer-Encoding", "chunked"}, {"content-length", "5"}), 400);
     assert_int_equal(CHECK("POST", "HTTP/1.1", {"Host", "x"}, {"Content-Length", "5"}, {"Content-Length", "5"}), 400);
-    assert_int_equal(CHECK("POST", "HTTP/1.1", {"Host", "x"}, {"Transfer-Encoding", "chunked"}, {"Transfer-Encoding", "identity"}), 400);
+    assert_int_equal(
+        CHECK("POST", "HTTP/1.1", {"Host", "x"}, {"Transfer-Encoding", "chunked"}, {"Transfer-Encoding", "identity"}),
+        400);
     assert_int_equal(CHECK("POST", "HTTP/1.0", {"Transfer-Encoding", "chunked"}), 400);
     static const char *const lengths[] = {"", "-1", "+5", "5, 5", "0x10", " 5", "5 ", "1e3", "9999999999999999999999"};
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
@@ -109,13 +117,18 @@ static void no_name_of_a_file_leads_out_of_the_folder(void **state) {
     (void)state;
     char copy[256];
     asset a;
-    static const char *const out[] = {"/assets/../Makefile", "/assets/%2e%2e/Makefile", "/assets/..%2fMakefile", "/assets//etc/passwd", "/assets/%2Fetc/passwd", "/assets/",
-                                      "/assets/.gitignore", "/assets/a/../../Makefile", "/assets/a%00b", "/assets/a%5c..%5cb", "/assets/web/", "/assets/./Makefile"};
+    static const char *const out[] = {"/assets/../Makefile",   "/assets/%2e%2e/Makefile",
+                                      "/assets/..%2fMakefile", "/assets//etc/passwd",
+                                      "/assets/%2Fetc/passwd", "/assets/",
+                                      "/assets/.gitignore",    "/assets/a/../../Makefile",
+                                      "/assets/a%00b",         "/assets/a%5c..%5cb",
+                                      "/assets/web/",          "/assets/./Makefile"};
     for (size_t i = 0; i < sizeof out / sizeof out[0]; i++) {
         const char *name = name_in(out[i], copy);
         if (name && assets_open(".", name, &a)) fail_msg("\"%s\" was served", out[i]);
     }
-    assert_true(assets_open(".", name_in("/assets/Makefile", copy), &a)); /* the folder itself is readable: the refusals above mean something */
+    assert_true(assets_open(".", name_in("/assets/Makefile", copy),
+                            &a)); /* the folder itself is readable: the refusals above mean something */
     assert_true(a.size > 0);
     assets_close(&a);
     assert_false(assets_open(".", "server", &a)); /* a folder is no file */

@@ -1,4 +1,5 @@
-/* Addresses: what strangers write into a request line is decoded, cut, matched and range-checked, or refused with a reason. */
+/* Addresses: what strangers write into a request line is decoded, cut, matched and range-checked, or refused with a
+ * reason. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,9 +18,14 @@ static const api_row *row_of(const char *method, const char *path) {
 
 static void percent_escapes_are_decoded(void **state) {
     (void)state;
-    static const struct { const char *in, *out; bool plus; } good[] = {
-        {"a%20b", "a b", false}, {"%C3%A9t%c3%a9", "été", false}, {"a%2Fb", "a/b", false}, {"a+b", "a+b", false}, {"a+b", "a b", true}, {"", "", false}, {"%25", "%", false},
-        {"%F0%9F%8E%AC", "\xF0\x9F\x8E\xAC", false},
+    static const struct {
+        const char *in, *out;
+        bool plus;
+    } good[] = {
+        {"a%20b", "a b", false}, {"%C3%A9t%c3%a9", "été", false},
+        {"a%2Fb", "a/b", false}, {"a+b", "a+b", false},
+        {"a+b", "a b", true},    {"", "", false},
+        {"%25", "%", false},     {"%F0%9F%8E%AC", "\xF0\x9F\x8E\xAC", false},
     };
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         char text[64];
@@ -31,8 +37,9 @@ static void percent_escapes_are_decoded(void **state) {
 
 static void broken_escapes_nul_and_broken_utf8_are_refused(void **state) {
     (void)state;
-    static const char *const bad[] = {"%", "%4", "%zz", "a%0", "%00", "a%00b", "%ff", "%C3", "%C3%28", "%C0%AF", "%E0%80%80", "%ED%A0%80", "%F5%80%80%80", "%F4%90%80%80",
-                                      "\xff", "%80"};
+    static const char *const bad[] = {
+        "%",      "%4",     "%zz",       "a%0",       "%00",          "a%00b",        "%ff",  "%C3",
+        "%C3%28", "%C0%AF", "%E0%80%80", "%ED%A0%80", "%F5%80%80%80", "%F4%90%80%80", "\xff", "%80"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char text[64];
         snprintf(text, sizeof text, "%s", bad[i]);
@@ -69,7 +76,8 @@ static void every_route_is_found_by_its_own_pattern(void **state) {
     (void)state;
     assert_true(api_row_count > 20);
     for (size_t i = 0; api_route_at(i); i++) {
-        const api_route *r = api_route_at(i), *found = api_find_route(r->method, r->pattern); /* "{id}" is an id like any other */
+        /* "{id}" is an id like any other */
+        const api_route *r = api_route_at(i), *found = api_find_route(r->method, r->pattern);
         assert_ptr_equal(r, found);
     }
     assert_null(api_route_at(api_row_count));
@@ -95,8 +103,10 @@ static void parameters_have_defaults_and_ranges(void **state) {
     assert_int_equal(v[1].number, 3);
     assert_true(parse("&&k=&depth", v, why)); /* empty is the same as absent */
     assert_int_equal(v[0].number, 10);
-    static const char *const bad[] = {"k=0", "k=1001", "k=-1", "k=2147483648", "k=99999999999999999999999", "k=1.5", "k=%201", "k=0x10", "k=ten", "depth=4", "k=1&k=2",
-                                      "K=1", "q=x", "=5", "k=%zz", "k=%00", "%ff=1", "k=5;depth=1"};
+    static const char *const bad[] = {"k=0",     "k=1001", "k=-1",       "k=2147483648", "k=99999999999999999999999",
+                                      "k=1.5",   "k=%201", "k=0x10",     "k=ten",        "depth=4",
+                                      "k=1&k=2", "K=1",    "q=x",        "=5",           "k=%zz",
+                                      "k=%00",   "%ff=1",  "k=5;depth=1"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         why[0] = 0;
         if (parse(bad[i], v, why)) fail_msg("\"%s\" was taken", bad[i]);

@@ -32,15 +32,17 @@ static int64_t end_after(int fd, int most_ms) {
     return recv(fd, &byte, 1, MSG_DONTWAIT) == 0 ? reaper_now_us() - start : -1;
 }
 
-/* A new connection of which was said, while its first time lasted, that the server is at work (0) or that an answer is due by then.
- * Where the machine took longer to say so, another one. */
+/* A new connection of which was said, while its first time lasted, that the server is at work (0) or that an answer
+ * is due by then. Where the machine took longer to say so, another one. */
 static reaper_connection *add_in_time(reaper *r, int fds[2], int64_t answer_us) {
     for (;;) {
         pair(fds);
         int64_t begun = reaper_now_us();
         reaper_connection *c = reaper_add(r, fds[0]);
-        if (answer_us == 0) reaper_set(r, c, 0);
-        else reaper_set_answering(r, c, begun + answer_us);
+        if (answer_us == 0)
+            reaper_set(r, c, 0);
+        else
+            reaper_set_answering(r, c, begun + answer_us);
         if (reaper_now_us() - begun < ALLOWED_US) return c;
         reaper_remove(r, c);
         close(fds[0]);
@@ -194,7 +196,16 @@ static void a_reused_number_is_not_cut_for_its_predecessor(void **state) {
 
 static void an_address_to_listen_on_is_checked(void **state) {
     (void)state;
-    static const char *const bad[] = {"", "8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1", "::1:80", "no.such.host.invalid:1", "1:2:3"};
+    static const char *const bad[] = {"",
+                                      "8080",
+                                      "127.0.0.1",
+                                      "127.0.0.1:",
+                                      "127.0.0.1:x",
+                                      "127.0.0.1:65536",
+                                      "127.0.0.1:-1",
+                                      "::1:80",
+                                      "no.such.host.invalid:1",
+                                      "1:2:3"};
     char url[LISTEN_URL_MAX];
     int fd, other;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

@@ -40,11 +40,15 @@ static void swallow(void *ctx, const char *lines, size_t len, size_t first_line,
     for (const char *p = lines, *end = lines + len; p < end; line++) {
         const char *stop = memchr(p, '\n', (size_t)(end - p));
         if (!stop) stop = end;
-        if (*p == 'x') json_array_append_new(rejected, json_pack("{s:I, s:s, s:s}", "line", (json_int_t)line, "code", "INVALID", "error", "no"));
-        else if (stop > p) accepted++;
+        if (*p == 'x')
+            json_array_append_new(
+                rejected, json_pack("{s:I, s:s, s:s}", "line", (json_int_t)line, "code", "INVALID", "error", "no"));
+        else if (stop > p)
+            accepted++;
         p = stop + 1;
     }
-    json_t *report = json_pack("{s:i, s:i, s:o, s:s}", "accepted", accepted, "duplicates", 0, "rejected", rejected, "lsn", "t-1");
+    json_t *report =
+        json_pack("{s:i, s:i, s:o, s:s}", "accepted", accepted, "duplicates", 0, "rejected", rejected, "lsn", "t-1");
     answer->status = 200;
     answer->body = json_dumps(report, JSON_COMPACT);
     answer->len = strlen(answer->body);
@@ -80,7 +84,8 @@ static void every_line_arrives_once_with_its_number(void **state) {
     (void)state;
     char text[8192];
     size_t n = 0;
-    for (int i = 1; i <= 300; i++) n += (size_t)snprintf(text + n, sizeof text - n, "%s%d\n", i % 50 == 0 ? "x" : "a", i);
+    for (int i = 1; i <= 300; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%d\n", i % 50 == 0 ? "x" : "a", i);
     sink k = {0};
     int status;
     json_t *report = run(&k, text, n, 7, NULL, &status);
@@ -89,7 +94,7 @@ static void every_line_arrives_once_with_its_number(void **state) {
     json_t *rejected = json_object_get(report, "rejected"), *row;
     size_t i;
     assert_int_equal(json_array_size(rejected), 6);
-    json_array_foreach(rejected, i, row) assert_int_equal(number(row, "line"), (json_int_t)(i + 1) * 50);
+    json_array_foreach (rejected, i, row) assert_int_equal(number(row, "line"), (json_int_t)(i + 1) * 50);
     assert_string_equal(json_string_value(json_object_get(report, "lsn")), "t-1");
     assert_null(json_object_get(report, "rejected_total"));
     assert_true(k.calls > 10);

@@ -84,7 +84,8 @@ static void whoever_waits_too_long_leaves_and_the_turn_is_not_lost(void **state)
     (void)state;
     crowd c = {.t = turns_new(1)};
     bool handed_on = false;
-    for (int round = 0; round < 10 && !handed_on; round++) { /* again, if the machine let the second wait too long as well */
+    /* again, if the machine let the second wait too long as well */
+    for (int round = 0; round < 10 && !handed_on; round++) {
         assert_true(turns_take(c.t));
         c.done = 0;
         member first = {&c, 0, true, 0}, second = {&c, 1, false, 0};

@@ -59,7 +59,8 @@ static vector_store *open_store(const char *name) {
 static void put(world *w, uint32_t first, uint32_t n) {
     braid_error err = {0};
     vector_entry *entries = malloc(n * sizeof *entries);
-    for (uint32_t i = 0; i < n; i++) entries[i] = (vector_entry){.num = first + i, .values = w->points + (size_t)(first + i) * DIM};
+    for (uint32_t i = 0; i < n; i++)
+        entries[i] = (vector_entry){.num = first + i, .values = w->points + (size_t)(first + i) * DIM};
     must(vector_upsert(w->hnsw, entries, n, &err), &err);
     must(vector_upsert(w->flat, entries, n, &err), &err);
     free(entries);
@@ -94,7 +95,9 @@ static int end_world(void **state) {
     return 0;
 }
 
-typedef struct outcome { double recall, distances, exact; } outcome;
+typedef struct outcome {
+    double recall, distances, exact;
+} outcome;
 
 static outcome compare(world *w, unsigned ef, const bitset *allow) {
     outcome o = {0};
@@ -104,7 +107,10 @@ static outcome compare(world *w, unsigned ef, const bitset *allow) {
         candidate got[K], truth[K];
         size_t got_n, truth_n;
         vector_stats stats;
-        vector_query q = {.values = w->queries + (size_t)i * DIM, .k = K, .ef = ef, .allow = allow,
+        vector_query q = {.values = w->queries + (size_t)i * DIM,
+                          .k = K,
+                          .ef = ef,
+                          .allow = allow,
                           .allow_count = allow == NULL ? 0 : bitset_count(allow)};
         must(vector_search(w->hnsw, &q, got, &got_n, &stats, &err), &err);
         o.distances += (double)stats.distances / QUERIES;
@@ -302,7 +308,8 @@ static void the_same_order_of_inserts_gives_the_same_answers(void **state) {
         stores[t] = open_store("hnsw");
         for (uint32_t i = 0; i < SOME; i++) {
             braid_error err = {0};
-            must(vector_upsert(stores[t], &(vector_entry){.num = i, .values = points + (size_t)i * DIM}, 1, &err), &err);
+            must(vector_upsert(stores[t], &(vector_entry){.num = i, .values = points + (size_t)i * DIM}, 1, &err),
+                 &err);
         }
     }
     for (uint32_t i = 0; i < 50; i++) {

@@ -274,8 +274,8 @@ static void seal(uint8_t *bytes) {
 /* Random words and whole random values where they hurt, checksums made right again: refused, or loaded into a graph
  * that is whole. */
 static void a_forged_file_never_harms(void **state) {
-    static const uint32_t words[] = {0, 1, N - 1, N, N + 60, UINT32_MAX, UINT32_MAX - 1, 0x80000000u, 0x7fc00000u, 15,
-                                     16};
+    static const uint32_t words[] = {0,           1,           N - 1, N, N + 60, UINT32_MAX, UINT32_MAX - 1,
+                                     0x80000000u, 0x7fc00000u, 15,    16};
     files *f = *state;
     rng r;
     rng_seed(&r, test_seed());
@@ -294,7 +294,8 @@ static void a_forged_file_never_harms(void **state) {
             if (rng_below(&r, 3) == 0) word = (uint32_t)rng_below(&r, N);
             memcpy(forged + at, &word, 4);
         }
-        if (round % 5 != 0) seal(forged);
+        if (round % 5 != 0)
+            seal(forged);
         else {
             uint64_t xxh3 = XXH3_64bits(forged, offsetof(hnsw_file_head, xxh3));
             memcpy(forged + offsetof(hnsw_file_head, xxh3), &xxh3, sizeof xxh3);
@@ -341,7 +342,11 @@ static void a_save_that_fails_says_so_and_leaves_the_old_file(void **state) {
     free(still);
 }
 
-typedef struct searcher { vector_store *s; _Atomic bool stop; _Atomic unsigned searches, failed; } searcher;
+typedef struct searcher {
+    vector_store *s;
+    _Atomic bool stop;
+    _Atomic unsigned searches, failed;
+} searcher;
 
 static void *search_on(void *ctx) {
     searcher *x = ctx;

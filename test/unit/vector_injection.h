@@ -1,5 +1,6 @@
-/* Texts that try to be something else than a text, and where they are put: R27 of the reliability plan. Each is a text of one
- * item, in every field and as a name and a value among its attributes, and is asked for in every place of a filter. */
+/* Texts that try to be something else than a text, and where they are put: R27 of the reliability plan. Each is a
+ * text of one item, in every field and as a name and a value among its attributes, and is asked for in every place
+ * of a filter. */
 #ifndef VECTOR_INJECTION_H
 #define VECTOR_INJECTION_H
 
@@ -7,27 +8,157 @@
 
 static const char *const injections[] = {
     /* quotes and escapes */
-    "\"", "\"\"", "'", "''", "`", "\\", "\\\\", "\\\\\\", "\\\"", "\\'", "\"\\", "\\\\\"", "'\\''", "\"'\"", "\"+\"", "'||'",
-    "\\u0022", "\\x22", "\\042", "\\u{22}", "%22", "%27", "&quot;", "\\N{QUOTATION MARK}", "\xef\xbc\x82", "\xca\xbc",
-    "\xe2\x80\x9c or 1==1 \xe2\x80\x9d", "\"\xcc\x81 or 1==1", "\xe2\x80\xae\" or 1==1", "\xe2\x80\x8b\"", "\xef\xbb\xbf\"",
-    "\xe2\x80\xa8\" or 1==1", "\xf0\x9f\x8e\xac\"", "\xc2\x85'",
+    "\"",
+    "\"\"",
+    "'",
+    "''",
+    "`",
+    "\\",
+    "\\\\",
+    "\\\\\\",
+    "\\\"",
+    "\\'",
+    "\"\\",
+    "\\\\\"",
+    "'\\''",
+    "\"'\"",
+    "\"+\"",
+    "'||'",
+    "\\u0022",
+    "\\x22",
+    "\\042",
+    "\\u{22}",
+    "%22",
+    "%27",
+    "&quot;",
+    "\\N{QUOTATION MARK}",
+    "\xef\xbc\x82",
+    "\xca\xbc",
+    "\xe2\x80\x9c or 1==1 \xe2\x80\x9d",
+    "\"\xcc\x81 or 1==1",
+    "\xe2\x80\xae\" or 1==1",
+    "\xe2\x80\x8b\"",
+    "\xef\xbb\xbf\"",
+    "\xe2\x80\xa8\" or 1==1",
+    "\xf0\x9f\x8e\xac\"",
+    "\xc2\x85'",
     /* the language of Milvus */
-    "\" or 1==1", "\" or 1==1 or \"", "\\\" or 1==1 or \\\"", "' or 1==1 or '", "or 1==1", "1==1", "1 == 1 or title == \"x",
-    "num >= 0", "\" or num >= 0 or kind == \"", "\"] or num >= 0 or kind in [\"", "\"]) or num >= 0 or array_contains(genres, \"x",
-    "\") or (num >= 0", ")) or ((num >= 0", "like \"%\"", "\" or title like \"%", "title like \"%\"", "%", "_", "%%", "canary%",
-    "\" && num >= 0 || \"", "not", "and", "or", "in", "in [1]", "true", "false", "null", "exists attributes",
-    "exists attributes[\"k\"]", "json_contains(attributes[\"k\"], \"x\")", "array_length(genres) >= 0", "$meta", "$meta[\"k\"]",
-    "num", "vector", "count(*)", "{x}", "{{x}}", "\" == \"", "\" in [\"",
+    "\" or 1==1",
+    "\" or 1==1 or \"",
+    "\\\" or 1==1 or \\\"",
+    "' or 1==1 or '",
+    "or 1==1",
+    "1==1",
+    "1 == 1 or title == \"x",
+    "num >= 0",
+    "\" or num >= 0 or kind == \"",
+    "\"] or num >= 0 or kind in [\"",
+    "\"]) or num >= 0 or array_contains(genres, \"x",
+    "\") or (num >= 0",
+    ")) or ((num >= 0",
+    "like \"%\"",
+    "\" or title like \"%",
+    "title like \"%\"",
+    "%",
+    "_",
+    "%%",
+    "canary%",
+    "\" && num >= 0 || \"",
+    "not",
+    "and",
+    "or",
+    "in",
+    "in [1]",
+    "true",
+    "false",
+    "null",
+    "exists attributes",
+    "exists attributes[\"k\"]",
+    "json_contains(attributes[\"k\"], \"x\")",
+    "array_length(genres) >= 0",
+    "$meta",
+    "$meta[\"k\"]",
+    "num",
+    "vector",
+    "count(*)",
+    "{x}",
+    "{{x}}",
+    "\" == \"",
+    "\" in [\"",
     /* comments and ends of statements */
-    "--", "\" --", "' --", "/*", "*/", "/* */", "//", "#", ";", "'; --", "\"; drop collection", "\n\" or num >= 0", "\t'\r\n--",
+    "--",
+    "\" --",
+    "' --",
+    "/*",
+    "*/",
+    "/* */",
+    "//",
+    "#",
+    ";",
+    "'; --",
+    "\"; drop collection",
+    "\n\" or num >= 0",
+    "\t'\r\n--",
     /* paths */
-    "$.k", "$..*", "$[?(@.k)]", "$.\"k\"", "/k", "a/b", "/a~1b", "~", "~0", "[0]", "[\"k\"]", "k\"][\"o", "k\"] or attributes[\"k",
-    "k\"] == \"x\" or attributes[\"k", "k']", "{k,o}", "#>>", "->", "->>", "@>", "?", "?|", "k->>'o'",
+    "$.k",
+    "$..*",
+    "$[?(@.k)]",
+    "$.\"k\"",
+    "/k",
+    "a/b",
+    "/a~1b",
+    "~",
+    "~0",
+    "[0]",
+    "[\"k\"]",
+    "k\"][\"o",
+    "k\"] or attributes[\"k",
+    "k\"] == \"x\" or attributes[\"k",
+    "k']",
+    "{k,o}",
+    "#>>",
+    "->",
+    "->>",
+    "@>",
+    "?",
+    "?|",
+    "k->>'o'",
     /* SQL, its arrays and its bulk form */
-    "' OR '1'='1", "' OR 1=1 --", "') OR ('1'='1", "'; DROP TABLE braid_vectors_items; --", "'); DELETE FROM braid_vectors_items; --",
-    "'; UPDATE pg_user SET passwd = ''; --", "'||pg_sleep(10)||'", "'; COPY (SELECT 1) TO PROGRAM 'id'; --", "UNION SELECT NULL",
-    "1; SELECT 1", "E'\\''", "U&'\\0027'", "x'27'", "chr(39)", "$1", "$2", "$$", "$$ OR true $$", "$x$", "%s", "%n", "%1$s", "{t}",
-    "{c}", "{}", "{\"a\",NULL}", "NULL", "},{", "\",\"", "ARRAY['x']", "\\.", "\\N", "::text", "'::regclass", "(SELECT 1)",
+    "' OR '1'='1",
+    "' OR 1=1 --",
+    "') OR ('1'='1",
+    "'; DROP TABLE braid_vectors_items; --",
+    "'); DELETE FROM braid_vectors_items; --",
+    "'; UPDATE pg_user SET passwd = ''; --",
+    "'||pg_sleep(10)||'",
+    "'; COPY (SELECT 1) TO PROGRAM 'id'; --",
+    "UNION SELECT NULL",
+    "1; SELECT 1",
+    "E'\\''",
+    "U&'\\0027'",
+    "x'27'",
+    "chr(39)",
+    "$1",
+    "$2",
+    "$$",
+    "$$ OR true $$",
+    "$x$",
+    "%s",
+    "%n",
+    "%1$s",
+    "{t}",
+    "{c}",
+    "{}",
+    "{\"a\",NULL}",
+    "NULL",
+    "},{",
+    "\",\"",
+    "ARRAY['x']",
+    "\\.",
+    "\\N",
+    "::text",
+    "'::regclass",
+    "(SELECT 1)",
 };
 enum { INJECTIONS = sizeof injections / sizeof injections[0], INJECTION_PLACES = 9 };
 
@@ -41,7 +172,8 @@ static inline const char *injected_name(unsigned i) {
 static inline json_t *injected_item(unsigned i) {
     const char *text = injections[i], *p = injected_name(i);
     json_t *list = json_pack("[s,s]", p, "x");
-    json_t *json = json_pack("{ss,ss,ss,ss,ss,ss}", "id", p, "title", p, "original_title", p, "kind", p, "language", p, "synopsis", text);
+    json_t *json = json_pack("{ss,ss,ss,ss,ss,ss}", "id", p, "title", p, "original_title", p, "kind", p, "language", p,
+                             "synopsis", text);
     static const char *const lists[] = {"countries", "genres", "themes", "moods", "contexts", "regions"};
     for (size_t n = 0; n < sizeof lists / sizeof lists[0]; n++) json_object_set(json, lists[n], list);
     json_object_set_new(json, "people", json_pack("[{ss,ss}]", "name", p, "role", "cast"));
@@ -52,13 +184,14 @@ static inline json_t *injected_item(unsigned i) {
     return json;
 }
 
-/* The i-th text in one of the places where a filter can hold it; NULL where it cannot stand there (a path of empty names,
- * or with control characters). */
+/* The i-th text in one of the places where a filter can hold it; NULL where it cannot stand there (a path of empty
+ * names, or with control characters). */
 static inline json_t *injected_filter(unsigned i, unsigned place) {
     const char *p = injections[i];
     char path[300];
-    static const char *const fields[] = {"id",        "title",  "original_title", "kind",     "language", "synopsis", "countries",
-                                         "genres",    "themes", "moods",          "contexts", "people",   "regions"};
+    static const char *const fields[] = {"id",       "title",     "original_title", "kind",   "language",
+                                         "synopsis", "countries", "genres",         "themes", "moods",
+                                         "contexts", "people",    "regions"};
     enum { FIELDS = sizeof fields / sizeof fields[0] };
     bool path_can_be = p[0] != '.' && p[strlen(p) - 1] != '.' && strstr(p, "..") == NULL && injected_name(i) == p;
     snprintf(path, sizeof path, place == 5 ? "attributes.o.%s" : "attributes.%s", p);

@@ -70,8 +70,10 @@ static void auto_is_the_first_that_the_cpu_supports(void **state) {
     size_t n = 0;
     for (; (k = vector_kernel_at(n)) != NULL; n++) {
         if (want == NULL && k->supported()) want = k;
-        if (!k->supported()) assert_null(vector_kernel_find(k->name));
-        else assert_ptr_equal(vector_kernel_find(k->name), k);
+        if (!k->supported())
+            assert_null(vector_kernel_find(k->name));
+        else
+            assert_ptr_equal(vector_kernel_find(k->name), k);
     }
     assert_string_equal(vector_kernel_at(n - 1)->name, "scalar");
     assert_ptr_equal(vector_kernel_find("auto"), want);

@@ -123,8 +123,8 @@ static void a_batch_is_in_as_a_whole_or_not_at_all(void **state) {
         }
         count = now;
         float got[DIM];
-        assert_int_equal(vector_fetch(s, entries[BATCH - 1].num, 0, got, &err), code == BRAID_OK ? BRAID_OK
-                         : BRAID_E_NOT_FOUND);
+        assert_int_equal(vector_fetch(s, entries[BATCH - 1].num, 0, got, &err),
+                         code == BRAID_OK ? BRAID_OK : BRAID_E_NOT_FOUND);
     }
     print_message("%u of %d batches found no memory\n", failures, ROUNDS);
     assert_in_range(failures, 2, ROUNDS - 20);
@@ -249,10 +249,8 @@ int main(void) {
         void *state = (void *)(uintptr_t)ops;
         struct CMUnitTest tests[] = {
 #define CLAIM(f) {#f, f, NULL, NULL, state}
-            CLAIM(opening_fails_or_works),
-            CLAIM(a_batch_is_in_as_a_whole_or_not_at_all),
-            CLAIM(removals_are_never_half_done),
-            CLAIM(searching_fails_or_works),
+            CLAIM(opening_fails_or_works),       CLAIM(a_batch_is_in_as_a_whole_or_not_at_all),
+            CLAIM(removals_are_never_half_done), CLAIM(searching_fails_or_works),
             CLAIM(a_snapshot_fails_or_works),
         };
         failed += cmocka_run_group_tests_name(ops->name, tests, NULL, NULL);

@@ -1,5 +1,6 @@
-/* The Milvus store beyond the contract of vector stores: its collection and whose it is, what is seen after a write, what
- * it does when the collection goes or the server does. Needs a server (BRAID_TEST_MILVUS), some of it Toxiproxy. */
+/* The Milvus store beyond the contract of vector stores: its collection and whose it is, what is seen after a write,
+ * what it does when the collection goes or the server does. Needs a server (BRAID_TEST_MILVUS), some of it
+ * Toxiproxy. */
 #include "model_test.h"
 
 #include "test/support/milvus.h"
@@ -22,7 +23,9 @@ static void must(int code, const braid_error *err) {
     if (code != BRAID_OK) fail_msg("%s", err->message);
 }
 
-static int64_t now_ns(void) { return clock_mono_ns(&clock_system); }
+static int64_t now_ns(void) {
+    return clock_mono_ns(&clock_system);
+}
 
 static vector_store *open_store(const remote_options *remote, uint32_t dim) {
     braid_error err = {0};
@@ -81,7 +84,9 @@ static const char *collection_of(const remote_options *remote) {
     return name;
 }
 
-static bool holds(const buf *b, const char *text) { return memmem(b->data, b->len, text, strlen(text)) != NULL; }
+static bool holds(const buf *b, const char *text) {
+    return memmem(b->data, b->len, text, strlen(text)) != NULL;
+}
 
 /* ---- the collection ---- */
 
@@ -120,7 +125,8 @@ static void the_collection_is_made_indexed_and_loaded(void **state) {
         if (!there) fail_msg("no column %s", filter_field_name(f));
     }
     bool json = false;
-    for (size_t i = 0; i < n; i++) json = json || (strcmp(fields[i].name, "attributes") == 0 && fields[i].type == MILVUS_JSON);
+    for (size_t i = 0; i < n; i++)
+        json = json || (strcmp(fields[i].name, "attributes") == 0 && fields[i].type == MILVUS_JSON);
     assert_true(json);
     buf_free(&answer);
     vector_close(s);
@@ -182,7 +188,9 @@ static void names_that_could_be_something_else_are_refused(void **state) {
 
 /* ---- what is seen ---- */
 
-static unsigned rounds(unsigned few, unsigned many) { return getenv("BRAID_TEST_LONG") != NULL ? many : few; }
+static unsigned rounds(unsigned few, unsigned many) {
+    return getenv("BRAID_TEST_LONG") != NULL ? many : few;
+}
 
 static void what_was_written_is_seen_by_the_next_question(void **state) {
     (void)state;
@@ -243,8 +251,8 @@ static void versions_hold_across_openings(void **state) {
 static item *small_item(arena *a, uint32_t num) {
     braid_error err = {0};
     item *it = NULL;
-    json_t *json = json_pack("{s:o,s:s,s:i,s:[s]}", "id", json_sprintf("m%u", num), "title", "t", "year", 1000 + (int)num, "genres",
-                             num % 2 ? "odd" : "even");
+    json_t *json = json_pack("{s:o,s:s,s:i,s:[s]}", "id", json_sprintf("m%u", num), "title", "t", "year",
+                             1000 + (int)num, "genres", num % 2 ? "odd" : "even");
     if (item_from_json(json, &test_limits, a, &it, &err)) fail_msg("%s", err.message);
     json_decref(json);
     return it;
@@ -296,8 +304,8 @@ static void rows_of_many_messages_keep_their_own_fields(void **state) {
     vector_close(s);
 }
 
-/* A second row of a key, as `insert` of another program or a delete that got lost would leave it, is told by the check, and
- * is never answered twice. */
+/* A second row of a key, as `insert` of another program or a delete that got lost would leave it, is told by the
+ * check, and is never answered twice. */
 static void a_doubled_row_is_found_by_the_check(void **state) {
     (void)state;
     remote_options remote;
@@ -350,7 +358,8 @@ static void a_doubled_row_is_found_by_the_check(void **state) {
     vector_close(s);
 }
 
-/* What is sent for the first time is inserted; when its answer was lost, the second sending takes the first one's place. */
+/* What is sent for the first time is inserted; when its answer was lost, the second sending takes the first one's
+ * place. */
 static void an_insert_whose_answer_was_lost_is_no_second_row(void **state) {
     (void)state;
     enum { ROWS = 20 };
@@ -441,7 +450,8 @@ static void a_collection_that_was_dropped_is_no_empty_answer(void **state) {
     vector_close(s);
 }
 
-/* R13: whatever happens to the wire, a search ends by its deadline, and soon after the wire is whole again it is answered. */
+/* R13: whatever happens to the wire, a search ends by its deadline, and soon after the wire is whole again it is
+ * answered. */
 static void faults_on_the_wire_cost_no_more_than_the_deadline(void **state) {
     (void)state;
     enum { ALLOWED_MS = 300 };

@@ -1,8 +1,8 @@
 /* Filters as expressions of Milvus.
  *
- * Without a server: literals cannot be left, names and numbers are ours. With one (BRAID_TEST_MILVUS): random filters over
- * random items, both full of texts that mean something to the expression language; the rows that Milvus gives must be
- * those that filter_matches takes - exactly where the compiler says so, else at least those. */
+ * Without a server: literals cannot be left, names and numbers are ours. With one (BRAID_TEST_MILVUS): random
+ * filters over random items, both full of texts that mean something to the expression language; the rows that Milvus
+ * gives must be those that filter_matches takes - exactly where the compiler says so, else at least those. */
 #include "model_test.h"
 #include "vector_injection.h"
 
@@ -94,7 +94,8 @@ static void what_milvus_cannot_say_is_bounded_from_above(void **state) {
     json_decref(json);
 }
 
-/* Whatever a text holds, the literal begins and ends where we say: outside of escapes there is no quote and no control. */
+/* Whatever a text holds, the literal begins and ends where we say: outside of escapes there is no quote and no
+ * control. */
 static void a_literal_cannot_be_left(void **state) {
     (void)state;
     rng r = test_rng("literals");
@@ -190,7 +191,8 @@ static const char *const nasty[] = {
     "$meta",
 };
 enum { NASTY = sizeof nasty / sizeof nasty[0] };
-static const char *const names[] = {"k", "o", "n", "0", "1", "a\" or \"", "q\"r", "a/b", "a~b", "é", "'", "-", "\\", "or"};
+static const char *const names[] = {"k",   "o",   "n", "0", "1", "a\" or \"", "q\"r",
+                                    "a/b", "a~b", "é", "'", "-", "\\",        "or"};
 static const char *const texts[] = {"title", "original_title", "kind", "language", "synopsis"};
 static const char *const lists[] = {"countries", "genres", "themes", "moods", "contexts", "people", "regions"};
 static const char *const numbers[] = {"year", "duration_s", "age_rating", "tier"};
@@ -251,7 +253,8 @@ static json_t *random_item(rng *r, int i) {
     }
     for (size_t f = 0; f < sizeof lists / sizeof lists[0]; f++) {
         json_t *list = json_array();
-        for (uint64_t n = rng_below(r, 4); n > 0; n--) json_array_append_new(list, json_string(nasty[rng_below(r, NASTY)]));
+        for (uint64_t n = rng_below(r, 4); n > 0; n--)
+            json_array_append_new(list, json_string(nasty[rng_below(r, NASTY)]));
         json_object_set_new(json, lists[f], list);
     }
     json_object_set_new(json, "year", json_integer(random_number(r) * (rng_below(r, 4) ? 1 : -1)));
@@ -304,7 +307,8 @@ static json_t *random_leaf(rng *r) {
     } else if (op == 4) {
         json_object_set_new(condition, "exists", json_boolean(rng_below(r, 2)));
     } else {
-        json_t *low = class == 3 ? json_string(ONE_OF(r, times)) : json_real((double)random_number(r) + (rng_below(r, 2) ? 0.5 : 0));
+        json_t *low = class == 3 ? json_string(ONE_OF(r, times))
+                                 : json_real((double)random_number(r) + (rng_below(r, 2) ? 0.5 : 0));
         json_t *high = class == 3 ? json_string(ONE_OF(r, times)) : json_integer(random_number(r));
         if (op < 8) json_object_set(condition, ONE_OF(r, lows), low);
         if (op > 6) json_object_set(condition, ONE_OF(r, highs), high);
@@ -422,8 +426,8 @@ static void milvus_takes_exactly_what_matches(void **state) {
     test_milvus_end();
 }
 
-/* R27: each text, wherever it is put, means itself: the rows that are found are those that filter_matches finds, and all rows
- * are there afterwards. */
+/* R27: each text, wherever it is put, means itself: the rows that are found are those that filter_matches finds, and
+ * all rows are there afterwards. */
 static void no_text_of_a_caller_is_understood_as_an_expression(void **state) {
     (void)state;
     remote_options remote;
@@ -434,7 +438,8 @@ static void no_text_of_a_caller_is_understood_as_an_expression(void **state) {
     world w = {0};
     json_t *json = NULL;
     static const char nul[] = "{\"title\":\"a\\u0000\\\" or num >= 0\"}";
-    assert_int_equal(model_json_parse(nul, sizeof nul - 1, &test_limits, &json, &err), BRAID_E_INVALID); /* no NUL comes so far */
+    /* no NUL comes so far */
+    assert_int_equal(model_json_parse(nul, sizeof nul - 1, &test_limits, &json, &err), BRAID_E_INVALID);
     error_clear(&err);
     vector_options options = {.dim = DIM, .kernel = "auto", .remote = &remote};
     must(vector_open(vector_find("milvus"), &options, &w.s, &err), &err);

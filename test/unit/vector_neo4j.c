@@ -1,6 +1,6 @@
-/* What is special about the vector store in Neo4j: the index that it makes and replaces, the node that it shares with a
- * graph store, the scores that it turns back, and that k is filled however far the allowed set lies. What holds for every
- * vector store is in test/contract_vector.c. */
+/* What is special about the vector store in Neo4j: the index that it makes and replaces, the node that it shares
+ * with a graph store, the scores that it turns back, and that k is filled however far the allowed set lies. What
+ * holds for every vector store is in test/contract_vector.c. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,8 +21,7 @@ static remote_options server;
 static bool have_server;
 
 static void must(int code, const braid_error *err) {
-    if (code != BRAID_OK)
-        fail_msg("%s: %s", err->store, err->message);
+    if (code != BRAID_OK) fail_msg("%s: %s", err->store, err->message);
 }
 
 static vector_store *open_dim(uint32_t dim) {
@@ -34,8 +33,7 @@ static vector_store *open_dim(uint32_t dim) {
 }
 
 static vector_store *open_empty(uint32_t dim) {
-    if (!have_server)
-        skip();
+    if (!have_server) skip();
     assert_true(test_neo4j_wipe(&server));
     return open_dim(dim);
 }
@@ -122,8 +120,7 @@ static void scores_are_cosines_from_the_index_and_from_the_set(void **state) {
     float vectors[][2] = {{1, 0}, {0, 2}, {-3, 0}, {1, 1}};
     const float wanted[] = {1, 0.70710678f, 0, -1};
     const uint32_t order[] = {0, 3, 1, 2};
-    for (uint32_t i = 0; i < 4; i++)
-        put(s, i, vectors[i], i + 1);
+    for (uint32_t i = 0; i < 4; i++) put(s, i, vectors[i], i + 1);
     for (int exact = 0; exact < 2; exact++) {
         bitset allow;
         candidate out[4];
@@ -157,23 +154,20 @@ static void k_is_filled_from_a_large_set_that_lies_far_away(void **state) {
         for (int d = 0; d < DIM; d++)
             values[i * DIM + d] = (float)rng_normal(&r) * 0.3f + (d == 0 ? (i < NEAR ? 1.0f : -1.0f) : 0.0f);
         entries[i] = (vector_entry){.num = i, .values = values + i * DIM, .version = 1};
-        if (i >= NEAR)
-            bitset_set(&allow, i);
+        if (i >= NEAR) bitset_set(&allow, i);
     }
     must(vector_upsert(s, entries, NEAR + FAR, &err), &err);
     candidate out[K], naive[K] = {{0}};
     float *scores = malloc(FAR * sizeof *scores);
     uint32_t *nums = malloc(FAR * sizeof *nums);
-    for (uint32_t i = 0; i < FAR; i++)
-        nums[i] = NEAR + i;
+    for (uint32_t i = 0; i < FAR; i++) nums[i] = NEAR + i;
     must(vector_score(s, values, nums, FAR, 0, scores, &err), &err);
     vector_stats stats;
     assert_int_equal(search(s, values, K, &allow, out, &stats), K);
     for (size_t i = 0; i < K; i++) { /* the best of what is left */
         naive[i].score = -2;
         for (uint32_t j = 0; j < FAR; j++)
-            if (scores[j] > naive[i].score)
-                naive[i] = (candidate){NEAR + j, scores[j]};
+            if (scores[j] > naive[i].score) naive[i] = (candidate){NEAR + j, scores[j]};
         scores[naive[i].num - NEAR] = -3;
         assert_true(out[i].num >= NEAR);
         assert_true(fabsf(out[i].score - naive[i].score) < 1e-5f);
@@ -217,8 +211,7 @@ static void what_a_graph_store_keeps_on_the_node_stays(void **state) {
     vector_info info;
     ask("CREATE (:MediaContent {num: 1, id: 'i1', version: 3})-[:BELONGS_TO]->(:Genre {name: 'drame'}) RETURN 1");
     ask("CREATE (:MediaContent {num: 3})-[:SEQUEL_OF {strength: 1.0}]->(:MediaContent {num: 4}) RETURN 1");
-    for (uint32_t i = 1; i <= 3; i++)
-        put(s, i, (float[]){1, (float)i}, 3);
+    for (uint32_t i = 1; i <= 3; i++) put(s, i, (float[]){1, (float)i}, 3);
     vector_get_info(s, &info);
     assert_int_equal(info.count, 3);
     drop(s, 1);
@@ -251,8 +244,7 @@ static void what_was_damaged_behind_its_back_is_told_and_does_no_harm(void **sta
     vector_check_report report;
     float got[2], score;
     int scanned = 0;
-    for (uint32_t i = 1; i <= 3; i++)
-        put(s, i, (float[]){1, (float)i}, 1);
+    for (uint32_t i = 1; i <= 3; i++) put(s, i, (float[]){1, (float)i}, 1);
     must(vector_check(s, &report, &err), &err);
     assert_int_equal(report.problems, 0);
     assert_int_equal(report.checked, 3);
@@ -281,8 +273,14 @@ static void opening_without_a_server_says_where_it_looked(void **state) {
     (void)state;
     braid_error err = {0};
     vector_store *s;
-    remote_options nobody = {.address = "127.0.0.1:1", .database = "", .user = "", .password = "", .token = "",
-                             .tls_ca = "", .connections = 1, .timeout_ms = 500};
+    remote_options nobody = {.address = "127.0.0.1:1",
+                             .database = "",
+                             .user = "",
+                             .password = "",
+                             .token = "",
+                             .tls_ca = "",
+                             .connections = 1,
+                             .timeout_ms = 500};
     vector_options o = {.dim = 3, .remote = &nobody};
     assert_int_equal(vector_open(&vector_neo4j, &o, &s, &err), BRAID_E_UNAVAILABLE);
     assert_non_null(strstr(err.message, "127.0.0.1:1"));
@@ -297,13 +295,11 @@ static void the_schema_is_the_one_in_the_cypher_file(void **state) {
     const vector_neo4j_cypher *c = &vector_neo4j_statements;
     const char *const wanted[] = {c->create_constraints[0], c->create_constraints[1], c->create_index};
     FILE *f = fopen("cypher/003_vector_index.cypher", "r");
-    if (f == NULL)
-        fail_msg("run this from the root of the sources");
+    if (f == NULL) fail_msg("run this from the root of the sources");
     char line[1024];
     size_t i = 0;
     while (fgets(line, sizeof line, f) != NULL) {
-        if (strncmp(line, "//", 2) == 0)
-            continue;
+        if (strncmp(line, "//", 2) == 0) continue;
         line[strcspn(line, ";\n")] = '\0';
         assert_true(i < 3);
         assert_string_equal(line, wanted[i++]);

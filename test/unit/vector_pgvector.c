@@ -1,5 +1,6 @@
-/* The pgvector store beyond the contract of vector stores: what its table holds, when its index is built, what it says to
- * tables that are not its own, and how it lives through lost connections. Needs a server: see support/vector_remote.h. */
+/* The pgvector store beyond the contract of vector stores: what its table holds, when its index is built, what it
+ * says to tables that are not its own, and how it lives through lost connections. Needs a server: see
+ * support/vector_remote.h. */
 #include "model_test.h"
 
 #include "test/support/vector_remote.h"
@@ -89,22 +90,25 @@ static void an_item_s_fields_stand_in_columns_and_leave_with_it(void **state) {
     braid_error err = {0};
     item *it = NULL;
     float x[2] = {1, 0};
-    json_t *json = parse("{\"id\":\"a'b\",\"title\":\"Œuvre\",\"kind\":\"film\",\"year\":1950,\"genres\":[\"drame\",\"a,b}\"],"
-                         "\"people\":[{\"name\":\"Ana\",\"role\":\"cast\"}],\"regions\":[\"CA\"],"
-                         "\"available_from\":\"2020-01-01\",\"age_rating\":13,"
-                         "\"attributes\":{\"studio\":{\"name\":\"X\"},\"n\":[1,2]}}");
+    json_t *json =
+        parse("{\"id\":\"a'b\",\"title\":\"Œuvre\",\"kind\":\"film\",\"year\":1950,\"genres\":[\"drame\",\"a,b}\"],"
+              "\"people\":[{\"name\":\"Ana\",\"role\":\"cast\"}],\"regions\":[\"CA\"],"
+              "\"available_from\":\"2020-01-01\",\"age_rating\":13,"
+              "\"attributes\":{\"studio\":{\"name\":\"X\"},\"n\":[1,2]}}");
     must(item_from_json(json, &test_limits, a, &it, &err), &err);
     must(vector_upsert(s, &(vector_entry){.num = 7, .values = x, .version = 3, .it = it}, 1, &err), &err);
     assert_int_equal(
-        sql(&remote, "SELECT count(*) FROM {t} WHERE num = 7 AND version = 3 AND id = 'a''b' AND title = 'Œuvre' AND kind ="
-                     " 'film' AND year = 1950 AND genres = ARRAY['drame', 'a,b}'] AND people = ARRAY['Ana'] AND regions ="
-                     " ARRAY['CA'] AND themes = '{}' AND language IS NULL AND duration_s IS NULL AND available_from ="
-                     " 1577836800000 AND available_until IS NULL AND age_rating = 13 AND tier = 0 AND attributes ="
-                     " '{\"studio\":{\"name\":\"X\"},\"n\":[1,2]}'"),
+        sql(&remote,
+            "SELECT count(*) FROM {t} WHERE num = 7 AND version = 3 AND id = 'a''b' AND title = 'Œuvre' AND kind ="
+            " 'film' AND year = 1950 AND genres = ARRAY['drame', 'a,b}'] AND people = ARRAY['Ana'] AND regions ="
+            " ARRAY['CA'] AND themes = '{}' AND language IS NULL AND duration_s IS NULL AND available_from ="
+            " 1577836800000 AND available_until IS NULL AND age_rating = 13 AND tier = 0 AND attributes ="
+            " '{\"studio\":{\"name\":\"X\"},\"n\":[1,2]}'"),
         1);
     must(vector_remove(s, (uint32_t[]){7}, 1, &err), &err);
-    assert_int_equal(sql(&remote, "SELECT count(*) FROM {t} WHERE num = 7 AND version = 3 AND embedding IS NULL AND id IS"
-                                  " NULL AND genres = '{}' AND attributes IS NULL"),
+    assert_int_equal(sql(&remote,
+                         "SELECT count(*) FROM {t} WHERE num = 7 AND version = 3 AND embedding IS NULL AND id IS"
+                         " NULL AND genres = '{}' AND attributes IS NULL"),
                      1); /* only that it was there, and in what version */
     vector_info info;
     vector_get_info(s, &info);
@@ -179,8 +183,12 @@ static void tables_that_do_not_fit_are_refused_by_name(void **state) {
     assert_int_equal(refused(&foreign, DIM, "not one of ours"), BRAID_E_INVALID);
     sql(&foreign, "DROP TABLE {t}; CREATE TABLE {t} (id text)");
     assert_int_equal(refused(&foreign, DIM, "not one of ours"), BRAID_E_INVALID);
-    static const char *const bad[] = {"braid/public/a b", "braid/public/x;DROP TABLE y", "braid/p.q", "braid/public/",
-                                      "braid/public/\"q\"", "braid/public/A",
+    static const char *const bad[] = {"braid/public/a b",
+                                      "braid/public/x;DROP TABLE y",
+                                      "braid/p.q",
+                                      "braid/public/",
+                                      "braid/public/\"q\"",
+                                      "braid/public/A",
                                       "braid/public/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         remote.database = bad[i];
@@ -243,10 +251,12 @@ static void an_index_that_was_left_unfinished_is_built_again(void **state) {
     /* As a crash during CREATE INDEX CONCURRENTLY leaves it: a unique index over equal values fails half-way. */
     sql(&remote, "DROP INDEX {t}_hnsw");
     sql(&remote, "CREATE UNIQUE INDEX CONCURRENTLY {t}_hnsw ON {t} (version)");
-    assert_int_equal(sql(&remote, "SELECT count(*) FROM pg_index WHERE indrelid = '{t}'::regclass AND NOT indisvalid"), 1);
+    assert_int_equal(sql(&remote, "SELECT count(*) FROM pg_index WHERE indrelid = '{t}'::regclass AND NOT indisvalid"),
+                     1);
     s = open_store(&remote, DIM);
     wait_for_index(s);
-    assert_int_equal(sql(&remote, "SELECT count(*) FROM pg_index WHERE indrelid = '{t}'::regclass AND NOT indisvalid"), 0);
+    assert_int_equal(sql(&remote, "SELECT count(*) FROM pg_index WHERE indrelid = '{t}'::regclass AND NOT indisvalid"),
+                     0);
     vector_close(s);
     free(values);
 }
@@ -302,7 +312,8 @@ static void a_set_too_large_to_send_is_searched_under_its_filter(void **state) {
     bitset allow;
     assert_true(bitset_init(&allow, N * FAR));
     for (uint32_t i = 0; i < N; i++) {
-        entries[i] = (vector_entry){.num = i * FAR, .values = values + i * DIM, .version = 1, .it = i % 4 ? &films : &others};
+        entries[i] =
+            (vector_entry){.num = i * FAR, .values = values + i * DIM, .version = 1, .it = i % 4 ? &films : &others};
         if (i % 4 && i % 8 != 5) bitset_set(&allow, i * FAR); /* narrower than the filter */
     }
     must(vector_upsert(s, entries, N, &err), &err);
@@ -316,7 +327,8 @@ static void a_set_too_large_to_send_is_searched_under_its_filter(void **state) {
         size_t count;
         vector_stats stats;
         float *query = draw(&r, 1);
-        vector_query q = {.values = query, .k = K, .allow = &allow, .allow_count = bitset_count(&allow), .where = where};
+        vector_query q = {
+            .values = query, .k = K, .allow = &allow, .allow_count = bitset_count(&allow), .where = where};
         must(vector_search(s, &q, out, &count, &stats, &err), &err);
         assert_string_equal(stats.method, "hnsw");
         assert_int_equal(count, K);

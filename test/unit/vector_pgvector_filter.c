@@ -104,9 +104,15 @@ static json_t *random_list(rng *r, json_t *(*one)(rng *r)) {
     for (size_t i = rng_below(r, 5); i > 0; i--) json_array_append_new(list, one(r));
     return list;
 }
-static json_t *one_text(rng *r) { return json_string(ONE_OF(r, nasty)); }
-static json_t *one_number(rng *r) { return json_integer((json_int_t)rng_below(r, 4)); }
-static json_t *one_time(rng *r) { return json_string(ONE_OF(r, times)); }
+static json_t *one_text(rng *r) {
+    return json_string(ONE_OF(r, nasty));
+}
+static json_t *one_number(rng *r) {
+    return json_integer((json_int_t)rng_below(r, 4));
+}
+static json_t *one_time(rng *r) {
+    return json_string(ONE_OF(r, times));
+}
 static json_t *one_scalar(rng *r) {
     json_t *json = random_scalar(r);
     if (!json_is_null(json)) return json;
@@ -190,7 +196,8 @@ static void open_shelf_of(shelf *s, rng *r, bool injected) {
     s->injected = injected;
     s->a = arena_new(1 << 16);
     assert_true(test_vector_remote("pgvector", &s->remote));
-    must(vector_open(vector_find("pgvector"), &(vector_options){.dim = DIM, .remote = &s->remote}, &s->store, &err), &err);
+    must(vector_open(vector_find("pgvector"), &(vector_options){.dim = DIM, .remote = &s->remote}, &s->store, &err),
+         &err);
     vector_entry entries[ITEMS];
     float values[DIM] = {1, 1};
     for (unsigned i = 0; i < ITEMS; i++) {
@@ -206,7 +213,9 @@ static void open_shelf_of(shelf *s, rng *r, bool injected) {
     must(pg_open(&s->pg, 0, &s->session, &err), &err);
 }
 
-static void open_shelf(shelf *s, rng *r) { open_shelf_of(s, r, false); }
+static void open_shelf(shelf *s, rng *r) {
+    open_shelf_of(s, r, false);
+}
 
 static void close_shelf(shelf *s) {
     for (unsigned i = 0; i < ITEMS; i++) item_release(s->items[i]);

@@ -24,11 +24,18 @@ typedef struct bench {
 static void setup(bench *b, const char *const *scripts, size_t count) {
     memset(b, 0, sizeof *b);
     stub_start(&b->s, scripts, count);
-    b->remote = (remote_options){.address = b->s.address, .user = "ana", .password = "s3cret-word", .connections = 4,
-                                 .timeout_ms = TIMEOUT_MS, .retries = 3, .database = ""};
+    b->remote = (remote_options){.address = b->s.address,
+                                 .user = "ana",
+                                 .password = "s3cret-word",
+                                 .connections = 4,
+                                 .timeout_ms = TIMEOUT_MS,
+                                 .retries = 3,
+                                 .database = ""};
     b->mem = arena_new(4096);
-    assert_int_equal(bolt_open(&(bolt_options){.remote = &b->remote, .name = "graph", .fetch = 2, .message_max = 1 << 20}, &b->c, &b->err),
-                     BRAID_OK);
+    assert_int_equal(
+        bolt_open(&(bolt_options){.remote = &b->remote, .name = "graph", .fetch = 2, .message_max = 1 << 20}, &b->c,
+                  &b->err),
+        BRAID_OK);
 }
 
 static void teardown(bench *b) {
@@ -71,7 +78,8 @@ static int transact(bench *b, size_t n, int ms, bool idempotent) {
     bolt_statement s[200];
     for (size_t i = 0; i < n; i++) s[i] = (bolt_statement){.text = "CREATE (n)"};
     error_clear(&b->err);
-    return bolt_transact(b->c, &(bolt_call){.until = in_ms(ms), .idempotent = idempotent, .failure = &b->failure}, s, n, &b->err);
+    return bolt_transact(b->c, &(bolt_call){.until = in_ms(ms), .idempotent = idempotent, .failure = &b->failure}, s, n,
+                         &b->err);
 }
 
 /* ---- R14 ---- */
@@ -93,10 +101,15 @@ static void *ask_often(void *arg) {
         ps_put_map(&p, 1);
         ps_put_str(&p, "owner");
         ps_put_int(&p, owner);
-        bolt_statement s = {.text = "RETURN $owner", .parameters = p.data, .parameters_len = p.len, .each = collect, .ctx = &r};
-        int code = bolt_run(a->b->c, &(bolt_call){.access = BOLT_READ, .until = in_ms(owner % 2 ? STUB_ECHO_MS / 2 : LONG_MS)}, &s, NULL);
-        if (code == BRAID_OK) atomic_fetch_add(&a->answered, 1);
-        else atomic_fetch_add(&a->late, 1), stub_sleep(15); /* the pool pauses after a connection that took too long */
+        bolt_statement s = {
+            .text = "RETURN $owner", .parameters = p.data, .parameters_len = p.len, .each = collect, .ctx = &r};
+        int code =
+            bolt_run(a->b->c, &(bolt_call){.access = BOLT_READ, .until = in_ms(owner % 2 ? STUB_ECHO_MS / 2 : LONG_MS)},
+                     &s, NULL);
+        if (code == BRAID_OK)
+            atomic_fetch_add(&a->answered, 1);
+        else
+            atomic_fetch_add(&a->late, 1), stub_sleep(15); /* the pool pauses after a connection that took too long */
         if ((code == BRAID_OK && r.n != 1) || (r.n > 0 && r.values[0] != owner)) atomic_fetch_add(&a->wrong, 1);
     }
     buf_free(&p);
@@ -122,10 +135,11 @@ static void a_late_reply_never_reaches_the_next_borrower(void **state) {
         late += each[i].late;
         wrong += each[i].wrong;
     }
-    print_message("answered %d, late %d, wrong %d, connections %d\n", answered, late, wrong, atomic_load(&b.s.connections));
+    print_message("answered %d, late %d, wrong %d, connections %d\n", answered, late, wrong,
+                  atomic_load(&b.s.connections));
     assert_int_equal(wrong, 0);
     assert_true(answered > 20);
-    assert_true(atomic_load(&b.s.late) > 20); /* replies did come too late, for somebody else to find */
+    assert_true(atomic_load(&b.s.late) > 20);        /* replies did come too late, for somebody else to find */
     assert_true(atomic_load(&b.s.connections) > 20); /* and their connections were not used again */
     teardown(&b);
 }
@@ -147,7 +161,9 @@ static void run_and_pull_are_one_write(void **state) {
 static void a_batch_is_one_write(void **state) {
     (void)state;
     bench b;
-    setup(&b, SCRIPTS("up one=8 BEGIN RUN DISCARD RUN DISCARD RUN DISCARD COMMIT ok fields ok fields ok fields ok mark=b1"));
+    setup(
+        &b,
+        SCRIPTS("up one=8 BEGIN RUN DISCARD RUN DISCARD RUN DISCARD COMMIT ok fields ok fields ok fields ok mark=b1"));
     assert_int_equal(transact(&b, 3, LONG_MS, false), BRAID_OK);
     teardown(&b);
 }
@@ -206,9 +222,14 @@ static void a_transaction_that_does_nothing_connects_to_nobody(void **state) {
 static void what_is_known_of_the_call_is_told_to_the_server(void **state) {
     (void)state;
     bench b;
-    setup(&b, SCRIPTS("up RUN DISCARD fields mark=b1 BEGIN RUN DISCARD COMMIT ok fields ok mark=b2 RUN DISCARD fields mark=b3"));
+    setup(
+        &b,
+        SCRIPTS(
+            "up RUN DISCARD fields mark=b1 BEGIN RUN DISCARD COMMIT ok fields ok mark=b2 RUN DISCARD fields mark=b3"));
     bolt_statement s = {.text = "RETURN 1"};
-    assert_int_equal(bolt_run(b.c, &(bolt_call){.access = BOLT_READ, .until = in_ms(LONG_MS), .database = "films"}, &s, &b.err), BRAID_OK);
+    assert_int_equal(
+        bolt_run(b.c, &(bolt_call){.access = BOLT_READ, .until = in_ms(LONG_MS), .database = "films"}, &s, &b.err),
+        BRAID_OK);
     assert_int_equal(bolt_transact(b.c, &(bolt_call){0}, &s, 1, &b.err), BRAID_OK);
     assert_int_equal(bolt_run(b.c, &(bolt_call){.no_bookmarks = true}, &s, &b.err), BRAID_OK);
     const ps_tree *first = &stub_tree(&b.s, BOLT_RUN, 0, b.mem)->items[2];
@@ -350,7 +371,8 @@ static void a_failure_is_told_and_the_connection_mended(void **state) {
     teardown(&b);
 }
 
-static const char deadlock[] = "up RUN PULL fail=Neo.TransientError.Transaction.DeadlockDetected ign RESET ok RUN PULL fields row=3 ok";
+static const char deadlock[] =
+    "up RUN PULL fail=Neo.TransientError.Transaction.DeadlockDetected ign RESET ok RUN PULL fields row=3 ok";
 
 static void a_read_is_tried_again_after_a_refusal(void **state) {
     (void)state;
@@ -375,7 +397,8 @@ static void a_write_of_its_own_transaction_is_not(void **state) {
 
 static void rows_that_were_handed_out_stop_a_repetition(void **state) {
     (void)state;
-    static const char script[] = "up RUN PULL fields row=1 fail=Neo.TransientError.X.Y RESET ok RUN PULL fields row=1 row=2 ok";
+    static const char script[] =
+        "up RUN PULL fields row=1 fail=Neo.TransientError.X.Y RESET ok RUN PULL fields row=1 row=2 ok";
     bench b;
     rows r = {0};
     setup(&b, SCRIPTS(script));
@@ -392,8 +415,11 @@ static void rows_that_were_handed_out_stop_a_repetition(void **state) {
 static void a_transaction_is_tried_again_after_a_refusal(void **state) {
     (void)state;
     bench b;
-    setup(&b, SCRIPTS("up BEGIN RUN DISCARD COMMIT ok fail=Neo.TransientError.Transaction.DeadlockDetected ign ign RESET ok "
-                      "BEGIN RUN DISCARD COMMIT ok fields ok fail=Neo.TransientError.X.Y RESET ok BEGIN RUN DISCARD COMMIT ok fields ok mark=b1"));
+    setup(
+        &b,
+        SCRIPTS(
+            "up BEGIN RUN DISCARD COMMIT ok fail=Neo.TransientError.Transaction.DeadlockDetected ign ign RESET ok "
+            "BEGIN RUN DISCARD COMMIT ok fields ok fail=Neo.TransientError.X.Y RESET ok BEGIN RUN DISCARD COMMIT ok fields ok mark=b1"));
     assert_int_equal(transact(&b, 1, LONG_MS, false), BRAID_OK);
     assert_int_equal(stub_count(&b.s, BOLT_COMMIT), 3);
     teardown(&b);
@@ -436,7 +462,8 @@ static void a_write_that_was_lost_may_have_been_done(void **state) {
 
 static void a_commit_that_was_lost_is_not_repeated(void **state) {
     (void)state;
-    static const char *const scripts[] = {"up BEGIN RUN DISCARD COMMIT ok fields ok close", "up BEGIN RUN DISCARD COMMIT ok fields ok mark=b1"};
+    static const char *const scripts[] = {"up BEGIN RUN DISCARD COMMIT ok fields ok close",
+                                          "up BEGIN RUN DISCARD COMMIT ok fields ok mark=b1"};
     bench b;
     setup(&b, scripts, 2);
     assert_int_equal(transact(&b, 1, LONG_MS, false), BRAID_E_UNAVAILABLE);
@@ -461,7 +488,10 @@ static void a_commit_that_is_too_late_is_ambiguous_too(void **state) {
 static void what_the_server_refused_is_not_ambiguous(void **state) {
     (void)state;
     bench b;
-    setup(&b, SCRIPTS("up BEGIN RUN DISCARD COMMIT ok fail=Neo.ClientError.Schema.ConstraintValidationFailed ign ign RESET ok"));
+    setup(
+        &b,
+        SCRIPTS(
+            "up BEGIN RUN DISCARD COMMIT ok fail=Neo.ClientError.Schema.ConstraintValidationFailed ign ign RESET ok"));
     assert_int_equal(transact(&b, 1, LONG_MS, false), BRAID_E_CONFLICT);
     assert_false(b.failure.ambiguous);
     teardown(&b);
@@ -501,7 +531,9 @@ static void a_transaction_in_hand_dies_of_its_first_error(void **state) {
     bench b;
     bolt_tx *tx;
     bolt_statement s = {.text = "CREATE (n)"};
-    setup(&b, SCRIPTS("up BEGIN RUN DISCARD ok fields ok RUN DISCARD fail=Neo.ClientError.Statement.TypeError ign RESET ok"));
+    setup(
+        &b,
+        SCRIPTS("up BEGIN RUN DISCARD ok fields ok RUN DISCARD fail=Neo.ClientError.Statement.TypeError ign RESET ok"));
     assert_int_equal(bolt_tx_begin(b.c, &(bolt_call){.failure = &b.failure}, &tx, &b.err), BRAID_OK);
     assert_int_equal(bolt_tx_run(tx, &s, &b.err), BRAID_OK);
     assert_int_equal(bolt_tx_run(tx, &s, &b.err), BRAID_E_INVALID);
@@ -523,8 +555,12 @@ static void late_within(bench *b, int ms) {
 
 static void a_deadline_holds_against_silence_and_drops(void **state) {
     (void)state;
-    static const char *const scripts[] = {"wait=60000", "up wait=60000", "up RUN DISCARD wait=60000", "up RUN DISCARD half wait=60000",
-                                          "drip=5 raw=0000 wait=60000", "up drip=15 RUN DISCARD noop noop noop noop noop noop noop noop noop noop"};
+    static const char *const scripts[] = {"wait=60000",
+                                          "up wait=60000",
+                                          "up RUN DISCARD wait=60000",
+                                          "up RUN DISCARD half wait=60000",
+                                          "drip=5 raw=0000 wait=60000",
+                                          "up drip=15 RUN DISCARD noop noop noop noop noop noop noop noop noop noop"};
     for (size_t i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
         bench b;
         setup(&b, &scripts[i], 1);
@@ -646,7 +682,9 @@ static void *ask_some(void *arg) {
     for (int i = 0; i < 10; i++) {
         rows r = {0};
         bolt_statement s = {.text = "RETURN 1", .each = collect, .ctx = &r};
-        if (bolt_run(b->c, &(bolt_call){.access = BOLT_READ, .until = in_ms(LONG_MS)}, &s, NULL) != BRAID_OK || r.n != 1) return b;
+        if (bolt_run(b->c, &(bolt_call){.access = BOLT_READ, .until = in_ms(LONG_MS)}, &s, NULL) != BRAID_OK ||
+            r.n != 1)
+            return b;
     }
     return NULL;
 }

@@ -19,7 +19,8 @@ static void chunked(buf *out, const buf *message) {
     assert_true(bolt_chunk_close(out, at));
 }
 
-/* SUCCESS or FAILURE with pairs of text; a value that begins with '#' is an integer, '!' a boolean, '[' a list of one. */
+/* SUCCESS or FAILURE with pairs of text; a value that begins with '#' is an integer, '!' a boolean, '[' a list of
+ * one. */
 static void put_map_message(buf *out, uint8_t tag, const char *const *pairs) {
     buf m;
     size_t n = 0;
@@ -30,17 +31,22 @@ static void put_map_message(buf *out, uint8_t tag, const char *const *pairs) {
     for (size_t i = 0; i < n; i++) {
         const char *value = pairs[2 * i + 1];
         ps_put_str(&m, pairs[2 * i]);
-        if (value[0] == '#') ps_put_int(&m, atoi(value + 1));
-        else if (value[0] == '!') ps_put_bool(&m, value[1] == 't');
-        else if (value[0] == '[') ps_put_strs(&m, (const char *const[]){value + 1}, 1);
-        else ps_put_str(&m, value);
+        if (value[0] == '#')
+            ps_put_int(&m, atoi(value + 1));
+        else if (value[0] == '!')
+            ps_put_bool(&m, value[1] == 't');
+        else if (value[0] == '[')
+            ps_put_strs(&m, (const char *const[]){value + 1}, 1);
+        else
+            ps_put_str(&m, value);
     }
     chunked(out, &m);
     buf_free(&m);
 }
 
-#define SUCCESS(out, ...) put_map_message(out, 0x70, (const char *const[]){__VA_ARGS__ __VA_OPT__(,) NULL})
-#define FAILURE(out, failure_code) put_map_message(out, 0x7F, (const char *const[]){"code", failure_code, "message", "no", NULL})
+#define SUCCESS(out, ...) put_map_message(out, 0x70, (const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+#define FAILURE(out, failure_code)                                                                                     \
+    put_map_message(out, 0x7F, (const char *const[]){"code", failure_code, "message", "no", NULL})
 
 static void IGNORED(buf *out) {
     buf m;
@@ -96,7 +102,9 @@ static void refused(bolt_machine *m, int code, const char *why) {
 
 static bolt_machine *machine_of(uint8_t major, uint8_t minor, size_t message_max) {
     bolt_machine *m;
-    assert_int_equal(bolt_machine_new(&(bolt_machine_options){.message_max = message_max, .request_max = 1 << 20}, &m, NULL), BRAID_OK);
+    assert_int_equal(
+        bolt_machine_new(&(bolt_machine_options){.message_max = message_max, .request_max = 1 << 20}, &m, NULL),
+        BRAID_OK);
     sent(m);
     bolt_machine_feed(m, (const uint8_t[]){0, 0, minor, major}, 4, NULL);
     next(m, BOLT_VERSION);
@@ -248,12 +256,9 @@ static void hello_holds_what_the_version_wants(void **state) {
     static const struct {
         uint8_t major, minor;
         bool auth, agent, quiet, patch;
-    } rows[] = {{4, 4, true, false, false, true},
-                {5, 0, true, false, false, false},
-                {5, 1, false, false, false, false},
-                {5, 2, false, false, true, false},
-                {5, 3, false, true, true, false},
-                {5, 8, false, true, true, false}};
+    } rows[] = {{4, 4, true, false, false, true},   {5, 0, true, false, false, false},
+                {5, 1, false, false, false, false}, {5, 2, false, false, true, false},
+                {5, 3, false, true, true, false},   {5, 8, false, true, true, false}};
     arena *mem = arena_new(4096);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         bolt_machine *m = machine_of(rows[i].major, rows[i].minor, 0);
@@ -289,8 +294,10 @@ static void each_way_to_log_on_has_its_scheme(void **state) {
         bolt_machine_hello(m, "test/1", &rows[i].auth, false, NULL);
         const ps_tree *extra = &first_request(m, mem)->items[0], *credentials = ps_tree_get(extra, "credentials");
         assert_string_equal(ps_tree_get(extra, "scheme")->v.text.data, rows[i].scheme);
-        if (rows[i].credentials == NULL) assert_null(credentials);
-        else assert_string_equal(credentials->v.text.data, rows[i].credentials);
+        if (rows[i].credentials == NULL)
+            assert_null(credentials);
+        else
+            assert_string_equal(credentials->v.text.data, rows[i].credentials);
         bolt_machine_free(m);
     }
     arena_free(mem);
@@ -477,12 +484,32 @@ static void noops_are_passed_over(void **state) {
 
 /* ---- nonsense ---- */
 
-enum nonsense { UNASKED, ROW_FOR_RUN, IGNORED_ALONE, GOOD_AFTER_BAD, BAD_AFTER_BAD, MORE_THAN_ALL, NO_STRUCT, ODD_TAG, NO_MAP, BAD_FIELDS, KINDS };
+enum nonsense {
+    UNASKED,
+    ROW_FOR_RUN,
+    IGNORED_ALONE,
+    GOOD_AFTER_BAD,
+    BAD_AFTER_BAD,
+    MORE_THAN_ALL,
+    NO_STRUCT,
+    ODD_TAG,
+    NO_MAP,
+    BAD_FIELDS,
+    KINDS
+};
 
 static void nonsense_ends_the_connection(void **state) {
     (void)state;
-    static const char *const why[KINDS] = {"none is due", "none was asked for", "ignored without a failure", "succeeds after a failure",
-                                           "fails after a failure", "more are said to follow", "no Bolt message", "unknown kind", "wanted a map", "no names"};
+    static const char *const why[KINDS] = {"none is due",
+                                           "none was asked for",
+                                           "ignored without a failure",
+                                           "succeeds after a failure",
+                                           "fails after a failure",
+                                           "more are said to follow",
+                                           "no Bolt message",
+                                           "unknown kind",
+                                           "wanted a map",
+                                           "no names"};
     for (int kind = 0; kind < KINDS; kind++) {
         bolt_machine *m = ready();
         buf b;
@@ -498,8 +525,10 @@ static void nonsense_ends_the_connection(void **state) {
             FAILURE(&b, "Neo.ClientError.Statement.SyntaxError");
             feed(m, &b);
             next(m, BOLT_FAILURE);
-            if (kind == GOOD_AFTER_BAD) SUCCESS(&b);
-            else FAILURE(&b, "Neo.ClientError.Statement.SyntaxError");
+            if (kind == GOOD_AFTER_BAD)
+                SUCCESS(&b);
+            else
+                FAILURE(&b, "Neo.ClientError.Statement.SyntaxError");
             break;
         case MORE_THAN_ALL:
             SUCCESS(&b, "fields", "[x");
@@ -590,25 +619,25 @@ static void codes_have_their_meaning(void **state) {
         int braid;
         bool retriable;
         bolt_class class;
-    } rows[] = {
-        {"Neo.TransientError.Transaction.DeadlockDetected", BRAID_E_UNAVAILABLE, true, BOLT_CLASS_TRANSIENT},
-        {"Neo.TransientError.General.DatabaseUnavailable", BRAID_E_UNAVAILABLE, true, BOLT_CLASS_TRANSIENT},
-        {"Neo.TransientError.Transaction.Terminated", BRAID_E_UNAVAILABLE, false, BOLT_CLASS_TRANSIENT},
-        {"Neo.TransientError.Transaction.LockClientStopped", BRAID_E_DEADLINE, false, BOLT_CLASS_TRANSIENT},
-        {"Neo.ClientError.Cluster.NotALeader", BRAID_E_UNAVAILABLE, true, BOLT_CLASS_CLIENT},
-        {"Neo.ClientError.General.ForbiddenOnReadOnlyDatabase", BRAID_E_UNAVAILABLE, true, BOLT_CLASS_CLIENT},
-        {"Neo.ClientError.Security.AuthorizationExpired", BRAID_E_UNAVAILABLE, true, BOLT_CLASS_CLIENT},
-        {"Neo.ClientError.Security.Unauthorized", BRAID_E_UNAVAILABLE, false, BOLT_CLASS_CLIENT},
-        {"Neo.ClientError.Transaction.TransactionTimedOut", BRAID_E_DEADLINE, false, BOLT_CLASS_CLIENT},
-        {"Neo.ClientError.Transaction.TransactionTimedOutClientConfiguration", BRAID_E_DEADLINE, false, BOLT_CLASS_CLIENT},
-        {"Neo.ClientError.Schema.ConstraintValidationFailed", BRAID_E_CONFLICT, false, BOLT_CLASS_CLIENT},
-        {"Neo.ClientError.Statement.SyntaxError", BRAID_E_INVALID, false, BOLT_CLASS_CLIENT},
-        {"Neo.ClientError.Statement.EntityNotFound", BRAID_E_NOT_FOUND, false, BOLT_CLASS_CLIENT},
-        {"Neo.ClientError.Database.DatabaseNotFound", BRAID_E_NOT_FOUND, false, BOLT_CLASS_CLIENT},
-        {"Neo.ClientError.Request.Invalid", BRAID_E_INTERNAL, false, BOLT_CLASS_CLIENT},
-        {"Neo.DatabaseError.General.UnknownError", BRAID_E_UNAVAILABLE, false, BOLT_CLASS_DATABASE},
-        {"", BRAID_E_UNAVAILABLE, false, BOLT_CLASS_DATABASE},
-        {"Neo.Clown", BRAID_E_UNAVAILABLE, false, BOLT_CLASS_DATABASE}};
+    } rows[] = {{"Neo.TransientError.Transaction.DeadlockDetected", BRAID_E_UNAVAILABLE, true, BOLT_CLASS_TRANSIENT},
+                {"Neo.TransientError.General.DatabaseUnavailable", BRAID_E_UNAVAILABLE, true, BOLT_CLASS_TRANSIENT},
+                {"Neo.TransientError.Transaction.Terminated", BRAID_E_UNAVAILABLE, false, BOLT_CLASS_TRANSIENT},
+                {"Neo.TransientError.Transaction.LockClientStopped", BRAID_E_DEADLINE, false, BOLT_CLASS_TRANSIENT},
+                {"Neo.ClientError.Cluster.NotALeader", BRAID_E_UNAVAILABLE, true, BOLT_CLASS_CLIENT},
+                {"Neo.ClientError.General.ForbiddenOnReadOnlyDatabase", BRAID_E_UNAVAILABLE, true, BOLT_CLASS_CLIENT},
+                {"Neo.ClientError.Security.AuthorizationExpired", BRAID_E_UNAVAILABLE, true, BOLT_CLASS_CLIENT},
+                {"Neo.ClientError.Security.Unauthorized", BRAID_E_UNAVAILABLE, false, BOLT_CLASS_CLIENT},
+                {"Neo.ClientError.Transaction.TransactionTimedOut", BRAID_E_DEADLINE, false, BOLT_CLASS_CLIENT},
+                {"Neo.ClientError.Transaction.TransactionTimedOutClientConfiguration", BRAID_E_DEADLINE, false,
+                 BOLT_CLASS_CLIENT},
+                {"Neo.ClientError.Schema.ConstraintValidationFailed", BRAID_E_CONFLICT, false, BOLT_CLASS_CLIENT},
+                {"Neo.ClientError.Statement.SyntaxError", BRAID_E_INVALID, false, BOLT_CLASS_CLIENT},
+                {"Neo.ClientError.Statement.EntityNotFound", BRAID_E_NOT_FOUND, false, BOLT_CLASS_CLIENT},
+                {"Neo.ClientError.Database.DatabaseNotFound", BRAID_E_NOT_FOUND, false, BOLT_CLASS_CLIENT},
+                {"Neo.ClientError.Request.Invalid", BRAID_E_INTERNAL, false, BOLT_CLASS_CLIENT},
+                {"Neo.DatabaseError.General.UnknownError", BRAID_E_UNAVAILABLE, false, BOLT_CLASS_DATABASE},
+                {"", BRAID_E_UNAVAILABLE, false, BOLT_CLASS_DATABASE},
+                {"Neo.Clown", BRAID_E_UNAVAILABLE, false, BOLT_CLASS_DATABASE}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         bolt_failure f = {0};
         snprintf(f.code, sizeof f.code, "%s", rows[i].code);

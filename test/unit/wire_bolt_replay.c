@@ -190,8 +190,10 @@ static void take(replay *r, const bolt_reply *reply) {
             ps_value v;
             ps_struct s;
             assert_true(ps_next(&body, &v));
-            if (v.kind == PS_STRUCT && !ps_read_struct(&body, &v, &s)) fail_msg("%s", body.problem);
-            else if (v.kind >= PS_LIST && v.kind != PS_STRUCT && v.count > 0) assert_true(ps_leave(&body));
+            if (v.kind == PS_STRUCT && !ps_read_struct(&body, &v, &s))
+                fail_msg("%s", body.problem);
+            else if (v.kind >= PS_LIST && v.kind != PS_STRUCT && v.count > 0)
+                assert_true(ps_leave(&body));
         }
         assert_true(ps_finished(&body));
         r->rows++;
@@ -268,8 +270,10 @@ static void replay_file(const char *version, uint64_t seed) {
             const char two[3] = {line[2 + 2 * i], line[3 + 2 * i], '\0'};
             data[i] = (uint8_t)strtoul(two, NULL, 16);
         }
-        if (line[0] == 'C') client_says(&r, data, len);
-        else server_says(&r, data, len);
+        if (line[0] == 'C')
+            client_says(&r, data, len);
+        else
+            server_says(&r, data, len);
         free(data);
     }
     end(&r);
@@ -289,11 +293,11 @@ static uint64_t seed_of_test(void) {
     return seed;
 }
 
-#define REPLAY(name, version)                                   \
-    static void the_talk_of_##name##_is_understood(void **state) { \
-        (void)state;                                               \
-        uint64_t seed = seed_of_test();                            \
-        for (int i = 0; i < 20; i++) replay_file(version, seed + (uint64_t)i); \
+#define REPLAY(name, version)                                                                                          \
+    static void the_talk_of_##name##_is_understood(void **state) {                                                     \
+        (void)state;                                                                                                   \
+        uint64_t seed = seed_of_test();                                                                                \
+        for (int i = 0; i < 20; i++) replay_file(version, seed + (uint64_t)i);                                         \
     }
 REPLAY(bolt_4_4, "4.4")
 REPLAY(bolt_5_0, "5.0")

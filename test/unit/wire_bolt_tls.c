@@ -1,5 +1,5 @@
-/* Bolt over TLS: who is trusted is decided before the first byte of Bolt, and so before any password is sent. The server is
- * a few lines here; where BRAID_TEST_NEO4J is set, TLS also ends here and goes on to the real one. */
+/* Bolt over TLS: who is trusted is decided before the first byte of Bolt, and so before any password is sent. The
+ * server is a few lines here; where BRAID_TEST_NEO4J is set, TLS also ends here and goes on to the real one. */
 #include <arpa/inet.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -78,13 +78,15 @@ static int ask(const remote_options *remote, int64_t *value, braid_error *err) {
     *value = -1;
     int rc = bolt_open(&(bolt_options){.remote = remote}, &c, err);
     if (rc != BRAID_OK) return rc;
-    rc = bolt_run(c, &(bolt_call){.access = BOLT_READ}, &(bolt_statement){.text = "RETURN 42", .each = take_int, .ctx = value}, err);
+    rc = bolt_run(c, &(bolt_call){.access = BOLT_READ},
+                  &(bolt_statement){.text = "RETURN 42", .each = take_int, .ctx = value}, err);
     bolt_close(c);
     return rc;
 }
 
 static remote_options options_of(const char *address) {
-    return (remote_options){.address = address, .user = "ana", .password = "s3cret-word", .tls = true, .tls_ca = "", .timeout_ms = 60000};
+    return (remote_options){
+        .address = address, .user = "ana", .password = "s3cret-word", .tls = true, .tls_ca = "", .timeout_ms = 60000};
 }
 
 static void rows_come_over_tls_from_one_who_is_trusted(void **state) {
@@ -114,9 +116,9 @@ static void a_stranger_gets_neither_a_byte_of_bolt_nor_the_password(void **state
     const struct {
         const char *address, *ca, *why;
     } cases[] = {
-        {stub_address(server), "", "certificate"},          /* verification is on without being asked for */
-        {stub_address(server), other_ca, "certificate"},    /* another authority */
-        {stub_address(stranger), other_ca, "mismatch"},     /* the right authority, a wrong name */
+        {stub_address(server), "", "certificate"},       /* verification is on without being asked for */
+        {stub_address(server), other_ca, "certificate"}, /* another authority */
+        {stub_address(stranger), other_ca, "mismatch"},  /* the right authority, a wrong name */
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         remote_options o = options_of(cases[i].address);
@@ -222,7 +224,8 @@ static void a_real_server_is_asked_over_tls(void **state) {
     ps_put_str(&p, "text");
     ps_put_str(&p, text);
     assert_int_equal(bolt_open(&(bolt_options){.remote = &o}, &c, &err), BRAID_OK);
-    bolt_statement s = {.text = "RETURN $text + 'y'", .parameters = p.data, .parameters_len = p.len, .each = take_size, .ctx = &len};
+    bolt_statement s = {
+        .text = "RETURN $text + 'y'", .parameters = p.data, .parameters_len = p.len, .each = take_size, .ctx = &len};
     if (bolt_run(c, &(bolt_call){.access = BOLT_READ}, &s, &err) != BRAID_OK) fail_msg("%s", err.message);
     assert_int_equal(len, LONG + 1);
     bolt_close(c);

@@ -30,14 +30,11 @@ static int fake_open(void *ctx, deadline until, void **conn, braid_error *err) {
     (void)until;
     fake_server *s = ctx;
     int inside = ++s->opening, most = s->opening_most;
-    while (inside > most && !atomic_compare_exchange_weak(&s->opening_most, &most, inside)) {
-    }
+    while (inside > most && !atomic_compare_exchange_weak(&s->opening_most, &most, inside)) {}
     s->attempts++;
-    if (s->open_takes_ms > 0)
-        sleep_ms(s->open_takes_ms);
+    if (s->open_takes_ms > 0) sleep_ms(s->open_takes_ms);
     s->opening--;
-    if (s->down)
-        return error_set(err, BRAID_E_UNAVAILABLE, "fake", "the server is down");
+    if (s->down) return error_set(err, BRAID_E_UNAVAILABLE, "fake", "the server is down");
     fake_conn *c = calloc(1, sizeof *c);
     c->number = ++s->opened;
     c->good = true;
@@ -68,13 +65,15 @@ static conn_pool *new_pool(fake_server *s, size_t max, const clock_ops *clock, m
 static fake_conn *take(conn_pool *p) {
     void *c;
     braid_error err = {0};
-    if (conn_pool_take(p, in_ms(LONG_MS), &c, &err) != BRAID_OK)
-        fail_msg("%s", err.message);
+    if (conn_pool_take(p, in_ms(LONG_MS), &c, &err) != BRAID_OK) fail_msg("%s", err.message);
     return c;
 }
 
 static int64_t test_now = 1;
-static int64_t test_mono(void *ctx) { (void)ctx; return test_now; }
+static int64_t test_mono(void *ctx) {
+    (void)ctx;
+    return test_now;
+}
 static const clock_ops test_clock = {test_mono, NULL, NULL};
 
 static void the_last_one_given_back_is_lent_first(void **state) {
@@ -187,8 +186,7 @@ static void a_server_that_is_down_is_not_hammered(void **state) {
         error_clear(&err);
         assert_int_equal(conn_pool_take(p, test_now + 1000000, &c, &err), BRAID_E_UNAVAILABLE);
         assert_string_equal(err.message, "the server is down");
-        if (ms == 9)
-            at_first = s.attempts;
+        if (ms == 9) at_first = s.attempts;
     }
     assert_int_equal(at_first, 1);
     assert_in_range(s.attempts, 10, 20); /* 10, 20, 40 ... 640 ms, then each second */
@@ -242,17 +240,13 @@ static void *crowd_run(void *arg) {
             continue;
         }
         fake_conn *f = conn;
-        if (f->borrowers++ != 0)
-            c->errors++;
+        if (f->borrowers++ != 0) c->errors++;
         int lent = ++c->lent, most = c->lent_most;
-        while (lent > most && !atomic_compare_exchange_weak(&c->lent_most, &most, lent)) {
-        }
-        if (rng_below(&r, 4) == 0)
-            sched_yield();
+        while (lent > most && !atomic_compare_exchange_weak(&c->lent_most, &most, lent)) {}
+        if (rng_below(&r, 4) == 0) sched_yield();
         c->lent--;
         f->borrowers--;
-        if (c->breaks && rng_below(&r, 50) == 0)
-            f->good = false;
+        if (c->breaks && rng_below(&r, 50) == 0) f->good = false;
         conn_pool_give(c->p, conn, !c->breaks || rng_below(&r, 20) != 0);
         c->calls++;
     }
@@ -264,10 +258,8 @@ static void one_borrower_at_a_time_and_never_more_than_max(void **state) {
     fake_server s = {0};
     crowd c = {.p = new_pool(&s, 5, &clock_system, NULL), .rounds = 2000, .breaks = true};
     pthread_t threads[12];
-    for (int i = 0; i < 12; i++)
-        pthread_create(&threads[i], NULL, crowd_run, &c);
-    for (int i = 0; i < 12; i++)
-        pthread_join(threads[i], NULL);
+    for (int i = 0; i < 12; i++) pthread_create(&threads[i], NULL, crowd_run, &c);
+    for (int i = 0; i < 12; i++) pthread_join(threads[i], NULL);
     assert_int_equal(c.errors, 0);
     assert_int_equal(c.calls, 24000);
     assert_in_range(c.lent_most, 1, 5);
@@ -310,18 +302,15 @@ static void those_who_wait_are_served_in_order(void **state) {
         assert_true(COMES_TRUE(thread_sleeps(&q[i].tid)));
     }
     conn_pool_give(p, c, true);
-    for (int i = 0; i < 10; i++)
-        pthread_join(q[i].thread, NULL);
-    for (int i = 0; i < 10; i++)
-        assert_int_equal(q[i].order, i + 1);
+    for (int i = 0; i < 10; i++) pthread_join(q[i].thread, NULL);
+    for (int i = 0; i < 10; i++) assert_int_equal(q[i].order, i + 1);
     conn_pool_free(p);
 }
 
 static void *fail_run(void *arg) {
     crowd *c = arg;
     void *conn;
-    if (conn_pool_take(c->p, in_ms(LONG_MS), &conn, NULL) != BRAID_E_UNAVAILABLE)
-        c->errors++;
+    if (conn_pool_take(c->p, in_ms(LONG_MS), &conn, NULL) != BRAID_E_UNAVAILABLE) c->errors++;
     return NULL;
 }
 
@@ -335,10 +324,8 @@ static void a_failed_opening_ends_every_wait_and_one_alone_tries_again(void **st
     assert_int_equal(conn_pool_take(c.p, in_ms(LONG_MS), &conn, NULL), BRAID_E_UNAVAILABLE);
     sleep_ms(30);
     int64_t begun = now_ns();
-    for (int i = 0; i < 8; i++)
-        pthread_create(&threads[i], NULL, fail_run, &c);
-    for (int i = 0; i < 8; i++)
-        pthread_join(threads[i], NULL);
+    for (int i = 0; i < 8; i++) pthread_create(&threads[i], NULL, fail_run, &c);
+    for (int i = 0; i < 8; i++) pthread_join(threads[i], NULL);
     assert_int_equal(c.errors, 0);
     assert_int_equal(s.opening_most, 1);
     assert_true(elapsed_ms(begun) < SOON_MS);

@@ -1,5 +1,6 @@
-/* The gRPC channel against a server that does what the test says: what is tried again and what is not, how many calls are
- * in flight, that none is later than its deadline and no answer reaches another call, who may ask, and TLS. */
+/* The gRPC channel against a server that does what the test says: what is tried again and what is not, how many
+ * calls are in flight, that none is later than its deadline and no answer reaches another call, who may ask, and
+ * TLS. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,14 +29,22 @@ enum { SPARE_MS = LONG_MS / 10 /* how coarse grpc-timeout is */ };
 #define METHOD "/test.Service/Echo"
 
 static remote_options remote_to(const char *address) {
-    return (remote_options){.address = address, .user = "", .password = "", .token = "", .tls_ca = "",
-                            .database = "", .connections = 32, .timeout_ms = LONG_MS, .retries = 3};
+    return (remote_options){.address = address,
+                            .user = "",
+                            .password = "",
+                            .token = "",
+                            .tls_ca = "",
+                            .database = "",
+                            .connections = 32,
+                            .timeout_ms = LONG_MS,
+                            .retries = 3};
 }
 
 static rpc_channel *open_channel(const remote_options *remote, metrics *m) {
     braid_error err = {0};
     rpc_channel *c = NULL;
-    rpc_options o = {.remote = remote, .store = "vector/test", .answer_bytes_max = 1 << 20, .clock = &clock_system, .metrics = m};
+    rpc_options o = {
+        .remote = remote, .store = "vector/test", .answer_bytes_max = 1 << 20, .clock = &clock_system, .metrics = m};
     if (rpc_open(&o, &c, &err) != BRAID_OK) fail_msg("%s", err.message);
     return c;
 }
@@ -69,7 +78,7 @@ typedef struct script {
     const char *_Atomic details;
     _Atomic int always; /* not 0: of all */
     _Atomic unsigned wait_ms;
-    atomic_bool hold; /* for LONG_MS at most */
+    atomic_bool hold;          /* for LONG_MS at most */
     _Atomic unsigned together; /* wait until that many were here at once; then for wait_ms, in case that more come */
     _Atomic int64_t left_ms;
     pthread_mutex_t lock; /* for what follows */
@@ -83,7 +92,8 @@ static void play(grpc_stub_call *c) {
     snprintf(s->authorization, sizeof s->authorization, "%s", c->authorization);
     pthread_mutex_unlock(&s->lock);
     s->left_ms = c->left_ms;
-    for (int ms = 0; ms < LONG_MS && grpc_stub_most_at_once(c->stub) < s->together && grpc_stub_sleep_ms(c, 5); ms += 5) {}
+    for (int ms = 0; ms < LONG_MS && grpc_stub_most_at_once(c->stub) < s->together && grpc_stub_sleep_ms(c, 5);
+         ms += 5) {}
     if (s->wait_ms > 0) grpc_stub_sleep_ms(c, s->wait_ms);
     for (int ms = 0; ms < LONG_MS && s->hold && grpc_stub_sleep_ms(c, 5); ms += 5) {}
     c->status = s->always != 0 ? s->always : c->number <= 8 ? s->statuses[c->number - 1] : 0;
@@ -110,8 +120,11 @@ static void only_what_may_be_repeated_is_tried_again(void **state) {
     } rows[] = {
         {{GRPC_STATUS_UNAVAILABLE}, "busy", 3, BRAID_OK, 2},
         {{GRPC_STATUS_UNAVAILABLE, GRPC_STATUS_UNAVAILABLE, GRPC_STATUS_UNAVAILABLE}, "busy", 3, BRAID_OK, 4},
-        {{GRPC_STATUS_UNAVAILABLE, GRPC_STATUS_UNAVAILABLE, GRPC_STATUS_UNAVAILABLE, GRPC_STATUS_UNAVAILABLE}, "busy", 3,
-         BRAID_E_UNAVAILABLE, 4},
+        {{GRPC_STATUS_UNAVAILABLE, GRPC_STATUS_UNAVAILABLE, GRPC_STATUS_UNAVAILABLE, GRPC_STATUS_UNAVAILABLE},
+         "busy",
+         3,
+         BRAID_E_UNAVAILABLE,
+         4},
         {{GRPC_STATUS_UNAVAILABLE}, "busy", 0, BRAID_E_UNAVAILABLE, 1},
         {{GRPC_STATUS_RESOURCE_EXHAUSTED, GRPC_STATUS_UNAVAILABLE}, "rate limit", 3, BRAID_OK, 3},
         {{GRPC_STATUS_RESOURCE_EXHAUSTED}, "message larger than max", 3, BRAID_E_TOO_LARGE, 1},
@@ -237,7 +250,8 @@ static void a_silent_server_costs_the_deadline_and_no_more(void **state) {
         if (took < ms - 2 || took > SOON_MS) fail_msg("%d ms were allowed, %lld taken", ms, (long long)took);
     }
     s.hold = false;
-    assert_int_equal(ask(c, "well", in_ms(2 * LONG_MS), &answer, &err), BRAID_OK); /* the channel is as good as before */
+    assert_int_equal(ask(c, "well", in_ms(2 * LONG_MS), &answer, &err),
+                     BRAID_OK); /* the channel is as good as before */
     assert_memory_equal(answer.data, "well", 4);
     assert_true(s.left_ms > LONG_MS && s.left_ms <= 2 * LONG_MS + SPARE_MS); /* the server knows how long we wait */
     assert_int_equal(ask(c, "x", now_ns() - 1, &answer, &err), BRAID_E_DEADLINE);
@@ -274,7 +288,9 @@ static void retries_end_with_the_deadline(void **state) {
     }
 }
 
-static void nothing(stub_conn *c) { stub_sleep_ms(c, LONG_MS); }
+static void nothing(stub_conn *c) {
+    stub_sleep_ms(c, LONG_MS);
+}
 
 static void another_protocol(stub_conn *c) {
     static const char text[] = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
@@ -320,8 +336,12 @@ typedef struct counts {
 
 /* How long a call may take, by what it asks. */
 typedef int allowed_ms(const char *text);
-static int plenty(const char *text) { return (void)text, LONG_MS; }
-static int little(const char *text) { return (void)text, 100; }
+static int plenty(const char *text) {
+    return (void)text, LONG_MS;
+}
+static int little(const char *text) {
+    return (void)text, 100;
+}
 
 typedef struct asker {
     rpc_channel *c;
@@ -405,7 +425,9 @@ static bool is_slow(const void *request, size_t len) {
     return (hash & 1) != 0;
 }
 
-static int allowed_by_half(const char *text) { return is_slow(text, strlen(text)) ? 25 : LONG_MS; }
+static int allowed_by_half(const char *text) {
+    return is_slow(text, strlen(text)) ? 25 : LONG_MS;
+}
 
 static void answer_half_late(grpc_stub_call *c) {
     if (is_slow(c->request, c->request_len)) grpc_stub_sleep_ms(c, 30);
@@ -551,15 +573,19 @@ static void tls_is_verified_by_authority_and_name(void **state) {
     SSL_CTX *good = stub_tls("127.0.0.1", ca), *misnamed = stub_tls("db.example.org", other);
     stub_server *door = grpc_stub_tls(grpc_stub_address(stub), good);
     stub_server *wrong = grpc_stub_tls(grpc_stub_address(stub), misnamed);
-    /* What is to be let in is asked for until it is: one attempt to connect has two seconds, which a machine may need. */
+    /* What is to be let in is asked for until it is: one attempt to connect has two seconds, which a machine may
+     * need. */
     assert_true(COMES_TRUE(ask_over_tls(stub_address(door), ca, false, said, &s, sent) == BRAID_OK));
     assert_string_equal(sent, "cm9vdDpwYXNz");
-    assert_int_not_equal(ask_over_tls(stub_address(door), other, false, said, &s, sent), BRAID_OK); /* not its authority */
+    /* not its authority */
+    assert_int_not_equal(ask_over_tls(stub_address(door), other, false, said, &s, sent), BRAID_OK);
     assert_string_equal(sent, "");
-    assert_int_not_equal(ask_over_tls(stub_address(door), "", false, said, &s, sent), BRAID_OK); /* nor one of the system's */
+    assert_int_not_equal(ask_over_tls(stub_address(door), "", false, said, &s, sent),
+                         BRAID_OK); /* nor one of the system's */
     assert_int_not_equal(ask_over_tls(stub_address(wrong), other, false, said, &s, sent), BRAID_OK); /* not its name */
     assert_string_equal(sent, "");
-    assert_true(COMES_TRUE(ask_over_tls(stub_address(wrong), "", true, said, &s, sent) == BRAID_OK)); /* told to look away */
+    assert_true(
+        COMES_TRUE(ask_over_tls(stub_address(wrong), "", true, said, &s, sent) == BRAID_OK)); /* told to look away */
     /* A server without TLS is not spoken to in the clear. */
     assert_int_not_equal(ask_over_tls(grpc_stub_address(stub), ca, false, said, &s, sent), BRAID_OK);
     assert_string_equal(sent, "");
@@ -590,8 +616,8 @@ static void addresses_that_are_none_are_refused_at_once(void **state) {
     }
 }
 
-/* gRPC's threads end a moment after it was shut down, and what OpenSSL keeps for each of them goes with it: a checker of leaks that
- * came earlier would take it for lost. */
+/* gRPC's threads end a moment after it was shut down, and what OpenSSL keeps for each of them goes with it: a
+ * checker of leaks that came earlier would take it for lost. */
 static int wait_for_threads(void **state) {
     (void)state;
     struct stat tasks;

@@ -1,5 +1,6 @@
-/* What Milvus answers is distrusted. Every answer here is made by hand; none needs a socket. What makes no sense is CORRUPT
- * with a reason and gives nothing; what a status says decides whether it is asked again and whose fault it is. */
+/* What Milvus answers is distrusted. Every answer here is made by hand; none needs a socket. What makes no sense is
+ * CORRUPT with a reason and gives nothing; what a status says decides whether it is asked again and whose fault it
+ * is. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -40,7 +41,7 @@ typedef struct hits_case {
     float scores[4];
     size_t ids_count, scores_count;
     int64_t topk, queries; /* topk -1: not said */
-    const char *why; /* NULL: it is well */
+    const char *why;       /* NULL: it is well */
 } hits_case;
 
 static void hits_that_make_no_sense_are_refused(void **state) {
@@ -183,7 +184,8 @@ static void columns_of_different_lengths_are_refused(void **state) {
             assert_int_equal(code, BRAID_OK);
             assert_int_equal(rows.count, c->nums % 99);
             for (size_t r = 0; r < rows.count; r++)
-                assert_true(rows.nums[r] == nums[r] && rows.versions[r] == versions[r] && rows.vectors[r * DIM] == floats[r * DIM]);
+                assert_true(rows.nums[r] == nums[r] && rows.versions[r] == versions[r] &&
+                            rows.vectors[r * DIM] == floats[r * DIM]);
             milvus_rows_free(&rows);
         }
         buf_free(&answer);
@@ -241,8 +243,12 @@ static void an_answer_cannot_ask_for_more_memory_than_it_is_worth(void **state) 
 
 static void bytes_that_are_no_message_are_refused(void **state) {
     (void)state;
-    static const char *const bad[] = {"\x12\x05\x01", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x0a\xff\xff\xff\xff\x0f",
-                                      "HTTP/1.1 200 OK", "\x0b", "\x0f"};
+    static const char *const bad[] = {"\x12\x05\x01",
+                                      "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+                                      "\x0a\xff\xff\xff\xff\x0f",
+                                      "HTTP/1.1 200 OK",
+                                      "\x0b",
+                                      "\x0f"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         buf answer;
         buf_init(&answer, 0);
@@ -308,7 +314,8 @@ static void a_status_says_whose_fault_it_is_and_whether_to_ask_again(void **stat
             bool again = false;
             braid_error err = {0};
             int code = milvus_judge(&v, &answer, &again, &err);
-            if (code != rows[i].code || again != rows[i].again || v.missing != rows[i].missing || v.unloaded != rows[i].unloaded)
+            if (code != rows[i].code || again != rows[i].again || v.missing != rows[i].missing ||
+                v.unloaded != rows[i].unloaded)
                 fail_msg("row %zu: %s, again %d, missing %d, unloaded %d: %s", i, error_name(code), again, v.missing,
                          v.unloaded, err.message);
             if (code != BRAID_OK) assert_non_null(strstr(err.message, "127.0.0.1:1"));

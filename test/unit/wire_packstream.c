@@ -313,8 +313,10 @@ static void nesting_is_bounded(void **state) {
             deep[depth - 1] = (uint8_t)inner;
             deep[depth] = 1;
             const char *problem = read_all(deep, (size_t)depth + (inner == 0x91));
-            if (depth <= PS_DEPTH_MAX) assert_null(problem);
-            else assert_non_null(strstr(problem, "nested too deeply"));
+            if (depth <= PS_DEPTH_MAX)
+                assert_null(problem);
+            else
+                assert_non_null(strstr(problem, "nested too deeply"));
         }
     }
     uint8_t *many = malloc(1 << 20);

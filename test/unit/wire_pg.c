@@ -1,5 +1,6 @@
-/* wire: pg. Against a server that is scripted (hangs, trickles, lies, answers too late) and, where BRAID_TEST_POSTGRES names
- * one, against the real one: deadlines, whose answer reaches whom, what errors mean, values in both directions. */
+/* wire: pg. Against a server that is scripted (hangs, trickles, lies, answers too late) and, where
+ * BRAID_TEST_POSTGRES names one, against the real one: deadlines, whose answer reaches whom, what errors mean,
+ * values in both directions. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,17 +30,21 @@ int main(void) {
 
 static void each_sqlstate_has_a_meaning(void **state) {
     (void)state;
-    static const struct { const char *sqlstate; int code; } rows[] = {
-        {"08006", BRAID_E_UNAVAILABLE}, {"57P01", BRAID_E_UNAVAILABLE}, {"57P03", BRAID_E_UNAVAILABLE}, {"53300", BRAID_E_UNAVAILABLE},
-        {"53200", BRAID_E_UNAVAILABLE}, {"53100", BRAID_E_DISK_FULL}, {"57014", BRAID_E_DEADLINE}, {"40001", BRAID_E_BUSY},
-        {"40P01", BRAID_E_BUSY}, {"22021", BRAID_E_INVALID}, {"22P02", BRAID_E_INVALID}, {"23505", BRAID_E_CONFLICT},
-        {"23503", BRAID_E_CONFLICT}, {"25006", BRAID_E_UNAVAILABLE}, {"25P03", BRAID_E_UNAVAILABLE}, {"28P01", BRAID_E_UNAVAILABLE},
-        {"3D000", BRAID_E_UNAVAILABLE}, {"54000", BRAID_E_TOO_LARGE}, {"55P03", BRAID_E_BUSY}, {"XX001", BRAID_E_CORRUPT},
-        {"42P01", BRAID_E_INTERNAL}, {"42601", BRAID_E_INTERNAL}, {"ZZZZZ", BRAID_E_INTERNAL}, {"", BRAID_E_INTERNAL},
+    static const struct {
+        const char *sqlstate;
+        int code;
+    } rows[] = {
+        {"08006", BRAID_E_UNAVAILABLE}, {"57P01", BRAID_E_UNAVAILABLE}, {"57P03", BRAID_E_UNAVAILABLE},
+        {"53300", BRAID_E_UNAVAILABLE}, {"53200", BRAID_E_UNAVAILABLE}, {"53100", BRAID_E_DISK_FULL},
+        {"57014", BRAID_E_DEADLINE},    {"40001", BRAID_E_BUSY},        {"40P01", BRAID_E_BUSY},
+        {"22021", BRAID_E_INVALID},     {"22P02", BRAID_E_INVALID},     {"23505", BRAID_E_CONFLICT},
+        {"23503", BRAID_E_CONFLICT},    {"25006", BRAID_E_UNAVAILABLE}, {"25P03", BRAID_E_UNAVAILABLE},
+        {"28P01", BRAID_E_UNAVAILABLE}, {"3D000", BRAID_E_UNAVAILABLE}, {"54000", BRAID_E_TOO_LARGE},
+        {"55P03", BRAID_E_BUSY},        {"XX001", BRAID_E_CORRUPT},     {"42P01", BRAID_E_INTERNAL},
+        {"42601", BRAID_E_INTERNAL},    {"ZZZZZ", BRAID_E_INTERNAL},    {"", BRAID_E_INTERNAL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        if (pg_code(rows[i].sqlstate) != rows[i].code)
-            fail_msg("%s: %d", rows[i].sqlstate, pg_code(rows[i].sqlstate));
+        if (pg_code(rows[i].sqlstate) != rows[i].code) fail_msg("%s: %d", rows[i].sqlstate, pg_code(rows[i].sqlstate));
 }
 
 static void only_plain_names_get_into_a_statement(void **state) {
@@ -52,8 +57,7 @@ static void only_plain_names_get_into_a_statement(void **state) {
     longest[63] = 'a';
     longest[64] = '\0';
     assert_false(pg_name_valid(longest));
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        assert_false(pg_name_valid(bad[i]));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_false(pg_name_valid(bad[i]));
     assert_true(pg_split_database("braid", name, schema));
     assert_string_equal(schema, "public");
     assert_true(pg_split_database("My Data/test_1", name, schema)); /* a database's name is a parameter, not text */
@@ -74,7 +78,10 @@ static void times_survive_the_way_there_and_back(void **state) {
 /* ---- a scripted server ---- */
 
 typedef enum mood { MUTE, TRICKLE, GARBAGE, CLOSES, WELL, LATE_ONCE, SILENT, SHORT_VALUE, BREAKS_OFF } mood;
-typedef struct script { mood mood; atomic_uint asked; } script;
+typedef struct script {
+    mood mood;
+    atomic_uint asked;
+} script;
 
 static bool send_message(stub_conn *c, char type, const void *body, uint32_t len) {
     char head[5] = {type};
@@ -85,8 +92,7 @@ static bool send_message(stub_conn *c, char type, const void *body, uint32_t len
 /* The start-up packet, or any message after it; its type in *type. */
 static bool read_message(stub_conn *c, bool first, char *type) {
     char head[5] = {0}, body[4096];
-    if (!stub_read(c, head, first ? 4 : 5))
-        return false;
+    if (!stub_read(c, head, first ? 4 : 5)) return false;
     uint32_t len = pg_get32(first ? head : head + 1) - 4;
     *type = first ? 0 : head[0];
     return len <= sizeof body && stub_read(c, body, len);
@@ -98,49 +104,47 @@ static bool send_answer(stub_conn *c, uint64_t value, uint32_t len) {
     char row[6 + 8] = {0, 1};
     pg_put32(row + 2, len);
     pg_put64(row + 6, value);
-    return send_message(c, '1', NULL, 0) && send_message(c, '2', NULL, 0) && send_message(c, 'T', columns, sizeof columns - 1) &&
-           send_message(c, 'D', row, 6 + len) && send_message(c, 'C', "SELECT 1", 9) && send_message(c, 'Z', "I", 1);
+    return send_message(c, '1', NULL, 0) && send_message(c, '2', NULL, 0) &&
+           send_message(c, 'T', columns, sizeof columns - 1) && send_message(c, 'D', row, 6 + len) &&
+           send_message(c, 'C', "SELECT 1", 9) && send_message(c, 'Z', "I", 1);
 }
 
 static void serve(stub_conn *c) {
     script *s = c->ctx;
     char type;
     static const char ok[4] = {0};
-    if (s->mood == CLOSES || !read_message(c, true, &type))
-        return;
+    if (s->mood == CLOSES || !read_message(c, true, &type)) return;
     if (s->mood == MUTE)
-        while (stub_sleep_ms(c, 50)) {
-        }
+        while (stub_sleep_ms(c, 50)) {}
     if (s->mood == TRICKLE) { /* a long message, a byte at a time: always something to read, never an end */
         char head[5] = {'E'};
         pg_put32(head + 1, 20000);
-        for (bool go_on = stub_write(c, head, 5); go_on;)
-            go_on = stub_write(c, "x", 1) && stub_sleep_ms(c, 10);
+        for (bool go_on = stub_write(c, head, 5); go_on;) go_on = stub_write(c, "x", 1) && stub_sleep_ms(c, 10);
     }
     if (s->mood == GARBAGE) {
         stub_write(c, "HTTP/1.1 400 Bad Request\r\n\r\n", 28);
         return;
     }
-    if (!send_message(c, 'R', ok, 4) || !send_message(c, 'Z', "I", 1))
-        return;
+    if (!send_message(c, 'R', ok, 4) || !send_message(c, 'Z', "I", 1)) return;
     while (read_message(c, false, &type)) {
-        if (type != 'S')
-            continue;
+        if (type != 'S') continue;
         unsigned number = atomic_fetch_add(&s->asked, 1) + 1;
-        if (s->mood == SILENT)
-            continue;
-        if (s->mood == LATE_ONCE && number == 1 && !stub_sleep_ms(c, 300))
-            return;
+        if (s->mood == SILENT) continue;
+        if (s->mood == LATE_ONCE && number == 1 && !stub_sleep_ms(c, 300)) return;
         if (s->mood == BREAKS_OFF) {
             send_message(c, '1', NULL, 0);
             return;
         }
-        if (!send_answer(c, number, s->mood == SHORT_VALUE ? 3 : 8))
-            return;
+        if (!send_answer(c, number, s->mood == SHORT_VALUE ? 3 : 8)) return;
     }
 }
 
-typedef struct stage { script script; stub_server *server; remote_options remote; pg_options options; } stage;
+typedef struct stage {
+    script script;
+    stub_server *server;
+    remote_options remote;
+    pg_options options;
+} stage;
 
 static stage *begin(mood m) {
     static stage s;
@@ -148,7 +152,8 @@ static stage *begin(mood m) {
     s.script.mood = m;
     s.server = stub_start(serve, &s.script, NULL);
     assert_non_null(s.server);
-    s.remote = (remote_options){.address = stub_address(s.server), .database = "x", .user = "u", .password = "s3cret", .timeout_ms = LONG_MS};
+    s.remote = (remote_options){
+        .address = stub_address(s.server), .database = "x", .user = "u", .password = "s3cret", .timeout_ms = LONG_MS};
     s.options = (pg_options){.store = "test", .remote = &s.remote};
     return &s;
 }
@@ -159,24 +164,28 @@ static int ask(pg_session *c, deadline until, int64_t *value, braid_error *err) 
     pg_params_init(&none);
     int code = pg_exec(c, "SELECT v", "", &none, until, "asking", &r, err);
     pg_row row = {.r = r};
-    if (code == BRAID_OK)
-        *value = pg_int8(&row, 0);
-    if (row.bad)
-        code = BRAID_E_CORRUPT;
+    if (code == BRAID_OK) *value = pg_int8(&row, 0);
+    if (row.bad) code = BRAID_E_CORRUPT;
     PQclear(r);
     return code;
 }
 
 static void connecting_ends_at_its_deadline_whatever_the_server_does(void **state) {
     (void)state;
-    static const struct { mood mood; int code; } rows[] = {
-        {MUTE, BRAID_E_DEADLINE}, {TRICKLE, BRAID_E_DEADLINE}, {GARBAGE, BRAID_E_UNAVAILABLE}, {CLOSES, BRAID_E_UNAVAILABLE}};
+    static const struct {
+        mood mood;
+        int code;
+    } rows[] = {{MUTE, BRAID_E_DEADLINE},
+                {TRICKLE, BRAID_E_DEADLINE},
+                {GARBAGE, BRAID_E_UNAVAILABLE},
+                {CLOSES, BRAID_E_UNAVAILABLE}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         stage *s = begin(rows[i].mood);
         pg_session *c = NULL;
         braid_error err = {0};
         int64_t begun = now_ms();
-        assert_int_equal(pg_open(&s->options, in_ms(rows[i].code == BRAID_E_DEADLINE ? 200 : LONG_MS), &c, &err), rows[i].code);
+        assert_int_equal(pg_open(&s->options, in_ms(rows[i].code == BRAID_E_DEADLINE ? 200 : LONG_MS), &c, &err),
+                         rows[i].code);
         assert_null(c);
         assert_true(now_ms() - begun < SOON_MS);
         assert_non_null(strstr(err.message, s->remote.address));
@@ -217,14 +226,15 @@ static void a_late_answer_reaches_nobody_else(void **state) {
     stage *s = begin(LATE_ONCE);
     conn_pool *lender = NULL;
     int64_t value = 0;
-    assert_int_equal(conn_pool_new(&pg_pool_ops, &s->options, &(conn_pool_options){.name = "pg", .max = 1, .clock = &clock_system}, &lender, NULL), BRAID_OK);
+    assert_int_equal(conn_pool_new(&pg_pool_ops, &s->options,
+                                   &(conn_pool_options){.name = "pg", .max = 1, .clock = &clock_system}, &lender, NULL),
+                     BRAID_OK);
     for (int i = 1; i <= 3; i++) {
         void *c = NULL;
         assert_int_equal(conn_pool_take(lender, in_ms(LONG_MS), &c, NULL), BRAID_OK);
         int code = ask(c, in_ms(i == 1 ? 100 : LONG_MS), &value, NULL);
         assert_int_equal(code, i == 1 ? BRAID_E_DEADLINE : BRAID_OK);
-        if (i > 1)
-            assert_int_equal(value, i); /* its own, not 1 */
+        if (i > 1) assert_int_equal(value, i); /* its own, not 1 */
         conn_pool_give(lender, c, pg_idle(c));
     }
     assert_int_equal(stub_connections(s->server), 2);
@@ -268,13 +278,16 @@ static const pg_statement statements[STATEMENTS] = {
     [BROKEN] = {"", "SELECT nothing FROM nowhere"},
     [ARRAYS] = {"LDTY", "SELECT $1, $2, $3, $4"},
 };
-typedef struct real { postgres_place place; pg_options options; pg_session *s; } real;
+typedef struct real {
+    postgres_place place;
+    pg_options options;
+    pg_session *s;
+} real;
 
 static int arrive(void **state) {
     real *x = calloc(1, sizeof *x);
     *state = x;
-    if (!postgres_there())
-        return 0;
+    if (!postgres_there()) return 0;
     postgres_place_make(&x->place, NULL);
     x->options = x->place.options;
     x->options.statements = statements;
@@ -305,8 +318,7 @@ static int64_t one(real *x, int64_t value) {
     pg_params p;
     pg_params_init(&p);
     pg_bind_int8(&p, value);
-    if (pg_run(x->s, ONE, &p, in_ms(LONG_MS), "asking", &r, NULL) != BRAID_OK)
-        return -1;
+    if (pg_run(x->s, ONE, &p, in_ms(LONG_MS), "asking", &r, NULL) != BRAID_OK) return -1;
     pg_row row = {.r = r};
     int64_t got = pg_int8(&row, 0);
     PQclear(r);
@@ -389,9 +401,13 @@ static void arrays_are_read_element_by_element_and_no_further(void **state) {
 }
 
 static void an_error_says_its_state_and_whether_the_session_goes_on(void **state) {
-    static const struct { const char *sqlstate; int code; bool retriable, broken; } rows[] = {
-        {"22012", BRAID_E_INVALID, false, false}, {"40001", BRAID_E_BUSY, true, false}, {"40P01", BRAID_E_BUSY, true, false},
-        {"57014", BRAID_E_DEADLINE, false, false}, {"57P01", BRAID_E_UNAVAILABLE, false, true}, {"25006", BRAID_E_UNAVAILABLE, false, true}};
+    static const struct {
+        const char *sqlstate;
+        int code;
+        bool retriable, broken;
+    } rows[] = {{"22012", BRAID_E_INVALID, false, false},    {"40001", BRAID_E_BUSY, true, false},
+                {"40P01", BRAID_E_BUSY, true, false},        {"57014", BRAID_E_DEADLINE, false, false},
+                {"57P01", BRAID_E_UNAVAILABLE, false, true}, {"25006", BRAID_E_UNAVAILABLE, false, true}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         real *x = there(state);
         pg_params p;
@@ -402,8 +418,7 @@ static void an_error_says_its_state_and_whether_the_session_goes_on(void **state
         assert_string_equal(pg_sqlstate(x->s), rows[i].sqlstate);
         assert_true(strstr(err.message, "trying: as asked") == err.message);
         assert_true(pg_retriable(x->s) == rows[i].retriable && pg_broken(x->s) == rows[i].broken);
-        if (!rows[i].broken)
-            assert_int_equal(one(x, 5), 5);
+        if (!rows[i].broken) assert_int_equal(one(x, 5), 5);
         pg_params_free(&p);
         if (rows[i].broken) {
             leave(state);
@@ -493,7 +508,8 @@ static void copied_rows_are_counted_and_an_abandoned_copy_leaves_nothing(void **
     }
     assert_int_equal(pg_copy_end(&k, &rows, NULL), BRAID_OK);
     assert_int_equal(rows, 20000);
-    assert_int_equal(postgres_number(x->s, "SELECT sum(n)::bigint + count(t) FROM copied WHERE octet_length(y) = 15"), 199990000 + 10000);
+    assert_int_equal(postgres_number(x->s, "SELECT sum(n)::bigint + count(t) FROM copied WHERE octet_length(y) = 15"),
+                     199990000 + 10000);
     assert_int_equal(pg_copy_begin(&k, x->s, "COPY copied FROM STDIN (FORMAT binary)", in_ms(LONG_MS), NULL), BRAID_OK);
     pg_copy_row(&k, 3);
     pg_copy_abandon(&k);

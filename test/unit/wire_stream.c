@@ -24,8 +24,7 @@ static remote_options options_of(const char *address) {
 static stream *open_stream(const remote_options *o) {
     stream *s;
     braid_error err = {0};
-    if (stream_open(o, &clock_system, in_ms(LONG_MS), &s, &err) != BRAID_OK)
-        fail_msg("%s", err.message);
+    if (stream_open(o, &clock_system, in_ms(LONG_MS), &s, &err) != BRAID_OK) fail_msg("%s", err.message);
     return s;
 }
 
@@ -33,27 +32,25 @@ static stream *open_stream(const remote_options *o) {
 
 static void handle_echo(stub_conn *c) {
     char text[64];
-    while (stub_read(c, text, 4) && stub_write(c, text, 4)) {
-    }
+    while (stub_read(c, text, 4) && stub_write(c, text, 4)) {}
 }
 
 static void handle_trickle(stub_conn *c) {
-    while (stub_sleep_ms(c, 10) && stub_write(c, "x", 1)) {
-    }
+    while (stub_sleep_ms(c, 10) && stub_write(c, "x", 1)) {}
 }
 
 static void handle_flood(stub_conn *c) {
     static const char lots[1 << 16];
-    while (stub_write(c, lots, sizeof lots)) {
-    }
+    while (stub_write(c, lots, sizeof lots)) {}
 }
 
 static void handle_hang(stub_conn *c) {
-    while (stub_sleep_ms(c, 20)) {
-    }
+    while (stub_sleep_ms(c, 20)) {}
 }
 
-static void handle_close(stub_conn *c) { (void)c; }
+static void handle_close(stub_conn *c) {
+    (void)c;
+}
 
 static void handle_reset(stub_conn *c) {
     char text[4];
@@ -66,7 +63,9 @@ static void handle_greet_and_hang(stub_conn *c) {
     handle_hang(c);
 }
 
-static void handle_greet_and_close(stub_conn *c) { stub_write(c, "bye!", 4); }
+static void handle_greet_and_close(stub_conn *c) {
+    stub_write(c, "bye!", 4);
+}
 
 /* ---- plain ---- */
 
@@ -149,8 +148,7 @@ static void a_server_whose_next_byte_is_always_there_cannot_either(void **state)
     int64_t begun = now_ns();
     deadline until = in_ms(100);
     int rc;
-    while ((rc = stream_read(s, text, sizeof text, &n, until, NULL)) == BRAID_OK) {
-    }
+    while ((rc = stream_read(s, text, sizeof text, &n, until, NULL)) == BRAID_OK) {}
     assert_int_equal(rc, BRAID_E_DEADLINE);
     assert_in_range(elapsed_ms(begun), 99, SOON_MS);
     stream_close(s);
@@ -158,7 +156,9 @@ static void a_server_whose_next_byte_is_always_there_cannot_either(void **state)
 }
 
 /* A clock that runs a thousand times as fast: deadlines follow it, not the system's. */
-static int64_t fast_mono(void *ctx) { return (now_ns() - *(int64_t *)ctx) * 1000 + 1; }
+static int64_t fast_mono(void *ctx) {
+    return (now_ns() - *(int64_t *)ctx) * 1000 + 1;
+}
 
 /* Eighty seconds of that clock, which are more than the time-out of who sets none. */
 static void a_call_without_a_deadline_ends_by_the_timeout_of_the_options(void **state) {
@@ -247,7 +247,11 @@ static void nobody_listening_is_unavailable_at_once(void **state) {
 /* A listen queue of one that nobody empties: the kernel drops further SYNs. */
 static void a_full_listen_queue_ends_at_the_deadline(void **state) {
     (void)state;
-    struct sockaddr_in { unsigned short family, port; unsigned addr; char zero[8]; } at = {.family = AF_INET, .addr = 0x0100007f};
+    struct sockaddr_in {
+        unsigned short family, port;
+        unsigned addr;
+        char zero[8];
+    } at = {.family = AF_INET, .addr = 0x0100007f};
     socklen_t size = sizeof at;
     int fd = socket(AF_INET, SOCK_STREAM, 0), held[64];
     assert_int_equal(bind(fd, (void *)&at, sizeof at), 0);
@@ -267,8 +271,7 @@ static void a_full_listen_queue_ends_at_the_deadline(void **state) {
     int rc = stream_open(&o, &clock_system, in_ms(150), &s, NULL);
     assert_int_equal(rc, BRAID_E_DEADLINE);
     assert_in_range(elapsed_ms(begun), 149, SOON_MS);
-    for (unsigned i = 0; i < count; i++)
-        close(held[i]);
+    for (unsigned i = 0; i < count; i++) close(held[i]);
     close(fd);
 }
 
