@@ -497,6 +497,9 @@ int record_sqlite_writer_start(record_sqlite *s, braid_error *err) {
     s->wanted = 1;
     s->commit_ns = 200000;
     sqlite3_wal_hook(s->writer.db, record_sqlite_wal_hook, s);
+    /* Prepared while there is memory: a transaction that cannot be rolled back ends writing. */
+    if (record_sqlite_stmt(&s->writer, SQL_ROLLBACK) == NULL)
+        return record_sqlite_fail(s->writer.db, sqlite3_extended_errcode(s->writer.db), "preparing to write", err);
     int rc = pthread_create(&s->thread, NULL, record_sqlite_writer_main, s);
     if (rc != 0)
         return error_set(err, BRAID_E_NO_MEMORY, RECORD_SQLITE, "cannot start the writer thread: %s", strerror(rc));

@@ -4,9 +4,9 @@
 
 #include "../support/failing_memory.h"
 
-/* Fewer interactions than the record store fills its timeline for, by itself: memory that runs out there is another
- * test. */
-enum { GENRES = 6, ITEMS = 120, PEOPLE = 100, EACH = 20, HORROR = 3 };
+/* Enough interactions for the record store to fill its timeline by itself: memory may run out there too, and writing goes
+ * on afterwards. */
+enum { GENRES = 6, ITEMS = 120, PEOPLE = 100, EACH = 24, HORROR = 3 };
 static const int64_t JUNE_2024 = INT64_C(1717243200000), YEAR_MS = INT64_C(31557600000), DAY = 86400000;
 static uint32_t nums[ITEMS];
 
