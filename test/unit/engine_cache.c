@@ -248,18 +248,20 @@ static void an_answer_from_before_every_store_had_caught_up_is_not_kept(void **s
     fixture_start(&f, settings(NULL, "600000"));
     put_all(&f, many);
     put_all(&f, "{\"id\":\"last\",\"title\":\"xylophone\"}");
-    int lacking = 0;
-    int64_t patience = now_ms() + 30000;
-    for (bool there = false; !there && now_ms() < patience; lacking += !there) {
+    int asked = 0;
+    bool there = false, kept = false;
+    for (int64_t patience = now_ms() + 30000; !there && !kept && now_ms() < patience; asked++) {
         json_t *a = ask(&f, BRAID_SEARCH, request);
         there = has_result(a, "last");
+        kept = json_is_true(json_object_get(a, "cached"));
         json_decref(a);
     }
-    print_message("%d answers lacked it\n", lacking);
+    print_message("%d answers until one had it%s\n", asked, kept ? " or was a kept one" : "");
+    if (kept)
+        same_as_fresh(&f,
+                      request); /* an approximate index may miss what lies far from all others; kept is like fresh */
     settle_whole(&f);
-    json_t *a = ask(&f, BRAID_SEARCH, request);
-    assert_true(has_result(a, "last"));
-    json_decref(a);
+    same_as_fresh(&f, request);
     free(many);
     fixture_end(&f);
 }
