@@ -257,9 +257,8 @@ static void an_answer_from_before_every_store_had_caught_up_is_not_kept(void **s
         json_decref(a);
     }
     print_message("%d answers until one had it%s\n", asked, kept ? " or was a kept one" : "");
-    if (kept)
-        same_as_fresh(&f,
-                      request); /* an approximate index may miss what lies far from all others; kept is like fresh */
+    /* An approximate index may miss what lies far from all others; what is kept is what a fresh answer says. */
+    if (kept) same_as_fresh(&f, request);
     settle_whole(&f);
     same_as_fresh(&f, request);
     free(many);
