@@ -94,7 +94,7 @@ def moment(seconds):
 
 class Served:
     def __init__(self, db):
-        self.p = subprocess.Popen([BRAID, "serve", "--db", db, "--listen", "127.0.0.1:0", "--learn-baselines"], cwd=HERE, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.p = subprocess.Popen([BRAID, "serve", "--db", db, "--listen", "127.0.0.1:0", "--learn-baselines", "--learn-patterns", "false"], cwd=HERE, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         found = re.search(r"http://[\d.:]+", self.p.stdout.readline().decode())
         check(found, "no address was printed", self.p.poll())
         self.url = found[0]

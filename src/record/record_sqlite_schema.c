@@ -107,8 +107,8 @@ static const char *const record_sqlite_steps[RECORD_SCHEMA_VERSION] = {
     "CREATE TABLE episode_vectors(episode INTEGER PRIMARY KEY, at INTEGER NOT NULL, agent TEXT, data BLOB NOT NULL)"
     "    STRICT;",
     /* 6: what agents did hour by hour: see record_sqlite_hours.c. */
-    "CREATE TABLE hours(hour INTEGER NOT NULL, agent TEXT NOT NULL, slates INTEGER NOT NULL, episodes INTEGER NOT NULL,"
-    "    finished INTEGER NOT NULL, reward_sum REAL NOT NULL, PRIMARY KEY(hour, agent)) STRICT, WITHOUT ROWID;",
+    ("CREATE TABLE hours(hour INTEGER NOT NULL, agent TEXT NOT NULL, slates INTEGER NOT NULL, episodes INTEGER NOT NULL,"
+     "    finished INTEGER NOT NULL, reward_sum REAL NOT NULL, PRIMARY KEY(hour, agent)) STRICT, WITHOUT ROWID;"),
 };
 
 static void record_sqlite_tell(const record_sqlite *s, int step) {
