@@ -289,8 +289,11 @@ void record_postgres_readers_end(record_postgres *s);
 int record_postgres_lease(void *self, const char *name, bool *held, braid_error *err);
 void record_postgres_lease_end(record_postgres *s);
 
-/* ---- record_postgres_keeper.c: partitions and roll-ups, once an hour ---- */
+/* ---- record_postgres_keeper.c: partitions and patterns, once an hour; what the engine's housekeeping asks for ---- */
 int record_postgres_keeper_start(record_postgres *s, braid_error *err);
 void record_postgres_keeper_stop(record_postgres *s);
+/* A statement of one time, `at`, on a connection of its own, since it may take up to `ms`. r: as pg_run() has it. */
+int record_postgres_tend(record_postgres *s, record_postgres_sql which, int64_t at, int64_t ms, const char *doing,
+                         PGresult **r, braid_error *err);
 
 #endif

@@ -98,27 +98,14 @@ int record_postgres_similar_episodes(void *self, const char *agent, const float 
     return code;
 }
 
-/* On a connection of its own: dropping a month waits for those who read it. */
+/* Dropping a month waits for those who read it. */
 int record_postgres_forget(void *self, record_kind kind, int64_t before, uint64_t *removed, braid_error *err) {
-    record_postgres *s = self;
-    pg_session *session = NULL;
     PGresult *r = NULL;
-    pg_params p;
-    deadline until = record_postgres_now(s) + FORGET_MS * INT64_C(1000000);
-    if (s->options.read_only)
-        return error_set(err, BRAID_E_READ_ONLY, RECORD_POSTGRES, "the database was opened for reading only");
-    int code = record_postgres_alive(s, err);
-    if (code == BRAID_OK) code = pg_open(&s->writing, record_postgres_until(s, 0), &session, err);
-    if (code == BRAID_OK) code = record_postgres_same(s, session, until, err);
-    pg_params_init(&p);
-    pg_bind_int8(&p, pg_time(before));
     record_postgres_sql which = kind == RECORD_SLATE ? SQL_FORGET_SLATES : SQL_FORGET_EPISODES;
-    if (code == BRAID_OK) code = pg_run(session, which, &p, until, "forgetting", &r, err);
+    int code = record_postgres_tend(self, which, before, FORGET_MS, "forgetting", &r, err);
     pg_row row = {.r = r};
     if (code == BRAID_OK) *removed = pg_rows(r) == 1 ? (uint64_t)pg_int8(&row, 0) : 0;
     if (code == BRAID_OK && row.bad) code = record_postgres_corrupt("forgetting", err);
     PQclear(r);
-    pg_params_free(&p);
-    pg_close(session);
     return code;
 }

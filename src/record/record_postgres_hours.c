@@ -1,27 +1,11 @@
 /* Roll-ups hour by hour and agent by agent: sql/011_hours.sql makes them anew from an hour on. */
-#include <string.h>
-
 #include "record/record_postgres.h"
 
 enum { ROLL_UP_MS = 120000 };
 
-/* On a connection of its own: it may take as long as there are episodes in those hours. */
+/* It may take as long as there are episodes in those hours. */
 int record_postgres_roll_up(void *self, int64_t since, braid_error *err) {
-    record_postgres *s = self;
-    pg_session *session = NULL;
-    pg_params p;
-    deadline until = record_postgres_now(s) + ROLL_UP_MS * INT64_C(1000000);
-    if (s->options.read_only)
-        return error_set(err, BRAID_E_READ_ONLY, RECORD_POSTGRES, "the database was opened for reading only");
-    int code = record_postgres_alive(s, err);
-    if (code == BRAID_OK) code = pg_open(&s->writing, record_postgres_until(s, 0), &session, err);
-    if (code == BRAID_OK) code = record_postgres_same(s, session, until, err);
-    pg_params_init(&p);
-    pg_bind_int8(&p, pg_time(since));
-    if (code == BRAID_OK) code = pg_run(session, SQL_ROLL_UP, &p, until, "rolling up", NULL, err);
-    pg_params_free(&p);
-    pg_close(session);
-    return code;
+    return record_postgres_tend(self, SQL_ROLL_UP, since, ROLL_UP_MS, "rolling up", NULL, err);
 }
 
 int record_postgres_scan_hours(void *self, const char *agent, int64_t from, int64_t until_at, size_t limit,
