@@ -169,6 +169,7 @@ const char *cli_count_text(char out[CLI_SHORT], uint64_t n);
 const char *cli_us_text(char out[CLI_SHORT], double us);
 /* Reads a whole file, or stdin for "-". Prints the error. */
 int cli_read_file(const cli *c, const char *path, size_t bytes_max, char **text, size_t *len);
+int cli_read_json(const cli *c, const char *path, size_t bytes_max, json_t **out); /* the same, as one JSON value */
 double cli_now(void); /* seconds, monotonic */
 
 /* A JSON member as text: strings as they are, numbers and the rest printed; "" for null and absent. Freed by the

@@ -54,17 +54,6 @@ static int list(cli *c) {
     return rc;
 }
 
-static int read_vector(cli *c, const char *file, json_t **out) {
-    char *text = NULL;
-    size_t len;
-    json_error_t where;
-    int rc = cli_read_file(c, file, VECTOR_BYTES_MAX, &text, &len);
-    if (rc != CLI_OK) return rc;
-    *out = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
-    free(text);
-    return *out ? CLI_OK : cli_fail(c, CLI_USAGE, "%s:%d: not valid JSON: %s", file, where.line, where.text);
-}
-
 static int build(cli *c, json_t **out) {
     const char *file = cli_flag_text(c, "vector"), *agent = cli_flag_text(c, "agent"),
                *since = cli_flag_text(c, "since");
@@ -73,7 +62,7 @@ static int build(cli *c, json_t **out) {
     int rc = cli_words_between(c, file ? 1 : 2, file ? 1 : 2,
                                file ? "no person beside --vector" : "the ID of a person, or --vector FILE");
     if (rc == CLI_OK) rc = cli_flag_int(c, "k", 1, 1000, &k);
-    if (rc == CLI_OK && file) rc = read_vector(c, file, &vector);
+    if (rc == CLI_OK && file) rc = cli_read_json(c, file, VECTOR_BYTES_MAX, &vector);
     if (rc != CLI_OK) return rc;
     *out = json_pack("{s:I, s:s*, s:s*}", "k", (json_int_t)k, "agent", agent, "since", since);
     if (vector)

@@ -10,9 +10,6 @@ enum { EVALUATE_MS = 3600 * 1000, POLICY_BYTES_MAX = 1 << 20 };
 /* A file holds the policy's JSON; a ranker is named as it is; any other word is an agent. */
 static int read_policy(cli *c, const char *word, json_t **out) {
     static const char *const rankers[] = {"learned", "taste", "popular"};
-    char *text = NULL;
-    size_t len;
-    json_error_t where;
     for (size_t i = 0; i < sizeof rankers / sizeof rankers[0]; i++)
         if (strcmp(word, rankers[i]) == 0) {
             *out = json_string(word);
@@ -22,11 +19,7 @@ static int read_policy(cli *c, const char *word, json_t **out) {
         *out = json_pack("{s:s}", "agent", word);
         return *out ? CLI_OK : cli_fail(c, CLI_USAGE, "the word is not valid UTF-8");
     }
-    int rc = cli_read_file(c, word, POLICY_BYTES_MAX, &text, &len);
-    if (rc != CLI_OK) return rc;
-    *out = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
-    free(text);
-    return *out ? CLI_OK : cli_fail(c, CLI_USAGE, "%s:%d: not valid JSON: %s", word, where.line, where.text);
+    return cli_read_json(c, word, POLICY_BYTES_MAX, out);
 }
 
 static int build(cli *c, json_t **out) {

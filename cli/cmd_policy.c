@@ -88,14 +88,8 @@ static int export(cli *c) {
 }
 
 static int read_rows(cli *c, const char *file, json_t **out) {
-    char *text = NULL;
-    size_t len;
-    json_error_t where;
-    int rc = cli_read_file(c, file, POLICY_BYTES_MAX, &text, &len);
+    int rc = cli_read_json(c, file, POLICY_BYTES_MAX, out);
     if (rc != CLI_OK) return rc;
-    *out = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
-    free(text);
-    if (!*out) return cli_fail(c, CLI_USAGE, "%s:%d: not valid JSON: %s", file, where.line, where.text);
     if (*cli_json_str(*out, "agent")) return CLI_OK;
     return cli_fail(c, CLI_USAGE, "%s: this is no policy that `braid policy export` took out", file);
 }

@@ -217,6 +217,18 @@ int cli_read_file(const cli *c, const char *path, size_t bytes_max, char **text,
 
 /* ---- JSON ---- */
 
+int cli_read_json(const cli *c, const char *path, size_t bytes_max, json_t **out) {
+    char *text = NULL;
+    size_t len;
+    json_error_t where;
+    *out = NULL;
+    int rc = cli_read_file(c, path, bytes_max, &text, &len);
+    if (rc != CLI_OK) return rc;
+    *out = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
+    free(text);
+    return *out ? CLI_OK : cli_fail(c, CLI_USAGE, "%s:%d: not valid JSON: %s", path, where.line, where.text);
+}
+
 char *cli_json_text(const json_t *value) {
     if (json_is_string(value)) return cli_copy(json_string_value(value));
     if (!value || json_is_null(value)) return cli_copy("");
