@@ -235,8 +235,9 @@ static void retries_are_a_fifth_of_the_calls_at_most(void **state) {
 
 static void a_silent_server_costs_the_deadline_and_no_more(void **state) {
     (void)state;
+    enum { TRIES = 5 };
     script s = {SCRIPT, .hold = true};
-    grpc_stub *stub = grpc_stub_start(play, &s, 4);
+    grpc_stub *stub = grpc_stub_start(play, &s, 3 * TRIES + 1);
     remote_options remote = remote_to(grpc_stub_address(stub));
     remote.timeout_ms = 3 * LONG_MS;
     rpc_channel *c = connect_channel(&remote, NULL);
@@ -244,9 +245,14 @@ static void a_silent_server_costs_the_deadline_and_no_more(void **state) {
     buf answer;
     buf_init(&answer, 0);
     for (int ms = 20; ms <= 180; ms += 80) {
-        int64_t begun = now_ns();
-        assert_int_equal(ask(c, "x", in_ms(ms), &answer, &err), BRAID_E_DEADLINE);
-        int64_t took = elapsed_ms(begun);
+        int64_t took = 0;
+        /* Not the first time always: a gRPC server has the deadline too and counts it from when its thread last
+         * looked at the clock, so that one which was kept waiting says "too late" early. */
+        for (int i = 0; i < TRIES && took < ms - 2; i++) {
+            int64_t begun = now_ns();
+            assert_int_equal(ask(c, "x", in_ms(ms), &answer, &err), BRAID_E_DEADLINE);
+            took = elapsed_ms(begun);
+        }
         if (took < ms - 2 || took > SOON_MS) fail_msg("%d ms were allowed, %lld taken", ms, (long long)took);
     }
     s.hold = false;
@@ -620,8 +626,10 @@ static void addresses_that_are_none_are_refused_at_once(void **state) {
  * checker of leaks that came earlier would take it for lost. */
 static int wait_for_threads(void **state) {
     (void)state;
+#ifndef __SANITIZE_THREAD__ /* looks for no leaks, and has a thread of its own that never ends */
     struct stat tasks;
     (void)COMES_TRUE(stat("/proc/self/task", &tasks) != 0 || tasks.st_nlink == 3); /* ".", ".." and this one */
+#endif
     return 0;
 }
 
