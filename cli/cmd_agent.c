@@ -5,7 +5,7 @@
 #include "things.h"
 
 static cli_table *table(void) {
-    return cli_table_new("id|learner|>strength|>budget|>days|own|*description");
+    return cli_table_new("id|learner|>strength|>budget|>days|own|>keeps|*description");
 }
 
 static const json_t *exploration_of(const json_t *agent) {
@@ -19,6 +19,10 @@ static void row(cli_table *t, const json_t *agent) {
     cli_table_cellf(t, "%g", cli_json_num(exploration_of(agent), "budget"));
     cli_table_cellf(t, "%g", cli_json_num(exploration_of(agent), "age_days_max"));
     cli_table_cell(t, json_is_true(json_object_get(agent, "personal")) ? "yes" : "no");
+    if (json_object_get(agent, "episodes_days"))
+        cli_table_cellf(t, "%g", cli_json_num(agent, "episodes_days"));
+    else
+        cli_table_cell(t, "");
     cli_table_cell(t, cli_json_str(agent, "description"));
 }
 
@@ -35,6 +39,19 @@ static int remove_one(cli *c) {
     return thing_delete(c, &agent_kind);
 }
 
+/* Days of its own, or none any more. */
+static int take_episodes_days(cli *c, json_t *agent) {
+    const char *text = cli_flag_text(c, "episodes-days");
+    int64_t days = -1;
+    int rc = CLI_OK;
+    if (text && strcmp(text, "default") == 0)
+        json_object_del(agent, "episodes_days");
+    else
+        rc = cli_flag_int(c, "episodes-days", 0, 3650, &days);
+    if (rc == CLI_OK && days >= 0) json_object_set_new(agent, "episodes_days", json_integer(days));
+    return rc;
+}
+
 /* Whole numbers and shares into the document; what was not given stays. */
 static int take_flags(cli *c, json_t *agent) {
     json_t *exploration = json_object_get(agent, "exploration");
@@ -47,6 +64,7 @@ static int take_flags(cli *c, json_t *agent) {
     if (rc == CLI_OK) rc = cli_flag_real(c, "budget", 0, 1, &budget);
     if (rc == CLI_OK && personal && strcmp(personal, "on") != 0 && strcmp(personal, "off") != 0)
         rc = cli_fail(c, CLI_USAGE, "--personal is on or off");
+    if (rc == CLI_OK) rc = take_episodes_days(c, agent);
     if (rc != CLI_OK) return rc;
     if (days >= 0) json_object_set_new(exploration, "age_days_max", json_integer(days));
     if (strength >= 0) json_object_set_new(exploration, "strength", json_real(strength));
@@ -136,6 +154,7 @@ static const cli_flag flags[] = {
     {"budget", "SHARE", "set: places of a list that it may give away to learn, 0 to 1 (0.1)"},
     {"age-days-max", "DAYS", "set: older items are not explored; 0: whatever their age (0)"},
     {"personal", "on|off", "set: add what was learned of the person themselves (on)"},
+    {"episodes-days", "DAYS", "set: keep its episodes so long; 0: for ever; default: as the option says (default)"},
     {"description", "TEXT", "set: a word for people"},
     {"limit", "N", "list: how many, 1 to 1000 (50)"},
     {"after", "ID", "list: go on after this id"},

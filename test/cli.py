@@ -467,6 +467,11 @@ def agents_are_described_and_what_they_believe_is_shown_compared_taken_out_and_p
     home = ok(braid("agent", "show", "home", "--db", db, "--json")).json
     check(home["learner"] == "thompson" and home["exploration"]["budget"] == 0.25 and home["personal"] is False, home)
     check("thompson" in ok(braid("agent", "list", "--db", db)).out)
+    check("episodes_days" not in home, "as the option says, until somebody says otherwise")
+    for days, kept in (("0", 0), ("30", 30), ("default", None)):
+        ok(braid("agent", "set", "home", "--db", db, "--episodes-days", days))
+        check(ok(braid("agent", "show", "home", "--db", db, "--json")).json.get("episodes_days") == kept, days)
+    check(braid("agent", "set", "home", "--db", db, "--episodes-days", "soon").code == 2)
     r = braid("agent", "set", "home", "--db", db, "--learner", "magic")
     check(r.code == 2 and "softmax, linucb or thompson" in r.err, r)
     check(braid("agent", "set", "home", "--db", db, "--personal", "maybe").code == 2)

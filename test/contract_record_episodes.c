@@ -324,7 +324,8 @@ static void a_question_that_makes_no_sense_is_refused(void **state) {
     assert_int_equal(record_similar_episodes(f->store, NULL, zero, 2, 1, 0, 0, see_reward, &s, NULL), BRAID_E_INVALID);
     assert_int_equal(record_similar_episodes(f->store, NULL, nan, 2, 1, 0, 0, see_reward, &s, NULL),
                      BRAID_E_NOT_FINITE);
-    assert_int_equal(record_forget(f->store, RECORD_INTERACTION, 5, NULL, NULL), BRAID_E_INVALID);
+    assert_int_equal(record_forget(f->store, &(record_old){.kind = RECORD_INTERACTION, .before = 5}, NULL, NULL),
+                     BRAID_E_INVALID);
     expect_similar(f->store, NULL, x, 2, 9, TIME_NONE, "");
 }
 
@@ -456,17 +457,25 @@ static void what_is_old_is_forgotten_and_the_rest_stays(void **state) {
     put(f->store, &keyed, NULL);
     put_slate(f->store, "old", MS(LONG_AGO));
     put_slate(f->store, "new", now);
-    assert_int_equal(record_forget(f->store, RECORD_EPISODE, MS(LONG_AGO) + 2, &removed, NULL), BRAID_OK);
+    assert_int_equal(
+        record_forget(f->store, &(record_old){.kind = RECORD_EPISODE, .before = MS(LONG_AGO) + 2}, &removed, NULL),
+        BRAID_OK);
     assert_int_equal(removed, 3); /* 0, 2 and the one with a key */
     expect_similar(f->store, NULL, v, 2, 9, TIME_NONE, "4:1.000 3:1.000 1:1.000 ");
-    assert_int_equal(record_forget(f->store, RECORD_EPISODE, MS(LONG_AGO) + 2, &removed, NULL), BRAID_OK);
+    assert_int_equal(
+        record_forget(f->store, &(record_old){.kind = RECORD_EPISODE, .before = MS(LONG_AGO) + 2}, &removed, NULL),
+        BRAID_OK);
     assert_int_equal(removed, 0);
-    assert_int_equal(record_forget(f->store, RECORD_SLATE, MS(LONG_AGO) + 1, &removed, NULL), BRAID_OK);
+    assert_int_equal(
+        record_forget(f->store, &(record_old){.kind = RECORD_SLATE, .before = MS(LONG_AGO) + 1}, &removed, NULL),
+        BRAID_OK);
     assert_int_equal(removed, 1);
     record_change again;
     assert_int_equal(put(f->store, &keyed, &again), BRAID_OK); /* its key is forgotten too */
     assert_false(again.duplicate);
-    assert_int_equal(record_forget(f->store, RECORD_EPISODE, MS(LONG_AGO) + 1, &removed, NULL), BRAID_OK);
+    assert_int_equal(
+        record_forget(f->store, &(record_old){.kind = RECORD_EPISODE, .before = MS(LONG_AGO) + 1}, &removed, NULL),
+        BRAID_OK);
     assert_int_equal(removed, 1); /* the newest number of all */
     fixture_reopen(f);
     assert_int_equal(put_interaction(f->store, "ana", "i1", NULL, 5, &next), BRAID_OK);
@@ -500,11 +509,120 @@ static void forgetting_goes_on_over_many_rows(void **state) {
         }
         assert_int_equal(record_write(f->store, c, CALL, (record_write_flags){0}, NULL), BRAID_OK);
     }
-    assert_int_equal(record_forget(f->store, RECORD_EPISODE, MS(LONG_AGO) + 1, &removed, NULL), BRAID_OK);
+    assert_int_equal(
+        record_forget(f->store, &(record_old){.kind = RECORD_EPISODE, .before = MS(LONG_AGO) + 1}, &removed, NULL),
+        BRAID_OK);
     assert_int_equal(removed, ROWS / 2);
-    assert_int_equal(record_forget(f->store, RECORD_SLATE, MS(LONG_AGO) + 1, &removed, NULL), BRAID_OK);
+    assert_int_equal(
+        record_forget(f->store, &(record_old){.kind = RECORD_SLATE, .before = MS(LONG_AGO) + 1}, &removed, NULL),
+        BRAID_OK);
     assert_int_equal(removed, ROWS / 2);
     assert_int_equal(episodes(f->store), ROWS / 2);
+}
+
+/* An episode of its own and one of an interaction. */
+static void put_two_of_agent(record_store *s, const char *agent, double reward, int64_t at, const float *v) {
+    record_episode e = episode_of("ana", "i2", reward + 0.5);
+    uint64_t lsn = 0;
+    interaction what = {
+        .user = "ana", .item = "i2", .type = INTERACTION_LIKE, .watch_s = -1, .rating = NAN, .at = at, .agent = agent};
+    record_change c = {.kind = RECORD_INTERACTION, .interaction = &what};
+    put_state(s, agent, reward, at, v, 2);
+    assert_int_equal(write_one(s, &c, &lsn), BRAID_OK);
+    e.interaction_lsn = lsn;
+    e.item_num = 2;
+    e.agent = agent;
+    e.session = "";
+    e.vector = v;
+    e.dim = 2;
+    assert_int_equal(put(s, &e, NULL), BRAID_OK);
+}
+
+static void agents_keep_theirs_for_times_of_their_own(void **state) {
+    fixture *f = *state;
+    const float v[2] = {1, 0};
+    const int64_t day = MS(LONG_AGO);
+    static const char *const agents[] = {"default", "long", "short", "zeal"};
+    const record_agent_before kept[] = {{"long", TIME_NONE}, {"short", day + 3}};
+    record_old old = {.kind = RECORD_EPISODE, .before = day + 2, .agents = kept, .agent_count = 2};
+    uint64_t removed = 9;
+    put_items(f->store);
+    for (int i = 0; i < 4; i++)
+        for (int at = 1; at < 4; at++) put_two_of_agent(f->store, agents[i], i * 10 + at, day + at, v);
+    assert_int_equal(record_forget(f->store, &old, &removed, NULL), BRAID_OK);
+    assert_int_equal(removed, 2 * (1 + 2 + 1));
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(episodes(f->store), 24 - 8);
+        expect_similar(f->store, "default", v, 2, 9, TIME_NONE, "3.5:1.000 3:1.000 2.5:1.000 2:1.000 ");
+        expect_similar(f->store, "long", v, 2, 9, TIME_NONE,
+                       "13.5:1.000 13:1.000 12.5:1.000 12:1.000 11.5:1.000 11:1.000 ");
+        expect_similar(f->store, "short", v, 2, 9, TIME_NONE, "23.5:1.000 23:1.000 ");
+        expect_similar(f->store, "zeal", v, 2, 9, TIME_NONE, "33.5:1.000 33:1.000 32.5:1.000 32:1.000 ");
+        assert_int_equal(record_forget(f->store, &old, &removed, NULL), BRAID_OK);
+        assert_int_equal(removed, 0);
+        fixture_reopen(f);
+    }
+    old.before = TIME_NONE; /* the rest for ever, one agent not */
+    old.agents = &(record_agent_before){"zeal", day + 4};
+    old.agent_count = 1;
+    assert_int_equal(record_forget(f->store, &old, &removed, NULL), BRAID_OK);
+    assert_int_equal(removed, 4);
+    old.agents = &(record_agent_before){"default", day + 3}; /* the one that nobody named is an agent like any other */
+    assert_int_equal(record_forget(f->store, &old, &removed, NULL), BRAID_OK);
+    assert_int_equal(removed, 2);
+    expect_similar(f->store, "default", v, 2, 9, TIME_NONE, "3.5:1.000 3:1.000 ");
+    old = (record_old){.kind = RECORD_EPISODE, .before = day + 9}; /* nobody has a time of their own any more */
+    assert_int_equal(record_forget(f->store, &old, &removed, NULL), BRAID_OK);
+    assert_int_equal(removed, 10);
+    expect_similar(f->store, NULL, v, 2, 9, TIME_NONE, "");
+    assert_int_equal(episodes(f->store), 0);
+}
+
+static void keys_and_many_rows_of_one_agent_are_forgotten_in_slices(void **state) {
+    enum { ROWS = 5000, CALL = 1000 };
+    fixture *f = *state;
+    static record_episode rows[CALL];
+    static record_change c[CALL];
+    static char keys[CALL][16];
+    const record_agent_before kept[] = {{"short", MS(LONG_AGO) + 1}};
+    record_old old = {.kind = RECORD_EPISODE, .before = MS(LONG_AGO) - 1, .agents = kept, .agent_count = 1};
+    record_change again;
+    uint64_t removed = 0;
+    put_items(f->store);
+    for (int i = 0; i < ROWS; i += CALL) {
+        for (int k = 0; k < CALL; k++) {
+            snprintf(keys[k], sizeof keys[k], "%d", i + k);
+            rows[k] = episode_of("ana", "i1", i + k);
+            rows[k].agent = k % 10 ? "short" : "default";
+            rows[k].at = MS(LONG_AGO);
+            rows[k].key = keys[k];
+            c[k] = change_of(&rows[k]);
+        }
+        assert_int_equal(record_write(f->store, c, CALL, (record_write_flags){0}, NULL), BRAID_OK);
+    }
+    assert_int_equal(record_forget(f->store, &old, &removed, NULL), BRAID_OK);
+    assert_int_equal(removed, ROWS / 10 * 9);
+    assert_int_equal(episodes(f->store), ROWS / 10);
+    assert_int_equal(put(f->store, &rows[0], &again), BRAID_OK);
+    assert_true(again.duplicate); /* it is kept, and so is its key */
+    assert_int_equal(put(f->store, &rows[1], &again), BRAID_OK);
+    assert_false(again.duplicate);
+}
+
+static void what_cannot_be_forgotten_is_refused(void **state) {
+    fixture *f = *state;
+    const record_agent_before wrong[] = {{"b", 5}, {"a", 5}}, twice[] = {{"a", 5}, {"a", 6}}, right[] = {{"a", 5}};
+    uint64_t removed = 9;
+    record_old old = {.kind = RECORD_EPISODE, .before = 5, .agents = wrong, .agent_count = 2};
+    assert_int_equal(record_forget(f->store, &old, &removed, NULL), BRAID_E_INVALID);
+    old.agents = twice;
+    assert_int_equal(record_forget(f->store, &old, &removed, NULL), BRAID_E_INVALID);
+    assert_int_equal(
+        record_forget(f->store, &(record_old){.kind = RECORD_SLATE, .agents = right, .agent_count = 1}, NULL, NULL),
+        BRAID_E_INVALID);
+    assert_int_equal(
+        record_forget(f->store, &(record_old){.kind = RECORD_EPISODE, .before = TIME_NONE}, &removed, NULL), BRAID_OK);
+    assert_int_equal(removed, 0);
 }
 
 #define CLAIMS(X)                                                                                                      \
@@ -519,7 +637,10 @@ static void forgetting_goes_on_over_many_rows(void **state) {
     X(what_is_found_is_what_comparing_all_finds)                                                                       \
     X(what_was_acknowledged_is_found_while_others_write)                                                               \
     X(what_is_old_is_forgotten_and_the_rest_stays)                                                                     \
-    X(forgetting_goes_on_over_many_rows)
+    X(forgetting_goes_on_over_many_rows)                                                                               \
+    X(agents_keep_theirs_for_times_of_their_own)                                                                       \
+    X(keys_and_many_rows_of_one_agent_are_forgotten_in_slices)                                                         \
+    X(what_cannot_be_forgotten_is_refused)
 
 int main(void) {
     int failed = 0;

@@ -172,9 +172,13 @@ static void many_episodes_are_rolled_up_and_stay_counted_when_they_are_forgotten
     static const char all[] = "0 default 1/2250/0/2250, 1 default 0/2250/0/2250, ";
     expect(f->store, all);
     uint64_t removed = 0;
-    assert_int_equal(record_forget(f->store, RECORD_EPISODE, NOON + 5 * HOUR, &removed, NULL), BRAID_OK);
+    assert_int_equal(
+        record_forget(f->store, &(record_old){.kind = RECORD_EPISODE, .before = NOON + 5 * HOUR}, &removed, NULL),
+        BRAID_OK);
     assert_int_equal(removed, MANY);
-    assert_int_equal(record_forget(f->store, RECORD_SLATE, NOON + 5 * HOUR, &removed, NULL), BRAID_OK);
+    assert_int_equal(
+        record_forget(f->store, &(record_old){.kind = RECORD_SLATE, .before = NOON + 5 * HOUR}, &removed, NULL),
+        BRAID_OK);
     roll_up(f->store, TIME_NONE);
     expect(f->store, all);
 }

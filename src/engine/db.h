@@ -161,6 +161,7 @@ void engine_episode_print(buf *out, const record_episode *e);
 
 /* hours.c: counts what was done of late into its hours */
 int engine_roll_up(braid_db *db, braid_error *err);
+void engine_forget(braid_db *db); /* forget.c; what fails is in the log, and tried again an hour later */
 
 /* keeper.c */
 int keeper_start(braid_db *db, braid_error *err);

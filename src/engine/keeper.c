@@ -133,30 +133,6 @@ static void keep_programme(braid_db *db) {
               err.message);
 }
 
-/* What happened longer ago than it is kept for. A store forgets in slices that give way to writers, or by whole
- * months. A number of days that is 0 keeps it for ever. */
-static void forget_old(braid_db *db) {
-    static const struct {
-        record_kind kind;
-        const char *option, *what, *metric, *help;
-    } old[] = {
-        {RECORD_SLATE, "slates.days", "slates", "slates_forgotten_total",
-         "Slates that were older than they are kept for."},
-        {RECORD_EPISODE, "episodes.days", "episodes", "episodes_forgotten_total",
-         "Episodes that were older than they are kept for."},
-    };
-    const int64_t day_ms = 86400000;
-    for (size_t i = 0; i < sizeof old / sizeof old[0]; i++) {
-        int64_t days = option_get_int(db->options, old[i].option);
-        braid_error err = {0};
-        uint64_t removed = 0;
-        if (days > 0 && record_forget(db->record, old[i].kind, clock_wall_ms(&clock_system) - days * day_ms, &removed,
-                                      &err) != BRAID_OK)
-            log_write(&db->log, LOG_WARN, err.store, "old %s could not be forgotten: %s", old[i].what, err.message);
-        metric_add(metrics_counter(db->metrics, old[i].metric, "", old[i].help), removed);
-    }
-}
-
 static void roll_up(braid_db *db) {
     braid_error err = {0};
     if (engine_roll_up(db, &err) != BRAID_OK)
@@ -172,7 +148,7 @@ static void tend(braid_db *db, uint64_t tick) {
     engine_settled(db, catalogue_changed(db->catalogue)); /* for its clock: answers are kept some time after this */
     if (writes && (tick == HOURLY_FIRST_S / KEEPER_TICK_S || (due(tick, HOURLY_PERIOD_S) && tick > 0))) {
         roll_up(db); /* first: what is forgotten was counted */
-        forget_old(db);
+        engine_forget(db);
     }
     if (due(tick, DECAY_PERIOD_S) && tick > 0) metrics_decay(db->metrics);
     if (due(tick, STATS_PERIOD_S) && tick > 0 && atomic_exchange(&db->stats_moved, false)) indexer_load_stats(db);

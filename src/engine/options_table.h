@@ -52,7 +52,7 @@
     X("slates", "days", INT, "90", 1, 3650, NULL, "slates-days", \
       "how many days a recommendation is kept for judging")                                                                         \
     X("episodes", "days", INT, "0", 0, 3650, NULL, "episodes-days", \
-      "how many days an episode is kept; 0: for ever. What was learned from it stays")                                             \
+      "days an episode is kept, where its agent says nothing; 0: for ever")                                             \
     X("embed", "store", ENUM, "hashing", 0, 0, "hashing", "embedder", \
       "text -> vector; hashing is lexical, not semantic") \
     X("query", "deadline_ms", INT, "200", 1, 60000, NULL, "deadline", \

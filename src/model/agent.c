@@ -57,6 +57,8 @@ static const shape_row agent_rows[] = {
     {"learner", SHAPE_OTHER, .read = read_learner, .given = always, .write = write_learner},
     {"exploration", SHAPE_PART, .part = &exploration_shape},
     {"personal", SHAPE_OTHER, .read = read_personal, .given = always, .write = write_personal},
+    {"episodes_days", SHAPE_INT, .offset = offsetof(agent_settings, episodes_days), .min = 0, .max = 3650,
+     .absent = -1},
 };
 static const shape agent_shape = SHAPE_OF(agent_rows);
 

@@ -128,7 +128,7 @@ void user_release(user *u);
 
 /* ---- agent ---- */
 /* {"id","description","learner":"softmax|linucb|thompson","exploration":{"strength":1,"budget":0.1,"age_days_max":0},
- *  "personal":true} */
+ *  "personal":true,"episodes_days"} */
 typedef enum agent_learner {
     AGENT_SOFTMAX,  /* the ranking's weights; explores by a softmax over the scores */
     AGENT_LINUCB,   /* a posterior over the weights; explores what it knows least of */
@@ -140,10 +140,11 @@ typedef struct agent_settings {
     agent_learner learner;
     /* of exploring: temperature (softmax), width of the bound (linucb), spread of the samples (thompson) */
     double strength;
-    double budget;        /* share of a list's places that may be given away, 0..1; 0: none */
-    int32_t age_days_max; /* older items are not explored; 0: whatever their age */
-    bool personal;        /* what was learned of the person themselves is added to the weights */
-    uint64_t version;     /* of its document; 0: there is none, these are the defaults. Not in the JSON */
+    double budget;         /* share of a list's places that may be given away, 0..1; 0: none */
+    int32_t age_days_max;  /* older items are not explored; 0: whatever their age */
+    bool personal;         /* what was learned of the person themselves is added to the weights */
+    int32_t episodes_days; /* its episodes are kept for so long, 0: for ever; -1: as the option says */
+    uint64_t version;      /* of its document; 0: there is none, these are the defaults. Not in the JSON */
 } agent_settings;
 const char *agent_learner_name(agent_learner l);
 void agent_default(const char *id, agent_settings *out);

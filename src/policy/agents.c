@@ -5,6 +5,7 @@
  * change log when another server wrote. A reader that began before the change does not put back what it read (the
  * generation). Names come with requests, so their number is bounded; beyond it all are forgotten. */
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,6 +81,27 @@ static void remember(policy_agents *p, const char *name, const agent_settings *s
     free(copy);
 }
 
+/* One document; without id and description, which go with the arena. After an error *out is as it was. */
+static int read_settings(const record_document *row, const char *name, agent_settings *out, braid_error *err) {
+    json_t *json = NULL;
+    arena *a = arena_new(1024);
+    model_limits limits = {.json_bytes_max = RECORD_DOCUMENT_BYTES_MAX, .json_depth_max = 8};
+    int rc = a ? model_json_parse(row->body, row->body_len, &limits, &json, err)
+               : error_set(err, BRAID_E_NO_MEMORY, "policy", "no memory for an agent");
+    agent_settings found;
+    if (rc == BRAID_OK && json_object_set_new(json, "id", json_string(name)) != 0) /* its name is not in it again */
+        rc = error_set(err, BRAID_E_CORRUPT, "policy", "the document of the agent \"%.60s\" is no object", name);
+    if (rc == BRAID_OK) rc = agent_from_json(json, a, &found, err);
+    if (rc == BRAID_OK) {
+        *out = found;
+        out->version = row->version;
+        out->id = out->description = "";
+    }
+    json_decref(json);
+    arena_free(a);
+    return rc;
+}
+
 typedef struct agent_read {
     const char *name;
     agent_settings *out;
@@ -89,24 +111,7 @@ typedef struct agent_read {
 
 static bool read_document(void *ctx, const record_document *row) {
     agent_read *x = ctx;
-    json_t *json = NULL;
-    arena *a = arena_new(1024);
-    model_limits limits = {.json_bytes_max = RECORD_DOCUMENT_BYTES_MAX, .json_depth_max = 8};
-    x->rc = a ? model_json_parse(row->body, row->body_len, &limits, &json, x->err)
-              : error_set(x->err, BRAID_E_NO_MEMORY, "policy", "no memory for an agent");
-    agent_settings found;
-    if (x->rc == BRAID_OK &&
-        json_object_set_new(json, "id", json_string(x->name)) != 0) /* its name is not in it again */
-        x->rc =
-            error_set(x->err, BRAID_E_CORRUPT, "policy", "the document of the agent \"%.60s\" is no object", x->name);
-    if (x->rc == BRAID_OK) x->rc = agent_from_json(json, a, &found, x->err);
-    if (x->rc == BRAID_OK) {
-        *x->out = found;
-        x->out->version = row->version;
-    }
-    x->out->id = x->out->description = ""; /* theirs goes with the arena */
-    json_decref(json);
-    arena_free(a);
+    x->rc = read_settings(row, x->name, x->out, x->err);
     return false;
 }
 
@@ -123,5 +128,39 @@ int policy_agents_get(policy_agents *p, const char *name, agent_settings *out, b
     else if (rc != BRAID_OK && err && !err->message[0])
         *err = none;
     if (rc == BRAID_OK) remember(p, name, out, generation);
+    return rc;
+}
+
+/* ---- all of them ---- */
+enum { AGENTS_PAGE = 500 };
+
+typedef struct agents_walk {
+    policy_agent_fn *each;
+    void *ctx;
+    braid_error *err;
+    char last[MODEL_ID_BYTES_MAX + 1];
+    size_t got; /* of this page */
+    bool go_on;
+    int rc;
+} agents_walk;
+
+static bool walk_one(void *ctx, const record_document *row) {
+    agents_walk *w = ctx;
+    agent_settings a;
+    w->rc = read_settings(row, row->id, &a, w->err);
+    w->go_on = w->rc == BRAID_OK && w->each(w->ctx, row->id, &a);
+    w->got++;
+    snprintf(w->last, sizeof w->last, "%s", row->id);
+    return w->go_on;
+}
+
+int policy_agents_each(policy_agents *p, policy_agent_fn *each, void *ctx, braid_error *err) {
+    agents_walk w = {.each = each, .ctx = ctx, .err = err, .got = AGENTS_PAGE, .go_on = true};
+    int rc = BRAID_OK;
+    while (rc == BRAID_OK && w.go_on && w.got == AGENTS_PAGE) {
+        w.got = 0;
+        rc = record_list_documents(p->record, POLICY_AGENT_KIND, w.last, AGENTS_PAGE, walk_one, &w, err);
+        if (rc == BRAID_OK) rc = w.rc;
+    }
     return rc;
 }

@@ -193,6 +193,10 @@ void policy_agents_close(policy_agents *p);
 /* The agent of that name, the default where nobody described it; without its id and description. After an error,
  * too, the default is in *out. */
 int policy_agents_get(policy_agents *p, const char *name, agent_settings *out, braid_error *err);
+/* Every agent that is described, in the order of their names' bytes, as the record store has them now; each() may stop
+ * it. Strings last until it returns. */
+typedef bool policy_agent_fn(void *ctx, const char *name, const agent_settings *a);
+int policy_agents_each(policy_agents *p, policy_agent_fn *each, void *ctx, braid_error *err);
 /* After a document changed: what is remembered ends. */
 void policy_agents_changed(policy_agents *p);
 

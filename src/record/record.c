@@ -275,13 +275,36 @@ int record_similar_episodes(record_store *s, const char *agent, const float *vec
     RECORD_CALL(s, CALL_SCAN, s->ops->similar_episodes(s->self, agent, vector, dim, k, since, until, each, ctx, err));
 }
 
-int record_forget(record_store *s, record_kind kind, int64_t before, uint64_t *removed, braid_error *err) {
+int64_t record_old_before(const record_old *old, const char *agent) {
+    size_t low = 0, high = old->agent_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(old->agents[middle].agent, agent);
+        if (order == 0) return old->agents[middle].before;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return old->before;
+}
+
+int record_forget(record_store *s, const record_old *old, uint64_t *removed, braid_error *err) {
     uint64_t none;
+    bool any = old->before != TIME_NONE;
     if (removed == NULL) removed = &none;
     *removed = 0;
-    if (kind != RECORD_EPISODE && kind != RECORD_SLATE)
+    if (old->kind != RECORD_EPISODE && old->kind != RECORD_SLATE)
         return record_invalid(err, "episodes and slates can be forgotten");
-    RECORD_CALL(s, CALL_ADMIN, s->ops->forget(s->self, kind, before, removed, err));
+    if (old->kind == RECORD_SLATE && old->agent_count > 0)
+        return record_invalid(err, "slates of all agents are kept equally long");
+    for (size_t i = 0; i < old->agent_count; i++) {
+        if (i > 0 && strcmp(old->agents[i - 1].agent, old->agents[i].agent) >= 0)
+            return record_invalid(err, "agents whose episodes are kept for another time are named in order, each once");
+        any |= old->agents[i].before != TIME_NONE;
+    }
+    if (!any) return BRAID_OK;
+    RECORD_CALL(s, CALL_ADMIN, s->ops->forget(s->self, old, removed, err));
 }
 
 int record_roll_up(record_store *s, int64_t since, braid_error *err) {

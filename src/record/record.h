@@ -247,6 +247,21 @@ typedef struct record_info {
     int schema_version;
 } record_info;
 
+/* What is old enough to be forgotten. */
+typedef struct record_agent_before {
+    const char *agent;
+    int64_t before;
+} record_agent_before;
+typedef struct record_old {
+    record_kind kind; /* EPISODE or SLATE */
+    int64_t before;   /* what is of before then; TIME_NONE: nothing */
+    /* EPISODE: agents for whom another time holds, in the order of their names' bytes, each once */
+    const record_agent_before *agents;
+    size_t agent_count;
+} record_old;
+/* Of when the rows of an agent are old. */
+int64_t record_old_before(const record_old *old, const char *agent);
+
 typedef enum record_caps { RECORD_CAP_SINGLE_PROCESS = 1, RECORD_CAP_REMOTE = 2 } record_caps;
 
 typedef struct record_ops {
@@ -309,9 +324,9 @@ typedef struct record_ops {
     /* Of an agent (NULL: all), from <= at < until_at, in order of (at, id). */
     int (*scan_slates)(void *self, const char *agent, int64_t from, int64_t until_at, record_slate_fn *each, void *ctx,
                        braid_error *err);
-    /* Forgets the rows of that kind (EPISODE or SLATE) from before `before`; *removed rows. Where a store keeps
-     * months apart, whole months go at once and the rest of the last one stays. */
-    int (*forget)(void *self, record_kind kind, int64_t before, uint64_t *removed, braid_error *err);
+    /* Forgets what is old; *removed rows. Where a store keeps months apart, those that are old for everybody go whole,
+     * and with them goes what is kept longest; rows of agents that keep less go one by one, in slices. */
+    int (*forget)(void *self, const record_old *old, uint64_t *removed, braid_error *err);
     /* Counts episodes and slates into their hours: all of those from the hour of `since` on (TIME_NONE: of ever),
      * late ones too; a store may also count what came late for earlier hours. Doing it again changes nothing. What
      * is forgotten or deleted later need not leave its hour. */
@@ -393,7 +408,7 @@ int record_user_episodes(record_store *s, const char *user, size_t limit, record
                          braid_error *err);
 int record_similar_episodes(record_store *s, const char *agent, const float *vector, uint32_t dim, size_t k,
                             int64_t since, deadline until, record_similar_fn *each, void *ctx, braid_error *err);
-int record_forget(record_store *s, record_kind kind, int64_t before, uint64_t *removed, braid_error *err);
+int record_forget(record_store *s, const record_old *old, uint64_t *removed, braid_error *err);
 int record_get_document(record_store *s, const char *kind, const char *id, record_document_fn *each, void *ctx,
                         braid_error *err);
 int record_list_documents(record_store *s, const char *kind, const char *after_id, size_t limit,

@@ -244,10 +244,12 @@ int record_postgres_user_episodes(void *self, const char *user, size_t limit, re
 int record_postgres_similar_episodes(void *self, const char *agent, const float *vector, uint32_t dim, size_t k,
                                      int64_t since, deadline until, record_similar_fn *each, void *ctx,
                                      braid_error *err);
-int record_postgres_forget(void *self, record_kind kind, int64_t before, uint64_t *removed, braid_error *err);
 int record_postgres_roll_up(void *self, int64_t since, braid_error *err);
 int record_postgres_scan_hours(void *self, const char *agent, int64_t from, int64_t until_at, size_t limit,
                                record_hour_fn *each, void *ctx, braid_error *err);
+
+/* ---- record_postgres_forget.c ---- */
+int record_postgres_forget(void *self, const record_old *old, uint64_t *removed, braid_error *err);
 
 /* ---- record_postgres_documents.c: documents and slates ---- */
 int record_postgres_get_document(void *self, const char *kind, const char *id, record_document_fn *each, void *ctx,
@@ -292,7 +294,9 @@ void record_postgres_lease_end(record_postgres *s);
 /* ---- record_postgres_keeper.c: partitions and patterns, once an hour; what the engine's housekeeping asks for ---- */
 int record_postgres_keeper_start(record_postgres *s, braid_error *err);
 void record_postgres_keeper_stop(record_postgres *s);
-/* A statement of one time, `at`, on a connection of its own, since it may take up to `ms`. r: as pg_run() has it. */
+/* A connection of its own for what may take long, for as long as it is wanted: pg_close. */
+int record_postgres_tend_open(record_postgres *s, pg_session **out, braid_error *err);
+/* A statement of one time, `at`, on such a connection; it may take up to `ms`. r: as pg_run() has it. */
 int record_postgres_tend(record_postgres *s, record_postgres_sql which, int64_t at, int64_t ms, const char *doing,
                          PGresult **r, braid_error *err);
 

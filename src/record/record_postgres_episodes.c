@@ -1,10 +1,10 @@
-/* Reading, comparing and forgetting episodes; sql/010_episodes.sql says how their states are kept and found. */
+/* Reading and comparing episodes; sql/010_episodes.sql says how their states are kept and found. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "record/record_postgres.h"
 
-enum { FORGET_MS = 60000, VECTOR_HEAD_BYTES = 4 };
+enum { VECTOR_HEAD_BYTES = 4 };
 
 /* RECORD_POSTGRES_EPISODE_COLUMNS; `room` is for the state, RECORD_STATE_DIM_MAX floats. */
 static bool episode_row(pg_row *row, float *room, record_episode *out) {
@@ -95,17 +95,5 @@ int record_postgres_similar_episodes(void *self, const char *agent, const float 
     PQclear(r);
     pg_params_free(&p);
     free(room);
-    return code;
-}
-
-/* Dropping a month waits for those who read it. */
-int record_postgres_forget(void *self, record_kind kind, int64_t before, uint64_t *removed, braid_error *err) {
-    PGresult *r = NULL;
-    record_postgres_sql which = kind == RECORD_SLATE ? SQL_FORGET_SLATES : SQL_FORGET_EPISODES;
-    int code = record_postgres_tend(self, which, before, FORGET_MS, "forgetting", &r, err);
-    pg_row row = {.r = r};
-    if (code == BRAID_OK) *removed = pg_rows(r) == 1 ? (uint64_t)pg_int8(&row, 0) : 0;
-    if (code == BRAID_OK && row.bad) code = record_postgres_corrupt("forgetting", err);
-    PQclear(r);
     return code;
 }

@@ -93,19 +93,28 @@ void record_postgres_keeper_stop(record_postgres *s) {
 
 /* ---- what the engine's housekeeping asks for ---- */
 
+int record_postgres_tend_open(record_postgres *s, pg_session **out, braid_error *err) {
+    *out = NULL;
+    if (s->options.read_only)
+        return error_set(err, BRAID_E_READ_ONLY, RECORD_POSTGRES, "the database was opened for reading only");
+    int code = record_postgres_alive(s, err);
+    if (code == BRAID_OK) code = pg_open(&s->writing, record_postgres_until(s, 0), out, err);
+    if (code == BRAID_OK) code = record_postgres_same(s, *out, record_postgres_until(s, 0), err);
+    if (code == BRAID_OK) return code;
+    pg_close(*out);
+    *out = NULL;
+    return code;
+}
+
 int record_postgres_tend(record_postgres *s, record_postgres_sql which, int64_t at, int64_t ms, const char *doing,
                          PGresult **r, braid_error *err) {
     pg_session *session = NULL;
     pg_params p;
-    deadline until = record_postgres_now(s) + ms * INT64_C(1000000);
-    if (s->options.read_only)
-        return error_set(err, BRAID_E_READ_ONLY, RECORD_POSTGRES, "the database was opened for reading only");
-    int code = record_postgres_alive(s, err);
-    if (code == BRAID_OK) code = pg_open(&s->writing, record_postgres_until(s, 0), &session, err);
-    if (code == BRAID_OK) code = record_postgres_same(s, session, until, err);
+    int code = record_postgres_tend_open(s, &session, err);
     pg_params_init(&p);
     pg_bind_int8(&p, pg_time(at));
-    if (code == BRAID_OK) code = pg_run(session, which, &p, until, doing, r, err);
+    if (code == BRAID_OK)
+        code = pg_run(session, which, &p, record_postgres_now(s) + ms * INT64_C(1000000), doing, r, err);
     pg_params_free(&p);
     pg_close(session);
     return code;

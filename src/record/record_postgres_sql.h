@@ -54,6 +54,15 @@
     X(KEEP_USER_STATES, "i", "SELECT keep_user_states($1)")                                                            \
     X(FORGET_EPISODES, "z", "SELECT forget_episodes($1)")                                                              \
     X(FORGET_SLATES, "z", "SELECT forget_slates($1)")                                                                  \
+    /* the lock of drop_months, for as long as the transaction */                                                      \
+    X(FORGET_LOCK, "", "SELECT pg_advisory_xact_lock(hashtextextended('drop_months.' || current_schema(), 0))")        \
+    X(NEXT_AGENT, "t", "SELECT agent FROM agent_episodes WHERE agent > $1 ORDER BY agent LIMIT 1")                     \
+    X(FORGET_OF_AGENT, "tzl", "WITH old AS (SELECT interaction, at FROM agent_episodes WHERE agent = $1 AND at < $2"   \
+      " ORDER BY at LIMIT $3), gone AS (DELETE FROM agent_episodes e USING old o"                                      \
+      " WHERE e.interaction = o.interaction AND e.at = o.at RETURNING e.interaction, e.at, e.own), keys AS"            \
+      " (DELETE FROM episode_keys k USING gone g WHERE g.own AND k.episode = g.interaction), states AS"                \
+      " (DELETE FROM episode_states s USING gone g WHERE s.episode = g.interaction AND s.at = g.at)"                   \
+      " SELECT count(*) FROM gone")                                                                                    \
     X(STATES_TO_INDEX, "", "SELECT part, dim FROM states_to_index()")                                                  \
     X(PUT_STATS, "lddld", RECORD_POSTGRES_VERDICT "put_stats($1, $2, $3, $4, $5)")                                     \
     X(PUT_NEIGHBOURS, "iltly", RECORD_POSTGRES_VERDICT "put_neighbours($1, $2, $3, $4, $5)")                           \

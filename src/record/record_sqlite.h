@@ -285,7 +285,8 @@ int record_sqlite_scan_hours(void *self, const char *agent, int64_t from, int64_
                              record_hour_fn *each, void *ctx, braid_error *err);
 
 /* ---- record_sqlite_forget.c ---- */
-int record_sqlite_forget(void *self, record_kind kind, int64_t before, uint64_t *removed, braid_error *err);
+int record_sqlite_forget(void *self, const record_old *old, uint64_t *removed, braid_error *err);
+int record_sqlite_forget_setup(sqlite3 *db); /* of the writer: what its statements need. Returns an SQLite code */
 
 /* ---- record_sqlite_documents.c: documents and slates ---- */
 int record_sqlite_apply_document(record_sqlite *s, record_change *change);

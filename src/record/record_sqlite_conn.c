@@ -48,6 +48,7 @@ int record_sqlite_conn_open(record_sqlite *s, record_sqlite_conn *c, bool writer
     if (rc == SQLITE_OK) rc = sqlite3_busy_timeout(c->db, RECORD_SQLITE_BUSY_MS);
     if (rc == SQLITE_OK) rc = sqlite3_db_config(c->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (rc == SQLITE_OK) rc = sqlite3_db_config(c->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    if (rc == SQLITE_OK && writer) rc = record_sqlite_forget_setup(c->db);
     if (rc == SQLITE_OK) rc = record_sqlite_settle(s, c, writer);
     if (rc == SQLITE_OK) return BRAID_OK;
     int code = record_sqlite_fail(c->db, rc, "opening the database", err);

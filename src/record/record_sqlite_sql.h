@@ -112,16 +112,17 @@
     X(GIVEN_STATE_ADD, "INSERT INTO episode_vectors(episode, at, agent, data) VALUES(?1, ?2, ?3, ?4)")                 \
     X(LEARNED_STATE_ADD, "INSERT INTO episode_vectors(episode, at, agent, data) SELECT lsn, at, agent, ?2"             \
                          " FROM interactions WHERE lsn = ?1")                                                          \
-    /* forgetting: ?1 < number <= ?2, from before ?3 */                                                                \
+    /* forgetting: ?1 < number <= ?2, of before what ?3 (a record_old; of slates, a time) says of the agent */          \
     X(EPISODES_UPTO, "SELECT max(x) FROM (SELECT interaction AS x FROM episodes WHERE interaction > ?1"                \
                      " ORDER BY interaction LIMIT ?2)")                                                                \
     X(GIVEN_UPTO, "SELECT max(x) FROM (SELECT lsn AS x FROM episodes_given WHERE lsn > ?1 ORDER BY lsn LIMIT ?2)")     \
     X(EPISODES_FORGET, "DELETE FROM episodes WHERE interaction > ?1 AND interaction <= ?2"                             \
-                       " AND (SELECT i.at FROM interactions i WHERE i.lsn = interaction) < ?3")                        \
-    X(STATES_FORGET, "DELETE FROM episode_vectors WHERE episode > ?1 AND episode <= ?2 AND at < ?3")                   \
+                       " AND (SELECT i.at < old_before(?3, i.agent) FROM interactions i WHERE i.lsn = interaction)")  \
+    X(STATES_FORGET, "DELETE FROM episode_vectors WHERE episode > ?1 AND episode <= ?2"                                \
+                     " AND at < old_before(?3, agent)")                                                                \
     X(GIVEN_TIMELINE_FORGET, "DELETE FROM episodes_timeline WHERE (person, at, lsn) IN (SELECT person, at, lsn FROM"   \
-                             " episodes_given WHERE lsn > ?1 AND lsn <= ?2 AND at < ?3)")                              \
-    X(GIVEN_FORGET, "DELETE FROM episodes_given WHERE lsn > ?1 AND lsn <= ?2 AND at < ?3")                             \
+                             " episodes_given WHERE lsn > ?1 AND lsn <= ?2 AND at < old_before(?3, agent))")           \
+    X(GIVEN_FORGET, "DELETE FROM episodes_given WHERE lsn > ?1 AND lsn <= ?2 AND at < old_before(?3, agent)")          \
     X(SLATES_FORGET, "DELETE FROM slates WHERE rowid IN (SELECT rowid FROM slates WHERE at < ?3 ORDER BY at LIMIT ?2)") \
     /* roll-ups: ?1 < number <= ?2, or ?1 <= time < ?2 */                                                              \
     X(HOURS_ADD_LEARNED, "INSERT INTO hours(hour, agent, slates, episodes, finished, reward_sum)"                      \

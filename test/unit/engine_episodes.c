@@ -199,6 +199,51 @@ static void old_episodes_are_forgotten_when_that_is_wanted(void **state) {
     fixture_end(&f);
 }
 
+static void set_agent(fixture *f, const char *id, const char *body) {
+    char *text = NULL;
+    braid_error err = {0};
+    if (braid_put_document(f->db, "agent", id, body, 0, &text, &err)) fail_msg("agent: %s", err.message);
+    braid_free(text);
+}
+
+static void an_agent_may_keep_its_episodes_for_longer_or_less(void **state) {
+    (void)state;
+    static const char *const a_month[] = {"vector.dimension", "16", "episodes.days", "30", NULL};
+    static const char old[] = "{\"user\":\"%s\",\"item\":\"a\",\"reward\":1,\"state_vector\":[1,0],\"agent\":\"%s\","
+                              "\"at\":\"2020-01-01T00:00:00Z\"}\n";
+    static const char *const agents[] = {"default", "long", "brief", "same"};
+    char lines[1024] = "";
+    fixture f = {0};
+    fixture_start(&f, settings);
+    put_films(&f);
+    for (size_t i = 0; i < 4; i++)
+        snprintf(lines + strlen(lines), sizeof lines - strlen(lines), old, agents[i], agents[i]);
+    put_episodes(&f, lines, 4);
+    set_agent(&f, "long", "{\"episodes_days\":0}");
+    set_agent(&f, "brief", "{\"episodes_days\":1,\"learner\":\"thompson\"}");
+    set_agent(&f, "same", "{}");
+    reopen(&f, settings); /* the option keeps all */
+    await(&f, "braid_episodes_forgotten_total", 1);
+    assert_true(metric(&f, "braid_episodes_forgotten_total") == 1);
+    assert_int_equal(count_of(&f, "brief"), 0);
+    expect(&f, "{\"vector\":[1,0],\"agent\":\"brief\"}", "");
+    reopen(&f, a_month); /* the option keeps none of these */
+    await(&f, "braid_episodes_forgotten_total", 2);
+    assert_true(metric(&f, "braid_episodes_forgotten_total") == 2);
+    assert_int_equal(count_of(&f, "long"), 1);
+    expect(&f, "{\"vector\":[1,0]}", "long//a");
+    set_agent(&f, "long", "{\"episodes_days\":null}"); /* again as the rest */
+    reopen(&f, a_month);
+    await(&f, "braid_episodes_forgotten_total", 1);
+    assert_int_equal(count_of(&f, "long"), 0);
+    char *text = NULL;
+    braid_error err = {0};
+    assert_int_equal(braid_put_document(f.db, "agent", "x", "{\"episodes_days\":-1}", 0, &text, &err), BRAID_E_INVALID);
+    assert_int_equal(braid_put_document(f.db, "agent", "x", "{\"episodes_days\":3651}", 0, &text, &err),
+                     BRAID_E_INVALID);
+    fixture_end(&f);
+}
+
 static size_t hours_of(fixture *f, const char *agent, const char *until, char got[512]) {
     char *text;
     braid_error err = {0};
@@ -256,6 +301,7 @@ int main(void) {
         cmocka_unit_test(the_latest_of_a_person_are_listed),
         cmocka_unit_test(hours_are_counted_by_agent_also_what_people_did_and_what_was_shown),
         cmocka_unit_test(old_episodes_are_forgotten_when_that_is_wanted),
+        cmocka_unit_test(an_agent_may_keep_its_episodes_for_longer_or_less),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

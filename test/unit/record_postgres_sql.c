@@ -304,9 +304,9 @@ static void rewards_and_the_last_situation_are_there_to_be_read(void **state) {
 
 /* ---- forgetting by months ---- */
 
-static void put_own(scene *s, const char *key, int64_t at) {
+static void put_own_of(scene *s, const char *agent, const char *key, int64_t at) {
     const float v[2] = {1, 0};
-    record_episode e = {.agent = "default",
+    record_episode e = {.agent = agent,
                         .user = "ana",
                         .session = "",
                         .state_hash = "",
@@ -320,6 +320,17 @@ static void put_own(scene *s, const char *key, int64_t at) {
                         .dim = 2};
     record_change c = {.kind = RECORD_EPISODE, .episode = &e};
     assert_int_equal(write_one(s->store, &c, NULL), BRAID_OK);
+}
+
+static void put_own(scene *s, const char *key, int64_t at) {
+    put_own_of(s, "default", key, at);
+}
+
+static const char *months_there(scene *s) {
+    return column(
+        s,
+        "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relname ~ '_2020..$'"
+        " AND i.inhparent IN ('agent_episodes'::regclass, 'episode_states'::regclass) ORDER BY 1");
 }
 
 /* Three months of 2020 with their own tables, and a row in each. */
@@ -336,17 +347,17 @@ static void months_that_have_ended_are_forgotten_whole_with_states_and_keys(void
     scene *s = there(state);
     uint64_t removed = 9;
     put_three_months(s);
-    assert_int_equal(record_forget(s->store, RECORD_EPISODE, ms_of(s, "2020-02-29 23:59:59Z"), &removed, NULL),
+    assert_int_equal(record_forget(s->store,
+                                   &(record_old){.kind = RECORD_EPISODE, .before = ms_of(s, "2020-02-29 23:59:59Z")},
+                                   &removed, NULL),
                      BRAID_OK);
     assert_int_equal(removed, 0); /* the month is not over */
-    assert_int_equal(record_forget(s->store, RECORD_EPISODE, ms_of(s, "2020-04-30 12:00Z"), &removed, NULL), BRAID_OK);
+    assert_int_equal(record_forget(s->store,
+                                   &(record_old){.kind = RECORD_EPISODE, .before = ms_of(s, "2020-04-30 12:00Z")},
+                                   &removed, NULL),
+                     BRAID_OK);
     assert_int_equal(removed, 2);
-    assert_string_equal(
-        column(
-            s,
-            "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relname ~ '_2020..$'"
-            " AND i.inhparent IN ('agent_episodes'::regclass, 'episode_states'::regclass) ORDER BY 1"),
-        "agent_episodes_202004 episode_states_202004");
+    assert_string_equal(months_there(s), "agent_episodes_202004 episode_states_202004");
     assert_int_equal(
         postgres_number(
             s->raw,
@@ -359,27 +370,62 @@ static void months_that_have_ended_are_forgotten_whole_with_states_and_keys(void
         11);
 }
 
+static void a_month_goes_whole_only_when_it_is_old_for_every_agent(void **state) {
+    scene *s = there(state);
+    uint64_t removed = 9;
+    record_agent_before kept[] = {{"long", ms_of(s, "2020-03-01Z")}, {"short", ms_of(s, "2020-04-09Z")}};
+    record_old old = {.kind = RECORD_EPISODE, .before = ms_of(s, "2020-04-05Z"), .agents = kept, .agent_count = 2};
+    put_three_months(s);
+    put_own_of(s, "long", "k4", ms_of(s, "2020-02-20Z"));
+    put_own_of(s, "long", "k5", ms_of(s, "2020-03-20Z"));
+    put_own_of(s, "short", "k6", ms_of(s, "2020-04-08Z"));
+    put_own_of(s, "short", "k7", ms_of(s, "2020-04-10Z"));
+    put_own_of(s, "other", "k8", ms_of(s, "2020-03-31Z"));
+    put_own_of(s, "other", "k9", ms_of(s, "2019-12-31Z")); /* in no month */
+    assert_int_equal(record_forget(s->store, &old, &removed, NULL), BRAID_OK);
+    assert_int_equal(removed, 6); /* February with k1 and k4; then k2, k6, k8 and k9 */
+    assert_string_equal(months_there(s), "agent_episodes_202003 agent_episodes_202004 episode_states_202003 "
+                                         "episode_states_202004");
+    assert_string_equal(column(s, "SELECT key FROM episode_keys ORDER BY 1"), "k3 k5 k7");
+    assert_int_equal(postgres_number(s->raw,
+                                     "SELECT count(*) FROM episode_states v JOIN agent_episodes e ON e.at = v.at"
+                                     " AND e.interaction = v.episode"),
+                     3);
+    assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM episode_states"), 3);
+    kept[0].before = TIME_NONE; /* for ever: no month goes any more, the rows of others do */
+    old.before = kept[1].before = ms_of(s, "2020-06-01Z");
+    assert_int_equal(record_forget(s->store, &old, &removed, NULL), BRAID_OK);
+    assert_int_equal(removed, 2);
+    assert_string_equal(column(s, "SELECT key FROM episode_keys"), "k5");
+    old.agent_count = 0;
+    assert_int_equal(record_forget(s->store, &old, &removed, NULL), BRAID_OK);
+    assert_int_equal(removed, 1);
+    assert_string_equal(months_there(s), "");
+}
+
 typedef struct forgetting {
     record_store *store;
     int64_t before;
+    const record_agent_before *agents;
+    size_t agent_count;
     uint64_t removed;
     int code;
 } forgetting;
 
 static void *forget_now(void *arg) {
     forgetting *f = arg;
-    f->code = record_forget(f->store, RECORD_EPISODE, f->before, &f->removed, NULL);
+    record_old old = {.kind = RECORD_EPISODE, .before = f->before, .agents = f->agents, .agent_count = f->agent_count};
+    f->code = record_forget(f->store, &old, &f->removed, NULL);
     return NULL;
 }
 
-static void two_servers_forget_at_once_and_neither_fails(void **state) {
-    scene *s = there(state);
+/* The store forgets while another server, in a transaction that is still open, forgets the first two months. */
+static void forget_beside_another(scene *s, forgetting *f) {
     pthread_t thread;
-    forgetting f = {.store = s->store, .before = ms_of(s, "2020-04-30Z"), .removed = 9, .code = 1};
     put_three_months(s);
     postgres_must(pg_exec(s->raw, "BEGIN", NULL, NULL, 0, "begin", NULL, NULL) == BRAID_OK, "begin");
     assert_int_equal(postgres_number(s->raw, "SELECT forget_episodes('2020-04-01Z')"), 2);
-    assert_int_equal(pthread_create(&thread, NULL, forget_now, &f), 0);
+    assert_int_equal(pthread_create(&thread, NULL, forget_now, f), 0);
     for (int i = 0;
          i < 6000 &&
          postgres_number(
@@ -389,9 +435,24 @@ static void two_servers_forget_at_once_and_neither_fails(void **state) {
         usleep(5000);
     postgres_must(pg_exec(s->raw, "COMMIT", NULL, NULL, 0, "commit", NULL, NULL) == BRAID_OK, "commit");
     pthread_join(thread, NULL);
-    assert_int_equal(f.code, BRAID_OK);
+    assert_int_equal(f->code, BRAID_OK);
+}
+
+static void two_servers_forget_at_once_and_neither_fails(void **state) {
+    scene *s = there(state);
+    forgetting f = {.store = s->store, .before = ms_of(s, "2020-04-30Z"), .removed = 9, .code = 1};
+    forget_beside_another(s, &f);
     assert_int_equal(f.removed, 0); /* the other one had them */
     assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM agent_episodes"), 1);
+}
+
+static void so_do_those_that_forget_rows_of_an_agent(void **state) {
+    scene *s = there(state);
+    record_agent_before kept = {"default", ms_of(s, "2020-04-30Z")};
+    forgetting f = {.store = s->store, .before = TIME_NONE, .agents = &kept, .agent_count = 1, .removed = 9, .code = 1};
+    forget_beside_another(s, &f);
+    assert_int_equal(f.removed, 1); /* what the other one left */
+    assert_int_equal(postgres_number(s->raw, "SELECT count(*) FROM agent_episodes"), 0);
 }
 
 int main(void) {
@@ -406,7 +467,9 @@ int main(void) {
         T(a_pattern_needs_three_people_and_names_none),
         T(rewards_and_the_last_situation_are_there_to_be_read),
         T(months_that_have_ended_are_forgotten_whole_with_states_and_keys),
+        T(a_month_goes_whole_only_when_it_is_old_for_every_agent),
         T(two_servers_forget_at_once_and_neither_fails),
+        T(so_do_those_that_forget_rows_of_an_agent),
     };
     return cmocka_run_group_tests_name("record: PostgreSQL's functions", tests, NULL, NULL);
 }
