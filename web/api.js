@@ -77,6 +77,7 @@ export const items = (limit) => call("GET", `/v1/items?limit=${limit}`);
 export const user = (name) => call("GET", `/v1/users/${id(name)}`);
 export const policy = (name) => call("GET", `/v1/users/${id(name)}/policy`);
 export const learners = () => call("GET", "/v1/learners");
+export const patterns = () => call("GET", "/v1/patterns?limit=400");
 export const agents = () => call("GET", "/v1/agents");
 export const experiments = () => call("GET", "/v1/experiments");
 export const standing = (name) => call("GET", `/v1/experiments/${id(name)}/standing`);

@@ -5,9 +5,9 @@
  *     braid.js     its little picture                    item.js      one title's record
  *     graph.js     its neighbourhood                     plan.js      how the answer was made
  *     viewer.js    who it is for                         curve.js     what is believed of a chance
- *     learning.js  what was learned, experiments         api.js       the server
- *     i18n.js, words.js  the two languages               dom.js       making elements
- *     notices.js   errors and remarks
+ *     learning.js  what was learned, experiments         patterns.js  what many people do
+ *     api.js       the server                            dom.js       making elements
+ *     i18n.js, words.js  the two languages               notices.js   errors and remarks
  *
  * One rule: controls change the state, the state's change is told here, and from here goes to the parts that it
  * concerns. No part calls another one's redraw. */

@@ -111,6 +111,13 @@ export function date(text) {
         .replace(/^1 /, lang === "fr" ? "1er " : "1 ");
 }
 
+/* 1..12 by its name. */
+export function month(n) {
+    return made("month", () => new Intl.DateTimeFormat(locale(), { month: "long", timeZone: "UTC" })).format(
+        Date.UTC(2024, n - 1, 15),
+    );
+}
+
 function display(type, code) {
     try {
         return made(type, () => new Intl.DisplayNames([locale()], { type })).of(code) || code;

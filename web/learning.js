@@ -1,4 +1,4 @@
-/* learning: what was learned lately, how experiments stand, how agents explore.
+/* learning: what was learned lately, how experiments stand, how agents explore, and which patterns were found.
  *
  * Read anew each time it is shown. A difference between arms is drawn as an interval about nought, so that "not known yet"
  * looks like what it is: a bar across the middle. */
@@ -6,6 +6,7 @@ import * as api from "./api.js";
 import { h, put, replace } from "./dom.js";
 import { t, term, said, number, date } from "./i18n.js";
 import { problem, loading } from "./notices.js";
+import { patterns } from "./patterns.js";
 
 let turn = 0;
 
@@ -130,7 +131,12 @@ export async function showLearning(box) {
     const mine = ++turn;
     const heading = h("h2", { id: "learning-heading" }, t("nav.learning"));
     if (!box.firstChild) replace(box, heading, loading(t("list.loading")));
-    const [status, tests, who] = await Promise.allSettled([api.learners(), api.experiments(), api.agents()]);
+    const [status, tests, who, common] = await Promise.allSettled([
+        api.learners(),
+        api.experiments(),
+        api.agents(),
+        api.patterns(),
+    ]);
     const found = tests.value ? tests.value.experiments : [];
     const how = await Promise.allSettled(found.map((x) => api.standing(x.id)));
     if (mine !== turn) return;
@@ -151,5 +157,6 @@ export async function showLearning(box) {
             status.value ? models(status.value) : problem(status.reason),
             who.value ? agents(who.value.agents) : problem(who.reason),
         ),
+        common.value ? patterns(common.value) : problem(common.reason),
     );
 }

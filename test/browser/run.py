@@ -4,7 +4,7 @@
 A test is a function of one tab; its name is the claim. Every tab is new and is asked at the end whether the console, the content policy or a request
 complained. What is seen is checked against what the API says, not against a list of titles. Pictures go to build/screenshots/.
 """
-import argparse, glob, json, os, re, sys, time, urllib.parse
+import argparse, glob, json, math, os, re, sys, time, urllib.parse
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cdp, stage
@@ -262,6 +262,40 @@ def the_learning_view_shows_models_experiments_and_agents(page, server):
     figures = re.sub(r"\s", "", whole)  # without the spaces in numbers
     check(last["models"] and all(str(m["edges"]) in figures for m in last["models"]), f"the edges of every model of {last} in {whole!r}")
     picture(page, "learning")
+
+
+@test
+def patterns_are_said_drawn_and_counted_in_both_languages(page, server):
+    server.post("/v1/learn", {"what": "patterns"})
+    found = server.get("/v1/patterns?limit=400")["patterns"]
+    check(len(found) > 1 and any(p["kind"] == "genre_affinity" for p in found), f"the sample has patterns: {found}")
+    show(page, server, "document.querySelector('#patterns .pattern')", view="learning")
+    page.js("document.querySelectorAll('#patterns details').forEach(d => { d.open = true })")
+    for lang, sign, also in (("fr", ",", "aiment aussi"), ("en", ".", "also like")):
+        click(page, f"#languages [data-lang={lang}]")
+        page.wait(f"document.querySelector('#patterns .pattern[data-kind=genre_affinity] .pattern-says')?.textContent.includes({json.dumps(also)})")
+        cards = page.js("[...document.querySelectorAll('#patterns .pattern')].map(c => ({kind: c.dataset.kind, facet: c.dataset.facet, text: c.textContent,"
+                        " bar: c.querySelector('.interval-bar').getBoundingClientRect().width / c.querySelector('.lift-scale').getBoundingClientRect().width}))")
+        check(len(cards) == len(found), f"{len(cards)} cards of {len(found)} patterns")
+        for p in found:
+            like = [c for c in cards if c["kind"] == p["kind"] and c["facet"] == p["facet"]]
+            wanted = [str(p["evidence"]), str(p["people"]), p["valid_until"][:4], p["facet"].split("=", 1)[1]]
+            said = [c for c in like if all(w in c["text"] for w in wanted)]
+            times = [[float(x.replace(sign, ".")) for x in re.findall(rf"×\s(\d+{re.escape(sign)}\d\d)", c["text"])] for c in said]
+            check(any(len(x) == 2 and abs(x[0] - p["lift"]) < 0.006 and abs(x[1] - p["low"]) < 0.006 for x in times), f"{lang}: no card of {like} says {p}: {times}")
+            bar = math.log2(p["lift"]) / 4 - math.log2(p["low"]) / 4
+            check(p["lift"] > 16 or any(abs(c["bar"] - bar) < 0.02 for c in like), f"the bar goes from the bound to the lift, {bar}: {like}")
+        raw = re.findall(r"\b(?:pattern|facet|learning)\.[a-z_.]+\b", text(page, "#patterns"))
+        check(not raw, f"keys without words: {raw}")
+    other = {"facet": "moods=chaud", "lift": 2, "low": 1.5, "confidence": 0.5, "evidence": 40, "people": 20, "valid_from": "2026-01-01T00:00:00Z", "valid_until": "2027-01-01T00:00:00Z"}
+    more = [{**other, "kind": "seasonal_trend", "month": 8, "years": 2}, {**other, "kind": "mood_correlation", "mood": "<b>gai</b>"}]
+    learned = {"likings": 40, "people": 20, "at": "2026-01-01T00:00:00Z"}
+    said = lambda answer: page.js(f"import('/assets/patterns.js').then(m => m.patterns({json.dumps(answer)}).textContent)")
+    check("In August" in said({"patterns": more, "learned": learned}) and "the mood “<b>gai</b>”" in said({"patterns": more, "learned": learned}), "seasons and moods have their sentences")
+    check("Nothing beyond" in said({"patterns": [], "learned": learned}) and "Not looked for" in said({"patterns": [], "learned": None}), "nothing found is told from not looked for")
+    click(page, "#languages [data-lang=fr]")
+    page.js("document.querySelector('#patterns').scrollIntoView()")
+    picture(page, "patterns")
 
 
 # ---- languages, keys, sizes ----
