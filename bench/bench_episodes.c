@@ -5,11 +5,15 @@
  *     bench_episodes postgres [SECONDS]     on the server of BRAID_TEST_POSTGRES (scripts/engines.sh env), in a schema of its
  *                                           own that is dropped afterwards
  *
- * Episodes carry a state of 768 floats. "bare" is one thread and one connection: for SQLite (WAL, synchronous=FULL)
- * prepared inserts into one table whose key is the row's number, 100 rows a transaction; for PostgreSQL COPY in binary
- * form into two tables like ours (the states apart) with our keys and indexes, 100 rows a transaction, and the same
- * without any index. No person, item or key is looked up there and nobody is told anything. Braid's side is 8 callers
- * with 100 rows a call.
+ * Episodes carry a state of 768 floats. "bare": prepared inserts (SQLite: WAL, synchronous=FULL, one thread, one table
+ * whose key is the row's number) or COPY in binary form (PostgreSQL), 100 rows a transaction. No person, item or key is
+ * looked up there and nobody is told anything. Braid's side is callers with 100 rows a call, each acknowledged when it
+ * is durable.
+ *
+ * On PostgreSQL the bare side copies into the same tables in a schema of its own, made by the same steps: months, keys
+ * and indexes as ours; by one connection and by eight. "no index" is one connection into plain heaps of the same
+ * columns. All sides take turns, ROUNDS times SECONDS each, and the median counts: the disk is not the same from one
+ * minute to the next.
  *
  * Then policies: one row of 30 actions, read by record_get_policies and by a bare prepared SELECT of the same row. */
 #include <pthread.h>
@@ -25,7 +29,17 @@
 #include "bench/bench_postgres.h"
 #endif
 
-enum { ITEMS = 400, PEOPLE = 2000, THREADS = 8, BATCH = 100, DIM = 768, ACTIONS = 30, LOOKUPS = 20000, SIMILAR = 20 };
+enum {
+    ITEMS = 400,
+    PEOPLE = 2000,
+    THREADS = 8,
+    BATCH = 100,
+    DIM = 768,
+    ACTIONS = 30,
+    LOOKUPS = 20000,
+    SIMILAR = 20,
+    ROUNDS = 3
+};
 
 static const char state_hash[] = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 static const char state_text[] = "v1;daypart=evening;device=tv;mood=;region=CA";
@@ -127,8 +141,7 @@ static void *write_some(void *arg) {
     return NULL;
 }
 
-static double write_all(record_store *store, unsigned threads, double seconds, const char *what, double bare,
-                        double barer) {
+static double write_all(record_store *store, unsigned threads, double seconds) {
     atomic_bool stop = false;
     pthread_t ids[THREADS];
     writer ws[THREADS];
@@ -144,10 +157,7 @@ static double write_all(record_store *store, unsigned threads, double seconds, c
         pthread_join(ids[i], NULL);
         done += ws[i].done;
     }
-    double rate = (double)done / (now_s() - start);
-    printf("%-38s %9.0f /s   %5.2f x bare", what, rate, rate / bare);
-    printf(barer > 0 ? "   %5.2f x bare without an index\n" : "\n", rate / barer);
-    return rate;
+    return (double)done / (now_s() - start);
 }
 
 static bool take_similar(void *ctx, const record_episode *e, float similarity) {
@@ -320,11 +330,13 @@ static int on_sqlite(const char *path, double seconds) {
     place at = {.path = path};
     double bare = bare_sqlite(path, seconds);
     record_store *store = open_store(&at);
-    write_all(store, THREADS, seconds, "8 writers, 100 a call", bare, 0);
+    double eight = write_all(store, THREADS, seconds);
+    printf("8 writers, 100 a call                  %9.0f /s   %5.2f x bare\n", eight, eight / bare);
     look_for_similar(store);
     record_close(store);
     store = open_store(&at);
-    write_all(store, 1, seconds, "1 writer, 100 a call", bare, 0);
+    double one = write_all(store, 1, seconds);
+    printf("1 writer, 100 a call                   %9.0f /s   %5.2f x bare\n", one, one / bare);
     record_close(store);
     store = open_store(&at);
     put_policy(store);
@@ -360,19 +372,38 @@ static void read_password(char *out, size_t cap) {
     if (f != NULL) fclose(f);
 }
 
-static void bare_copy(pg_session *s, bool with_states, uint64_t first, rng *r) {
+/* What the bare side copies into. */
+typedef struct bare_tables_of {
+    const char *episodes, *states;
+} bare_tables_of;
+
+static const bare_tables_of same_tables = {
+    "COPY agent_episodes (interaction, at, person, agent, session, state_hash, state, next_state_hash, item, action,"
+    " reward, done, own) FROM STDIN (FORMAT binary)",
+    "COPY episode_states (episode, at, agent, state) FROM STDIN (FORMAT binary)"};
+static const bare_tables_of heaps = {
+    "COPY heap_episodes (interaction, at, person, agent, session, state_hash, state, next_state_hash, item, action,"
+    " reward, done, own) FROM STDIN (FORMAT binary)",
+    "COPY heap_states (episode, at, agent, state) FROM STDIN (FORMAT binary)"};
+static const char make_heaps[] =
+    "CREATE TABLE heap_episodes AS SELECT * FROM agent_episodes LIMIT 0;"
+    "CREATE TABLE heap_states WITH (toast_tuple_target = 8160) AS SELECT * FROM episode_states LIMIT 0;"
+    "ALTER TABLE heap_states ALTER COLUMN state SET STORAGE EXTERNAL";
+
+typedef struct bare_copier {
+    const pg_options *options;
+    const bare_tables_of *tables;
+    uint64_t seed, first, done;
+    const atomic_bool *stop;
+} bare_copier;
+
+static void bare_copy(pg_session *s, const char *sql, bool with_states, uint64_t first, rng *r) {
     braid_error err = {0};
     pg_copy k;
-    bare_must(pg_copy_begin(&k, s,
-                            with_states
-                                ? "COPY bare_states (episode, at, agent, state) FROM STDIN (FORMAT binary)"
-                                : "COPY bare_episodes (interaction, at, person, agent, session, state_hash, state,"
-                                  " next_state_hash, item, action, reward, done) FROM STDIN (FORMAT binary)",
-                            0, &err),
-              &err);
+    bare_must(pg_copy_begin(&k, s, sql, 0, &err), &err);
     int64_t at = pg_time(clock_wall_ms(&clock_system));
     for (unsigned i = 0; i < BATCH; i++) {
-        pg_copy_row(&k, with_states ? 4 : 12);
+        pg_copy_row(&k, with_states ? 4 : 13);
         pg_copy_int8(&k, (int64_t)(first + i));
         pg_copy_int8(&k, at);
         if (with_states) {
@@ -389,45 +420,80 @@ static void bare_copy(pg_session *s, bool with_states, uint64_t first, rng *r) {
             pg_copy_text(&k, "i123");
             pg_copy_double(&k, 0.5);
             pg_copy_bool(&k, false);
+            pg_copy_bool(&k, true);
         }
         bare_must(pg_copy_push(&k, &err), &err);
     }
     bare_must(pg_copy_end(&k, NULL, &err), &err);
 }
 
-static double bare_postgres(const pg_options *o, bool indexed, double seconds) {
+static void *bare_copy_some(void *arg) {
+    bare_copier *w = arg;
     braid_error err = {0};
     pg_session *s = NULL;
-    uint64_t done = 0;
     rng r;
-    rng_seed(&r, 1);
-    bare_run(
-        o,
-        "DROP TABLE IF EXISTS bare_episodes; DROP TABLE IF EXISTS bare_states;"
-        "CREATE TABLE bare_episodes (interaction bigint NOT NULL, at timestamptz NOT NULL, person bigint NOT NULL,"
-        " agent text COLLATE \"C\" NOT NULL, session text, state_hash text COLLATE \"C\" NOT NULL, state text,"
-        " next_state_hash text COLLATE \"C\", item bigint NOT NULL, action text, reward double precision NOT NULL,"
-        " done boolean NOT NULL);"
-        "CREATE TABLE bare_states (episode bigint NOT NULL, at timestamptz NOT NULL, agent text COLLATE \"C\" NOT NULL,"
-        " state vector NOT NULL) WITH (toast_tuple_target = 8160)");
-    if (indexed)
-        bare_run(
-            o,
-            "ALTER TABLE bare_episodes ADD PRIMARY KEY (interaction, at); ALTER TABLE bare_states ADD PRIMARY KEY (episode, at);"
-            "CREATE INDEX ON bare_episodes (person, interaction DESC); CREATE INDEX ON bare_episodes (agent, at DESC)");
-    bare_must(pg_open(o, 0, &s, &err), &err);
-    double start = now_s();
-    for (; now_s() - start < seconds; done += BATCH) {
+    rng_seed(&r, w->seed);
+    bare_must(pg_open(w->options, 0, &s, &err), &err);
+    for (; !atomic_load(w->stop); w->done += BATCH) {
         bare_must(pg_exec(s, "BEGIN", NULL, NULL, 0, "bench", NULL, &err), &err);
-        bare_copy(s, false, done, &r);
-        bare_copy(s, true, done, &r);
+        bare_copy(s, w->tables->episodes, false, w->first + w->done, &r);
+        bare_copy(s, w->tables->states, true, w->first + w->done, &r);
         bare_must(pg_exec(s, "COMMIT", NULL, NULL, 0, "bench", NULL, &err), &err);
     }
-    double rate = (double)done / (now_s() - start);
     pg_close(s);
-    bare_run(o, "DROP TABLE bare_episodes; DROP TABLE bare_states");
-    printf("bare COPY, 100 a transaction, %-8s %9.0f /s\n", indexed ? "indexed" : "plain", rate);
-    return rate;
+    return NULL;
+}
+
+/* `round` keeps the keys of one run from those of another. */
+static double bare_postgres(const pg_options *o, const bare_tables_of *tables, unsigned threads, unsigned round,
+                            double seconds) {
+    atomic_bool stop = false;
+    pthread_t ids[THREADS];
+    bare_copier ws[THREADS];
+    uint64_t done = 0;
+    double start = now_s();
+    for (unsigned i = 0; i < threads; i++) {
+        ws[i] = (bare_copier){.options = o,
+                              .tables = tables,
+                              .seed = i + 1,
+                              .first = (uint64_t)(round * THREADS + i + 1) << 32,
+                              .stop = &stop};
+        pthread_create(&ids[i], NULL, bare_copy_some, &ws[i]);
+    }
+    usleep((useconds_t)(seconds * 1e6));
+    atomic_store(&stop, true);
+    for (unsigned i = 0; i < threads; i++) {
+        pthread_join(ids[i], NULL);
+        done += ws[i].done;
+    }
+    return (double)done / (now_s() - start);
+}
+
+/* All take turns, ROUNDS times: what the machine does to one, it does to all. */
+static void compare_writing(record_store *store, const pg_options *bare, double seconds) {
+    enum { HEAP_1, BARE_1, OURS_1, BARE_8, OURS_8, SIDES };
+    double rate[SIDES][ROUNDS], middle[SIDES];
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        rate[HEAP_1][round] = bare_postgres(bare, &heaps, 1, 3 * round, seconds);
+        rate[BARE_1][round] = bare_postgres(bare, &same_tables, 1, 3 * round + 1, seconds);
+        rate[OURS_1][round] = write_all(store, 1, seconds);
+        rate[BARE_8][round] = bare_postgres(bare, &same_tables, THREADS, 3 * round + 2, seconds);
+        rate[OURS_8][round] = write_all(store, THREADS, seconds);
+    }
+    for (unsigned side = 0; side < SIDES; side++) {
+        qsort(rate[side], ROUNDS, sizeof rate[side][0], by_size);
+        middle[side] = rate[side][ROUNDS / 2];
+    }
+    printf("bare COPY, 1 connection, no index      %9.0f /s\n", middle[HEAP_1]);
+    printf("bare COPY, 1 connection                %9.0f /s\n", middle[BARE_1]);
+    printf("bare COPY, 8 connections               %9.0f /s\n", middle[BARE_8]);
+    printf("1 writer, 100 a call                   %9.0f /s   %5.2f x bare by 1\n", middle[OURS_1],
+           middle[OURS_1] / middle[BARE_1]);
+    printf(
+        "8 writers, 100 a call                  %9.0f /s   %5.2f x bare by 1, %.2f x without an index, %.2f x bare by"
+        " 8\n",
+        middle[OURS_8], middle[OURS_8] / middle[BARE_1], middle[OURS_8] / middle[HEAP_1],
+        middle[OURS_8] / middle[BARE_8]);
 }
 
 static const pg_statement policy_statement[] = {
@@ -449,35 +515,46 @@ static bool bare_postgres_policy(void *ctx) {
     return found;
 }
 
+/* Two schemas with the same tables, made by the same steps: ours, and the bare side's. */
 static int on_postgres(double seconds) {
-    char password[256] = "", schema[64], database[160], drop[128], create[96];
+    char password[256] = "", schemas[2][32], databases[2][160];
     braid_error err = {0};
     pg_session *s = NULL;
-    snprintf(schema, sizeof schema, "bench_%d", (int)getpid());
-    snprintf(database, sizeof database, "%.80s/%s", environment("BRAID_TEST_POSTGRES_DATABASE", "braid"), schema);
-    snprintf(drop, sizeof drop, "DROP SCHEMA IF EXISTS %s CASCADE", schema);
-    snprintf(create, sizeof create, "CREATE SCHEMA %s", schema);
+    remote_options remotes[2];
+    record_store *stores[2];
     read_password(password, sizeof password);
-    remote_options remote = {.address = environment("BRAID_TEST_POSTGRES", "127.0.0.1:5432"),
-                             .database = database,
-                             .user = environment("BRAID_TEST_POSTGRES_USER", "braid"),
-                             .password = password,
-                             .connections = 8,
-                             .timeout_ms = 30000};
-    pg_options plain = {.store = "bench", .remote = &remote, .statements = policy_statement, .statement_count = 1};
-    place at = {.remote = &remote};
-    bare_run(&plain, create);
-    double barer = bare_postgres(&plain, false, seconds), bare = bare_postgres(&plain, true, seconds);
-    record_store *store = open_store(&at);
-    write_all(store, THREADS, seconds, "8 writers, 100 a call", bare, barer);
-    look_for_similar(store);
-    write_all(store, 1, seconds, "1 writer, 100 a call", bare, barer);
-    put_policy(store);
-    bare_must(pg_open(&plain, 0, &s, &err), &err);
-    compare_lookups(store, bare_postgres_policy, s, "PostgreSQL");
+    for (int i = 0; i < 2; i++) {
+        char create[96];
+        snprintf(schemas[i], sizeof schemas[i], "bench_%s_%d", i == 0 ? "ours" : "bare", (int)getpid());
+        snprintf(databases[i], sizeof databases[i], "%.80s/%s", environment("BRAID_TEST_POSTGRES_DATABASE", "braid"),
+                 schemas[i]);
+        remotes[i] = (remote_options){.address = environment("BRAID_TEST_POSTGRES", "127.0.0.1:5432"),
+                                      .database = databases[i],
+                                      .user = environment("BRAID_TEST_POSTGRES_USER", "braid"),
+                                      .password = password,
+                                      .connections = 8,
+                                      .timeout_ms = 30000};
+        pg_options at = {.store = "bench", .remote = &remotes[i]};
+        snprintf(create, sizeof create, "CREATE SCHEMA %s", schemas[i]);
+        bare_run(&at, create);
+        stores[i] = open_store(&(place){.remote = &remotes[i]});
+    }
+    pg_options ours = {.store = "bench", .remote = &remotes[0], .statements = policy_statement, .statement_count = 1};
+    pg_options bare = {.store = "bench", .remote = &remotes[1]};
+    record_close(stores[1]);
+    bare_run(&bare, make_heaps);
+    compare_writing(stores[0], &bare, seconds);
+    look_for_similar(stores[0]);
+    put_policy(stores[0]);
+    bare_must(pg_open(&ours, 0, &s, &err), &err);
+    compare_lookups(stores[0], bare_postgres_policy, s, "PostgreSQL");
     pg_close(s);
-    record_close(store);
-    bare_run(&plain, drop);
+    record_close(stores[0]);
+    for (int i = 0; i < 2; i++) {
+        char drop[128];
+        snprintf(drop, sizeof drop, "DROP SCHEMA IF EXISTS %s CASCADE", schemas[i]);
+        bare_run(&ours, drop);
+    }
     return 0;
 }
 #else

@@ -276,6 +276,73 @@ static void many_in_one_call_meet_the_same_judgement_as_one_by_one(void **state)
 
 /* ---- similar states ---- */
 
+static void a_key_twice_in_one_call_is_the_first_that_could_be_written(void **state) {
+    fixture *f = *state;
+    enum { ROWS = 100 };
+    record_episode rows[ROWS];
+    record_change c[ROWS];
+    put_items(f->store);
+    for (int i = 0; i < ROWS; i++) {
+        rows[i] = episode_of(i % 2 ? "ana" : "eve", "i1", i);
+        c[i] = change_of(&rows[i]);
+    }
+    for (int i = 20; i < 30; i++) rows[i].key = "again"; /* five of ana's, five of eve's */
+    rows[20].action = rows[21].action = rows[27].action = "none";
+    assert_int_equal(write_all(f->store, c, ROWS), BRAID_OK);
+    assert_int_equal(c[20].code, BRAID_E_NOT_FOUND);
+    assert_int_equal(c[21].code, BRAID_E_NOT_FOUND);
+    assert_true(c[22].code == BRAID_OK && !c[22].duplicate && c[23].code == BRAID_OK && !c[23].duplicate);
+    for (int i = 24; i < 30; i++) assert_true(c[i].code == BRAID_OK && c[i].duplicate && c[i].lsn == c[22 + i % 2].lsn);
+    assert_int_equal(episodes(f->store), ROWS - 8);
+}
+
+enum { CALLERS = 4, CALLS = 5, EPISODES = 60 };
+
+typedef struct caller {
+    record_store *store;
+    unsigned written, known;
+} caller;
+
+static void *write_the_same(void *arg) {
+    caller *w = arg;
+    for (int call = 0; call < CALLS; call++) {
+        record_episode rows[EPISODES];
+        record_change c[EPISODES];
+        char keys[EPISODES][16];
+        for (int i = 0; i < EPISODES; i++) {
+            snprintf(keys[i], sizeof keys[i], "k%d", call * EPISODES + i);
+            rows[i] = episode_of(i % 2 ? "ana" : "eve", "i1", i);
+            rows[i].key = keys[i];
+            c[i] = change_of(&rows[i]);
+        }
+        if (record_write(w->store, c, EPISODES, (record_write_flags){0}, NULL) != BRAID_OK) return arg;
+        for (int i = 0; i < EPISODES; i++) *(c[i].duplicate ? &w->known : &w->written) += c[i].code == BRAID_OK;
+    }
+    return NULL;
+}
+
+/* Each caller's failure is its own, so nobody's may hide behind the sum. */
+static void what_several_callers_bring_at_once_is_written_once(void **state) {
+    fixture *f = *state;
+    pthread_t threads[CALLERS];
+    caller callers[CALLERS];
+    unsigned written = 0;
+    put_items(f->store);
+    for (int i = 0; i < CALLERS; i++) {
+        callers[i] = (caller){.store = f->store};
+        assert_int_equal(pthread_create(&threads[i], NULL, write_the_same, &callers[i]), 0);
+    }
+    for (int i = 0; i < CALLERS; i++) {
+        void *failed;
+        pthread_join(threads[i], &failed);
+        assert_null(failed);
+        assert_int_equal(callers[i].written + callers[i].known, CALLS * EPISODES);
+        written += callers[i].written;
+    }
+    assert_int_equal(written, CALLS * EPISODES);
+    assert_int_equal(episodes(f->store), CALLS * EPISODES);
+}
+
 static void put_state(record_store *s, const char *agent, double reward, int64_t at, const float *v, uint32_t dim) {
     record_episode e = episode_of("ana", "i1", reward);
     e.agent = agent;
@@ -632,6 +699,8 @@ static void what_cannot_be_forgotten_is_refused(void **state) {
     X(a_known_key_of_the_person_changes_nothing)                                                                       \
     X(what_is_no_episode_is_refused_alone)                                                                             \
     X(many_in_one_call_meet_the_same_judgement_as_one_by_one)                                                          \
+    X(a_key_twice_in_one_call_is_the_first_that_could_be_written)                                                      \
+    X(what_several_callers_bring_at_once_is_written_once)                                                              \
     X(the_nearest_states_come_first_within_agent_time_and_dimension)                                                   \
     X(a_question_that_makes_no_sense_is_refused)                                                                       \
     X(what_is_found_is_what_comparing_all_finds)                                                                       \

@@ -54,6 +54,7 @@ typedef struct record_postgres_request {
     size_t n;
     record_postgres_body *bodies; /* one a change */
     bool alone, bulk;             /* removes something; COPY is the way */
+    bool episodes;                /* a bulk request that may share a group with others of its kind */
     int64_t queued_ns;
     int code;
     braid_error err;
@@ -70,7 +71,7 @@ typedef struct record_postgres_queue {
 typedef struct record_postgres_group {
     record_postgres_request *first, **tail;
     size_t changes, foreground;
-    bool alone, bulk;
+    bool alone, bulk, episodes;
 } record_postgres_group;
 
 typedef struct record_postgres_writer {
@@ -184,12 +185,17 @@ int record_postgres_write(void *self, record_change *changes, size_t n, record_w
 
 /* ---- record_postgres_commit.c: one group, one transaction ---- */
 void record_postgres_commit(record_postgres_writer *w, record_postgres_group *g);
+
 /* ---- record_postgres_bulk.c, record_postgres_bulk_episodes.c ---- */
-/* The statements between BEGIN and COMMIT for a bulk request; the session is not in pipeline mode. */
-int record_postgres_bulk(record_postgres_writer *w, record_postgres_request *r, deadline until, braid_error *err);
 bool record_postgres_is_bulk(const record_change *changes, size_t n);
-int record_postgres_bulk_episodes(record_postgres_writer *w, record_postgres_request *r, deadline until,
-                                  braid_error *err);
+/* The parameters of SQL_ADMIT_EPISODES for a group of episodes. */
+void record_postgres_ask_episodes(pg_params *p, const record_postgres_group *g);
+/* The statements between BEGIN and COMMIT for a bulk group; the session is not in pipeline mode. answer: what was asked
+ * of episodes, else NULL. */
+int record_postgres_bulk(record_postgres_writer *w, record_postgres_group *g, const PGresult *answer, deadline until,
+                         braid_error *err);
+int record_postgres_bulk_episodes(record_postgres_writer *w, const record_postgres_group *g, const PGresult *answer,
+                                  deadline until, braid_error *err);
 
 /* ---- record_postgres_conn.c: reading ---- */
 /* Runs a read on a connection of the pool and gives the connection back. Tried once more on a fresh connection when the

@@ -20,34 +20,35 @@ static bool fit_for_bulk(const record_change *c, record_kind kind) {
     return true;
 }
 
-enum { BULK_KEY_BYTES = 2 * MODEL_ID_BYTES_MAX + 2 };
+enum { BULK_KEY_BYTES = MODEL_ID_BYTES_MAX + 16 };
 
-/* What no two changes of a bulk request may share; `room` is for a key that is put together. NULL: nothing. */
+/* What no two changes of a bulk request may share; `room` is for a key that is put together. */
 static const char *bulk_key(const record_change *c, char room[BULK_KEY_BYTES]) {
     if (c->kind == RECORD_ITEM) return c->item->id;
     if (c->kind == RECORD_SLATE) return c->slate->id;
-    if (c->kind == RECORD_EPISODE && (c->episode->key == NULL || c->episode->key[0] == '\0')) return NULL;
-    if (c->kind == RECORD_EPISODE)
-        snprintf(room, BULK_KEY_BYTES, "%s\n%s", c->episode->key, c->episode->user);
-    else
-        snprintf(room, BULK_KEY_BYTES, "%u/%s", c->neighbours->num, c->neighbours->model);
+    snprintf(room, BULK_KEY_BYTES, "%u/%s", c->neighbours->num, c->neighbours->model);
     return room;
 }
 
-bool record_postgres_is_bulk(const record_change *changes, size_t n) {
+static bool bulk_distinct(const record_change *changes, size_t n) {
     char room[BULK_KEY_BYTES];
-    if (n < (n > 0 && changes[0].kind == RECORD_EPISODE ? RECORD_POSTGRES_BULK_EPISODES : RECORD_POSTGRES_BULK_MIN))
-        return false;
-    for (size_t i = 0; i < n; i++)
-        if (!fit_for_bulk(&changes[i], changes[0].kind)) return false;
     map *keys = map_new(n);
     bool distinct = keys != NULL;
     for (size_t i = 0; distinct && i < n; i++) {
-        const char *key = changes[i].code == BRAID_OK ? bulk_key(&changes[i], room) : NULL;
-        if (key != NULL) distinct = !map_get(keys, key, NULL) && map_put(keys, key, i);
+        if (changes[i].code != BRAID_OK) continue;
+        const char *key = bulk_key(&changes[i], room);
+        distinct = !map_get(keys, key, NULL) && map_put(keys, key, i);
     }
     map_free(keys);
     return distinct;
+}
+
+bool record_postgres_is_bulk(const record_change *changes, size_t n) {
+    bool episodes = n > 0 && changes[0].kind == RECORD_EPISODE;
+    if (n < (episodes ? RECORD_POSTGRES_BULK_EPISODES : RECORD_POSTGRES_BULK_MIN)) return false;
+    for (size_t i = 0; i < n; i++)
+        if (!fit_for_bulk(&changes[i], changes[0].kind)) return false;
+    return episodes || bulk_distinct(changes, n);
 }
 
 /* ---- items ---- */
@@ -200,11 +201,12 @@ static int bulk_put_rows(record_postgres_writer *w, record_postgres_request *r, 
     return code;
 }
 
-int record_postgres_bulk(record_postgres_writer *w, record_postgres_request *r, deadline until, braid_error *err) {
-    switch (r->changes[0].kind) {
-    case RECORD_NEIGHBOURS: return bulk_put_rows(w, r, &bulk_of_neighbours, until, err);
-    case RECORD_SLATE: return bulk_put_rows(w, r, &bulk_of_slates, until, err);
-    case RECORD_EPISODE: return record_postgres_bulk_episodes(w, r, until, err);
-    default: return bulk_put_items(w, r, until, err);
+int record_postgres_bulk(record_postgres_writer *w, record_postgres_group *g, const PGresult *answer, deadline until,
+                         braid_error *err) {
+    switch (g->first->changes[0].kind) {
+    case RECORD_NEIGHBOURS: return bulk_put_rows(w, g->first, &bulk_of_neighbours, until, err);
+    case RECORD_SLATE: return bulk_put_rows(w, g->first, &bulk_of_slates, until, err);
+    case RECORD_EPISODE: return record_postgres_bulk_episodes(w, g, answer, until, err);
+    default: return bulk_put_items(w, g->first, until, err);
     }
 }

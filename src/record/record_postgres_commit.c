@@ -3,6 +3,8 @@
  *     BEGIN, begin_write, a call a change          the answers are the verdicts
  *     COMMIT, horizon                              the acknowledgement, and how far the log is settled
  *
+ * (with COPYs in between, when there are many changes of one kind: record_postgres_bulk.c).
+ *
  * COMMIT is sent when all verdicts are known, and with them the transaction's number. So there is one place only where
  * it can be unclear what became of a group: the connection is lost, or is silent, after COMMIT was sent. The server
  * then knows, and is asked on a new connection before anybody is answered: each transaction leaves a token of its own
@@ -184,18 +186,76 @@ static int piped_commit(record_postgres_writer *w, attempt *t, braid_error *err)
     return code;
 }
 
+/* Leaves pipeline mode, if the session is in it, and keeps what went wrong. */
+static int pipe_end(record_postgres_writer *w, attempt *t, int code, braid_error *err) {
+    snprintf(t->sqlstate, sizeof t->sqlstate, "%s", pg_sqlstate(w->session));
+    int ended = pg_pipeline_end(w->session, t->until, code == BRAID_OK ? err : NULL);
+    t->lost = t->lost || ended != BRAID_OK;
+    return code == BRAID_OK ? ended : code;
+}
+
 static int commit_piped(record_postgres_writer *w, record_postgres_group *g, attempt *t, braid_error *err) {
     int code = pg_pipeline_begin(w->session, err);
     if (code == BRAID_OK) code = piped_send(w, g, t, err);
     if (code == BRAID_OK) code = piped_answers(w, g, t, err);
     if (code == BRAID_OK) code = piped_commit(w, t, err);
-    snprintf(t->sqlstate, sizeof t->sqlstate, "%s", pg_sqlstate(w->session));
-    int ended = pg_pipeline_end(w->session, t->until, NULL);
-    t->lost = ended != BRAID_OK;
+    return pipe_end(w, t, code, err);
+}
+
+/* ---- by COPY ---- */
+
+static int commit_stage(record_postgres_writer *w, attempt *t, braid_error *err) {
+    static const char sql[] =
+        "CREATE TEMP TABLE IF NOT EXISTS staged_items (n integer NOT NULL, id text COLLATE \"C\" NOT NULL,"
+        " body text NOT NULL, given boolean, vector bytea) ON COMMIT DELETE ROWS;"
+        "CREATE TEMP TABLE IF NOT EXISTS staged_neighbours (n integer NOT NULL, num bigint NOT NULL,"
+        " model text COLLATE \"C\" NOT NULL, at bigint NOT NULL, list bytea NOT NULL) ON COMMIT DELETE ROWS;"
+        "CREATE TEMP TABLE IF NOT EXISTS staged_slates (n integer NOT NULL, id text COLLATE \"C\" NOT NULL,"
+        " person text COLLATE \"C\" NOT NULL, agent text COLLATE \"C\" NOT NULL, at timestamptz NOT NULL,"
+        " body bytea NOT NULL) ON COMMIT DELETE ROWS";
+    if (w->staging) return BRAID_OK;
+    int code = pg_exec(w->session, sql, NULL, NULL, t->until, "making room for many changes", NULL, err);
+    w->staging = code == BRAID_OK;
     return code;
 }
 
-/* ---- one statement at a time: COPY, and behind savepoints ---- */
+/* BEGIN, begin_write and, for episodes, what is to become of each: one round trip. */
+static int bulk_begin(record_postgres_writer *w, record_postgres_group *g, attempt *t, PGresult **admitted,
+                      braid_error *err) {
+    static const char beginning[] = "beginning a transaction";
+    PGresult *r = NULL;
+    int code = pg_pipeline_begin(w->session, err);
+    if (code == BRAID_OK) code = pg_pipeline_add(w->session, SQL_BEGIN, NULL, err);
+    commit_bind_begin(w, g);
+    if (code == BRAID_OK) code = pg_pipeline_add(w->session, SQL_BEGIN_WRITE, &w->params, err);
+    if (g->episodes) record_postgres_ask_episodes(&w->params, g);
+    if (code == BRAID_OK && g->episodes) code = pg_pipeline_add(w->session, SQL_ADMIT_EPISODES, &w->params, err);
+    if (code == BRAID_OK) code = pg_pipeline_sync(w->session, t->until, err);
+    if (code == BRAID_OK) code = pg_pipeline_next(w->session, t->until, beginning, NULL, err);
+    if (code == BRAID_OK) code = pg_pipeline_next(w->session, t->until, beginning, &r, err);
+    if (code == BRAID_OK && !commit_xid(r, &t->xid)) code = record_postgres_corrupt(beginning, err);
+    PQclear(r);
+    if (code == BRAID_OK && g->episodes)
+        code = pg_pipeline_next(w->session, t->until, "writing episodes", admitted, err);
+    return pipe_end(w, t, code, err);
+}
+
+static int commit_bulk(record_postgres_writer *w, record_postgres_group *g, attempt *t, braid_error *err) {
+    walk k = {.r = g->first};
+    record_postgres_body *body = NULL;
+    PGresult *admitted = NULL;
+    int code = g->episodes ? BRAID_OK : commit_stage(w, t, err);
+    if (code == BRAID_OK) code = bulk_begin(w, g, t, &admitted, err);
+    if (code == BRAID_OK) code = record_postgres_bulk(w, g, admitted, t->until, err);
+    PQclear(admitted);
+    for (record_change *c; code == BRAID_OK && (c = walk_next(&k, &body)) != NULL;)
+        if (!commit_lsn(t, c)) code = record_postgres_corrupt("writing many changes", err);
+    if (code == BRAID_OK) code = pg_pipeline_begin(w->session, err);
+    if (code == BRAID_OK) code = piped_commit(w, t, err);
+    return pipe_end(w, t, code, err);
+}
+
+/* ---- one change at a time, behind savepoints ---- */
 
 static int careful_change(record_postgres_writer *w, record_change *c, record_postgres_body *body, const walk *k,
                           attempt *t, braid_error *err) {
@@ -219,40 +279,19 @@ static int careful_change(record_postgres_writer *w, record_change *c, record_po
     return code == BRAID_OK ? pg_run(w->session, SQL_RELEASE, NULL, t->until, "writing", NULL, err) : code;
 }
 
-static int commit_stage(record_postgres_writer *w, attempt *t, braid_error *err) {
-    static const char sql[] =
-        "CREATE TEMP TABLE IF NOT EXISTS staged_items (n integer NOT NULL, id text COLLATE \"C\" NOT NULL,"
-        " body text NOT NULL, given boolean, vector bytea) ON COMMIT DELETE ROWS;"
-        "CREATE TEMP TABLE IF NOT EXISTS staged_neighbours (n integer NOT NULL, num bigint NOT NULL,"
-        " model text COLLATE \"C\" NOT NULL, at bigint NOT NULL, list bytea NOT NULL) ON COMMIT DELETE ROWS;"
-        "CREATE TEMP TABLE IF NOT EXISTS staged_slates (n integer NOT NULL, id text COLLATE \"C\" NOT NULL,"
-        " person text COLLATE \"C\" NOT NULL, agent text COLLATE \"C\" NOT NULL, at timestamptz NOT NULL,"
-        " body bytea NOT NULL) ON COMMIT DELETE ROWS";
-    if (w->staging) return BRAID_OK;
-    int code = pg_exec(w->session, sql, NULL, NULL, t->until, "making room for many changes", NULL, err);
-    w->staging = code == BRAID_OK;
-    return code;
-}
-
 static int commit_slowly(record_postgres_writer *w, record_postgres_group *g, attempt *t, braid_error *err) {
     walk k = {.r = g->first};
     record_postgres_body *body = NULL;
     PGresult *r = NULL;
-    int code = g->bulk ? commit_stage(w, t, err) : BRAID_OK;
-    if (code == BRAID_OK) code = pg_run(w->session, SQL_BEGIN, NULL, t->until, "beginning a transaction", NULL, err);
+    int code = pg_run(w->session, SQL_BEGIN, NULL, t->until, "beginning a transaction", NULL, err);
     commit_bind_begin(w, g);
     if (code == BRAID_OK)
         code = pg_run(w->session, SQL_BEGIN_WRITE, &w->params, t->until, "beginning a transaction", &r, err);
     if (code == BRAID_OK && !commit_xid(r, &t->xid)) code = record_postgres_corrupt("beginning a transaction", err);
     PQclear(r);
     r = NULL;
-    if (code == BRAID_OK && g->bulk) code = record_postgres_bulk(w, g->first, t->until, err);
-    for (record_change *c; code == BRAID_OK && (c = walk_next(&k, &body)) != NULL;) {
-        if (!g->bulk)
-            code = careful_change(w, c, body, &k, t, err);
-        else if (!commit_lsn(t, c))
-            code = record_postgres_corrupt("writing many changes", err);
-    }
+    for (record_change *c; code == BRAID_OK && (c = walk_next(&k, &body)) != NULL;)
+        code = careful_change(w, c, body, &k, t, err);
     if (code == BRAID_OK) {
         t->sent = true;
         code = pg_run(w->session, SQL_COMMIT, NULL, t->until, "committing", &r, err);
@@ -322,7 +361,7 @@ static int commit_attempt(record_postgres_writer *w, record_postgres_group *g, b
                           braid_error *err) {
     int code = commit_connect(w, t->until, err);
     if (code != BRAID_OK) return code;
-    code = careful || g->bulk ? commit_slowly(w, g, t, err) : commit_piped(w, g, t, err);
+    code = careful ? commit_slowly(w, g, t, err) : g->bulk ? commit_bulk(w, g, t, err) : commit_piped(w, g, t, err);
     if (t->committed) code = BRAID_OK;
     if (!t->committed && !t->lost && !pg_broken(w->session) && PQtransactionStatus(pg_raw(w->session)) != PQTRANS_IDLE)
         (void)pg_run(w->session, SQL_ROLLBACK, NULL, t->until, "rolling back", NULL, NULL);
@@ -357,7 +396,6 @@ static int commit_until_done(record_postgres_writer *w, record_postgres_group *g
         }
         if (!late && commit_disliked(t) && !careful) {
             careful = true;
-            g->bulk = false;
             continue;
         }
         if (!late && t->lost && code == BRAID_E_UNAVAILABLE && reconnects-- > 0) continue;

@@ -51,7 +51,6 @@
     X(PUT_EPISODE, "iltttttttdbztv", RECORD_POSTGRES_VERDICT                                                           \
       "put_episode($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::vector)")                              \
     X(ADMIT_EPISODES, "ITTT", "SELECT o_n, o_verdict, o_episode, o_person, o_item FROM admit_episodes($1, $2, $3, $4)") \
-    X(KEEP_USER_STATES, "i", "SELECT keep_user_states($1)")                                                            \
     X(FORGET_EPISODES, "z", "SELECT forget_episodes($1)")                                                              \
     X(FORGET_SLATES, "z", "SELECT forget_slates($1)")                                                                  \
     /* the lock of drop_months, for as long as the transaction */                                                      \

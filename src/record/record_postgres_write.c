@@ -5,7 +5,7 @@
  * transaction, and wakes the callers. While one writer waits for its commit, the next group gathers for the other.
  *
  * Background writes (learners) are taken when no foreground write waits, or after 200 ms, a slice at a time. A bulk
- * request (COPY) is a group of its own.
+ * request (COPY) is a group of its own, but that several of episodes become one.
  *
  * When the database does not answer, whoever has waited for longer than a call may take is told so together with the
  * group that failed: nobody waits for one time-out after another. */
@@ -48,12 +48,17 @@ static void group_take(record_postgres_group *g, record_postgres_queue *q) {
     g->changes += r->n;
     g->alone |= r->alone;
     g->bulk |= r->bulk;
+    g->episodes |= r->episodes;
+}
+
+/* Bulk requests are a group of their own, but for episodes, which gather like everything else. */
+static bool may_join(const record_postgres *s, const record_postgres_group *g, const record_postgres_request *next) {
+    if (g->first == NULL) return true;
+    return (g->bulk ? g->episodes && next->episodes : !next->bulk) && g->changes + next->n <= s->options.group_max;
 }
 
 static void take_foreground(record_postgres *s, record_postgres_group *g) {
-    while (s->foreground.first != NULL && !g->bulk) {
-        const record_postgres_request *next = s->foreground.first;
-        if (g->first != NULL && (next->bulk || g->changes + next->n > s->options.group_max)) return;
+    while (s->foreground.first != NULL && may_join(s, g, s->foreground.first)) {
         g->foreground++;
         group_take(g, &s->foreground);
     }
@@ -111,6 +116,7 @@ static int prepare_all(record_postgres *s, record_postgres_request *r, braid_err
         r->alone |= r->changes[i].remove && r->changes[i].kind != RECORD_NEIGHBOURS;
     }
     r->bulk = code == BRAID_OK && record_postgres_is_bulk(r->changes, r->n);
+    r->episodes = r->bulk && r->changes[0].kind == RECORD_EPISODE;
     return code;
 }
 
