@@ -128,6 +128,7 @@ void indexer_stop(braid_db *db);
 /* Changes that this feed has before it. Counted by the record store: its numbers may have gaps. */
 uint64_t indexer_lag(braid_db *db, const feed *f);
 bool indexer_wait(void *db, uint64_t lsn, deadline until); /* gives up early when a feed meets a damaged file */
+bool indexer_near(void *db, uint64_t lsn);
 int indexer_stuck(braid_db *db, braid_error *err);         /* CORRUPT with its words when one has, else OK */
 uint64_t indexer_applied(void *db);
 /* Feeds one item again to every derived store, whatever it holds; for repair. */

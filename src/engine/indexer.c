@@ -13,6 +13,7 @@
  * store looks at every row of the log. Whoever waits for a change wakes the feed at once, so this costs nobody's
  * answer anything. */
 enum { WAIT_LOOK_NS = 100000000, STORE_PACE_MS = 20, LEARNER_PACE_MS = 500, LEARNER_NICER = 5, LEARNER_BATCH = 20000 };
+enum { NEAR_CHANGES = 2000 }; /* that a feed is through with in tenths of a second, if its store is well */
 
 /* ---- which items a batch touches, each once ---- */
 typedef struct touched {
@@ -486,6 +487,15 @@ bool indexer_wait(void *ctx, uint64_t lsn, deadline until) {
             there = feed_wait(db->feeds[i], lsn, until != 0 && until < look ? until : look);
             if (!there && (deadline_passed(&clock_system, until) || indexer_stuck(db, NULL))) return false;
         }
+    }
+    return true;
+}
+
+bool indexer_near(void *ctx, uint64_t lsn) {
+    braid_db *db = ctx;
+    for (size_t i = 0; i < FEED_COUNT; i++) {
+        uint64_t applied = db->feeds[i] ? feed_applied(db->feeds[i]) : lsn;
+        if (applied < lsn && record_lag(db->record, applied) > NEAR_CHANGES + record_lag(db->record, lsn)) return false;
     }
     return true;
 }

@@ -258,6 +258,7 @@ static void fill_rooms(braid_db *db) {
                      option_get_real(o, "query.weight_policy")}},
         .vectors_are_given = db->rooms.vectors_are_given,
         .wait = indexer_wait,
+        .near = indexer_near,
         .applied = indexer_applied,
         .settled = engine_settled,
         .caught_up_ns = &db->caught_up_ns,

@@ -110,6 +110,7 @@ typedef struct query_rooms {
         vectors_are_given;
     /* Waits until the derived stores hold the LSN; false if not in time. */
     bool (*wait)(void *ctx, uint64_t lsn, deadline until);
+    bool (*near)(void *ctx, uint64_t lsn);    /* a wait for that LSN would be a short one */
     uint64_t (*applied)(void *ctx);           /* LSN that all derived stores hold */
     bool (*settled)(void *ctx, uint64_t lsn); /* every search that begins now sees what that LSN says */
     /* when a wait for the derived stores last succeeded (monotonic), 0 never; may be NULL */
