@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 out=bench/results
 mkdir -p "$out"
 make --no-print-directory -j"$(nproc)" build/release/braid build/release/bench/bench_engine build/release/bench/bench_record build/release/bench/bench_episodes build/release/bench/bench_vector \
-    build/release/bench/bench_drift
+    build/release/bench/bench_drift build/release/bench/bench_scale
 {
     echo "cpu: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) cores"
     echo "kernel: $(uname -r)"
@@ -27,3 +27,5 @@ build/release/bench/bench_vector 20000 384 | tee "$out/vector-20000x384.txt"
 echo "drift"
 build/release/bench/bench_drift 100000 1 build/bench | tee "$out/drift.ndjson"
 bench/drift_table.py "$out/drift.ndjson"
+echo "scale"
+build/release/bench/bench_scale 20000 5000 400000 100000 | tee "$out/scale.ndjson"
