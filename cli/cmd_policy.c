@@ -57,7 +57,7 @@ static int show(cli *c) {
     char *path = path_of(c->words[1], "/policy");
     char *query = cli_query("user", cli_flag_text(c, "user"), "daypart", cli_flag_text(c, "daypart"), "device",
                             cli_flag_text(c, "device"), "mood", cli_flag_text(c, "mood"), "region",
-                            cli_flag_text(c, "in-region"), NULL);
+                            cli_flag_text(c, "in-region"), "taste", cli_flag_text(c, "taste"), NULL);
     cli_request q = {.method = "GET", .path = path, .query = query};
     rc = c->json ? cli_call_print(c, &q) : cli_call_json(c, &q, &answer);
     if (answer) print_shown(answer);
@@ -231,6 +231,7 @@ static const cli_flag flags[] = {
     {"device", "WORD", "show: on this device"},
     {"mood", "WORD", "show: in this mood"},
     {"in-region", "CODE", "show: in this region"},
+    {"taste", "GENRE", "show: having liked this lately, where taste is a part of states (the person's own)"},
     {"force", NULL, "import: also over what knows more"},
     {0},
 };

@@ -267,8 +267,9 @@ BRAID_API int braid_list_users(braid_db *db, const char *after, size_t limit, ch
 /* Posteriors per state and action; answers draw from a normal distribution about the mean, `spread` wide (one standard
  * deviation): {"user":id,"policies":[{agent,state,state_hash,actions:[{action,mean,variance,count,spread}]}]} */
 BRAID_API int braid_user_policy(braid_db *db, const char *id, char **json, braid_error *err);
-/* What an agent believes of a person (NULL: of everybody) in a situation (JSON {"daypart","device","mood","region"};
- * NULL: that of no context), as answers would use it:
+/* What an agent believes of a person (NULL: of everybody) in a situation (JSON {"daypart","device","mood","region",
+ * "taste"}; NULL: that of no context; where taste is a part of states and is not named: the person's own), as answers
+ * would use it:
  * {"agent","user","state","learner","choices","weights":[{feature,weight,spread,own}],
  * "actions":[{action,mean,variance,count,nearest}]}. `own` is what the person adds to a weight, `spread` how surely
  * it is known (null: learner softmax keeps none), `nearest` the level of which the action's own figures are. */

@@ -9,7 +9,7 @@
 
 enum {
     API_SEGMENTS_MAX = 8, /* of a path; no pattern has more than five */
-    API_PARAMS_MAX = 5,   /* query parameters of one route */
+    API_PARAMS_MAX = 6,   /* query parameters of one route */
     API_DETAIL_MAX = 512  /* bytes of a refusal's detail */
 };
 

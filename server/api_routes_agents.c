@@ -6,7 +6,7 @@
 #include "server/api_private.h"
 
 void api_agents_policy(api_call *call) {
-    static const char *const parts[] = {"daypart", "device", "mood", "region"};
+    static const char *const parts[] = {"daypart", "device", "mood", "region", "taste"};
     braid_error err = {0};
     char *json = NULL;
     json_t *context = json_object();

@@ -34,6 +34,7 @@ static const api_param policy_params[] = {
     {"device", API_TEXT, 0, 0, 0, "as in a question's context"},
     {"mood", API_TEXT, 0, 0, 0, "as in a question's context"},
     {"region", API_TEXT, 0, 0, 0, "as in a question's context"},
+    {"taste", API_TEXT, 0, 0, 0, "a genre, where taste is a part of states; without it, the person's own"},
     {0}};
 static const api_param hours_params[] = {
     {"agent", API_TEXT, 0, 0, 0, "of this agent; without it of all"},

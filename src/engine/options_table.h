@@ -76,7 +76,7 @@
     X("rights", "region", STRING, "", 0, 0, NULL, "region", \
       "region of a request that names none (ISO 3166 code); empty: only items free everywhere") \
     X("policy", "state", STRING, "daypart,device,mood,region", 0, 0, NULL, "policy-state", \
-      "what tells one state from another") \
+      "what tells one state from another: daypart, device, mood, region, taste") \
     X("policy", "profiles_max", INT, "10000", 1, 1e7, NULL, "profiles-max", "taste profiles kept in memory")                         \
     X("learn", "threads", INT, "2", 1, 64, NULL, "learn-threads", "threads that fit models on request") \
     X("learn", "history_max", INT, "500", 10, 100000, NULL, "learn-history-max", \

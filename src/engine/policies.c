@@ -36,7 +36,7 @@ static const char *text_of(const json_t *context, const char *name) {
 }
 
 static int read_context(braid_db *db, const char *json, json_t **out, braid_error *err) {
-    static const char *const known[] = {"daypart", "device", "mood", "region"};
+    static const char *const known[] = {"daypart", "device", "mood", "region", "taste"};
     *out = NULL;
     int rc = json && *json ? model_json_parse(json, strlen(json), &db->limits, out, err) : BRAID_OK;
     if (rc == BRAID_OK && *out && !json_is_object(*out))
@@ -47,9 +47,24 @@ static int read_context(braid_db *db, const char *json, json_t **out, braid_erro
             found |= strcmp(known[i], json_object_iter_key(it)) == 0;
         if (!found || !json_is_string(json_object_iter_value(it)))
             rc = error_set(err, BRAID_E_UNKNOWN_FIELD, "request",
-                           "\"%.40s\" is no part of a state; daypart, device, mood and region are, as text",
+                           "\"%.40s\" is no part of a state; daypart, device, mood, region and taste are, as text",
                            json_object_iter_key(it));
     }
+    return rc;
+}
+
+/* The taste that is asked about; not named, the person's own. */
+static int show_taste(braid_db *db, const char *person, const json_t *situation, policy_state *state,
+                      braid_error *err) {
+    const policy_profile *profile = NULL;
+    if (json_object_get(situation, "taste") || !*person || !(db->rooms.state_parts & 1u << POLICY_TASTE)) {
+        policy_state_taste(state, text_of(situation, "taste"));
+        return BRAID_OK;
+    }
+    int rc = policy_profile_get(db->profiles, person, clock_mono_ns(&clock_system) + SHOW_MS * INT64_C(1000000),
+                                &profile, err);
+    if (rc == BRAID_OK) policy_state_taste(state, profile->taste);
+    policy_profile_release(profile);
     return rc;
 }
 
@@ -73,6 +88,7 @@ int braid_policy_show(braid_db *db, const char *agent, const char *person, const
         policy_state_make(db->rooms.state_parts, text_of(situation, "daypart"), text_of(situation, "device"),
                           text_of(situation, "mood"), text_of(situation, "region"), clock_wall_ms(&clock_system),
                           &state);
+        rc = show_taste(db, person, situation, &state, err);
         buf_init(&b, 0);
         buf_putc(&b, '{');
         key(&b, "agent", agent);
@@ -83,7 +99,7 @@ int braid_policy_show(braid_db *db, const char *agent, const char *person, const
         buf_putc(&b, ',');
         key(&b, "learner", agent_learner_name(who.learner));
         buf_putc(&b, ',');
-        rc = policy_show(db->policies, &who, agent, person, &state, &base, 0, &b, err);
+        if (rc == BRAID_OK) rc = policy_show(db->policies, &who, agent, person, &state, &base, 0, &b, err);
         buf_putc(&b, '}');
         if (rc == BRAID_OK)
             rc = engine_text(&b, json, err);

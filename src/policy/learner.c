@@ -51,7 +51,7 @@ int policy_learner_open(record_store *record, policy_rows *rows, catalogue *cat,
     if (!l) return learner_no_memory(err);
     l->record = record;
     l->rows = rows;
-    l->state_parts = POLICY_STATE_ALL;
+    l->state_parts = POLICY_STATE_MOMENT;
     l->cat = cat;
     l->log = log;
     if (m) {
@@ -76,6 +76,7 @@ int policy_learner_open(record_store *record, policy_rows *rows, catalogue *cat,
 void policy_learner_close(policy_learner *l) {
     if (!l) return;
     learner_items_clear(&l->items);
+    learner_recent_clear(&l->recent);
     arena_free(l->scratch);
     free(l->stats);
     free(l);
@@ -89,6 +90,7 @@ int policy_learner_begin(policy_learner *l, uint64_t learned, braid_error *err) 
     stats_read x = {l, false};
     if (l->stats_count) memset(l->stats, 0, l->stats_count * sizeof *l->stats);
     learner_items_clear(&l->items);
+    learner_recent_clear(&l->recent);
     int rc = record_scan_stats(l->record, stats_read_row, &x, err);
     if (rc == BRAID_OK && x.no_memory) rc = learner_no_memory(err);
     if (rc == BRAID_OK) l->position = l->stored = learned;
@@ -107,6 +109,8 @@ static contents apply_look(policy_learner *l, const record_log_entry *entries, s
     contents c = {0};
     for (size_t i = 0; i < n; i++) {
         if (entries[i].kind == RECORD_ITEM) learner_items_forget(&l->items, entries[i].num);
+        if (entries[i].kind == RECORD_ITEM && entries[i].remove) learner_recent_clear(&l->recent);
+        if (entries[i].kind == RECORD_USER && entries[i].remove) learner_recent_forget(&l->recent, entries[i].key);
         if (entries[i].lsn <= l->position) continue;
         if (entries[i].kind == RECORD_INTERACTION) c.interactions++;
         if (entries[i].kind != RECORD_POLICY) c.others = true;

@@ -2,7 +2,8 @@
  *
  *   scan     interactions -> rows; users, agents, sessions and states become small numbers
  *   resolve  items -> duration and actions; rewards
- *   key      every (agent, user, state) whose policy will move, each once, at five levels of back-off
+ *   key      the taste in a state, where it has one; every (agent, user, state) whose policy will move, each once, at
+ *            five levels of back-off
  *   load     their present rows, in one read an agent
  *   learn    in LSN order, in memory
  *   write    episodes and policies a slice at a time; then counters and the cursor, absolute values, at once
@@ -27,11 +28,12 @@ int batch_no_memory(const batch *b) {
 static int batch_open(batch *b, policy_learner *l, size_t expected, braid_error *err) {
     *b = (batch){
         .l = l, .a = l->scratch, .err = err, .rows_max = expected < LEARNER_ROWS_MAX ? expected : LEARNER_ROWS_MAX};
-    policy_intern *tables[] = {&b->users, &b->agents, &b->sessions, &b->states, &b->nums, &b->actions, &b->triples};
+    policy_intern *tables[] = {&b->users, &b->agents,  &b->sessions, &b->states,
+                               &b->nums,  &b->actions, &b->triples,  &b->judged};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) policy_intern_init(tables[i], b->a);
     b->rows = arena_alloc(b->a, b->rows_max * sizeof *b->rows);
     b->items = arena_calloc(b->a, b->rows_max, sizeof *b->items);
-    b->state_list = arena_calloc(b->a, 2 * b->rows_max + 1 + CHOICES, sizeof *b->state_list);
+    b->state_list = arena_calloc(b->a, 3 * b->rows_max + 1 + CHOICES, sizeof *b->state_list);
     b->policies = arena_calloc(b->a, (LEVELS + CHOICES) * b->rows_max, sizeof *b->policies);
     bool ok = b->rows && b->items && b->state_list && b->policies && policy_intern_text(&b->users, "") == 0 &&
               policy_intern_text(&b->states, "") == 0 && policy_intern_text(&b->sessions, "") == 0;
@@ -149,12 +151,16 @@ static bool key_row(batch *b, batch_row *r) {
 
 /* Cuts the batch where one transaction would become too large. */
 static int key_rows(batch *b) {
+    bool tastes = b->l->state_parts & 1u << POLICY_TASTE;
     for (size_t i = 0; i < b->count; i++) {
-        if (b->items[b->rows[i].item].gone) continue;
-        if (i > 0 && b->triples.count + LEVELS + CHOICES + 2 * (i + 1) + 1 > LEARNER_CHANGES_MAX) {
+        bool gone = b->items[b->rows[i].item].gone;
+        if (i > 0 && !gone && b->triples.count + LEVELS + CHOICES + 2 * (i + 1) + 1 > LEARNER_CHANGES_MAX) {
             b->count = i;
             break;
         }
+        int rc = tastes ? batch_taste(b, &b->rows[i]) : BRAID_OK;
+        if (rc != BRAID_OK) return rc;
+        if (gone) continue;
         if (!key_row(b, &b->rows[i])) return batch_no_memory(b);
     }
     return BRAID_OK;
@@ -394,7 +400,10 @@ int learner_batch_run(policy_learner *l, uint64_t after, uint64_t upto, size_t e
     if (rc == BRAID_OK) rc = batch_learn(&b);
     uint64_t last = b.count < found || found == b.rows_max ? b.rows[b.count - 1].lsn : upto;
     if (rc == BRAID_OK) rc = batch_write(&b, last);
-    if (rc != BRAID_OK) return rc;
+    if (rc != BRAID_OK) {
+        learner_recent_clear(&l->recent); /* it has heard of rows that come again */
+        return rc;
+    }
     *rows = b.count;
     *done = last;
     metric_add(l->learned, b.count);

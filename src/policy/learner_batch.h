@@ -11,6 +11,14 @@ enum { LEVELS = 5 };
  * particular to the person. */
 enum { CHOICE_RANKING, CHOICE_LINEAR, CHOICE_OFFSET, CHOICES };
 
+/* An item that a person judged before, as much of it as their taste needs. */
+typedef struct batch_judged {
+    bool known;
+    int32_t duration_s;
+    const char **genres; /* genre_count of them */
+    uint32_t genre_count;
+} batch_judged;
+
 typedef struct batch_item {
     bool gone;
     int32_t duration_s;
@@ -59,8 +67,11 @@ typedef struct batch {
     policy_intern users, agents, sessions, states, nums, actions, triples;
     policy_state *state_list; /* by number in `states` */
     uint32_t choice_states[CHOICES];
-    policy_weights base;    /* what an agent's weights begin with */
-    batch_item *items;      /* by number in `nums`; rows_max */
+    policy_weights base;  /* what an agent's weights begin with */
+    batch_item *items;    /* by number in `nums`; rows_max */
+    policy_intern judged; /* items by number that people judged before */
+    batch_judged *tastes; /* by number in `judged` */
+    size_t tastes_cap;
     batch_policy *policies; /* by number in `triples`; LEVELS + CHOICES a row */
 } batch;
 
@@ -70,5 +81,8 @@ int batch_no_memory(const batch *b);
 batch_action *batch_action_of(batch *b, batch_policy *p, uint32_t action);
 /* All rows, in LSN order. */
 int batch_learn(batch *b);
+/* learner_taste.c: completes the row's state by the taste that its person had before it, and takes note of it. Rows
+ * come in LSN order, each once. */
+int batch_taste(batch *b, batch_row *r);
 
 #endif

@@ -1,4 +1,5 @@
-/* What the files of the learner share (learner.c, learner_batch.c, learner_items.c); nobody else includes it. */
+/* What the files of the learner share (learner.c, learner_batch.c, learner_items.c, learner_recent.c); nobody else
+ * includes it. */
 #ifndef POLICY_LEARNER_PRIVATE_H
 #define POLICY_LEARNER_PRIVATE_H
 
@@ -6,10 +7,11 @@
 #include "policy/policy_private.h"
 
 enum {
-    LEARNER_ROWS_MAX = 20000,    /* interactions in one batch */
-    LEARNER_CHANGES_MAX = 60000, /* rows written by one batch; one interaction alone is always allowed */
-    LEARNER_SLICE = 512,         /* rows in one of its transactions: others wait for no longer than that */
-    LEARNER_ITEMS_CACHED = 4096  /* a power of two */
+    LEARNER_ROWS_MAX = 20000,     /* interactions in one batch */
+    LEARNER_CHANGES_MAX = 60000,  /* rows written by one batch; one interaction alone is always allowed */
+    LEARNER_SLICE = 512,          /* rows in one of its transactions: others wait for no longer than that */
+    LEARNER_ITEMS_CACHED = 4096,  /* a power of two */
+    LEARNER_PEOPLE_CACHED = 32768 /* a power of two */
 };
 
 /* ---- learner_items.c: what the learner must know of an item, kept between batches ---- */
@@ -30,6 +32,33 @@ int learner_items_get(learner_items *c, record_store *record, uint32_t num, cons
 void learner_items_forget(learner_items *c, uint32_t num);
 void learner_items_clear(learner_items *c);
 
+/* ---- learner_recent.c: what people judged last, kept between batches where taste is a part of states ---- */
+typedef struct learner_judged {
+    uint32_t num;
+    interaction_type type;
+    int32_t watch_s;
+    double rating;
+    int64_t at;
+    uint64_t lsn;
+} learner_judged;
+
+typedef struct learner_person {
+    size_t count;
+    learner_judged items[POLICY_TASTE_ITEMS]; /* newest (by at, then lsn) first, each item once */
+    char id[];
+} learner_person;
+
+typedef struct learner_recent {
+    learner_person *slots[LEARNER_PEOPLE_CACHED];
+} learner_recent;
+
+/* As it was before interaction `lsn`, which is the next of theirs; valid until the next call. */
+int learner_recent_get(learner_recent *c, record_store *record, const char *person, uint64_t lsn, learner_person **out,
+                       braid_error *err);
+void learner_recent_add(learner_person *p, const learner_judged *judged);
+void learner_recent_forget(learner_recent *c, const char *person);
+void learner_recent_clear(learner_recent *c);
+
 /* ---- learner.c ---- */
 struct policy_learner {
     record_store *record;
@@ -42,6 +71,7 @@ struct policy_learner {
     record_stats *stats; /* by item number; num 0: none yet */
     size_t stats_count;
     learner_items items;
+    learner_recent recent;
     arena *scratch; /* of one transaction */
     metric_counter *learned, *refused;
 };

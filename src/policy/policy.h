@@ -3,9 +3,9 @@
  *
  * An interaction becomes a reward in 0..1 and an episode; it moves the posteriors of the item's actions (its genres) at
  * five levels of back-off: the person in this state, the person in any state, their cohort (the people of their
- * region), everybody in this state, everybody. A state is discretised (daypart, device, mood, region, or what of these
- * the option policy.state names) and hashed by SHA-256 of its canonical form, so that states do recur. Scoring samples
- * each action once an answer (Thompson 1933): what is uncertain is tried, what is known to fail is not.
+ * region), everybody in this state, everybody. A state is discretised (daypart, device, mood, region, recent taste: what
+ * of these the option policy.state names) and hashed by SHA-256 of its canonical form, so that states do recur. Scoring
+ * samples each action once an answer (Thompson 1933): what is uncertain is tried, what is known to fail is not.
  *
  * The learner runs behind the log, never in a request; it writes episodes, posteriors, counters and its cursor in one
  * transaction, so delivery at least once leaves exactly what one clean pass would. The taste profile of a person (seen
@@ -39,14 +39,15 @@ typedef enum policy_state_part {
     POLICY_DEVICE,
     POLICY_MOOD,
     POLICY_REGION,
+    POLICY_TASTE, /* of the person, not of the moment: the genre that they liked most lately */
     POLICY_STATE_PARTS
 } policy_state_part;
-#define POLICY_STATE_ALL ((1u << POLICY_STATE_PARTS) - 1)
-/* "daypart,device,mood,region" in any order, -> a bit a part; "" is none: every moment is like any other. INVALID
- * names what is no part. */
+#define POLICY_STATE_MOMENT ((1u << POLICY_TASTE) - 1) /* what a request or an interaction says of its moment */
+/* "daypart,device,mood,region,taste" in any order, -> a bit a part; "" is none: every moment is like any other.
+ * INVALID names what is no part. */
 int policy_state_parse(const char *list, unsigned *parts, braid_error *err);
 typedef struct policy_state {
-    char text[192];
+    char text[240];
     char hash[RECORD_HASH_BYTES];
     char cohort_text[64], cohort[RECORD_HASH_BYTES]; /* of the person's region, in any state; "": no region is known */
 } policy_state;
@@ -57,6 +58,24 @@ typedef struct policy_state {
 void policy_state_hash(const char *text, char out[RECORD_HASH_BYTES]);
 void policy_state_make(unsigned parts, const char *daypart, const char *device, const char *mood, const char *region,
                        int64_t at, policy_state *out);
+/* Gives a state that was just made its taste, "": none is known. Nothing where taste is no part of states. */
+void policy_state_taste(policy_state *s, const char *taste);
+
+/* ---- recent taste (taste.c): votes for genres by the newest things that a person judged ---- */
+enum { POLICY_TASTE_ITEMS = 10, POLICY_TASTE_GENRES = 128 };
+typedef struct policy_taste {
+    size_t count;
+    struct policy_taste_vote {
+        const char *genre; /* borrowed */
+        uint32_t votes, place;
+    } of[POLICY_TASTE_GENRES];
+} policy_taste;
+/* Whether a type says what the person thinks of an item: not a view or a click. */
+bool policy_judges(interaction_type type);
+/* An item that was liked has this genre; `place` 0..POLICY_TASTE_ITEMS - 1 among what was judged, newest first.
+ * Places come in that order; a genre that an item names twice has one vote. */
+void policy_taste_vote(policy_taste *t, size_t place, const char *genre);
+const char *policy_taste_winner(const policy_taste *t); /* "": nothing was liked */
 
 /* ---- posterior (posterior.c) ---- */
 typedef struct policy_posterior {
@@ -122,6 +141,7 @@ typedef struct policy_profile { /* immutable once handed out; reference-counted 
     const policy_affinity *affinities;
     size_t affinity_count; /* by facet id, ascending; learned + stated preferences */
     uint32_t liked;        /* of the newest items, those that were liked */
+    const char *taste;     /* the genre that they liked most lately, taste.c; "": none. Lives as the catalogue does */
     const user *person;    /* NULL if there is no user record */
     /* how it is kept: private to profile.c */
     void *owner;
@@ -229,7 +249,7 @@ typedef struct policy_learner policy_learner;
 int policy_learner_open(record_store *record, policy_rows *rows, catalogue *cat, const logger *log, metrics *m,
                         policy_learner **out, braid_error *err);
 void policy_learner_close(policy_learner *l);
-/* What states are made of, before it learns; all parts otherwise. */
+/* What states are made of, before it learns; otherwise of POLICY_STATE_MOMENT. */
 void policy_learner_states(policy_learner *l, unsigned parts);
 /* Starts over at `learned`: another process may have learned, and counted, since. */
 int policy_learner_begin(policy_learner *l, uint64_t learned, braid_error *err);

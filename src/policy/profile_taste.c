@@ -69,9 +69,21 @@ static bool taste_item(taste *t, const catalogue_card *card, double weight, bool
     return true;
 }
 
+/* The genres of a liked item vote for the recent taste. */
+static void taste_vote(const taste *t, policy_taste *votes, size_t place, const catalogue_card *card) {
+    for (size_t i = 0; i < card->facet_count; i++) {
+        filter_field field;
+        const char *name = catalogue_facet_name(t->cat, card->facets[i], &field);
+        if (name && field == POLICY_ACTION_FIELD) policy_taste_vote(votes, place, name);
+    }
+}
+
 static int taste_recent(taste *t, profile_snapshot *s, braid_error *err) {
+    policy_taste votes = {0};
+    size_t place = 0;
     size_t n = s->event_count, near = n < PROFILE_TASTE_MAX ? n : PROFILE_TASTE_MAX;
     s->shown.liked = 0;
+    s->shown.taste = "";
     if (n == 0) return BRAID_OK;
     uint32_t *nums = arena_alloc(t->a, n * sizeof *nums);
     int32_t *durations = arena_alloc(t->a, n * sizeof *durations);
@@ -94,7 +106,11 @@ static int taste_recent(taste *t, profile_snapshot *s, braid_error *err) {
         else if (!taste_item(t, &cards[i], (reward - taste_neutral) * weight, reward >= POLICY_LIKED))
             return taste_no_memory(err);
         s->shown.liked += cards[i].num != 0 && reward >= POLICY_LIKED;
+        if (!policy_judges(e->type) || place == POLICY_TASTE_ITEMS) continue;
+        if (cards[i].num != 0 && reward >= POLICY_LIKED) taste_vote(t, &votes, place, &cards[i]);
+        place++;
     }
+    s->shown.taste = policy_taste_winner(&votes);
     return BRAID_OK;
 }
 

@@ -1,13 +1,13 @@
 /* States: the little of a situation that is worth telling apart, in a form that recurs.
  *
- * A state that never comes twice teaches nothing, so it is at most four discrete values in a fixed order and
+ * A state that never comes twice teaches nothing, so it is at most five discrete values in a fixed order and
  * spelling; which of them is configuration, and the text names them, so that states of other parts are other states.
  * A cohort is what stands between a person and everybody: the people of a region, which every question and every
  * interaction knows for nothing. The canonical text is what people read, its SHA-256 is what rows are found by; the
  * hash covers the text as it stands, so that anyone can check one against the other with sha256sum. Words are
  * lower-cased (ASCII and Latin-1, which covers French), the region is an upper-case code; blanks around a value go.
  * "%", ";" and "=" within a value are written %25, %3b and %3d: no value can look like another field. A value is cut
- * at 39 bytes, so that four of them always fit. */
+ * at 39 bytes, so that five of them always fit. */
 /* The one-shot SHA256() of OpenSSL 3 asks for memory, and fails without; the form of old does not. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/sha.h>
@@ -17,9 +17,9 @@
 #include "policy/policy.h"
 
 enum { STATE_VALUE_BYTES_MAX = 39 };
-_Static_assert(sizeof "v1;daypart=;device=;mood=;region=" + 4 * STATE_VALUE_BYTES_MAX <=
+_Static_assert(sizeof "v1;daypart=;device=;mood=;region=;taste=" + 5 * STATE_VALUE_BYTES_MAX <=
                    sizeof((policy_state *)0)->text,
-               "four values of full length fit in a state's text");
+               "five values of full length fit in a state's text");
 _Static_assert(sizeof "v1;cohort;region=" + STATE_VALUE_BYTES_MAX <= sizeof((policy_state *)0)->cohort_text,
                "and a region in a cohort's");
 
@@ -106,7 +106,8 @@ static const struct {
 } state_parts[POLICY_STATE_PARTS] = {[POLICY_DAYPART] = {"daypart", state_lower},
                                      [POLICY_DEVICE] = {"device", state_lower},
                                      [POLICY_MOOD] = {"mood", state_lower},
-                                     [POLICY_REGION] = {"region", state_upper}};
+                                     [POLICY_REGION] = {"region", state_upper},
+                                     [POLICY_TASTE] = {"taste", state_lower}};
 
 int policy_state_parse(const char *list, unsigned *parts, braid_error *err) {
     *parts = 0;
@@ -116,9 +117,10 @@ int policy_state_parse(const char *list, unsigned *parts, braid_error *err) {
         for (int i = 0; i < POLICY_STATE_PARTS; i++)
             if (strlen(state_parts[i].name) == len && memcmp(at, state_parts[i].name, len) == 0) found = i;
         if (found < 0)
-            return error_set(err, BRAID_E_INVALID, "options",
-                             "policy.state: \"%.*s\" is no part of a state; daypart, device, mood and region are",
-                             (int)(len < 40 ? len : 40), at);
+            return error_set(
+                err, BRAID_E_INVALID, "options",
+                "policy.state: \"%.*s\" is no part of a state; daypart, device, mood, region and taste are",
+                (int)(len < 40 ? len : 40), at);
         *parts |= 1u << found;
         at += len;
     }
@@ -149,11 +151,22 @@ void policy_state_make(unsigned parts, const char *daypart, const char *device, 
                                                         daypart && *daypart ? daypart : state_daypart(at),
                                                     [POLICY_DEVICE] = device,
                                                     [POLICY_MOOD] = mood,
-                                                    [POLICY_REGION] = region};
+                                                    [POLICY_REGION] = region,
+                                                    [POLICY_TASTE] = ""};
     char *to = stpcpy(out->text, "v1");
     for (int i = 0; i < POLICY_STATE_PARTS; i++)
         if (parts & 1u << i) to = state_field(to, i, values[i]);
     *to = '\0';
     policy_state_hash(out->text, out->hash);
     state_cohort(region, out);
+}
+
+/* Taste is the last field, and empty until now: what is known of the moment need not be kept to add it. */
+void policy_state_taste(policy_state *s, const char *taste) {
+    static const char empty[] = ";taste=";
+    size_t n = strlen(s->text), tail = sizeof empty - 1;
+    if (!*taste || n < tail || strcmp(s->text + n - tail, empty) != 0) return;
+    char *to = state_append(s->text + n, taste, state_parts[POLICY_TASTE].fold);
+    *to = '\0';
+    policy_state_hash(s->text, s->hash);
 }

@@ -346,6 +346,7 @@ int scope_make(query_run_state *q, braid_error *err) {
     /* The state is what the request says of its moment, as an interaction's state is what its context says: only so do
      * they meet again. */
     policy_state_make(q->rooms->state_parts, rq->daypart, rq->device, rq->mood, rq->region, q->now_ms, &q->state);
+    if (q->profile) policy_state_taste(&q->state, q->profile->taste);
     rc = make_allow(q, err);
     return rc ? rc : make_targets(q, err);
 }

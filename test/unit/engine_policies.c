@@ -235,6 +235,50 @@ static void a_policy_is_shown_as_answers_use_it(void **state) {
     fixture_end(&f);
 }
 
+static void is_of_state(fixture *f, const char *person, const char *context, const char *wanted) {
+    braid_error err = {0};
+    char *json = NULL;
+    if (braid_policy_show(f->db, "default", person, context, &json, &err)) fail_msg("show: %s", err.message);
+    json_t *shown = json_loads(json, 0, NULL);
+    braid_free(json);
+    assert_string_equal(text_at(shown, "state"), wanted);
+    json_decref(shown);
+}
+
+static void state_keeps_the_recent_taste_of_whom_it_is_asked(void **state) {
+    (void)state;
+    static const char *const settings[] = {"policy.state", "device,taste", NULL};
+    fixture f;
+    braid_error err = {0};
+    fixture_start(&f, settings);
+    put_all(&f, "{\"id\":\"a\",\"title\":\"A\",\"genres\":[\"Drame\"]}\n"
+                "{\"id\":\"b\",\"title\":\"B\",\"genres\":[\"conte\"]}\n"
+                "{\"interaction\":{\"user\":\"ann\",\"item\":\"a\",\"type\":\"like\"}}\n"
+                "{\"interaction\":{\"user\":\"bob\",\"item\":\"b\",\"type\":\"complete\"}}");
+    settle(&f);
+    is_of_state(&f, "ann", "{\"device\":\"TV\"}", "v1;device=tv;taste=drame");
+    is_of_state(&f, "bob", "{\"device\":\"tv\"}", "v1;device=tv;taste=conte");
+    is_of_state(&f, "ann", "{\"taste\":\"Western\"}", "v1;device=;taste=western"); /* what if */
+    is_of_state(&f, "eve", NULL, "v1;device=;taste=");
+    is_of_state(&f, NULL, NULL, "v1;device=;taste=");
+    put_all(&f, "{\"interaction\":{\"user\":\"ann\",\"item\":\"b\",\"type\":\"like\"}}");
+    is_of_state(&f, "ann", NULL, "v1;device=;taste=conte");
+    settle(&f);
+    learn(&f); /* no learning moves it, nor does a restart */
+    is_of_state(&f, "ann", NULL, "v1;device=;taste=conte");
+    braid_close(f.db);
+    assert_int_equal(fixture_open(&f, settings, &err), BRAID_OK);
+    is_of_state(&f, "ann", NULL, "v1;device=;taste=conte");
+    /* what ann did last was learned under the taste that she had then */
+    json_t *rows = taken_out(&f, "ann"), *row;
+    size_t i, met = 0;
+    json_array_foreach (json_object_get(rows, "policies"), i, row)
+        met += strcmp(text_at(row, "state"), "v1;device=;taste=drame") == 0;
+    assert_int_equal(met, 1);
+    json_decref(rows);
+    fixture_end(&f);
+}
+
 static void a_list_explores_within_its_budget_and_tells_its_chances(void **state) {
     (void)state;
     fixture f;
@@ -424,6 +468,7 @@ int main(void) {
         cmocka_unit_test(another_database_takes_what_it_knows_nothing_of),
         cmocka_unit_test(nonsense_is_refused_whole),
         cmocka_unit_test(a_policy_is_shown_as_answers_use_it),
+        cmocka_unit_test(state_keeps_the_recent_taste_of_whom_it_is_asked),
         cmocka_unit_test(an_agent_does_as_its_document_says),
         cmocka_unit_test(an_agent_is_checked_and_its_versions_are_kept),
         cmocka_unit_test(another_setting_is_another_answer_at_once),

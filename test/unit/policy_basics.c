@@ -38,7 +38,7 @@ static policy_state state_of(const char *daypart, const char *device, const char
                              int64_t at) {
     policy_state s;
     memset(&s, 0x55, sizeof s);
-    policy_state_make(POLICY_STATE_ALL, daypart, device, mood, region, at, &s);
+    policy_state_make(POLICY_STATE_MOMENT, daypart, device, mood, region, at, &s);
     return s;
 }
 
@@ -67,6 +67,68 @@ static void a_state_holds_the_parts_that_are_wanted_and_names_them(void **state)
     assert_string_equal(s.cohort, ""); /* a region that is not known is no cohort */
     assert_int_equal(policy_state_parse("daypart,weather", &parts, &err), BRAID_E_INVALID);
     assert_non_null(strstr(err.message, "\"weather\""));
+}
+
+static void taste_is_a_part_of_those_states_that_want_it(void **state) {
+    (void)state;
+    unsigned parts = 0;
+    policy_state s;
+    braid_error err = {0};
+    assert_int_equal(policy_state_parse("taste,device", &parts, &err), BRAID_OK);
+    policy_state_make(parts, "evening", "tv", "", "", 0, &s);
+    assert_string_equal(s.text, "v1;device=tv;taste="); /* nothing is known of them yet */
+    policy_state cold = s;
+    policy_state_taste(&s, "");
+    assert_memory_equal(&s, &cold, sizeof s);
+    policy_state_taste(&s, " Comédie;Noire");
+    assert_string_equal(s.text, "v1;device=tv;taste=comédie%3bnoire");
+    char hash[RECORD_HASH_BYTES];
+    policy_state_hash(s.text, hash);
+    assert_string_equal(s.hash, hash);
+    policy_state_taste(&s, "drame"); /* one is enough */
+    assert_string_equal(s.text, "v1;device=tv;taste=comédie%3bnoire");
+    s = state_of("evening", "tv", "", "CA", 0);
+    policy_state same = s;
+    policy_state_taste(&s, "drame");
+    assert_memory_equal(&s, &same, sizeof s);
+}
+
+static const char *winner_of(const char *const genres[], size_t n) { /* of items, newest first: "a b" */
+    static char words[64][16];
+    policy_taste t = {0};
+    size_t used = 0;
+    for (size_t place = 0; place < n; place++)
+        for (const char *at = genres[place]; *at; at += strspn(at, " ")) {
+            size_t len = strcspn(at, " ");
+            snprintf(words[used], sizeof words[used], "%.*s", (int)len, at);
+            policy_taste_vote(&t, place, words[used++]);
+            at += len;
+        }
+    return policy_taste_winner(&t);
+}
+
+static void recent_taste_is_the_genre_with_the_most_votes(void **state) {
+    (void)state;
+    assert_string_equal(winner_of((const char *const[]){""}, 0), "");
+    assert_string_equal(winner_of((const char *const[]){"conte", "drame", "drame essai"}, 3), "drame");
+    assert_string_equal(winner_of((const char *const[]){"drame", "conte"}, 2), "drame"); /* the newest has more say */
+    assert_string_equal(winner_of((const char *const[]){"drame", "conte", "conte"}, 3), "conte");
+    assert_string_equal(winner_of((const char *const[]){"", "", "", "", "", "", "", "", "", "conte"}, 10), "conte");
+    /* as many votes: byte order, however the item lists them; named twice is once */
+    assert_string_equal(winner_of((const char *const[]){"essai conte drame"}, 1), "conte");
+    assert_string_equal(winner_of((const char *const[]){"drame essai", "essai essai", "conte", "drame"}, 4), "essai");
+}
+
+static void taste_of_very_many_genres_is_still_one(void **state) {
+    (void)state;
+    char words[2 * POLICY_TASTE_GENRES][8];
+    policy_taste t = {0};
+    for (size_t i = 0; i < 2 * POLICY_TASTE_GENRES; i++) {
+        snprintf(words[i], sizeof words[i], "g%03zu", i);
+        policy_taste_vote(&t, 0, words[i]);
+    }
+    policy_taste_vote(&t, 1, "g005");
+    assert_string_equal(policy_taste_winner(&t), "g005");
 }
 
 static void spelling_does_not_make_another_state(void **state) {
@@ -241,6 +303,9 @@ int main(void) {
         cmocka_unit_test(a_reward_follows_the_table),
         cmocka_unit_test(a_state_has_its_golden_text_and_hash),
         cmocka_unit_test(a_state_holds_the_parts_that_are_wanted_and_names_them),
+        cmocka_unit_test(taste_is_a_part_of_those_states_that_want_it),
+        cmocka_unit_test(recent_taste_is_the_genre_with_the_most_votes),
+        cmocka_unit_test(taste_of_very_many_genres_is_still_one),
         cmocka_unit_test(spelling_does_not_make_another_state),
         cmocka_unit_test(a_value_cannot_look_like_another_field),
         cmocka_unit_test(long_values_are_cut_between_characters),

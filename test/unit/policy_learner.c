@@ -10,6 +10,13 @@ static policy_learner *learner_open(room *r) {
     return l;
 }
 
+/* Of states with every part, the one that is made of a person's past included. */
+static policy_learner *learner_open_all(room *r) {
+    policy_learner *l = learner_open(r);
+    policy_learner_states(l, POLICY_STATE_MOMENT | 1u << POLICY_TASTE);
+    return l;
+}
+
 #if defined __SANITIZE_THREAD__ || defined __SANITIZE_ADDRESS__
 enum { SPEED_STREAM = 2000 };
 #else
@@ -79,7 +86,7 @@ static void an_interaction_moves_four_levels_of_each_genre(void **state) {
     room_learn(&r, l, 0, 100, lsn);
 
     policy_state s;
-    policy_state_make(POLICY_STATE_ALL, "evening", "tv", "", "", 1000, &s);
+    policy_state_make(POLICY_STATE_MOMENT, "evening", "tv", "", "", 1000, &s);
     const struct { const char *user_id, *hash; } levels[] = {{"ann", s.hash}, {"ann", ""}, {"", s.hash}, {"", ""}};
     const char *const actions[] = {"genres=drame", "genres=essai"};
     for (size_t i = 0; i < 8; i++) {
@@ -158,12 +165,122 @@ static void an_episode_leads_to_the_next_state_of_its_session(void **state) {
     chain c = {0};
     must(record_user_episodes(r.record, "ann", 10, chain_row, &c, err));
     policy_state want;
-    policy_state_make(POLICY_STATE_ALL, "evening", "tv", "", "", 3, &want);
+    policy_state_make(POLICY_STATE_MOMENT, "evening", "tv", "", "", 3, &want);
     assert_int_equal(c.n, 3);
     for (size_t i = 0; i < c.n; i++) {
         assert_string_equal(c.next[i], c.lsn[i] == lsn[0] ? want.hash : "");
         assert_int_equal(c.done[i], c.lsn[i] == lsn[2]);
     }
+    policy_learner_close(l);
+    room_close(&r);
+}
+
+/* ---- taste ---- */
+typedef struct states {
+    char text[64][64];
+    uint64_t lsn[64];
+    size_t n;
+} states;
+
+static bool states_row(void *ctx, const record_episode *row) {
+    states *s = ctx;
+    s->lsn[s->n] = row->interaction_lsn;
+    snprintf(s->text[s->n++], sizeof s->text[0], "%s", row->state);
+    return s->n < 64;
+}
+
+static const char *state_at(const states *s, uint64_t lsn) {
+    for (size_t i = 0; i < s->n; i++)
+        if (s->lsn[i] == lsn) return s->text[i];
+    return "no episode";
+}
+
+/* What answers said of steps, held against what was learned. */
+typedef struct chain_states {
+    char (*said)[64];
+    const uint64_t *lsn;
+    size_t count, met, wanted, with;
+} chain_states;
+
+static bool chain_states_row(void *ctx, const record_episode *row) {
+    chain_states *c = ctx;
+    for (size_t i = 0; i < c->count; i++) {
+        if (c->lsn[i] != row->interaction_lsn) continue;
+        if (strcmp(row->state, c->said[i]) != 0)
+            fail_msg("step %zu: answered under %s, learned under %s", i, c->said[i], row->state);
+        c->met++;
+        c->with += row->state[strlen(row->state) - 1] != '=';
+    }
+    return true;
+}
+
+static void what_is_chosen_is_learned_under_the_taste_before_it(void **state) {
+    (void)state;
+    room r;
+    room_open(&r);
+    room_item(&r, "d1", "\"genres\":[\"drame\"]");
+    room_item(&r, "d2", "\"genres\":[\"drame\"]");
+    room_item(&r, "c1", "\"genres\":[\"conte\"]");
+    room_item(&r, "c2", "\"genres\":[\"conte\",\"essai\"]");
+    const struct {
+        const char *user_id, *item_id;
+        interaction_type type;
+        int64_t at;
+        const char *under;
+    } story[] = {{"ann", "c1", INTERACTION_VIEW, 1, "v1;taste="},
+                 {"ann", "d1", INTERACTION_LIKE, 10, "v1;taste="},
+                 {"bob", "c1", INTERACTION_LIKE, 11, "v1;taste="}, /* another's taste */
+                 {"ann", "c1", INTERACTION_CLICK, 12, "v1;taste=drame"},
+                 {"ann", "c1", INTERACTION_LIKE, 13, "v1;taste=drame"}, /* a click said nothing */
+                 {"ann", "d2", INTERACTION_LIKE, 5, "v1;taste=conte"},  /* comes late: the oldest of three */
+                 {"ann", "c2", INTERACTION_SKIP, 20, "v1;taste=drame"}, /* two of drame, one newer of conte */
+                 {"ann", "d1", INTERACTION_DISLIKE, 21, "v1;taste=drame"},
+                 {"ann", "d2", INTERACTION_VIEW, 22, "v1;taste=conte"}, /* of drame the old one is left */
+                 {"ann", "c1", INTERACTION_DISLIKE, 23, "v1;taste=conte"},
+                 {"ann", "d2", INTERACTION_DISLIKE, 24, "v1;taste=drame"},
+                 {"ann", "d2", INTERACTION_VIEW, 25, "v1;taste="}}; /* nothing of late was liked */
+    enum { STEPS = sizeof story / sizeof story[0] };
+    uint64_t lsn[STEPS];
+    for (size_t i = 0; i < STEPS; i++) {
+        interaction in = did(story[i].user_id, story[i].item_id, story[i].type, story[i].at);
+        lsn[i] = room_did(&r, &in, NULL);
+    }
+    policy_learner *l = learner_open(&r);
+    policy_learner_states(l, 1u << POLICY_TASTE);
+    room_learn(&r, l, 0, 100, lsn[STEPS - 1]);
+    states found = {0};
+    must(record_user_episodes(r.record, "ann", 64, states_row, &found, err));
+    must(record_user_episodes(r.record, "bob", 64, states_row, &found, err));
+    for (size_t i = 0; i < STEPS; i++)
+        if (strcmp(state_at(&found, lsn[i]), story[i].under) != 0)
+            fail_msg("step %zu: %s, not %s", i, state_at(&found, lsn[i]), story[i].under);
+    policy_learner_close(l);
+    room_close(&r);
+}
+
+static void ten_judgements_are_a_taste_and_older_ones_are_forgotten(void **state) {
+    (void)state;
+    enum { CONTES = POLICY_TASTE_ITEMS + 1 };
+    room r;
+    room_open(&r);
+    room_item(&r, "d", "\"genres\":[\"drame\"]");
+    interaction in = did("ann", "d", INTERACTION_LIKE, 1);
+    uint64_t lsn[CONTES];
+    room_did(&r, &in, NULL);
+    for (int i = 0; i < CONTES; i++) { /* nothing of which is liked */
+        char id[16];
+        snprintf(id, sizeof id, "c%d", i);
+        room_item(&r, id, "\"genres\":[\"conte\"]");
+        in = did("ann", id, INTERACTION_DISLIKE, 10 + i);
+        lsn[i] = room_did(&r, &in, NULL);
+    }
+    policy_learner *l = learner_open(&r);
+    policy_learner_states(l, 1u << POLICY_TASTE);
+    room_learn(&r, l, 0, 100, lsn[CONTES - 1]);
+    states found = {0};
+    must(record_user_episodes(r.record, "ann", 64, states_row, &found, err));
+    assert_string_equal(state_at(&found, lsn[POLICY_TASTE_ITEMS - 1]), "v1;taste=drame");
+    assert_string_equal(state_at(&found, lsn[POLICY_TASTE_ITEMS]), "v1;taste=");
     policy_learner_close(l);
     room_close(&r);
 }
@@ -211,7 +328,8 @@ static void fill(room *r, uint64_t seed, size_t n) {
     for (size_t i = 0; i < n; i++) {
         lists[i] = random_list(&x);
         list[i] = did(user_ids[rng_below(&x, USERS)], ids[rng_below(&x, ITEMS)],
-                      (interaction_type)rng_below(&x, INTERACTION_TYPES), (int64_t)i * 1000);
+                      (interaction_type)rng_below(&x, INTERACTION_TYPES),
+                      ((int64_t)i - (int64_t)rng_below(&x, 60)) * 1000); /* some arrive late */
         list[i].watch_s = (int32_t)rng_below(&x, 700);
         if (list[i].type == INTERACTION_RATE) list[i].rating = 0.5 * (double)(1 + rng_below(&x, 10));
         list[i].device = devices[rng_below(&x, 3)];
@@ -231,7 +349,7 @@ static char *clean_pass(uint64_t seed, size_t n, size_t batch) {
     room_open(&r);
     fill(&r, seed, n);
     uint64_t head = record_head(r.record);
-    policy_learner *l = learner_open(&r);
+    policy_learner *l = learner_open_all(&r);
     assert_int_equal(room_learn(&r, l, 0, batch, head), head);
     assert_int_equal(cursor_of(&r), head);
     policy_learner_close(l);
@@ -251,7 +369,7 @@ static void repeated_delivery_and_reopening_leave_what_one_pass_leaves(void **st
     uint64_t head = record_head(r.record), at = 0;
     rng x;
     rng_seed(&x, seed + 1);
-    policy_learner *l = learner_open(&r);
+    policy_learner *l = learner_open_all(&r);
     unsigned rounds = 0;
     while (at < head) {
         uint64_t back = rng_below(&x, 300), from = at > back ? at - back : 0; /* delivered again */
@@ -260,7 +378,7 @@ static void repeated_delivery_and_reopening_leave_what_one_pass_leaves(void **st
             policy_learner_close(l);
             record_close(r.record);
             room_open_record(&r);
-            l = learner_open(&r);
+            l = learner_open_all(&r);
             if (cursor_of(&r) < at) at = cursor_of(&r);
         }
         rounds++;
@@ -270,7 +388,7 @@ static void repeated_delivery_and_reopening_leave_what_one_pass_leaves(void **st
     char *got = dump(&r, user_ids, USERS);
     assert_true(rounds > 5);
     assert_true(strstr(got, "|ranking|") && strstr(got, "|linear|") && strstr(got, "u3|offset|") &&
-                strstr(got, "v1;cohort;region=FR"));
+                strstr(got, "v1;cohort;region=FR") && strstr(got, ";taste=drame") && strstr(got, ";taste=|"));
     assert_string_equal(got, want);
     free(got);
     free(want);
@@ -281,7 +399,7 @@ static void repeated_delivery_and_reopening_leave_what_one_pass_leaves(void **st
 static void learn_until_killed(room *r, int told) {
     r->record = NULL;
     room_open_record(r);
-    policy_learner *l = learner_open(r);
+    policy_learner *l = learner_open_all(r);
     uint64_t head = record_head(r->record), at = cursor_of(r);
     while (at < head) {
         at = room_learn(r, l, at, 60, at + 60 < head ? at + 60 : head);
@@ -320,7 +438,7 @@ static void killed_anywhere_it_leaves_what_one_pass_leaves(void **state) {
     r.record = NULL;
     room_open_record(&r);
     uint64_t head = record_head(r.record), at = cursor_of(&r);
-    policy_learner *l = learner_open(&r);
+    policy_learner *l = learner_open_all(&r);
     assert_true(at > 0);
     room_learn(&r, l, at > 90 ? at - 90 : 0, 1000, head); /* some of it once more */
     policy_learner_close(l);
@@ -328,6 +446,65 @@ static void killed_anywhere_it_leaves_what_one_pass_leaves(void **state) {
     assert_string_equal(got, want);
     free(got);
     free(want);
+    room_close(&r);
+}
+
+/* A random stream of one person after the other; before each step the state that an answer would have had is noted. */
+static void answers_have_the_state_that_is_learned_afterwards(void **state) {
+    (void)state;
+    enum { STEPS = 700 };
+    uint64_t seed = test_seed("taste");
+    static const char *const genres[] = {"drame", "essai", "western", "conte"};
+    room r;
+    room_open(&r);
+    rng x;
+    rng_seed(&x, seed);
+    char ids[ITEMS][8];
+    for (uint32_t i = 0; i < ITEMS; i++) {
+        char fields[160];
+        snprintf(ids[i], sizeof ids[i], "i%u", i);
+        snprintf(fields, sizeof fields, "\"duration_s\":600,\"genres\":[\"%s\",\"%s\"],\"themes\":[\"drame\"]",
+                 genres[rng_below(&x, 4)], genres[rng_below(&x, 4)]);
+        room_item(&r, ids[i], i == 7 ? "" : fields);
+    }
+    policy_profiles *profiles = NULL;
+    must(policy_profiles_open(r.record, r.people, r.cat, &test_limits, 3, &clock_system, r.m, &profiles, err));
+    char(*said)[64] = calloc(STEPS, sizeof *said);
+    uint64_t lsn[STEPS];
+    const char *who[STEPS];
+    assert_non_null(said);
+    for (int i = 0; i < STEPS; i++) {
+        const policy_profile *p = NULL;
+        policy_state s;
+        uint32_t num;
+        interaction in = did(user_ids[rng_below(&x, USERS)], ids[rng_below(&x, ITEMS)],
+                             (interaction_type)rng_below(&x, INTERACTION_TYPES), i - (int64_t)rng_below(&x, 30));
+        in.watch_s = (int32_t)rng_below(&x, 700);
+        if (in.type == INTERACTION_RATE) in.rating = 5;
+        must(policy_profile_get(profiles, in.user, 0, &p, err));
+        policy_state_make(1u << POLICY_TASTE, "", "", "", "", in.at, &s);
+        policy_state_taste(&s, p->taste);
+        snprintf(said[i], sizeof said[i], "%.63s", s.text);
+        policy_profile_release(p);
+        lsn[i] = room_did(&r, &in, &num);
+        policy_profile_moved(profiles, &in, num, lsn[i]);
+        who[i] = in.user;
+    }
+    policy_learner *l = learner_open(&r);
+    policy_learner_states(l, 1u << POLICY_TASTE);
+    room_learn(&r, l, 0, 1 + rng_below(&x, 90), lsn[STEPS - 1]);
+    unsigned with = 0;
+    for (int u = 0; u < USERS; u++) {
+        chain_states c = {.said = said, .lsn = lsn, .count = STEPS};
+        must(record_user_episodes(r.record, user_ids[u], SIZE_MAX, chain_states_row, &c, err));
+        for (int i = 0; i < STEPS; i++) c.wanted += who[i] == user_ids[u];
+        assert_int_equal(c.met, c.wanted);
+        with += c.with;
+    }
+    assert_true(with > STEPS / 2);
+    policy_learner_close(l);
+    policy_profiles_close(profiles);
+    free(said);
     room_close(&r);
 }
 
@@ -547,7 +724,7 @@ static void a_batch_that_could_not_be_written_stays_to_be_done(void **state) {
 }
 
 /* ---- speed: printed ---- */
-static void measure(const char *what, size_t people, size_t items, size_t genres, size_t n) {
+static void measure(const char *what, size_t people, size_t items, size_t genres, size_t n, bool taste) {
     room r;
     room_open(&r);
     rng x;
@@ -573,6 +750,7 @@ static void measure(const char *what, size_t people, size_t items, size_t genres
     room_did_many(&r, list, n);
     uint64_t head = record_head(r.record);
     policy_learner *l = learner_open(&r);
+    if (taste) policy_learner_states(l, POLICY_STATE_MOMENT | 1u << POLICY_TASTE);
     double start = test_ms();
     room_learn(&r, l, 0, 10000, head);
     double ms = test_ms() - start;
@@ -588,8 +766,9 @@ static void measure(const char *what, size_t people, size_t items, size_t genres
 
 static void speed_in_large_batches(void **state) {
     (void)state;
-    measure("10 people, 100 items, 8 genres", 10, 100, 8, SPEED_STREAM);
-    measure("120 people, 400 items, 25 genres", 120, 400, 25, SPEED_STREAM);
+    measure("10 people, 100 items, 8 genres", 10, 100, 8, SPEED_STREAM, false);
+    measure("120 people, 400 items, 25 genres", 120, 400, 25, SPEED_STREAM, false);
+    measure("the same with taste in states", 120, 400, 25, SPEED_STREAM, true);
 }
 
 int main(void) {
@@ -597,6 +776,9 @@ int main(void) {
         cmocka_unit_test(an_interaction_moves_four_levels_of_each_genre),
         cmocka_unit_test(a_region_is_a_cohort_and_parts_that_are_not_wanted_are_in_no_state),
         cmocka_unit_test(an_episode_leads_to_the_next_state_of_its_session),
+        cmocka_unit_test(what_is_chosen_is_learned_under_the_taste_before_it),
+        cmocka_unit_test(ten_judgements_are_a_taste_and_older_ones_are_forgotten),
+        cmocka_unit_test(answers_have_the_state_that_is_learned_afterwards),
         cmocka_unit_test(repeated_delivery_and_reopening_leave_what_one_pass_leaves),
         cmocka_unit_test(killed_anywhere_it_leaves_what_one_pass_leaves),
         cmocka_unit_test(a_batch_of_any_size_gives_the_same),

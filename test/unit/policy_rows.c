@@ -207,7 +207,7 @@ static void a_row_is_loaded_once_and_then_comes_from_the_cache_as_it_was(void **
     place p;
     place_open(&p);
     policy_state s;
-    policy_state_make(POLICY_STATE_ALL, "evening", "tv", "", "", 0, &s);
+    policy_state_make(POLICY_STATE_MOMENT, "evening", "tv", "", "", 0, &s);
     room_user(&p.r, "ann", "");
     move(&p, "ann", s.hash, 1000003, false);
     move(&p, "", "", UINT64_C(1) << 53, false);
@@ -469,7 +469,7 @@ static int race_run(place *p, bool told, int percent) {
         policy_state s;
         char mood[16];
         snprintf(mood, sizeof mood, "%c%d", told ? 't' : 'n', i);
-        policy_state_make(POLICY_STATE_ALL, "evening", "tv", mood, "", 0, &s);
+        policy_state_make(POLICY_STATE_MOMENT, "evening", "tv", mood, "", 0, &s);
         memcpy(x.hashes[i], s.hash, sizeof s.hash);
     }
     trouble.fails_percent = percent;

@@ -3,7 +3,7 @@
 
 static policy_state here(void) {
     policy_state s;
-    policy_state_make(POLICY_STATE_ALL, "evening", "", "", "CA", 0, &s);
+    policy_state_make(POLICY_STATE_MOMENT, "evening", "", "", "CA", 0, &s);
     return s;
 }
 
