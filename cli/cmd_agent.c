@@ -106,11 +106,15 @@ static int set(cli *c) {
 static void print_hours(const json_t *hours) {
     const json_t *h;
     size_t i;
-    cli_table *t = cli_table_new("hour|agent|>slates|>episodes|>finished|>reward|>mean");
+    cli_table *t = cli_table_new("hour|agent|>slates|>explored|>episodes|>finished|>reward|>mean");
     json_array_foreach (hours, i, h) {
         cli_table_cell(t, cli_json_str(h, "hour"));
         cli_table_cell(t, cli_json_str(h, "agent"));
         cli_table_cellf(t, "%.0f", cli_json_num(h, "slates"));
+        if (json_is_number(json_object_get(h, "explored_share")))
+            cli_table_cellf(t, "%.1f %%", 100 * cli_json_num(h, "explored_share"));
+        else
+            cli_table_cell(t, "");
         cli_table_cellf(t, "%.0f", cli_json_num(h, "episodes"));
         cli_table_cellf(t, "%.0f", cli_json_num(h, "finished"));
         cli_table_cellf(t, "%.2f", cli_json_num(h, "reward_sum"));
@@ -174,7 +178,8 @@ const cli_command cmd_agent = {
     .about =
         "An agent is a name in questions and interactions under which things are learned. set changes what is given\n"
         "and leaves the rest; an agent that was never set has the defaults. remove brings the defaults back; what was\n"
-        "learned stays. hours prints what agents did hour by hour (UTC): lists shown, episodes, rewards.",
+        "learned stays. hours prints what agents did hour by hour (UTC): lists shown, the share\n"
+        "of their places that explored, episodes, rewards.",
     .examples = "braid agent set homepage --learner thompson --budget 0.2 --age-days-max 365\n"
                 "braid agent hours homepage --db films.db\n"
                 "braid agent list --url http://127.0.0.1:8080",

@@ -340,8 +340,9 @@ BRAID_API int braid_info(braid_db *db, const char *section, char **json, braid_e
 BRAID_API int braid_metrics(braid_db *db, char **text, braid_error *err);
 /* What agents did hour by hour (`agent` NULL: all), from <= hour < until (RFC 3339; NULL: of the last week, and
  * without end), the first 10,000. A file is counted up to now, a server once an hour and soon after opening; what
- * comes late is counted in its own hour. {"hours":[{hour,agent,slates,episodes,finished,reward_sum,reward_mean}]};
- * reward_mean null where there was no episode. */
+ * comes late is counted in its own hour. {"hours":[{hour,agent,slates,episodes,finished,reward_sum,reward_mean,
+ * places,explored,explored_share}]}: of the places of the slates, those that were given away to learn;
+ * reward_mean null where there was no episode, explored_share where there was no place. */
 BRAID_API int braid_hours(braid_db *db, const char *agent, const char *from, const char *until, char **json,
                           braid_error *err);
 /* Counts what the faces above see, so that it appears in braid_metrics: name like "http_requests", label text like

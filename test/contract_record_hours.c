@@ -54,12 +54,25 @@ static void put_slate(record_store *s, const char *id, const char *agent, int64_
     assert_int_equal(write_one(s, &c, NULL), BRAID_OK);
 }
 
+static record_change list_of(record_slate *l, const char *id, int64_t at, uint32_t places, uint32_t explored) {
+    *l = (record_slate){.id = id,
+                        .agent = "default",
+                        .user = "ana",
+                        .at = at,
+                        .body = "x",
+                        .body_len = 1,
+                        .places = places,
+                        .explored = explored};
+    return (record_change){.kind = RECORD_SLATE, .slate = l};
+}
+
 typedef struct seen {
     char text[4096];
     size_t count, stop_after;
 } seen;
 
-/* "hour agent slates/episodes/finished/reward", hours counted from NOON. */
+/* "hour agent slates/episodes/finished/reward", where there are places "explored of places", hours counted from
+ * NOON. */
 static bool see(void *ctx, const record_hour *h) {
     seen *s = ctx;
     size_t n = strlen(s->text);
@@ -67,6 +80,10 @@ static bool see(void *ctx, const record_hour *h) {
     snprintf(s->text + n, sizeof s->text - n, "%lld %s %llu/%llu/%llu/%g, ", (long long)((h->hour - NOON) / HOUR),
              h->agent, (unsigned long long)h->slates, (unsigned long long)h->episodes, (unsigned long long)h->finished,
              h->reward_sum);
+    n = strlen(s->text);
+    if (h->places > 0)
+        snprintf(s->text + n - 2, sizeof s->text - n + 2, " %llu of %llu, ", (unsigned long long)h->explored,
+                 (unsigned long long)h->places);
     return ++s->count != s->stop_after;
 }
 
@@ -205,10 +222,60 @@ static void episodes_of_a_person_are_read_newest_first_whenever_they_came(void *
     assert_string_equal(found.text, "3:2 2:4 ");
 }
 
+static bool see_places(void *ctx, const record_slate *row) {
+    snprintf(ctx, 64, "%s %u of %u", row->id, row->explored, row->places);
+    return true;
+}
+
+static void an_hour_says_how_many_of_its_places_were_explored(void **state) {
+    enum { MANY = 400 };
+    fixture *f = *state;
+    record_slate l, *lists = calloc(MANY, sizeof *lists);
+    record_change c = list_of(&l, "r1", NOON + 1, 10, 2), *changes = calloc(MANY, sizeof *changes);
+    char(*ids)[16] = calloc(MANY, sizeof *ids), text[64] = "";
+    uint64_t removed = 0;
+    assert_true(lists && changes && ids);
+    assert_int_equal(write_one(f->store, &c, NULL), BRAID_OK);
+    c = list_of(&l, "r1", NOON + 1, 10, 9); /* the first word stands */
+    assert_int_equal(write_one(f->store, &c, NULL), BRAID_OK);
+    assert_true(c.duplicate);
+    put_slate(f->store, "r2", "default", NOON + 2); /* says nothing of places */
+    put_slate(f->store, "r3", "quiet", NOON + 3);
+    c = list_of(&l, "r4", NOON + 4, 3, 4);
+    assert_int_equal(write_one(f->store, &c, NULL), BRAID_E_INVALID);
+    roll_up(f->store, TIME_NONE);
+    expect(f->store, "0 default 2/0/0/0 2 of 10, 0 quiet 1/0/0/0, ");
+    for (int i = 0; i < MANY; i++) { /* many at once */
+        snprintf(ids[i], sizeof ids[i], "m%d", i);
+        changes[i] = list_of(&lists[i], ids[i], NOON + HOUR + i, 8, i % 4 == 0);
+    }
+    assert_int_equal(record_write(f->store, changes, MANY, (record_write_flags){.background = true}, NULL), BRAID_OK);
+    for (int i = 0; i < MANY; i++) assert_int_equal(changes[i].code, BRAID_OK);
+    static const char all[] = "0 default 2/0/0/0 2 of 10, 0 quiet 1/0/0/0, 1 default 400/0/0/0 100 of 3200, ";
+    for (int i = 0; i < 2; i++) {
+        roll_up(f->store, NOON);
+        expect(f->store, all);
+    }
+    assert_int_equal(record_get_slate(f->store, "m4", see_places, text, NULL), BRAID_OK);
+    assert_string_equal(text, "m4 1 of 8");
+    assert_int_equal(record_scan_slates(f->store, NULL, NOON + 1, NOON + 2, see_places, text, NULL), BRAID_OK);
+    assert_string_equal(text, "r1 2 of 10");
+    /* what is forgotten stays counted */
+    assert_int_equal(
+        record_forget(f->store, &(record_old){.kind = RECORD_SLATE, .before = NOON + 3 * HOUR}, &removed, NULL),
+        BRAID_OK);
+    roll_up(f->store, TIME_NONE);
+    expect(f->store, all);
+    free(lists);
+    free(changes);
+    free(ids);
+}
+
 #define CLAIMS(X)                                                                                                      \
     X(an_hour_is_rolled_up_once_however_often_it_is_done)                                                              \
     X(what_comes_late_is_counted_in_its_hour)                                                                          \
     X(hours_are_read_by_agent_and_time_and_some_at_once)                                                               \
+    X(an_hour_says_how_many_of_its_places_were_explored)                                                               \
     X(many_episodes_are_rolled_up_and_stay_counted_when_they_are_forgotten)                                            \
     X(episodes_of_a_person_are_read_newest_first_whenever_they_came)
 

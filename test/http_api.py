@@ -138,7 +138,7 @@ def _(s):
     problem(s.call("POST", "/v1/episodes/similar", json.dumps({"vector": []})), 400)
     problem(s.call("POST", "/v1/episodes/similar", json.dumps({"vector": [1], "n": 1})), 400)
     hours = s.json("GET", "/v1/metrics/hourly?agent=default&from=2026-01-01T00:00:00Z&until=2026-01-03T00:00:00Z")[1]["hours"]
-    equal(hours, [{"hour": "2026-01-02T03:00:00Z", "agent": "default", "slates": 0, "episodes": 1, "finished": 0, "reward_sum": 0.5, "reward_mean": 0.5}])
+    equal(hours, [{"hour": "2026-01-02T03:00:00Z", "agent": "default", "slates": 0, "episodes": 1, "finished": 0, "reward_sum": 0.5, "reward_mean": 0.5, "places": 0, "explored": 0, "explored_share": None}])
     problem(s.call("GET", "/v1/metrics/hourly?from=yesterday"), 400)
     equal(s.json("DELETE", "/v1/users/bot-1")[0], 200)
     problem(s.call("GET", "/v1/users/bot-1/export"), 404)

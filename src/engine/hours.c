@@ -20,6 +20,13 @@ typedef struct hours_out {
     size_t count;
 } hours_out;
 
+static void print_share(buf *out, double of, uint64_t count) {
+    if (count)
+        buf_json_real(out, of / (double)count);
+    else
+        buf_puts(out, "null");
+}
+
 static bool print_hour(void *ctx, const record_hour *h) {
     hours_out *x = ctx;
     char at[32];
@@ -31,10 +38,10 @@ static bool print_hour(void *ctx, const record_hour *h) {
                (unsigned long long)h->episodes, (unsigned long long)h->finished);
     buf_json_real(x->out, h->reward_sum);
     buf_puts(x->out, ",\"reward_mean\":");
-    if (h->episodes)
-        buf_json_real(x->out, h->reward_sum / (double)h->episodes);
-    else
-        buf_puts(x->out, "null");
+    print_share(x->out, h->reward_sum, h->episodes);
+    buf_printf(x->out, ",\"places\":%llu,\"explored\":%llu,\"explored_share\":", (unsigned long long)h->places,
+               (unsigned long long)h->explored);
+    print_share(x->out, (double)h->explored, h->places);
     buf_putc(x->out, '}');
     return !x->out->failed;
 }

@@ -17,6 +17,7 @@ typedef struct kept_slate {
     char *id, *agent, *user, *body; /* one block */
     size_t body_len;
     int64_t at;
+    uint32_t places, explored;
 } kept_slate;
 
 struct slate_log {
@@ -53,7 +54,8 @@ static bool copy(kept_slate *k, const char *id, const char *agent, const char *p
 void slate_log_offer(slate_log *s, const char *id, const char *agent, const char *person, int64_t at,
                      const judge_log *shown) {
     if (!s || !shown || s->share <= 0 || (!shown->experiment[0] && !in_sample(s, id))) return;
-    kept_slate k = {.at = at};
+    kept_slate k = {.at = at, .places = (uint32_t)shown->place_count};
+    for (size_t i = 0; i < shown->place_count; i++) k.explored += shown->places[i].explored && !shown->places[i].forced;
     bool taken = false;
     buf body;
     buf_init(&body, RECORD_DOCUMENT_BYTES_MAX);
@@ -78,8 +80,14 @@ static void write_batch(slate_log *s, const kept_slate *batch, size_t n) {
     size_t refused = 0;
     for (size_t i = 0; i < n; i++) {
         const kept_slate *k = &batch[i];
-        rows[i] = (record_slate){
-            .id = k->id, .agent = k->agent, .user = k->user, .at = k->at, .body = k->body, .body_len = k->body_len};
+        rows[i] = (record_slate){.id = k->id,
+                                 .agent = k->agent,
+                                 .user = k->user,
+                                 .at = k->at,
+                                 .body = k->body,
+                                 .body_len = k->body_len,
+                                 .places = k->places,
+                                 .explored = k->explored};
         changes[i] = (record_change){.kind = RECORD_SLATE, .slate = &rows[i]};
     }
     int rc = record_write(s->record, changes, n, (record_write_flags){.background = true}, &err);

@@ -59,6 +59,8 @@ int record_slate_check(const record_slate *row, const char **why) {
     if (row->user == NULL || (row->user[0] != '\0' && !record_id_valid(row->user))) return BRAID_E_INVALID;
     *why = "a slate says when it was shown";
     if (row->at == TIME_NONE) return BRAID_E_INVALID;
+    *why = "a slate explores no more places than it has";
+    if (row->explored > row->places || row->places > RECORD_SLATE_PLACES_MAX) return BRAID_E_INVALID;
     *why = "a slate has 1..1048576 bytes";
     if (row->body == NULL || row->body_len == 0) return BRAID_E_INVALID;
     return row->body_len <= RECORD_DOCUMENT_BYTES_MAX ? BRAID_OK : BRAID_E_TOO_LARGE;

@@ -17,7 +17,7 @@
 
 /* Of the file: "BRAD" in SQLite's application_id, and the schema step in user_version. */
 #define RECORD_APPLICATION_ID 0x42524144
-#define RECORD_SCHEMA_VERSION 6
+#define RECORD_SCHEMA_VERSION 7
 
 /* A step of the schema that opening made: its number from 1, and what it is called. */
 typedef void record_step_fn(void *ctx, unsigned step, const char *name);
@@ -142,12 +142,15 @@ typedef struct record_document {
 
 /* What one answer showed, for judging policies by what followed. One row a recommendation_id, written once; it goes
  * with its person. Who reads it knows the body's form (policy.h). */
+enum { RECORD_SLATE_PLACES_MAX = 100000 };
 typedef struct record_slate {
     const char *id;           /* the recommendation_id */
     const char *agent, *user; /* user "": nobody in particular */
     int64_t at;               /* wall ms */
     const char *body;         /* any bytes */
     size_t body_len;          /* 1..RECORD_DOCUMENT_BYTES_MAX */
+    uint32_t places;          /* of it, for roll-ups; 0: not known */
+    uint32_t explored;        /* of these, those that were given away to learn */
 } record_slate;
 
 /* What one agent did in one hour. */
@@ -156,6 +159,7 @@ typedef struct record_hour {
     const char *agent;
     uint64_t slates, episodes, finished; /* finished: episodes that ended their session */
     double reward_sum;                   /* of the episodes */
+    uint64_t places, explored;           /* of the slates */
 } record_hour;
 
 /* ---- writing ---- */

@@ -161,6 +161,8 @@ static record_postgres_sql bind_slate(pg_params *p, const record_slate *l) {
     pg_bind_text(p, l->agent);
     pg_bind_int8(p, pg_time(l->at));
     pg_bind_bytes(p, l->body, l->body_len);
+    pg_bind_int4(p, (int32_t)l->places);
+    pg_bind_int4(p, (int32_t)l->explored);
     return SQL_PUT_SLATE;
 }
 

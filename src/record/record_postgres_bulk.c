@@ -2,7 +2,7 @@
  *
  * Items (put_staged_items gives them their numbers) without named vectors, each id once; the vectors, which are most
  * of the bytes, are then copied straight to where they stay. Lists of neighbours (put_staged_neighbours), each item
- * and model once. Slates (put_staged_slates), each id once. Episodes of their own: record_postgres_bulk_episodes.c.
+ * and model once. Slates (put_staged_lists), each id once. Episodes of their own: record_postgres_bulk_episodes.c.
  * Requests of fewer than RECORD_POSTGRES_BULK_MIN changes, and all others, go the ordinary way. The tables are
  * temporary: they are not logged, and empty themselves at the end of the transaction. */
 #include <stdio.h>
@@ -149,14 +149,16 @@ static void bulk_slate(pg_copy *k, const record_change *c) {
     pg_copy_text(k, row->agent);
     pg_copy_int8(k, pg_time(row->at));
     pg_copy_bytes(k, row->body, row->body_len);
+    pg_copy_int4(k, (int32_t)row->places);
+    pg_copy_int4(k, (int32_t)row->explored);
 }
 
 static const bulk_kind bulk_of_neighbours = {
     "COPY staged_neighbours (n, num, model, at, list) FROM STDIN (FORMAT binary)", 5, SQL_PUT_STAGED_NEIGHBOURS,
     "writing neighbours", bulk_neighbours};
 static const bulk_kind bulk_of_slates = {
-    "COPY staged_slates (n, id, person, agent, at, body) FROM STDIN (FORMAT binary)", 6, SQL_PUT_STAGED_SLATES,
-    "writing slates", bulk_slate};
+    "COPY staged_slates (n, id, person, agent, at, body, places, explored) FROM STDIN (FORMAT binary)", 8,
+    SQL_PUT_STAGED_SLATES, "writing slates", bulk_slate};
 
 static int bulk_rows(record_postgres_writer *w, record_postgres_request *r, const bulk_kind *kind, deadline until,
                      size_t *rows, braid_error *err) {

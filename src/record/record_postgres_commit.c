@@ -212,7 +212,7 @@ static int commit_stage(record_postgres_writer *w, attempt *t, braid_error *err)
         " model text COLLATE \"C\" NOT NULL, at bigint NOT NULL, list bytea NOT NULL) ON COMMIT DELETE ROWS;"
         "CREATE TEMP TABLE IF NOT EXISTS staged_slates (n integer NOT NULL, id text COLLATE \"C\" NOT NULL,"
         " person text COLLATE \"C\" NOT NULL, agent text COLLATE \"C\" NOT NULL, at timestamptz NOT NULL,"
-        " body bytea NOT NULL) ON COMMIT DELETE ROWS";
+        " body bytea NOT NULL, places integer NOT NULL, explored integer NOT NULL) ON COMMIT DELETE ROWS";
     if (w->staging) return BRAID_OK;
     int code = pg_exec(w->session, sql, NULL, NULL, t->until, "making room for many changes", NULL, err);
     w->staging = code == BRAID_OK;

@@ -76,6 +76,8 @@ static bool slate_row(pg_row *row, record_slate *out) {
                           .agent = pg_text(row, 2, NULL),
                           .at = pg_wall_ms(pg_int8(row, 3))};
     out->body = pg_bytes(row, 4, &out->body_len);
+    out->places = (uint32_t)pg_int4(row, 5);
+    out->explored = (uint32_t)pg_int4(row, 6);
     return !row->bad && out->id[0] != '\0' && out->agent[0] != '\0' && out->body != NULL && out->body_len > 0;
 }
 

@@ -1,4 +1,4 @@
-/* Roll-ups hour by hour and agent by agent: sql/011_hours.sql makes them anew from an hour on. */
+/* Roll-ups hour by hour and agent by agent: sql/013_explored.sql makes them anew from an hour on. */
 #include "record/record_postgres.h"
 
 enum { ROLL_UP_MS = 120000 };
@@ -26,7 +26,9 @@ int record_postgres_scan_hours(void *self, const char *agent, int64_t from, int6
                             .slates = (uint64_t)pg_int8(&row, 2),
                             .episodes = (uint64_t)pg_int8(&row, 3),
                             .finished = (uint64_t)pg_int8(&row, 4),
-                            .reward_sum = pg_double(&row, 5)};
+                            .reward_sum = pg_double(&row, 5),
+                            .places = (uint64_t)pg_int8(&row, 6),
+                            .explored = (uint64_t)pg_int8(&row, 7)};
         if (row.bad)
             code = record_postgres_corrupt("reading roll-ups", err);
         else

@@ -30,17 +30,19 @@ STEP_BYTES(record_postgres_009, "sql/009_documents.sql");
 STEP_BYTES(record_postgres_010, "sql/010_episodes.sql");
 STEP_BYTES(record_postgres_011, "sql/011_hours.sql");
 STEP_BYTES(record_postgres_012, "sql/012_episodes_quick.sql");
+STEP_BYTES(record_postgres_013, "sql/013_explored.sql");
 
-#define SCHEMA_STEPS 12
+#define SCHEMA_STEPS 13
 
 const char *record_postgres_step(unsigned i, const char **name) {
     static const char *const names[SCHEMA_STEPS] = {
-        "001_items", "002_people",     "003_learning",  "004_write",    "005_insight", "006_readers",
-        "007_crash", "008_neighbours", "009_documents", "010_episodes", "011_hours",   "012_episodes_quick"};
-    static const char *const texts[SCHEMA_STEPS] = {record_postgres_001, record_postgres_002, record_postgres_003,
-                                                    record_postgres_004, record_postgres_005, record_postgres_006,
-                                                    record_postgres_007, record_postgres_008, record_postgres_009,
-                                                    record_postgres_010, record_postgres_011, record_postgres_012};
+        "001_items",   "002_people",         "003_learning",   "004_write",     "005_insight",
+        "006_readers", "007_crash",          "008_neighbours", "009_documents", "010_episodes",
+        "011_hours",   "012_episodes_quick", "013_explored"};
+    static const char *const texts[SCHEMA_STEPS] = {
+        record_postgres_001, record_postgres_002, record_postgres_003, record_postgres_004, record_postgres_005,
+        record_postgres_006, record_postgres_007, record_postgres_008, record_postgres_009, record_postgres_010,
+        record_postgres_011, record_postgres_012, record_postgres_013};
     if (i >= SCHEMA_STEPS) return NULL;
     *name = names[i];
     return texts[i];

@@ -66,11 +66,11 @@
     X(PUT_STATS, "lddld", RECORD_POSTGRES_VERDICT "put_stats($1, $2, $3, $4, $5)")                                     \
     X(PUT_NEIGHBOURS, "iltly", RECORD_POSTGRES_VERDICT "put_neighbours($1, $2, $3, $4, $5)")                           \
     X(PUT_DOCUMENT, "itttl", RECORD_POSTGRES_VERDICT "put_document($1, $2, $3, $4, $5)")                               \
-    X(PUT_SLATE, "itttzy", RECORD_POSTGRES_VERDICT "put_slate($1, $2, $3, $4, $5, $6)")                                \
+    X(PUT_SLATE, "itttzyii", RECORD_POSTGRES_VERDICT "put_slate($1, $2, $3, $4, $5, $6, $7, $8)")                      \
     X(PUT_CURSOR, "tll", RECORD_POSTGRES_VERDICT "put_cursor($1, $2, $3)")                                             \
     X(PUT_STAGED, "", "SELECT o_n, o_lsn, o_num FROM put_staged_items()")                                              \
     X(PUT_STAGED_NEIGHBOURS, "", "SELECT o_n, o_verdict, o_lsn FROM put_staged_neighbours()")                          \
-    X(PUT_STAGED_SLATES, "", "SELECT o_n, o_verdict, o_lsn FROM put_staged_slates()")                                  \
+    X(PUT_STAGED_SLATES, "", "SELECT o_n, o_verdict, o_lsn FROM put_staged_lists()")                                   \
     /* the log */                                                                                                      \
     X(HORIZON, "", "SELECT horizon()")                                                                                 \
     /* nothing can appear up to here; the last row that is settled; the last row */                                    \
@@ -100,7 +100,8 @@
     X(ALIVE, "", "SELECT true")                                                                                        \
     X(MAKE_PARTITIONS, "", "SELECT make_partitions(3)")                                                        \
     X(ROLL_UP, "z", "SELECT roll_up_performance($1)")                                                                  \
-    X(HOURS_SCAN, "tzzl", "SELECT m.hour, m.agent, m.slates, m.episodes, m.finished, m.reward_sum FROM performance_metrics m" \
+    X(HOURS_SCAN, "tzzl", "SELECT m.hour, m.agent, m.slates, m.episodes, m.finished, m.reward_sum, m.places, m.explored"      \
+      " FROM performance_metrics m" \
       " WHERE ($1 IS NULL OR m.agent = $1) AND m.hour >= $2 AND m.hour < $3 ORDER BY m.hour, m.agent LIMIT $4")        \
     X(LEARN_PATTERNS, "", "SELECT learn_patterns()")                                                                   \
     /* facts */                                                                                                        \
@@ -171,9 +172,9 @@
     X(DOCUMENT_GET, "tt", "SELECT kind, id, body, version FROM documents WHERE kind = $1 AND id = $2")                 \
     X(DOCUMENTS_LIST, "ttl", "SELECT kind, id, body, version FROM documents WHERE kind = $1 AND id > $2"               \
       " ORDER BY id LIMIT $3")                                                                                         \
-    X(SLATE_GET, "t", "SELECT s.id, p.id, s.agent, s.at, s.body FROM slates s JOIN persons p ON p.num = s.person"      \
-      " WHERE s.id = $1 LIMIT 1")                                                                                      \
-    X(SLATES_SCAN, "tzztl", "SELECT s.id, p.id, s.agent, s.at, s.body FROM slates s"                                   \
+    X(SLATE_GET, "t", "SELECT s.id, p.id, s.agent, s.at, s.body, s.places, s.explored FROM slates s"                   \
+      " JOIN persons p ON p.num = s.person WHERE s.id = $1 LIMIT 1")                                                                                      \
+    X(SLATES_SCAN, "tzztl", "SELECT s.id, p.id, s.agent, s.at, s.body, s.places, s.explored FROM slates s"             \
       " JOIN persons p ON p.num = s.person WHERE ($1 IS NULL OR s.agent = $1) AND s.at < $2 AND (s.at, s.id) > ($3, $4)" \
       " AND s.at >= $3 ORDER BY s.at, s.id LIMIT $5")                                                                  \
     /* each returns one line for a defect, none when all is well; $1 bytes of a vector */                              \

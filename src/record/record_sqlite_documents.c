@@ -60,7 +60,8 @@ int record_sqlite_apply_slate(record_sqlite *s, record_change *c) {
     if (rc == SQLITE_OK)
         rc = sqlite3_bind_text(st, 1, l->id, -1, SQLITE_STATIC) | sqlite3_bind_int64(st, 2, person) |
              sqlite3_bind_text(st, 3, l->agent, -1, SQLITE_STATIC) | sqlite3_bind_int64(st, 4, l->at) |
-             sqlite3_bind_blob(st, 5, l->body, (int)l->body_len, SQLITE_STATIC);
+             sqlite3_bind_blob(st, 5, l->body, (int)l->body_len, SQLITE_STATIC) | sqlite3_bind_int64(st, 6, l->places) |
+             sqlite3_bind_int64(st, 7, l->explored);
     return rc == SQLITE_OK ? record_sqlite_run(st) : rc;
 }
 
@@ -146,6 +147,8 @@ static bool slate_row(sqlite3_stmt *st, record_slate *out) {
                           .at = sqlite3_column_int64(st, 3)};
     out->body = sqlite3_column_blob(st, 4);
     out->body_len = (size_t)sqlite3_column_bytes(st, 4);
+    out->places = (uint32_t)sqlite3_column_int64(st, 5);
+    out->explored = (uint32_t)sqlite3_column_int64(st, 6);
     return out->id[0] != '\0' && out->agent[0] != '\0' && out->body != NULL && out->body_len > 0;
 }
 

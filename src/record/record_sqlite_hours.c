@@ -1,4 +1,4 @@
-/* Roll-ups hour by hour and agent by agent: what was shown, what came of it.
+/* Roll-ups hour by hour and agent by agent: what was shown, how much of it to learn, what came of it.
  *
  * Episodes have no order by time here, only by number, and what was imported is old and has new numbers. So they are
  * added up as they come: two cursors in meta (episodes of interactions, and those of their own) say which numbers are
@@ -108,7 +108,9 @@ int record_sqlite_scan_hours(void *self, const char *agent, int64_t from, int64_
                            .slates = (uint64_t)sqlite3_column_int64(st, 2),
                            .episodes = (uint64_t)sqlite3_column_int64(st, 3),
                            .finished = (uint64_t)sqlite3_column_int64(st, 4),
-                           .reward_sum = sqlite3_column_double(st, 5)};
+                           .reward_sum = sqlite3_column_double(st, 5),
+                           .places = (uint64_t)sqlite3_column_int64(st, 6),
+                           .explored = (uint64_t)sqlite3_column_int64(st, 7)};
         rc = SQLITE_OK;
         if (!each(ctx, &row)) break;
     }

@@ -109,11 +109,18 @@ static const char *const record_sqlite_steps[RECORD_SCHEMA_VERSION] = {
     /* 6: what agents did hour by hour: see record_sqlite_hours.c. */
     ("CREATE TABLE hours(hour INTEGER NOT NULL, agent TEXT NOT NULL, slates INTEGER NOT NULL, episodes INTEGER NOT NULL,"
      "    finished INTEGER NOT NULL, reward_sum REAL NOT NULL, PRIMARY KEY(hour, agent)) STRICT, WITHOUT ROWID;"),
+    /* 7: how many of the places were explored. An hour is counted from the index alone: bodies are long. */
+    "ALTER TABLE slates ADD COLUMN places INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE slates ADD COLUMN explored INTEGER NOT NULL DEFAULT 0;"
+    "DROP INDEX slates_at;"
+    "CREATE INDEX slates_at ON slates(at, agent, places, explored);"
+    "ALTER TABLE hours ADD COLUMN places INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE hours ADD COLUMN explored INTEGER NOT NULL DEFAULT 0;",
 };
 
 static void record_sqlite_tell(const record_sqlite *s, int step) {
     static const char *const names[RECORD_SCHEMA_VERSION] = {
-        "tables", "policies_in_one_row", "neighbours", "documents", "episodes", "hours"};
+        "tables", "policies_in_one_row", "neighbours", "documents", "episodes", "hours", "explored"};
     if (s->options.on_step != NULL) s->options.on_step(s->options.on_step_ctx, (unsigned)step + 1, names[step]);
 }
 

@@ -134,10 +134,13 @@
                        " sum(e.done), sum(e.reward) FROM episodes_given e WHERE e.lsn > ?1 AND e.lsn <= ?2 GROUP BY 1, 2" \
                        RECORD_SQLITE_HOURS_ADDED)                                                                      \
     X(SLATES_NEXT, "SELECT at FROM slates WHERE at >= ?1 ORDER BY at LIMIT 1")                                         \
-    X(HOURS_COUNT_SLATES, "INSERT INTO hours(hour, agent, slates, episodes, finished, reward_sum)"                     \
-                          " SELECT ?1, agent, count(*), 0, 0, 0 FROM slates WHERE at >= ?1 AND at < ?2 GROUP BY agent" \
-                          " ON CONFLICT DO UPDATE SET slates = max(slates, excluded.slates)")                          \
-    X(HOURS_SCAN, "SELECT hour, agent, slates, episodes, finished, reward_sum FROM hours WHERE hour >= ?1 AND hour < ?2" \
+    X(HOURS_COUNT_SLATES, "INSERT INTO hours(hour, agent, slates, episodes, finished, reward_sum, places, explored)"   \
+                          " SELECT ?1, agent, count(*), 0, 0, 0, sum(places), sum(explored) FROM slates"               \
+                          " WHERE at >= ?1 AND at < ?2 GROUP BY agent"                                                 \
+                          " ON CONFLICT DO UPDATE SET slates = max(slates, excluded.slates),"                          \
+                          " places = max(places, excluded.places), explored = max(explored, excluded.explored)")       \
+    X(HOURS_SCAN, "SELECT hour, agent, slates, episodes, finished, reward_sum, places, explored FROM hours"            \
+                  " WHERE hour >= ?1 AND hour < ?2"                                                                    \
                   " AND (?3 IS NULL OR agent = ?3) ORDER BY hour, agent LIMIT ?4")                                     \
     X(POLICY_PUT, "INSERT INTO policies(person, agent, state_hash, state, version, actions)"                           \
                   " VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET state = excluded.state,"                  \
@@ -153,7 +156,8 @@
                     " ON CONFLICT(kind, id) DO UPDATE SET version = excluded.version, body = excluded.body")           \
     X(DOCUMENT_DROP, "DELETE FROM documents WHERE kind = ?1 AND id = ?2")                                              \
     X(SLATE_THERE, "SELECT 1 FROM slates WHERE id = ?1")                                                               \
-    X(SLATE_ADD, "INSERT INTO slates(id, person, agent, at, body) VALUES(?1, ?2, ?3, ?4, ?5)")                         \
+    X(SLATE_ADD, "INSERT INTO slates(id, person, agent, at, body, places, explored)"                                   \
+                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")                                                                \
     X(CURSOR_PUT, "INSERT INTO cursors(name, lsn) VALUES(?1, ?2)"                                                      \
                   " ON CONFLICT(name) DO UPDATE SET lsn = max(lsn, excluded.lsn)")                                     \
     /* the log */                                                                                                      \
@@ -228,9 +232,10 @@
     X(ITEM_NEIGHBOURS, "SELECT num, model, at, version, list FROM neighbours WHERE num = ?1 ORDER BY model")           \
     X(DOCUMENT_GET, "SELECT kind, id, body, version FROM documents WHERE kind = ?1 AND id = ?2")                       \
     X(DOCUMENTS_LIST, "SELECT kind, id, body, version FROM documents WHERE kind = ?1 AND id > ?2 ORDER BY id LIMIT ?3") \
-    X(SLATE_GET, "SELECT s.id, p.id, s.agent, s.at, s.body FROM slates s JOIN persons p ON p.num = s.person"           \
-                 " WHERE s.id = ?1")                                                                                   \
-    X(SLATES_SCAN, "SELECT s.id, p.id, s.agent, s.at, s.body FROM slates s JOIN persons p ON p.num = s.person"         \
+    X(SLATE_GET, "SELECT s.id, p.id, s.agent, s.at, s.body, s.places, s.explored FROM slates s"                        \
+                 " JOIN persons p ON p.num = s.person WHERE s.id = ?1")                                                \
+    X(SLATES_SCAN, "SELECT s.id, p.id, s.agent, s.at, s.body, s.places, s.explored FROM slates s"                      \
+                   " JOIN persons p ON p.num = s.person"                                                               \
                    " WHERE (s.at, s.id) > (?1, ?2) AND s.at < ?3 AND (?4 IS NULL OR s.agent = ?4) ORDER BY s.at, s.id") \
     /* counting and checking */                                                                                        \
     X(COUNTS, "SELECT (SELECT count(*) FROM items), (SELECT count(*) FROM relations), (SELECT count(*) FROM users),"   \

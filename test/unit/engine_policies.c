@@ -279,6 +279,36 @@ static void state_keeps_the_recent_taste_of_whom_it_is_asked(void **state) {
     fixture_end(&f);
 }
 
+/* The same as roll-ups tell it, once what waited to be kept has been written. */
+static void hours_count(fixture *f, unsigned slates, unsigned places, unsigned explored) {
+    braid_error err = {0};
+    char *json = NULL;
+    json_int_t sums[3] = {0};
+    size_t i;
+    json_t *hour;
+    braid_close(f->db);
+    assert_int_equal(fixture_open(f, NULL, &err), BRAID_OK);
+    if (braid_hours(f->db, "default", NULL, NULL, &json, &err)) fail_msg("hours: %s", err.message);
+    json_t *answer = json_loads(json, 0, NULL);
+    braid_free(json);
+    json_array_foreach (json_object_get(answer, "hours"), i, hour) {
+        json_int_t here = json_integer_value(json_object_get(hour, "places")),
+                   tried = json_integer_value(json_object_get(hour, "explored"));
+        const json_t *share = json_object_get(hour, "explored_share");
+        sums[0] += json_integer_value(json_object_get(hour, "slates"));
+        sums[1] += here;
+        sums[2] += tried;
+        if (here > 0)
+            assert_true(fabs(json_number_value(share) - (double)tried / (double)here) < 1e-9);
+        else
+            assert_true(json_is_null(share)); /* things were done, and nothing shown */
+    }
+    json_decref(answer);
+    assert_int_equal(sums[0], slates);
+    assert_int_equal(sums[1], places);
+    assert_int_equal(sums[2], explored);
+}
+
 static void a_list_explores_within_its_budget_and_tells_its_chances(void **state) {
     (void)state;
     fixture f;
@@ -313,6 +343,7 @@ static void a_list_explores_within_its_budget_and_tells_its_chances(void **state
         assert_true(json_number_value(json_object_get(hit, "propensity")) == 1 &&
                     json_is_false(json_object_get(hit, "explored")));
     json_decref(plain);
+    hours_count(&f, 2 * lists + 1, 10 * (2 * lists + 1), 2 * explored); /* each list was asked for twice */
     fixture_end(&f);
 }
 
