@@ -57,11 +57,11 @@ void api_learn(api_call *call) {
     char *json = NULL;
     json_error_t why = {.text = "memory ran out"};
     json_t *body = call->len ? json_loadb(call->text, call->len, JSON_REJECT_DUPLICATES, &why) : json_object();
-    const char *what = NULL;
-    int good = json_is_object(body) ? json_unpack(body, "{s?s !}", "what", &what) : -1;
+    const char *what = json_string_value(json_object_get(body, "what"));
+    bool good = json_is_object(body) && json_object_size(body) == (what ? 1 : 0);
     if (!body)
         api_refuse_invalid(call, "the body is not JSON: %s (line %d, column %d)", why.text, why.line, why.column);
-    else if (good != 0)
+    else if (!good)
         api_refuse_invalid(call, "the body must be {\"what\":\"all\"}, with similar, refresh, patterns or all");
     else {
         int rc = braid_learn(call->db, what ? what : "all", NULL, NULL, &json, &err);

@@ -148,12 +148,13 @@ static int read_document(braid_db *db, const char *kind, const char *id, json_t 
 
 static json_t *shown(const char *id, uint64_t version, json_t *body) {
     json_t *all = json_pack("{s:s, s:I}", "id", id, "version", (json_int_t)version);
-    if (all) json_object_update(all, body);
-    return all;
+    if (all && json_object_update(all, body) == 0) return all;
+    json_decref(all);
+    return NULL;
 }
 
 static int give(json_t *all, char **json, braid_error *err) {
-    *json = all ? json_dumps(all, JSON_COMPACT) : NULL;
+    *json = all ? model_json_text(all, JSON_COMPACT) : NULL;
     json_decref(all);
     return *json ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for a document");
 }
@@ -263,7 +264,7 @@ int braid_put_document(braid_db *db, const char *kind, const char *id, const cha
     if (rc == BRAID_OK) rc = take_head(k, id, body, &expect, err);
     if (rc == BRAID_OK) rc = read_document(db, k->name, id, &before, &there, err);
     if (rc == BRAID_OK) rc = k->check(id, body, before, err);
-    if (rc == BRAID_OK && !(canonical = json_dumps(body, JSON_COMPACT)))
+    if (rc == BRAID_OK && !(canonical = model_json_text(body, JSON_COMPACT)))
         rc = error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for a document");
     if (rc == BRAID_OK && strlen(canonical) > RECORD_DOCUMENT_BYTES_MAX)
         rc = error_set(err, BRAID_E_TOO_LARGE, "request", "a %s has at most %d bytes", k->name,

@@ -96,32 +96,12 @@ static int check_name(const char *value, const char *what, braid_error *err) {
     return model_check_id(value, strlen(value), what, err);
 }
 
-/* json_unpack could refuse what is left, but takes it for that when memory runs out. */
-static int check_fields(const json_t *json, braid_error *err) {
-    static const char *const known[] = {"vector", "user", "agent", "k", "since", "deadline_ms"};
-    for (void *it = json_object_iter((json_t *)json); it; it = json_object_iter_next((json_t *)json, it)) {
-        bool found = false;
-        for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-            found |= strcmp(known[i], json_object_iter_key(it)) == 0;
-        if (!found)
-            return error_set(err, BRAID_E_UNKNOWN_FIELD, "request",
-                             "there is no \"%.40s\"; vector, user, agent, k, since and deadline_ms are",
-                             json_object_iter_key(it));
-    }
-    return BRAID_OK;
-}
-
 static int read_request(alike *x, const json_t *json, braid_error *err) {
     const char *who = NULL, *since = NULL;
     json_t *vector = NULL;
     json_int_t k = K_DEFAULT, deadline_ms = DEADLINE_MS;
-    json_error_t why;
-    if (json_unpack_ex((json_t *)json, &why, 0, "{s?o, s?s, s?s, s?I, s?s, s?I}", "vector", &vector, "user", &who,
-                       "agent", &x->agent, "k", &k, "since", &since, "deadline_ms", &deadline_ms) != 0)
-        return json_error_code(&why) == json_error_out_of_memory
-                   ? error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for a request")
-                   : error_set(err, BRAID_E_INVALID, "request", "similar episodes: %s", why.text);
-    int rc = check_fields(json, err);
+    int rc = model_json_unpack(json, "similar episodes", err, "{s?o, s?s, s?s, s?I, s?s, s?I}", "vector", &vector,
+                               "user", &who, "agent", &x->agent, "k", &k, "since", &since, "deadline_ms", &deadline_ms);
     if (rc) return rc;
     if (!vector == !who)
         return error_set(err, BRAID_E_INVALID, "request",

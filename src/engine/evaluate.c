@@ -103,12 +103,12 @@ static int weights_given(evaluation *e, const json_t *json, braid_error *err) {
 static int read_policy(evaluation *e, const json_t *json, braid_error *err) {
     const char *agent = NULL, *ranker = NULL;
     json_t *weights = NULL;
-    json_error_t why;
     e->policy.temperature = 1;
     if (json_is_string(json)) return weights_of_ranker(e, json_string_value(json), err);
-    if (json_unpack_ex((json_t *)json, &why, 0, "{s?s, s?s, s?o, s?F, s?F !}", "agent", &agent, "ranker", &ranker,
-                       "weights", &weights, "explore", &e->policy.explore, "temperature", &e->policy.temperature) != 0)
-        return error_set(err, BRAID_E_INVALID, "request", "\"policy\": %s", why.text);
+    int rc =
+        model_json_unpack(json, "\"policy\"", err, "{s?s, s?s, s?o, s?F, s?F}", "agent", &agent, "ranker", &ranker,
+                          "weights", &weights, "explore", &e->policy.explore, "temperature", &e->policy.temperature);
+    if (rc) return rc;
     if (!agent + !ranker + !weights != 2)
         return bad(err, "\"policy\" has one of \"agent\", \"ranker\" and \"weights\"");
     if (!(e->policy.explore >= 0 && e->policy.explore <= 1)) return bad(err, "\"policy.explore\" is from 0 to 1");
@@ -127,19 +127,17 @@ static int read_request(evaluation *e, const json_t *json, braid_error *err) {
     const char *from = NULL, *until = NULL, *model = "cascade";
     json_t *policy;
     json_int_t places = PLACES;
-    json_error_t why;
     e->agent = "default";
-    if (json_unpack_ex((json_t *)json, &why, 0, "{s?s, s?s, s?s, s?s, s?I, s:o !}", "agent", &e->agent, "from", &from,
-                       "until", &until, "model", &model, "places", &places, "policy", &policy) != 0)
-        return error_set(err, strstr(why.text, "left unpacked") ? BRAID_E_UNKNOWN_FIELD : BRAID_E_INVALID, "request",
-                         "the evaluation: %s", why.text);
+    int rc = model_json_unpack(json, "the evaluation", err, "{s?s, s?s, s?s, s?s, s?I, s:o}", "agent", &e->agent,
+                               "from", &from, "until", &until, "model", &model, "places", &places, "policy", &policy);
+    if (rc) return rc;
     e->until = INT64_MAX;
     e->places = (size_t)places;
     e->model = strcmp(model, "position") == 0 ? JUDGE_POSITION : JUDGE_CASCADE;
     if (e->model == JUDGE_CASCADE && strcmp(model, "cascade") != 0) return bad(err, "\"model\" is cascade or position");
     if (places < 1 || places > PLACES_MAX)
         return error_set(err, BRAID_E_INVALID, "request", "\"places\" is from 1 to %d", (int)PLACES_MAX);
-    int rc = read_time(from, "from", &e->from, err);
+    rc = read_time(from, "from", &e->from, err);
     if (rc == BRAID_OK) rc = read_time(until, "until", &e->until, err);
     return rc == BRAID_OK ? read_policy(e, policy, err) : rc;
 }
@@ -284,23 +282,26 @@ static json_t *interval(judge_value v) {
     return json_pack("{s:o, s:o, s:o}", "value", real(v.value), "low", real(v.low), "high", real(v.high));
 }
 
+/* All of them, or NULL: an estimate without its warning is another one. */
 static json_t *warnings_json(const evaluation *e, const judge_estimate *j) {
+    const struct {
+        bool holds;
+        const char *text;
+    } rows[] = {
+        {j->warnings & JUDGE_FEW, "the weights leave too few slates' worth of evidence (effective)"},
+        {j->warnings & JUDGE_EXPLODED, "single slates carry more than a twentieth of all weight"},
+        {j->warnings & JUDGE_UNSUPPORTED,
+         "the policy would show what the log had no chance to show: only the doubly robust estimate says "
+         "anything of that, by its model alone; let agents explore (budget) before judging"},
+        {j->warnings & JUDGE_CLIPPED, "weights were cut: estimates are too low"},
+        {e->o.full, "there are more slates than are looked at once: the first ones count; narrow from and until"},
+    };
     json_t *list = json_array();
-    if (j->warnings & JUDGE_FEW)
-        json_array_append_new(list, json_string("the weights leave too few slates' worth of evidence (effective)"));
-    if (j->warnings & JUDGE_EXPLODED)
-        json_array_append_new(list, json_string("single slates carry more than a twentieth of all weight"));
-    if (j->warnings & JUDGE_UNSUPPORTED)
-        json_array_append_new(
-            list, json_string(
-                      "the policy would show what the log had no chance to show: only the doubly robust estimate says "
-                      "anything of that, by its model alone; let agents explore (budget) before judging"));
-    if (j->warnings & JUDGE_CLIPPED)
-        json_array_append_new(list, json_string("weights were cut: estimates are too low"));
-    if (e->o.full)
-        json_array_append_new(
-            list,
-            json_string("there are more slates than are looked at once: the first ones count; narrow from and until"));
+    for (size_t i = 0; list && i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].holds && json_array_append_new(list, json_string(rows[i].text)) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
     return list;
 }
 
@@ -313,7 +314,7 @@ static int print(const evaluation *e, const judge_estimate *j, char **json, brai
                   (json_int_t)e->unknown, "logged", interval(j->logged), "ips", interval(j->ips), "snips",
                   interval(j->snips), "dr", interval(j->doubly_robust), "effective", real(j->effective), "weight",
                   "mean", real(j->weight_mean), "max", real(j->weight_max), "warnings", warnings_json(e, j));
-    *json = all ? json_dumps(all, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
+    *json = all ? model_json_text(all, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     json_decref(all);
     return *json ? BRAID_OK : error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for an estimate");
 }

@@ -150,10 +150,9 @@ int braid_experiment_standing(braid_db *db, const char *id, char **json, braid_e
         json_t *all = json_pack("{s:s, s:s, s:O?, s:O?, s:I, s:b}", "id", id, "status", status ? status : "draft",
                                 "from", json_object_get(body, "from"), "until", json_object_get(body, "until"),
                                 "slates", (json_int_t)o.count, "partial", o.full);
-        if (all)
-            json_object_set_new(all, s.interleave ? "duel" : "arms",
-                                s.interleave ? duel_json(&s, &o) : arms_json(&s, &o));
-        *json = all ? json_dumps(all, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
+        bool whole = all && json_object_set_new(all, s.interleave ? "duel" : "arms",
+                                                s.interleave ? duel_json(&s, &o) : arms_json(&s, &o)) == 0;
+        *json = whole ? model_json_text(all, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
         json_decref(all);
         if (!*json) rc = error_set(err, BRAID_E_NO_MEMORY, "engine", "no memory for a standing");
     }

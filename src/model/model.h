@@ -38,6 +38,14 @@ typedef struct model_limits {
  * only. The caller owns *out (json_decref). Error message holds line and column. */
 int model_json_parse(const char *text, size_t len, const model_limits *limits, json_t **out, braid_error *err);
 
+/* Takes the fields of an object by jansson's format, "{s:s, s?I}" with values s, I, F, b and o, and refuses one that the
+ * format does not name. `what` begins the error's message. */
+int model_json_unpack(const json_t *json, const char *what, braid_error *err, const char *format, ...);
+int model_json_vunpack(const json_t *json, const char *what, braid_error *err, const char *format, va_list args);
+
+/* json_dumps, but NULL whenever memory ran out. free() it. */
+char *model_json_text(const json_t *json, size_t flags);
+
 /* 1..255 bytes of UTF-8 without control characters. `what` names the field in the error. */
 int model_check_id(const char *id, size_t len, const char *what, braid_error *err);
 

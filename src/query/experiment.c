@@ -29,8 +29,8 @@ static int read_ranker(const char *id, const char *name, experiment_arm *arm, br
 
 static int read_weights(const char *id, const json_t *json, experiment_arm *arm, braid_error *err) {
     double *w = arm->weights, sum = 0;
-    int rc = programme_unpack(id, json, err, "{s?F, s?F, s?F !}", "vector", &w[STRAND_VECTOR], "graph",
-                              &w[STRAND_GRAPH], "policy", &w[STRAND_POLICY]);
+    int rc = programme_unpack(id, json, err, "{s?F, s?F, s?F}", "vector", &w[STRAND_VECTOR], "graph", &w[STRAND_GRAPH],
+                              "policy", &w[STRAND_POLICY]);
     if (rc != BRAID_OK) return rc;
     for (int s = 0; s < STRAND_COUNT; s++) {
         if (!(w[s] >= 0 && w[s] <= 1))
@@ -46,9 +46,9 @@ static int read_arm(const char *id, const json_t *json, arena *a, experiment_arm
     json_t *weights = NULL, *explore = NULL;
     arm->share = 1;
     arm->diversity = -1;
-    int rc = programme_unpack(id, json, err, "{s:s, s?F, s?s, s?s, s?o, s?F, s?o !}", "name", &name, "share",
-                              &arm->share, "agent", &agent, "ranker", &ranker, "weights", &weights, "diversity",
-                              &arm->diversity, "explore", &explore);
+    int rc = programme_unpack(id, json, err, "{s:s, s?F, s?s, s?s, s?o, s?F, s?o}", "name", &name, "share", &arm->share,
+                              "agent", &agent, "ranker", &ranker, "weights", &weights, "diversity", &arm->diversity,
+                              "explore", &explore);
     if (rc == BRAID_OK) rc = model_check_id(name, strlen(name), "arm.name", err);
     if (rc == BRAID_OK && agent) rc = model_check_id(agent, strlen(agent), "arm.agent", err);
     if (rc != BRAID_OK) return rc;
@@ -98,7 +98,7 @@ int experiment_parse(const char *id, const json_t *json, uint64_t version, arena
     json_int_t salt = 0;
     int interleave = 0;
     *out = (experiment){.version = version, .id = arena_strdup(a, id), .share = 1, .scale = 0.1};
-    int rc = programme_unpack(id, json, err, "{s?s, s?s, s?F, s?I, s?F, s?b, s?o, s?o, s?s, s:o !}", "status", &status,
+    int rc = programme_unpack(id, json, err, "{s?s, s?s, s?F, s?I, s?F, s?b, s?o, s?o, s?s, s:o}", "status", &status,
                               "agent", &agent, "share", &out->share, "salt", &salt, "scale", &out->scale, "interleave",
                               &interleave, "from", &from, "until", &until, "note", &note, "arms", &arms);
     if (rc == BRAID_OK) rc = model_check_id(agent, strlen(agent), "agent", err);

@@ -1,5 +1,5 @@
 /* What rules and experiments share in reading their JSON. */
-#include <string.h>
+#include <stdio.h>
 
 #include "query/programme.h"
 
@@ -13,17 +13,13 @@ int programme_fail(braid_error *err, const char *id, const char *format, ...) {
 }
 
 int programme_unpack(const char *id, const json_t *json, braid_error *err, const char *format, ...) {
-    json_error_t why;
+    char what[64];
     va_list args;
+    snprintf(what, sizeof what, "\"%.60s\"", id);
     va_start(args, format);
-    int rc = json_vunpack_ex((json_t *)json, &why, 0, format, args);
+    int rc = model_json_vunpack(json, what, err, format, args);
     va_end(args);
-    if (rc == 0) return BRAID_OK;
-    bool unknown = strstr(why.text, "left unpacked") != NULL;
-    const char *names = unknown ? strchr(why.text, ':') : NULL;
-    if (names)
-        return error_set(err, BRAID_E_UNKNOWN_FIELD, "request", "\"%.60s\" has fields that are not known%s", id, names);
-    return programme_fail(err, id, "%s", why.text);
+    return rc;
 }
 
 int programme_time(const char *id, const json_t *json, const char *name, int64_t *out, braid_error *err) {

@@ -409,12 +409,13 @@ static int check_whole(parser *p, const json_t *json) {
 static int canonical(parser *p, const json_t *json) {
     json_t *keyed = json_object();
     char *text = NULL;
+    bool whole = keyed != NULL;
     if (keyed) {
         for (size_t i = 0; i < FIELD_ROWS; i++) {
             json_t *value = json_object_get(json, fields[i].name);
-            if (value && fields[i].keyed) json_object_set(keyed, fields[i].name, value);
+            if (value && fields[i].keyed) whole &= json_object_set(keyed, fields[i].name, value) == 0;
         }
-        text = json_dumps(keyed, JSON_COMPACT | JSON_SORT_KEYS);
+        if (whole) text = model_json_text(keyed, JSON_COMPACT | JSON_SORT_KEYS);
     }
     buf filter_text;
     buf_init(&filter_text, 0);

@@ -18,7 +18,7 @@ static const double FACTOR_MAX = 100;
 static int read_pin(const json_t *json, arena *a, rule *r, braid_error *err) {
     const char *id;
     json_int_t position = 1;
-    int rc = programme_unpack(r->id, json, err, "{s:s, s?I !}", "item", &id, "position", &position);
+    int rc = programme_unpack(r->id, json, err, "{s:s, s?I}", "item", &id, "position", &position);
     if (rc == BRAID_OK) rc = model_check_id(id, strlen(id), "pin.item", err);
     if (rc != BRAID_OK) return rc;
     if (position < 1 || position > WITHIN_MAX)
@@ -41,7 +41,7 @@ static int read_filter(const json_t *json, arena *a, rule *r, braid_error *err) 
 
 static int read_boost(const json_t *json, arena *a, rule *r, braid_error *err) {
     json_t *where;
-    int rc = programme_unpack(r->id, json, err, "{s:o, s:F !}", "filter", &where, "factor", &r->factor);
+    int rc = programme_unpack(r->id, json, err, "{s:o, s:F}", "filter", &where, "factor", &r->factor);
     if (rc != BRAID_OK) return rc;
     if (!(r->factor >= 0 && r->factor <= FACTOR_MAX))
         return programme_fail(err, r->id, "\"boost.factor\" is from 0 to %.0f", FACTOR_MAX);
@@ -53,7 +53,7 @@ static int read_quota(const json_t *json, arena *a, rule *r, braid_error *err) {
     json_t *where;
     json_int_t least, within = 10;
     int rc =
-        programme_unpack(r->id, json, err, "{s:o, s:I, s?I !}", "filter", &where, "least", &least, "within", &within);
+        programme_unpack(r->id, json, err, "{s:o, s:I, s?I}", "filter", &where, "least", &least, "within", &within);
     if (rc != BRAID_OK) return rc;
     if (within < 1 || within > WITHIN_MAX)
         return programme_fail(err, r->id, "\"quota.within\" is from 1 to %d", (int)WITHIN_MAX);
@@ -69,7 +69,7 @@ static int read_for(const json_t *json, arena *a, rule *r, braid_error *err) {
     rule_list *const to[7] = {&r->agents, &r->users, &r->regions, &r->devices, &r->dayparts, &r->moods, &r->arms};
     static const char *const names[7] = {"agents", "users", "regions", "devices", "dayparts", "moods", "arms"};
     const char *whose = "";
-    int rc = programme_unpack(r->id, json, err, "{s?o, s?o, s?o, s?o, s?o, s?o, s?o, s?s !}", names[0], &lists[0],
+    int rc = programme_unpack(r->id, json, err, "{s?o, s?o, s?o, s?o, s?o, s?o, s?o, s?s}", names[0], &lists[0],
                               names[1], &lists[1], names[2], &lists[2], names[3], &lists[3], names[4], &lists[4],
                               names[5], &lists[5], names[6], &lists[6], "experiment", &whose);
     for (size_t i = 0; i < 7 && rc == BRAID_OK; i++) rc = programme_names(r->id, lists[i], names[i], a, to[i], err);
@@ -85,7 +85,7 @@ int rule_parse(const char *id, const json_t *json, uint64_t version, arena *a, r
     int enabled = 1;
     *out = (rule){.version = version, .id = arena_strdup(a, id), .experiment = ""};
     if (!out->id) return error_set(err, BRAID_E_NO_MEMORY, "query", "no memory for a rule");
-    int rc = programme_unpack(id, json, err, "{s?o, s?o, s?o, s?o, s?o, s?o, s?b, s?s !}", "pin", &pin, "boost", &boost,
+    int rc = programme_unpack(id, json, err, "{s?o, s?o, s?o, s?o, s?o, s?o, s?b, s?s}", "pin", &pin, "boost", &boost,
                               "quota", &quota, "for", &whom, "from", &from, "until", &until, "enabled", &enabled,
                               "note", &note);
     if (rc != BRAID_OK) return rc;

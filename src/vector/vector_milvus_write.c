@@ -229,7 +229,7 @@ static bool put_json(batch *b, const char **to, const json_t *json) {
     if (json == NULL) return true;
     json_t *clean = has_null(json) ? json_deep_copy(json) : NULL;
     if (clean != NULL) drop_nulls(clean);
-    char *text = json_dumps(clean != NULL ? clean : json, JSON_COMPACT);
+    char *text = model_json_text(clean != NULL ? clean : json, JSON_COMPACT);
     *to = text != NULL ? arena_strdup(b->a, text) : NULL;
     if (text != NULL) b->bytes += strlen(text);
     free(text);

@@ -229,6 +229,39 @@ static int call_hours(fixture *f, long n, char **answer, braid_error *err) {
     return braid_hours(f->db, NULL, "2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z", answer, err);
 }
 
+static int call_evaluate(fixture *f, long n, char **answer, braid_error *err) {
+    (void)n;
+    return braid_evaluate(
+        f->db,
+        "{\"agent\":\"default\",\"from\":\"2026-01-01T00:00:00Z\",\"model\":\"position\",\"places\":3,"
+        "\"policy\":{\"weights\":{\"popular\":1},\"explore\":0.1,\"temperature\":2}}",
+        0, answer, err);
+}
+
+/* Each time another version, which is not compared. */
+static int put_document(fixture *f, const char *kind, const char *json, braid_error *err) {
+    char *report = NULL;
+    int rc = braid_put_document(f->db, kind, "memory", json, 0, &report, err);
+    braid_free(report);
+    return rc;
+}
+
+static int call_put_rule(fixture *f, long n, char **answer, braid_error *err) {
+    (void)n, (void)answer;
+    return put_document(
+        f, "rule",
+        "{\"pin\":{\"item\":\"i07\",\"position\":2},\"from\":\"2030-01-01T00:00:00Z\",\"for\":{\"agents\":[\"x\"]}}",
+        err);
+}
+
+static int call_put_experiment(fixture *f, long n, char **answer, braid_error *err) {
+    (void)n, (void)answer;
+    return put_document(
+        f, "experiment",
+        "{\"status\":\"draft\",\"arms\":[{\"name\":\"a\",\"share\":0.5},{\"name\":\"b\",\"ranker\":\"popular\"}]}",
+        err);
+}
+
 static const claim claims[] = {
     {"get item", call_get_item, 1},
     {"list items", call_list, 1},
@@ -244,6 +277,9 @@ static const claim claims[] = {
     {"similar episodes", call_similar_episodes, 1},
     {"user episodes", call_user_episodes, 1},
     {"hours", call_hours, 1},
+    {"evaluate", call_evaluate, 1},
+    {"put rule", call_put_rule, 1},
+    {"put experiment", call_put_experiment, 1},
     {"info", call_info, 1},
     {"metrics", call_metrics, 1},
     {"doctor", call_doctor, 2},
