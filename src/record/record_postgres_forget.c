@@ -1,15 +1,18 @@
 /* Forgetting what is old: by whole months, and by rows where agents keep theirs for different times.
  *
  *     kept longest      |---- months that have ended for everybody: dropped, in one cheap step each
- *     kept for less     |----------- rows of these agents, found by the index over (agent, at): slices of a transaction each
+ *     kept for less     |----------- rows of these agents, found by an index: slices of a transaction each
  *
  * So an agent that keeps its episodes longer than the rest costs everybody else the dropping of months, and one that
  * keeps them for ever costs it for ever; nobody else's rows stay a day longer for that. What is kept longest goes with
  * its month, when the whole of it is old: up to a month late, as everything does while all keep equally long.
  *
- * Agents are taken from the rows, one after the other by that index, and not from what people described: the rest is
- * whoever has no time of their own. Two servers that forget at once wait for each other: each step takes the lock that
- * dropping months takes, and a row is counted by the one that deleted it.
+ * Agents are taken from the rows, one after the other by the index over (agent, at), and not from what people
+ * described: the rest is whoever has no time of their own. Two servers that forget at once wait for each
+ * other: each step takes the lock that dropping months takes, and a row is counted by the one that deleted it.
+ *
+ * A slice finds its rows by their keys because the transaction says so (SQL_FORGET_LOCK). Left to itself the planner
+ * reads every month for each slice.
  *
  * Rejected: a month of its own for each agent (as many tables as agents times months), and one DELETE of everything
  * old (a transaction of hours, which holds up vacuum and the learners' cursors). */

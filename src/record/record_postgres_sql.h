@@ -53,8 +53,10 @@
     X(ADMIT_EPISODES, "ITTT", "SELECT o_n, o_verdict, o_episode, o_person, o_item FROM admit_episodes($1, $2, $3, $4)") \
     X(FORGET_EPISODES, "z", "SELECT forget_episodes($1)")                                                              \
     X(FORGET_SLATES, "z", "SELECT forget_slates($1)")                                                                  \
-    /* the lock of drop_months, for as long as the transaction */                                                      \
-    X(FORGET_LOCK, "", "SELECT pg_advisory_xact_lock(hashtextextended('drop_months.' || current_schema(), 0))")        \
+    /* the lock of drop_months, for as long as the transaction; and rows by their keys, whatever statistics say */      \
+    X(FORGET_LOCK, "", "SELECT pg_advisory_xact_lock(hashtextextended('drop_months.' || current_schema(), 0)),"        \
+      " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),"                      \
+      " set_config('enable_seqscan', 'off', true)")                                                                    \
     X(NEXT_AGENT, "t", "SELECT agent FROM agent_episodes WHERE agent > $1 ORDER BY agent LIMIT 1")                     \
     X(FORGET_OF_AGENT, "tzl", "WITH old AS (SELECT interaction, at FROM agent_episodes WHERE agent = $1 AND at < $2"   \
       " ORDER BY at LIMIT $3), gone AS (DELETE FROM agent_episodes e USING old o"                                      \
