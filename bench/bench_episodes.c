@@ -1,5 +1,4 @@
-/* bench_episodes: what durable episodes and the look-up of a policy cost, beside the least that could be written by
- * hand.
+/* bench_episodes: what durable episodes cost, beside the least that could be written by hand.
  *
  *     bench_episodes [FILE] [SECONDS]       SQLite, default ./bench_episodes.db, 2 s a row of the table
  *     bench_episodes postgres [SECONDS]     on the server of BRAID_TEST_POSTGRES (scripts/engines.sh env), in a schema of its
@@ -14,8 +13,7 @@
  * and indexes as ours; by one connection and by eight. "no index" is one connection into plain heaps of the same
  * columns. All sides take turns, ROUNDS times SECONDS each, and the median counts: the disk is not the same from one
  * minute to the next.
- *
- * Then policies: one row of 30 actions, read by record_get_policies and by a bare prepared SELECT of the same row. */
+ */
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
@@ -29,17 +27,7 @@
 #include "bench/bench_postgres.h"
 #endif
 
-enum {
-    ITEMS = 400,
-    PEOPLE = 2000,
-    THREADS = 8,
-    BATCH = 100,
-    DIM = 768,
-    ACTIONS = 30,
-    LOOKUPS = 20000,
-    SIMILAR = 20,
-    ROUNDS = 3
-};
+enum { ITEMS = 400, PEOPLE = 2000, THREADS = 8, BATCH = 100, DIM = 768, SIMILAR = 20, ROUNDS = 3 };
 
 static const char state_hash[] = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 static const char state_text[] = "v1;daypart=evening;device=tv;mood=;region=CA";
@@ -179,83 +167,9 @@ static void look_for_similar(record_store *store) {
            ms, ms * 1e6 / (double)info.episodes, sum > 0 ? "" : " nothing");
 }
 
-/* ---- looking a policy up ---- */
-
-typedef struct latencies {
-    double us[LOOKUPS];
-} latencies;
-
 static int by_size(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return x < y ? -1 : x > y;
-}
-
-static double quantile(latencies *l, double q) {
-    qsort(l->us, LOOKUPS, sizeof l->us[0], by_size);
-    return l->us[(size_t)(q * (LOOKUPS - 1))];
-}
-
-static void put_policy(record_store *store) {
-    static record_action actions[ACTIONS];
-    static char names[ACTIONS][16];
-    interaction in = {.user = "u1",
-                      .item = "i1",
-                      .agent = "default",
-                      .session = "",
-                      .recommendation_id = "",
-                      .idempotency_key = "",
-                      .type = INTERACTION_VIEW,
-                      .watch_s = -1,
-                      .rating = 4,
-                      .at = TIME_NONE,
-                      .device = "",
-                      .daypart = "",
-                      .region = "",
-                      .mood = ""};
-    record_change c = {.kind = RECORD_INTERACTION, .interaction = &in};
-    if (record_write(store, &c, 1, (record_write_flags){0}, NULL) != BRAID_OK || c.code != BRAID_OK)
-        die("interaction", c.message);
-    for (int i = 0; i < ACTIONS; i++) {
-        snprintf(names[i], sizeof names[i], "genres=%d", i);
-        actions[i] = (record_action){names[i], 0.5, 0.08, i, c.lsn};
-    }
-    record_policy p = {.agent = "default",
-                       .user = "u1",
-                       .state_hash = state_hash,
-                       .state = state_text,
-                       .actions = actions,
-                       .action_count = ACTIONS,
-                       .version = c.lsn};
-    c = (record_change){.kind = RECORD_POLICY, .policy = &p};
-    if (record_write(store, &c, 1, (record_write_flags){0}, NULL) != BRAID_OK || c.code != BRAID_OK)
-        die("policy", c.message);
-}
-
-static bool take_policy(void *ctx, size_t which, const record_policy *row) {
-    *(size_t *)ctx += row->action_count + which;
-    return true;
-}
-
-/* Ours and the bare one take turns, so that both see the same machine. */
-static void compare_lookups(record_store *store, bool (*bare)(void *ctx), void *ctx, const char *what) {
-    static latencies ours, theirs;
-    record_policy_key key = {"u1", state_hash};
-    size_t actions = 0;
-    for (int i = -500; i < LOOKUPS; i++) {
-        double a = now_s();
-        if (record_get_policies(store, "default", &key, 1, 0, take_policy, &actions, NULL) != BRAID_OK)
-            die("look-up", what);
-        double b = now_s();
-        if (!bare(ctx)) die("bare look-up", what);
-        double c = now_s();
-        if (i < 0) continue;
-        ours.us[i] = (b - a) * 1e6;
-        theirs.us[i] = (c - b) * 1e6;
-    }
-    if (actions != (size_t)(LOOKUPS + 500) * ACTIONS) die("look-up", "the policy is not there");
-    double p50 = quantile(&ours, 0.5), bare50 = quantile(&theirs, 0.5);
-    printf("policy look-up, %-10s p50 %6.1f us p99 %6.1f us   bare p50 %6.1f us p99 %6.1f us   %5.2f x bare\n", what,
-           p50, quantile(&ours, 0.99), bare50, quantile(&theirs, 0.99), p50 / bare50);
 }
 
 /* ---- SQLite ---- */
@@ -312,20 +226,6 @@ static double bare_sqlite(const char *path, double seconds) {
     return rate;
 }
 
-/* The same row of our own file, by the text that finds it. */
-static bool bare_sqlite_policy(void *ctx) {
-    sqlite3_stmt *st = ctx;
-    sqlite3_bind_text(st, 1, "u1", -1, SQLITE_STATIC);
-    sqlite3_bind_text(st, 2, "default", -1, SQLITE_STATIC);
-    static unsigned char hash[32];
-    for (int i = 0; i < 32; i++)
-        hash[i] = (unsigned char)strtoul((char[]){state_hash[2 * i], state_hash[2 * i + 1], 0}, NULL, 16);
-    sqlite3_bind_blob(st, 3, hash, sizeof hash, SQLITE_STATIC);
-    bool found = sqlite3_step(st) == SQLITE_ROW && sqlite3_column_bytes(st, 0) > 0;
-    sqlite3_reset(st);
-    return found;
-}
-
 static int on_sqlite(const char *path, double seconds) {
     place at = {.path = path};
     double bare = bare_sqlite(path, seconds);
@@ -338,22 +238,6 @@ static int on_sqlite(const char *path, double seconds) {
     double one = write_all(store, 1, seconds);
     printf("1 writer, 100 a call                   %9.0f /s   %5.2f x bare\n", one, one / bare);
     record_close(store);
-    store = open_store(&at);
-    put_policy(store);
-    sqlite3 *db;
-    sqlite3_stmt *st;
-    sql_must(NULL, sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
-    sql_must(db,
-             sqlite3_prepare_v2(
-                 db,
-                 "SELECT y.actions, y.state, y.version FROM policies y WHERE y.person = (SELECT num FROM persons"
-                 " WHERE id = ?1) AND y.agent = ?2 AND y.state_hash = ?3",
-                 -1, &st, NULL),
-             SQLITE_OK);
-    compare_lookups(store, bare_sqlite_policy, st, "SQLite");
-    sqlite3_finalize(st);
-    sqlite3_close(db);
-    record_close(store);
     remove_files(path);
     return 0;
 }
@@ -361,17 +245,6 @@ static int on_sqlite(const char *path, double seconds) {
 /* ---- PostgreSQL ---- */
 
 #ifdef BRAID_HAVE_POSTGRES
-static const char *environment(const char *name, const char *otherwise) {
-    const char *value = getenv(name);
-    return value != NULL ? value : otherwise;
-}
-
-static void read_password(char *out, size_t cap) {
-    FILE *f = fopen(environment("BRAID_TEST_POSTGRES_PASSWORD_FILE", ""), "r");
-    if (f != NULL && fgets(out, (int)cap, f) != NULL) out[strcspn(out, "\r\n")] = '\0';
-    if (f != NULL) fclose(f);
-}
-
 /* What the bare side copies into. */
 typedef struct bare_tables_of {
     const char *episodes, *states;
@@ -496,30 +369,9 @@ static void compare_writing(record_store *store, const pg_options *bare, double 
         middle[OURS_8] / middle[BARE_8]);
 }
 
-static const pg_statement policy_statement[] = {
-    {"ttt",
-     "SELECT y.agent, y.state_hash, y.state, y.version, y.actions, y.means, y.variances, y.counts, y.versions FROM rl_policies y"
-     " WHERE y.person = (SELECT num FROM persons WHERE id = $1) AND y.agent = $2 AND y.state_hash = $3"}};
-
-static bool bare_postgres_policy(void *ctx) {
-    pg_session *s = ctx;
-    PGresult *r = NULL;
-    pg_params p;
-    pg_params_init(&p);
-    pg_bind_text(&p, "u1");
-    pg_bind_text(&p, "default");
-    pg_bind_text(&p, state_hash);
-    bool found = pg_run(s, 0, &p, 0, "bench", &r, NULL) == BRAID_OK && pg_rows(r) == 1;
-    PQclear(r);
-    pg_params_free(&p);
-    return found;
-}
-
 /* Two schemas with the same tables, made by the same steps: ours, and the bare side's. */
 static int on_postgres(double seconds) {
     char password[256] = "", schemas[2][32], databases[2][160];
-    braid_error err = {0};
-    pg_session *s = NULL;
     remote_options remotes[2];
     record_store *stores[2];
     read_password(password, sizeof password);
@@ -539,21 +391,16 @@ static int on_postgres(double seconds) {
         bare_run(&at, create);
         stores[i] = open_store(&(place){.remote = &remotes[i]});
     }
-    pg_options ours = {.store = "bench", .remote = &remotes[0], .statements = policy_statement, .statement_count = 1};
     pg_options bare = {.store = "bench", .remote = &remotes[1]};
     record_close(stores[1]);
     bare_run(&bare, make_heaps);
     compare_writing(stores[0], &bare, seconds);
     look_for_similar(stores[0]);
-    put_policy(stores[0]);
-    bare_must(pg_open(&ours, 0, &s, &err), &err);
-    compare_lookups(stores[0], bare_postgres_policy, s, "PostgreSQL");
-    pg_close(s);
     record_close(stores[0]);
     for (int i = 0; i < 2; i++) {
         char drop[128];
         snprintf(drop, sizeof drop, "DROP SCHEMA IF EXISTS %s CASCADE", schemas[i]);
-        bare_run(&ours, drop);
+        bare_run(&bare, drop);
     }
     return 0;
 }

@@ -1,6 +1,6 @@
-/* The least that could be written by hand on libpq, for bench_record: prepared INSERTs into a table like ours with
- * the same indexes, and COPY in binary form; no look-up of people and items, no log row of its own, no answer about
- * each row. */
+/* The least that could be written by hand on libpq, for bench_record: prepared INSERTs into a table like ours with the
+ * same indexes, and COPY in binary form; no look-up of people and items, no log row of its own, no answer about each row.
+ * bench_episodes and bench_policy share what finds the server. */
 #ifndef BENCH_POSTGRES_H
 #define BENCH_POSTGRES_H
 
@@ -26,6 +26,17 @@ typedef struct bare_writer {
     uint64_t seed, done;
     const atomic_bool *stop;
 } bare_writer;
+
+static const char *environment(const char *name, const char *otherwise) {
+    const char *value = getenv(name);
+    return value != NULL ? value : otherwise;
+}
+
+static void read_password(char *out, size_t cap) {
+    FILE *f = fopen(environment("BRAID_TEST_POSTGRES_PASSWORD_FILE", ""), "r");
+    if (f != NULL && fgets(out, (int)cap, f) != NULL) out[strcspn(out, "\r\n")] = '\0';
+    if (f != NULL) fclose(f);
+}
 
 static void bare_must(int code, const braid_error *err) {
     if (code == BRAID_OK) return;

@@ -265,17 +265,6 @@ static void scan(const place *at, unsigned batch, double bare) {
 }
 
 #ifdef BRAID_HAVE_POSTGRES
-static const char *environment(const char *name, const char *otherwise) {
-    const char *value = getenv(name);
-    return value != NULL ? value : otherwise;
-}
-
-static void read_password(char *out, size_t cap) {
-    FILE *f = fopen(environment("BRAID_TEST_POSTGRES_PASSWORD_FILE", ""), "r");
-    if (f != NULL && fgets(out, (int)cap, f) != NULL) out[strcspn(out, "\r\n")] = '\0';
-    if (f != NULL) fclose(f);
-}
-
 /* Each row of the table begins with an empty schema. */
 static int on_postgres(double seconds) {
     char password[256] = "", schema[64], database[160], drop[128];

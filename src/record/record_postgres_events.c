@@ -172,13 +172,19 @@ int record_postgres_get_policies(void *self, const char *agent, const record_pol
     if (a == NULL) return record_postgres_no_memory(err);
     pg_params_init(&p);
     pg_bind_text(&p, agent);
-    pg_array_begin(&p, 't', n);
-    for (size_t i = 0; i < n; i++) pg_add_text(&p, keys[i].user);
-    pg_array_end(&p);
-    pg_array_begin(&p, 't', n);
-    for (size_t i = 0; i < n; i++) pg_add_text(&p, keys[i].state_hash);
-    pg_array_end(&p);
-    int code = record_postgres_read(self, SQL_POLICIES_GET, &p, until, "reading policies", &r, err);
+    if (n == 1) {
+        pg_bind_text(&p, keys[0].user);
+        pg_bind_text(&p, keys[0].state_hash);
+    } else {
+        pg_array_begin(&p, 't', n);
+        for (size_t i = 0; i < n; i++) pg_add_text(&p, keys[i].user);
+        pg_array_end(&p);
+        pg_array_begin(&p, 't', n);
+        for (size_t i = 0; i < n; i++) pg_add_text(&p, keys[i].state_hash);
+        pg_array_end(&p);
+    }
+    int code =
+        record_postgres_read(self, n == 1 ? SQL_POLICY_GET : SQL_POLICIES_GET, &p, until, "reading policies", &r, err);
     for (int i = 0; code == BRAID_OK && go_on && i < pg_rows(r); i++) {
         pg_row row = {.r = r, .row = i};
         record_policy policy;

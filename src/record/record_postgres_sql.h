@@ -163,9 +163,13 @@
     X(PERSON_POLICIES, "tt", "SELECT " RECORD_POSTGRES_POLICY_COLUMNS " FROM rl_policies y"                            \
       " WHERE y.person = (SELECT num FROM persons WHERE id = $1) AND ($2 IS NULL OR y.agent = $2)"                     \
       " ORDER BY y.agent, y.state_hash")                                                                               \
-    X(POLICIES_GET, "tTT", "SELECT " RECORD_POSTGRES_POLICY_COLUMNS ", k.which"                                        \
-      " FROM unnest($2, $3) WITH ORDINALITY AS k (person, state_hash, which) JOIN persons p ON p.id = k.person"        \
-      " JOIN rl_policies y ON y.person = p.num AND y.agent = $1 AND y.state_hash = k.state_hash ORDER BY k.which")                      \
+    X(POLICY_GET, "ttt", "SELECT " RECORD_POSTGRES_POLICY_COLUMNS ", 1::bigint FROM rl_policies y"                     \
+      " WHERE y.person = (SELECT num FROM persons WHERE id = $2) AND y.agent = $1 AND y.state_hash = $3")              \
+    /* key by key: a planner that may join reads all people before it looks up a few */                                \
+    X(POLICIES_GET, "tTT", "SELECT y.*, k.which FROM unnest($2, $3) WITH ORDINALITY AS k (person, state_hash, which)," \
+      " LATERAL (SELECT " RECORD_POSTGRES_POLICY_COLUMNS " FROM rl_policies y"                                         \
+      " WHERE y.person = (SELECT num FROM persons WHERE id = k.person) AND y.agent = $1 AND y.state_hash = k.state_hash"\
+      " LIMIT 1) y ORDER BY k.which")                                                                                  \
     X(STATS_SCAN, "ll", "SELECT num, interactions, reward_sum, last_at, recent FROM stats WHERE num > $1 ORDER BY num LIMIT $2") \
     X(NEIGHBOURS_SCAN, "tll", "SELECT num, model, at, version, list FROM neighbours WHERE model = $1 AND num > $2"     \
       " AND list <> '' ORDER BY num LIMIT $3")                                                                         \
