@@ -4,7 +4,7 @@
  *                               process's cache before it
  *     bench_policy postgres     on the server of BRAID_TEST_POSTGRES (scripts/engines.sh env) beside a prepared SELECT, in a
  *                               schema of its own that is dropped afterwards
- *     bench_policy redis        on the server of BRAID_TEST_REDIS, as the cache before a SQLite file, beside hiredis' GET
+ *     bench_policy redis [FILE] on the server of BRAID_TEST_REDIS, as the cache before a SQLite file, beside hiredis' GET
  *                               of the same text
  *
  * 1,000 people have a row of 30 actions each; each look-up is of one of them. What was read is handed over as a policy:
@@ -363,5 +363,5 @@ static int on_redis(const char *path) {
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "bench_policy.db";
     if (strcmp(what, "postgres") == 0) return on_postgres();
-    return strcmp(what, "redis") == 0 ? on_redis("bench_policy.db") : on_sqlite(what);
+    return strcmp(what, "redis") == 0 ? on_redis(argc > 2 ? argv[2] : "bench_policy.db") : on_sqlite(what);
 }

@@ -29,7 +29,8 @@ if [ ! -e "$peers/complete" ]; then
         'psycopg[binary]==3.2.*' 'redis==5.*'
     touch "$peers/complete"
 fi
-make --no-print-directory -j"$(nproc)" BUILD="$build" "$build/release/bench/bench_engines" "$build/release/bench/bench_cache"
+make --no-print-directory -j"$(nproc)" BUILD="$build" "$build/release/bench/bench_engines" "$build/release/bench/bench_cache" \
+    "$build/release/bench/bench_episodes" "$build/release/bench/bench_policy"
 
 BENCH_PIDS=$(pids)
 export BENCH_PIDS
@@ -80,3 +81,10 @@ echo "cache"
 within "$build/release/bench/bench_cache" "$BRAID_TEST_REDIS" | tee "$out/cache.ndjson"
 
 python3 bench/engines_table.py
+
+echo "episodes, policies"
+within "$build/release/bench/bench_episodes" postgres 3 | tee "$out/episodes.txt"
+{
+    within "$build/release/bench/bench_policy" postgres
+    within "$build/release/bench/bench_policy" redis "$work/policy.db"
+} | tee "$out/policy.txt"

@@ -5,8 +5,8 @@ set -eu
 cd "$(dirname "$0")/.."
 out=bench/results
 mkdir -p "$out"
-make --no-print-directory -j"$(nproc)" build/release/braid build/release/bench/bench_engine build/release/bench/bench_record build/release/bench/bench_episodes build/release/bench/bench_vector \
-    build/release/bench/bench_drift build/release/bench/bench_scale
+make --no-print-directory -j"$(nproc)" build/release/braid build/release/bench/bench_engine build/release/bench/bench_record build/release/bench/bench_episodes build/release/bench/bench_policy \
+    build/release/bench/bench_vector build/release/bench/bench_drift build/release/bench/bench_scale
 {
     echo "cpu: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(nproc) cores"
     echo "kernel: $(uname -r)"
@@ -22,6 +22,7 @@ done
 echo "record"
 build/release/bench/bench_record build/bench/record.db | tee "$out/record.txt"
 build/release/bench/bench_episodes build/bench/episodes.db 3 | tee "$out/episodes.txt"
+build/release/bench/bench_policy build/bench/policy.db | tee "$out/policy.txt"
 echo "vector"
 build/release/bench/bench_vector 20000 384 | tee "$out/vector-20000x384.txt"
 echo "drift"

@@ -46,6 +46,14 @@ int model_json_vunpack(const json_t *json, const char *what, braid_error *err, c
 /* json_dumps, but NULL whenever memory ran out. free() it. */
 char *model_json_text(const json_t *json, size_t flags);
 
+typedef struct model_number {
+    double value;
+    bool whole; /* written without point and exponent */
+} model_number;
+/* Reads a JSON number in at..end and gives the place after it, which is before `end`. NULL: there is none, or it is one
+ * that a double does not hold as jansson would (a huge integer, infinity). */
+const char *model_read_number(const char *at, const char *end, model_number *out);
+
 /* 1..255 bytes of UTF-8 without control characters. `what` names the field in the error. */
 int model_check_id(const char *id, size_t len, const char *what, braid_error *err);
 

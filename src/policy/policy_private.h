@@ -31,6 +31,14 @@ double policy_offset_share(double count);
 
 bool policy_weights_read(const record_policy *row, policy_weights *w);
 
+/* ---- rows_form.c: a row as a value of the cache ---- */
+/* packed: for this process alone, else JSON. */
+bool policy_row_write(const record_policy *row, bool packed, buf *out);
+/* Hands the row of a cached value on. False: it makes no sense, read the store instead. packed: it may be in that form.
+ * An empty row is handed to nobody. */
+bool policy_row_read(const char *text, size_t len, bool packed, const char *agent, const record_policy_key *key,
+                     size_t which, record_policy_key_fn *each, void *ctx, bool *more);
+
 /* Actions are genres: their text is this and the genre's name. */
 #define POLICY_ACTION_PREFIX "genres="
 #define POLICY_ACTION_FIELD  FIELD_GENRES

@@ -1,7 +1,7 @@
 /* Policies as answers read them: the record store, with a cache in front of it where that is a round trip away.
  *
- * A row is kept as JSON under policy:{agent}:{user}:{state_hash}, in the form that people and other programs can read.
- * The parts are escaped (a byte that is not a letter, digit or one of "-_.=" becomes %XX), so that no two keys collide.
+ * A row is kept under policy:{agent}:{user}:{state_hash} (in which form: rows_form.c). The parts are escaped (a byte
+ * that is not a letter, digit or one of "-_.=" becomes %XX), so that no two keys collide.
  * The cache's version of a value is the row's own (the LSN that moved it last): before it writes a row the learner ends
  * what the cache has of it, and puts the new one afterwards; so a slow reader that fills in an older row is refused,
  * and a learner that dies in between leaves a miss. That there is no row is worth remembering too: an empty one of
@@ -21,7 +21,6 @@
 enum {
     ROWS_KEYS_MAX = 16,
     ROWS_NONE_TTL_MS = 60 * 1000,
-    ROWS_ACTIONS_MAX = 4096,
     ROWS_WAIT_SHARE = 4,  /* those who wait for a lease wait this part of what is left */
     ROWS_CALL_SHARE = 16, /* a call to the cache gets this part: the record store has the same row a moment later */
     ROWS_CALL_MS_MAX = 100,
@@ -76,93 +75,14 @@ bool policy_rows_key(const char *agent, const char *user_id, const char *state_h
     return key_part(out, state_hash);
 }
 
-/* ---- a row as JSON ---- */
-static void row_text(buf *b, const char *name, const char *value) {
-    buf_printf(b, "\"%s\":", name);
-    buf_json_string(b, value);
-    buf_putc(b, ',');
-}
-
-static void row_real(buf *b, const char *name, double value) {
-    buf_printf(b, ",\"%s\":", name);
-    buf_json_real(b, value);
-}
-
-static bool row_print(const record_policy *row, buf *b) {
-    buf_putc(b, '{');
-    row_text(b, "agent", row->agent);
-    row_text(b, "user", row->user);
-    row_text(b, "state_hash", row->state_hash);
-    row_text(b, "state", row->state ? row->state : "");
-    buf_printf(b, "\"version\":%llu,\"actions\":[", (unsigned long long)row->version);
-    for (size_t i = 0; i < row->action_count; i++) {
-        const record_action *a = &row->actions[i];
-        buf_puts(b, i ? ",{\"action\":" : "{\"action\":");
-        buf_json_string(b, a->action);
-        row_real(b, "mean", a->mean);
-        row_real(b, "variance", a->variance);
-        row_real(b, "count", a->count);
-        buf_printf(b, ",\"version\":%llu}", (unsigned long long)a->version);
-    }
-    return buf_puts(b, "]}");
-}
-
-static bool action_read(const json_t *json, record_action *a) {
-    const json_t *mean = json_object_get(json, "mean"), *variance = json_object_get(json, "variance"),
-                 *count = json_object_get(json, "count"), *version = json_object_get(json, "version");
-    a->action = json_string_value(json_object_get(json, "action"));
-    if (!a->action || !json_is_number(mean) || !json_is_number(variance) || !json_is_number(count) ||
-        !json_is_integer(version))
-        return false;
-    a->mean = json_number_value(mean);
-    a->variance = json_number_value(variance);
-    a->count = json_number_value(count);
-    a->version = (uint64_t)json_integer_value(version);
-    return true;
-}
-
-static bool text_is(const json_t *json, const char *name, const char *text) {
-    const char *there = json_string_value(json_object_get(json, name));
-    return there && strcmp(there, text) == 0;
-}
-
-/* Hands the row of a cached text on. False: it makes no sense, read the store instead. An empty row is handed to
- * nobody. */
-static bool row_read(const char *text, size_t len, const char *agent, const record_policy_key *key, size_t which,
-                     record_policy_key_fn *each, void *ctx, bool *more) {
-    json_t *json = NULL;
-    model_limits limits = {.json_bytes_max = len + 1, .json_depth_max = 8};
-    if (model_json_parse(text, len, &limits, &json, NULL) != BRAID_OK) return false;
-    const json_t *list = json_object_get(json, "actions");
-    const char *state = json_string_value(json_object_get(json, "state"));
-    bool theirs = text_is(json, "agent", agent) && text_is(json, "user", key->user) &&
-                  text_is(json, "state_hash", key->state_hash);
-    size_t n = json_array_size(list);
-    record_action *actions = calloc(n + 1, sizeof *actions);
-    bool ok = actions && theirs && json_is_array(list) && state && n <= ROWS_ACTIONS_MAX;
-    for (size_t i = 0; ok && i < n; i++) ok = action_read(json_array_get(list, i), &actions[i]);
-    if (ok && n) {
-        record_policy row = {.agent = agent,
-                             .user = key->user,
-                             .state_hash = key->state_hash,
-                             .state = state,
-                             .actions = actions,
-                             .action_count = n,
-                             .version = (uint64_t)json_integer_value(json_object_get(json, "version"))};
-        *more = each(ctx, which, &row);
-    }
-    free(actions);
-    json_decref(json);
-    return ok;
-}
-
 /* ---- one row into the cache ---- */
 static bool row_put(policy_rows *p, const record_policy *row, unsigned ttl_ms, deadline until) {
     buf key, value;
     bool put = false;
     buf_init(&key, 0);
     buf_init(&value, 0);
-    if (policy_rows_key(row->agent, row->user, row->state_hash, &key) && row_print(row, &value))
+    if (policy_rows_key(row->agent, row->user, row->state_hash, &key) &&
+        policy_row_write(row, !cache_is_remote(p->cache), &value))
         put = cache_put_until(p->cache, key.data, key.len, row->version, value.data, value.len, ttl_ms, until, NULL) ==
               BRAID_OK;
     buf_free(&key);
@@ -232,9 +152,9 @@ static void rows_from_cache(rows_read *x, size_t n) {
         lookups[i] = (cache_lookup){.key = keys.data + at[i], .key_len = at[i + 1] - at[i]};
     if (ok) cache_get_many(x->p->cache, lookups, n, rows_call(x), &values, NULL); /* some may be there after an error */
     for (size_t i = 0; i < n; i++) {
-        bool hit =
-            ok && lookups[i].found && x->more &&
-            row_read(values.data + lookups[i].at, lookups[i].len, x->agent, &x->keys[i], i, x->each, x->ctx, &x->more);
+        bool hit = ok && lookups[i].found && x->more &&
+                   policy_row_read(values.data + lookups[i].at, lookups[i].len, !cache_is_remote(x->p->cache), x->agent,
+                                   &x->keys[i], i, x->each, x->ctx, &x->more);
         if (!hit) x->wanted[x->count++] = i;
     }
     metric_add(x->p->hits, n - x->count);
@@ -274,7 +194,9 @@ static bool rows_look(rows_read *x, size_t i) {
     buf_init(&value, 0);
     if (policy_rows_key(x->agent, x->keys[i].user, x->keys[i].state_hash, &key))
         cache_get(x->p->cache, key.data, key.len, 0, rows_call(x), &value, NULL, &found, NULL);
-    if (found) hit = row_read(value.data, value.len, x->agent, &x->keys[i], i, x->each, x->ctx, &x->more);
+    if (found)
+        hit = policy_row_read(value.data, value.len, !cache_is_remote(x->p->cache), x->agent, &x->keys[i], i, x->each,
+                              x->ctx, &x->more);
     buf_free(&key);
     buf_free(&value);
     return hit;

@@ -1,6 +1,8 @@
 /* The strict parser: what it lets through and what it says of the rest. */
 #include "model_test.h"
 
+#include <math.h>
+
 static int try_parse(const char *text, size_t len, const model_limits *limits, braid_error *err) {
     json_t *json = (json_t *)err;
     *err = (braid_error){0};
@@ -214,6 +216,34 @@ static void what_is_wrong_in_a_long_array_is_told_with_its_place(void **state) {
     }
 }
 
+/* Against strtod (the C library's, in its own locale): doubles written in full, decimals of any length near the place
+ * where two doubles meet, and exact halves. */
+static void a_number_is_the_nearest_double(void **state) {
+    (void)state;
+    rng r;
+    char text[64];
+    rng_seed(&r, 20240611);
+    for (int i = 0; i < 400000; i++) {
+        model_number n;
+        if (i % 4 == 0) { /* a double in full */
+            double x = ldexp(rng_uniform(&r), (int)rng_below(&r, 120) - 80);
+            snprintf(text, sizeof text, "%s%.17g,", i % 8 ? "-" : "", x);
+        } else if (i % 4 == 1) { /* digits */
+            snprintf(text, sizeof text, "0.%0*llu,", 1 + (int)rng_below(&r, 24),
+                     (unsigned long long)(rng_next(&r) >> rng_below(&r, 64)));
+        } else if (i % 4 == 2) { /* half-way between two doubles, to the digit: m + 1/2 with m of 53 bits */
+            uint64_t m = UINT64_C(1) << 52 | rng_next(&r) >> 12;
+            snprintf(text, sizeof text, "%llu.%d,", (unsigned long long)m, i % 8 == 2 ? 5 : 4 + (int)rng_below(&r, 3));
+        } else { /* with an exponent */
+            snprintf(text, sizeof text, "%llu.%lluE%d,", (unsigned long long)rng_below(&r, 10),
+                     (unsigned long long)(rng_next(&r) >> rng_below(&r, 40)), 20 - (int)rng_below(&r, 60));
+        }
+        const char *end = text + strlen(text), *after = model_read_number(text, end, &n);
+        if (after != end - 1 || n.value != strtod(text, NULL))
+            fail_msg("%s is %.17g, read as %.17g", text, strtod(text, NULL), n.value);
+    }
+}
+
 static void *failing_malloc(size_t size) {
     return allocations_left-- > 0 ? malloc(size) : NULL;
 }
@@ -249,6 +279,7 @@ int main(void) {
         cmocka_unit_test(a_quoted_piece_of_the_text_is_cut_at_a_character),
         cmocka_unit_test(long_arrays_of_numbers_are_read_as_jansson_reads_them),
         cmocka_unit_test(what_is_wrong_in_a_long_array_is_told_with_its_place),
+        cmocka_unit_test(a_number_is_the_nearest_double),
         cmocka_unit_test(memory_that_runs_out_is_an_error_not_a_crash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,7 @@
 
 enum { TTL_MS = 3600 * 1000, HERD = 200, ACTIONS = 3 };
 
-static bool redis; /* of the present round: set by main before the tests run */
+static bool redis, own; /* of the present round: set by main before the tests run */
 
 /* ---- a cache that fails when told to ---- */
 
@@ -120,7 +120,7 @@ static void place_open(place *p) {
     must(record_open(&p->record, &ro, &p->r.record, err));
     p->flaky = *cache_find("local");
     p->flaky.name = "flaky";
-    p->flaky.caps = CACHE_CAP_REMOTE;
+    p->flaky.caps = own ? 0 : CACHE_CAP_REMOTE;
     p->flaky.get = flaky_get;
     p->flaky.get_many = flaky_get_many;
     p->flaky.put = flaky_put;
@@ -236,7 +236,16 @@ static void a_row_is_loaded_once_and_then_comes_from_the_cache_as_it_was(void **
     place_close(&p);
 }
 
-static void a_value_is_json_under_the_key_that_people_expect(void **state) {
+/* What is kept under the key of that person. */
+static void kept(place *p, const char *key, buf *value) {
+    bool found;
+    uint64_t version;
+    buf_init(value, 0);
+    must(cache_get(p->cache, key, strlen(key), 0, 0, value, &version, &found, err));
+    assert_true(found && version == 77);
+}
+
+static void a_value_is_json_under_the_key_that_people_expect_where_they_can_look(void **state) {
     (void)state;
     place p;
     place_open(&p);
@@ -244,16 +253,72 @@ static void a_value_is_json_under_the_key_that_people_expect(void **state) {
     move(&p, "ann:b/%", "", 77, false);
     assert_int_equal(get(&p, "ann:b/%", ""), 77);
     buf value;
-    bool found;
-    uint64_t version;
-    const char *key = "policy:default:ann%3Ab%2F%25:";
-    buf_init(&value, 0);
-    must(cache_get(p.cache, key, strlen(key), 0, 0, &value, &version, &found, err));
-    assert_true(found && version == 77);
+    kept(&p, "policy:default:ann%3Ab%2F%25:", &value);
     json_t *json = json_loadb(value.data, value.len, 0, NULL);
-    assert_string_equal(json_string_value(json_object_get(json, "user")), "ann:b/%");
-    assert_int_equal(json_array_size(json_object_get(json, "actions")), ACTIONS);
+    assert_true((json == NULL) == own);
+    if (!own) {
+        assert_string_equal(json_string_value(json_object_get(json, "user")), "ann:b/%");
+        assert_int_equal(json_array_size(json_object_get(json, "actions")), ACTIONS);
+    }
     json_decref(json);
+    buf_free(&value);
+    place_close(&p);
+}
+
+static bool see_foreign(void *ctx, size_t which, const record_policy *row) {
+    const record_action *a = row->actions;
+    *(bool *)ctx = which == 0 && row->version == 9 && row->action_count == 1 && strcmp(row->state, "x") == 0 &&
+                   strcmp(a->action, "a") == 0 && a->mean == 1 && a->variance == 0.5 && a->count == 2 &&
+                   a->version == 8;
+    return true;
+}
+
+static void json_of_another_hand_is_read_too(void **state) {
+    (void)state;
+    place p;
+    place_open(&p);
+    static const char *const texts[] = {
+        "{\"agent\":\"default\",\"user\":\"\",\"state_hash\":\"\",\"state\":\"x\",\"version\":9,\"actions\":[{\"action\":\"a\","
+        "\"mean\":1,\"variance\":0.5,\"count\":2,\"version\":8}]}",
+        "{ \"actions\": [{\"version\":8,\"count\":2,\"variance\":5e-1,\"mean\":1.0,\"action\":\"\\u0061\"}], \"version\":9,"
+        " \"state\":\"\\u0078\", \"state_hash\":\"\", \"user\":\"\", \"agent\":\"default\"}",
+    };
+    const char *key = "policy:default::";
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        record_policy_key wanted = {"", ""};
+        bool seen = false;
+        int before = watch.loads;
+        must(cache_put(p.cache, key, strlen(key), 9, texts[i], strlen(texts[i]), TTL_MS, err));
+        must(policy_rows_get(p.rows, "default", &wanted, 1, 0, see_foreign, &seen, err));
+        assert_true(seen);
+        assert_int_equal(watch.loads, before);
+    }
+    place_close(&p);
+}
+
+/* Nor what is cut short, at any place, or goes on after its end. */
+static void half_a_value_is_a_miss(void **state) {
+    (void)state;
+    place p;
+    place_open(&p);
+    buf value;
+    move(&p, "", "", 77, false);
+    assert_int_equal(get(&p, "", ""), 77);
+    const char *key = "policy:default::";
+    kept(&p, key, &value);
+    size_t whole = value.len;
+    buf_puts(&value, "x");
+    for (size_t len = 0; len <= whole + 1; len++) {
+        if (len == whole) continue;
+        char *cut = malloc(len + 1); /* so that a reader that goes on is seen */
+        assert_non_null(cut);
+        memcpy(cut, value.data, len);
+        must(cache_put(p.cache, key, strlen(key), 77, cut, len, TTL_MS, err));
+        free(cut);
+        int before = watch.loads;
+        assert_int_equal(get(&p, "", ""), 77);
+        assert_int_equal(watch.loads, before + 1);
+    }
     buf_free(&value);
     place_close(&p);
 }
@@ -579,9 +644,11 @@ int main(void) {
     sem_init(&watch.go, 0, 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_row_is_loaded_once_and_then_comes_from_the_cache_as_it_was),
-        cmocka_unit_test(a_value_is_json_under_the_key_that_people_expect),
+        cmocka_unit_test(a_value_is_json_under_the_key_that_people_expect_where_they_can_look),
         cmocka_unit_test(no_two_keys_collide),
         cmocka_unit_test(what_makes_no_sense_in_the_cache_is_a_miss),
+        cmocka_unit_test(half_a_value_is_a_miss),
+        cmocka_unit_test(json_of_another_hand_is_read_too),
         cmocka_unit_test(a_slow_reader_never_overwrites_a_newer_value),
         cmocka_unit_test(a_learner_that_dies_between_store_and_cache_leaves_no_older_value),
         cmocka_unit_test(a_removed_person_is_forgotten_whatever_a_slow_reader_brings),
@@ -590,6 +657,17 @@ int main(void) {
         cmocka_unit_test(a_cache_that_is_down_or_hangs_makes_it_slower_and_never_wrong),
     };
     int failed = cmocka_run_group_tests_name("policy: rows, a cache that fails", tests, NULL, NULL);
+    const struct CMUnitTest forms[] = {
+        cmocka_unit_test(a_row_is_loaded_once_and_then_comes_from_the_cache_as_it_was),
+        cmocka_unit_test(a_value_is_json_under_the_key_that_people_expect_where_they_can_look),
+        cmocka_unit_test(what_makes_no_sense_in_the_cache_is_a_miss),
+        cmocka_unit_test(half_a_value_is_a_miss),
+        cmocka_unit_test(json_of_another_hand_is_read_too),
+        cmocka_unit_test(a_slow_reader_never_overwrites_a_newer_value),
+    };
+    own = true;
+    failed += cmocka_run_group_tests_name("policy: rows, a cache of this process", forms, NULL, NULL);
+    own = false;
     redis = true;
     return failed + cmocka_run_group_tests_name("policy: rows, redis", tests, NULL, NULL);
 }
