@@ -48,12 +48,31 @@ static bool digit(const char *at, const char *end) {
     return at < end && *at >= '0' && *at <= '9';
 }
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "eight digits are read as a little-endian number");
+
+/* Eight digits at once, two, four and eight side by side; false: they are not all digits. */
+static inline bool eight_digits(const char *at, uint64_t *value) {
+    const uint64_t high = UINT64_C(0xf0f0f0f0f0f0f0f0), pairs = UINT64_C(0x000000ff000000ff);
+    uint64_t x;
+    memcpy(&x, at, sizeof x);
+    if (((x & high) | ((x + UINT64_C(0x0606060606060606)) & high) >> 4) != UINT64_C(0x3333333333333333)) return false;
+    x -= UINT64_C(0x3030303030303030);
+    x = x * 10 + (x >> 8);
+    *value =
+        ((x & pairs) * (100 + (UINT64_C(1000000) << 32)) + (x >> 16 & pairs) * (1 + (UINT64_C(10000) << 32))) >> 32;
+    return true;
+}
+
 /* Digits into a mantissa; *lost when it does not hold them all. */
 static const char *read_digits(const char *at, const char *end, uint64_t *mantissa, bool *lost) {
+    uint64_t value = *mantissa, eight;
+    for (; end - at >= 8 && value < UINT64_C(100000000000) && eight_digits(at, &eight); at += 8)
+        value = value * 100000000 + eight;
     for (; digit(at, end); at++) {
-        if (*mantissa > (UINT64_MAX - 9) / 10) *lost = true;
-        if (!*lost) *mantissa = *mantissa * 10 + (uint64_t)(*at - '0');
+        if (value > (UINT64_MAX - 9) / 10) *lost = true;
+        if (!*lost) value = value * 10 + (uint64_t)(*at - '0');
     }
+    *mantissa = value;
     return at;
 }
 

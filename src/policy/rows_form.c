@@ -101,13 +101,14 @@ typedef struct scan {
     bool bad;
 } scan;
 
-static void scan_word(scan *s, const char *word) {
-    size_t len = strlen(word);
+static inline void scan_bytes(scan *s, const char *word, size_t len) {
     if (s->bad || (size_t)(s->end - s->at) < len || memcmp(s->at, word, len) != 0)
         s->bad = true;
     else
         s->at += len;
 }
+/* Of a literal, whose length the compiler knows. */
+#define scan_word(s, word) scan_bytes(s, word, sizeof(word) - 1)
 
 /* The string after an opening quote; its closing quote becomes a NUL. */
 static const char *scan_text(scan *s) {
@@ -137,12 +138,11 @@ static double scan_number(scan *s) {
 /* A version is an integer that no double need hold. */
 static uint64_t scan_version(scan *s) {
     uint64_t value = 0;
-    char *begin = s->at;
-    for (; !s->bad && s->at < s->end && *s->at >= '0' && *s->at <= '9'; s->at++) {
-        s->bad = value > (INT64_MAX - 9) / 10;
-        value = value * 10 + (uint64_t)(*s->at - '0');
-    }
-    if (s->at == begin) s->bad = true;
+    char *at = s->at;
+    for (; at < s->end && *at >= '0' && *at <= '9' && value <= (INT64_MAX - 9) / 10; at++)
+        value = value * 10 + (uint64_t)(*at - '0');
+    if (at == s->at) s->bad = true;
+    s->at = at;
     return value;
 }
 
@@ -235,13 +235,13 @@ static record_action *list_next(action_list *l) {
 }
 
 static void scan_row(scan *s, const char *agent, const record_policy_key *key, record_policy *row, action_list *l) {
-    const struct {
-        const char *name, *wanted;
-    } names[] = {{"{\"agent\":\"", agent}, {",\"user\":\"", key->user}, {",\"state_hash\":\"", key->state_hash}};
-    for (int i = 0; i < 3; i++) {
-        scan_word(s, names[i].name);
-        if (strcmp(scan_text(s), names[i].wanted) != 0) s->bad = true;
-    }
+    scan_word(s, "{\"agent\":\"");
+    bool theirs = strcmp(scan_text(s), agent) == 0;
+    scan_word(s, ",\"user\":\"");
+    theirs = theirs && strcmp(scan_text(s), key->user) == 0;
+    scan_word(s, ",\"state_hash\":\"");
+    theirs = theirs && strcmp(scan_text(s), key->state_hash) == 0;
+    if (!theirs) s->bad = true;
     scan_word(s, ",\"state\":\"");
     row->state = scan_text(s);
     scan_word(s, ",\"version\":");
