@@ -27,7 +27,7 @@
 #include "bench/bench_postgres.h"
 #endif
 
-enum { ITEMS = 400, PEOPLE = 2000, THREADS = 8, BATCH = 100, DIM = 768, SIMILAR = 20, ROUNDS = 3 };
+enum { ITEMS = 400, PEOPLE = 2000, THREADS = 8, BATCH = 100, DIM = 768, SIMILAR = 20, ROUNDS = 5 };
 
 static const char state_hash[] = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 static const char state_text[] = "v1;daypart=evening;device=tv;mood=;region=CA";
@@ -317,8 +317,8 @@ static void *bare_copy_some(void *arg) {
     return NULL;
 }
 
-/* `round` keeps the keys of one run from those of another. */
-static double bare_postgres(const pg_options *o, const bare_tables_of *tables, unsigned threads, unsigned round,
+/* `turn` keeps the keys of one run from those of another. */
+static double bare_postgres(const pg_options *o, const bare_tables_of *tables, unsigned threads, unsigned turn,
                             double seconds) {
     atomic_bool stop = false;
     pthread_t ids[THREADS];
@@ -329,7 +329,7 @@ static double bare_postgres(const pg_options *o, const bare_tables_of *tables, u
         ws[i] = (bare_copier){.options = o,
                               .tables = tables,
                               .seed = i + 1,
-                              .first = (uint64_t)(round * THREADS + i + 1) << 32,
+                              .first = (uint64_t)(turn * THREADS + i + 1) << 32,
                               .stop = &stop};
         pthread_create(&ids[i], NULL, bare_copy_some, &ws[i]);
     }
@@ -342,16 +342,16 @@ static double bare_postgres(const pg_options *o, const bare_tables_of *tables, u
     return (double)done / (now_s() - start);
 }
 
-/* All take turns, ROUNDS times: what the machine does to one, it does to all. */
+/* All take turns, ROUNDS times, to and fro: what the machine does to one, it does to all. */
 static void compare_writing(record_store *store, const pg_options *bare, double seconds) {
     enum { HEAP_1, BARE_1, OURS_1, BARE_8, OURS_8, SIDES };
     double rate[SIDES][ROUNDS], middle[SIDES];
-    for (unsigned round = 0; round < ROUNDS; round++) {
-        rate[HEAP_1][round] = bare_postgres(bare, &heaps, 1, 3 * round, seconds);
-        rate[BARE_1][round] = bare_postgres(bare, &same_tables, 1, 3 * round + 1, seconds);
-        rate[OURS_1][round] = write_all(store, 1, seconds);
-        rate[BARE_8][round] = bare_postgres(bare, &same_tables, THREADS, 3 * round + 2, seconds);
-        rate[OURS_8][round] = write_all(store, THREADS, seconds);
+    for (unsigned turn = 0; turn < ROUNDS * SIDES; turn++) {
+        unsigned round = turn / SIDES, side = round % 2 == 0 ? turn % SIDES : SIDES - 1 - turn % SIDES;
+        unsigned threads = side == BARE_8 || side == OURS_8 ? THREADS : 1;
+        bool by_us = side == OURS_1 || side == OURS_8;
+        rate[side][round] = by_us ? write_all(store, threads, seconds)
+                                  : bare_postgres(bare, side == HEAP_1 ? &heaps : &same_tables, threads, turn, seconds);
     }
     for (unsigned side = 0; side < SIDES; side++) {
         qsort(rate[side], ROUNDS, sizeof rate[side][0], by_size);
