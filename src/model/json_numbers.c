@@ -80,7 +80,8 @@ static const char *read_exponent(const char *at, const char *end, int *power) {
     bool minus = at < end && *at == '-';
     int value = 0, digits = 0;
     if (at < end && (*at == '-' || *at == '+')) at++;
-    for (; digit(at, end); at++, digits++) value = value * 10 + (*at - '0');
+    for (; digit(at, end); at++, digits++)
+        if (digits < EXPONENT_DIGITS) value = value * 10 + (*at - '0');
     if (digits == 0 || digits > EXPONENT_DIGITS) return NULL;
     *power = minus ? -value : value;
     return at;

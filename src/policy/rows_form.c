@@ -114,8 +114,8 @@ static inline void scan_bytes(scan *s, const char *word, size_t len) {
 static const char *scan_text(scan *s) {
     char *begin = s->at, *at = begin;
     bool plain = true;
-    while (!s->bad && at < s->end && (unsigned char)*at >= ' ' && *at != '"' && *at != '\\')
-        plain = plain && (unsigned char)*at++ < 0x7f;
+    for (; !s->bad && at < s->end && (unsigned char)*at >= ' ' && *at != '"' && *at != '\\'; at++)
+        plain = plain && (unsigned char)*at < 0x7f;
     if (s->bad || at == s->end || *at != '"' || !(plain || utf8_valid(begin, (size_t)(at - begin)))) {
         s->bad = true;
         return "";

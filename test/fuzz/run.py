@@ -38,6 +38,7 @@ TARGETS = {
     "redis": (1024, None, ()),
     "milvus": (1024, None, ()),
     "filter": (1024, "json", ()),
+    "rows": (2048, "json", ()),
 }
 CANARIES = {"overflow": "heap-buffer-overflow", "undefined": "signed integer overflow", "leak": "detected memory leaks",
             "hang": "libFuzzer: timeout"}  # the planted bug, and how it must be told

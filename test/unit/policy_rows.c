@@ -148,7 +148,7 @@ static void move(place *p, const char *user_id, const char *hash, uint64_t versi
     record_action actions[ACTIONS];
     char names[ACTIONS][24];
     for (int i = 0; i < ACTIONS; i++) {
-        snprintf(names[i], sizeof names[i], "genres=g\"%d\xc3\xa9", i);
+        snprintf(names[i], sizeof names[i], version % 2 ? "genres=g\"%d\xc3\xa9" : "genres=\xc3\xa9%d", i);
         actions[i] = (record_action){names[i], (double)version / 3 + i, 1.0 / (double)(version + 7), 0.1 * i,
                                      version - (uint64_t)i};
     }
@@ -180,7 +180,7 @@ static bool get_row(void *ctx, size_t which, const record_policy *row) {
     for (size_t i = 0; i < row->action_count; i++) {
         char name[40];
         const record_action *a = &row->actions[i];
-        snprintf(name, sizeof name, "genres=g\"%zu\xc3\xa9", i);
+        snprintf(name, sizeof name, row->version % 2 ? "genres=g\"%zu\xc3\xa9" : "genres=\xc3\xa9%zu", i);
         g->whole = g->whole && strcmp(a->action, name) == 0 && a->mean == (double)row->version / 3 + (double)i &&
                    a->variance == 1.0 / (double)(row->version + 7) && a->count == 0.1 * (double)i &&
                    a->version == row->version - i;
